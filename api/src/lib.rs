@@ -1,0 +1,1 @@
+//! Kubernetes nouns and their rules: schema, selectors, quantities, patches, defaults, validation.

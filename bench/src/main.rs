@@ -1,0 +1,2 @@
+//! Every promised figure beside its reference.
+fn main() {}

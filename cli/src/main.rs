@@ -1,0 +1,2 @@
+//! Coracle: Kubernetes manifests on WebAssembly components, in one binary.
+fn main() {}

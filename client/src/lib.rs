@@ -1,0 +1,1 @@
+//! Reaching the API, caches, and driving a pure reconcile.

@@ -1,0 +1,1 @@
+//! Observed in, actions out: a folder per kind.

@@ -1,0 +1,1 @@
+//! The node agent: makes this node's pods true.

@@ -1,0 +1,1 @@
+//! Runs WebAssembly components in a sandbox within their grants.

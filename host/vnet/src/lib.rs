@@ -1,0 +1,1 @@
+//! Virtual network namespaces: pipes, listeners, datagrams.

@@ -1,0 +1,1 @@
+//! Services to routes, routes to backends.

@@ -1,0 +1,1 @@
+//! Which node for this pod, and why not the others.

@@ -1,0 +1,1 @@
+//! Revisions, optimistic writes and watch over bytes.
