@@ -1,1 +1,13 @@
-//! Services to routes, routes to backends.
+//! Services to routes, routes to backends: what kube-proxy, cluster DNS and a CNI plugin's address
+//! management do elsewhere.
+//!
+//! Comes in: Services and EndpointSlices from the API, and which pod holds which address. Goes
+//! out: the answers to `host/vnet`'s questions (where does this connection go, what does this name
+//! mean) and open node ports. What must never be here: wasmtime, or a decision inside of an edge.
+
+pub mod egress;
+pub mod endpoints;
+pub mod ipam;
+pub mod names;
+pub mod picker;
+pub mod table;

@@ -1,0 +1,348 @@
+//! Services and their endpoints, arranged for the two questions a host asks: where does a
+//! connection to this address go, and what does this name mean.
+//!
+//! Comes in: Service and EndpointSlice objects, one change at a time, in any order. Goes out:
+//! [`ServicePort`]s by virtual address and by node port, and addresses by name. Pure: no IO, no
+//! clock, no randomness; which backend of several is taken is [`crate::picker`]'s.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+
+use crate::endpoints::{self, Endpoint};
+
+/// Transport protocol of a Service port. SCTP has no Wasm equivalent and is left out of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Streams.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Protocol {
+    /// Parses the API's spelling; an empty or missing value is TCP, anything but TCP and UDP `None`.
+    #[must_use]
+    pub fn parse(text: Option<&str>) -> Option<Self> {
+        match text {
+            None | Some("" | "TCP") => Some(Self::Tcp),
+            Some("UDP") => Some(Self::Udp),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Namespace and name of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// The Service's namespace.
+    pub namespace: String,
+    /// The Service's name.
+    pub name: String,
+}
+
+impl std::fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One port of a Service with the backends that stand behind it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Whose port it is.
+    pub service: ServiceKey,
+    /// The port's name; empty if it has none.
+    pub name: String,
+    /// Endpoints that may be given new connections, sorted: the ready ones, or, if there are none,
+    /// those that are serving while they terminate (KEP-1669).
+    pub backends: Vec<SocketAddr>,
+    /// How long a client keeps its backend under `sessionAffinity: ClientIP`; `None` without.
+    pub affinity: Option<Duration>,
+}
+
+/// What a name means inside the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name {
+    /// Addresses: the Service's own, or its endpoints' if it is headless. May be empty.
+    Addresses(Vec<IpAddr>),
+    /// An `ExternalName` Service: look this name up instead.
+    Alias(String),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    cluster_ips: Vec<IpAddr>,
+    headless: bool,
+    alias: Option<String>,
+    ports: Vec<PortSpec>,
+    affinity: Option<Duration>,
+    publish_not_ready: bool,
+}
+
+#[derive(Debug, Clone)]
+struct PortSpec {
+    name: String,
+    port: u16,
+    node_port: Option<u16>,
+    protocol: Protocol,
+}
+
+/// All Services of the cluster as a host sees them.
+#[derive(Debug, Default)]
+pub struct Table {
+    services: BTreeMap<ServiceKey, Entry>,
+    slices: BTreeMap<ServiceKey, BTreeMap<String, Vec<Endpoint>>>,
+    slice_owner: HashMap<(String, String), ServiceKey>,
+    virtual_ports: HashMap<(IpAddr, u16, Protocol), Arc<ServicePort>>,
+    virtual_ips: HashMap<IpAddr, ServiceKey>,
+    node_ports: BTreeMap<(u16, Protocol), Arc<ServicePort>>,
+}
+
+impl Table {
+    /// Puts in a Service's newest state.
+    pub fn set_service(&mut self, key: &ServiceKey, service: &core::Service) {
+        self.unpublish(key);
+        self.services.insert(key.clone(), Entry::of(service));
+        self.publish(key);
+    }
+
+    /// Takes a Service out; its EndpointSlices stay until they are deleted themselves.
+    pub fn remove_service(&mut self, key: &ServiceKey) {
+        self.unpublish(key);
+        self.services.remove(key);
+    }
+
+    /// Puts in an EndpointSlice's newest state. One without the label
+    /// `kubernetes.io/service-name` belongs to no Service and is left out.
+    pub fn set_slice(&mut self, namespace: &str, name: &str, slice: &discovery::EndpointSlice) {
+        self.remove_slice(namespace, name);
+        let Some(service) = endpoints::service_of(slice) else {
+            return;
+        };
+        let key = ServiceKey {
+            namespace: namespace.to_owned(),
+            name: service.to_owned(),
+        };
+        self.slice_owner
+            .insert((namespace.to_owned(), name.to_owned()), key.clone());
+        self.slices
+            .entry(key.clone())
+            .or_default()
+            .insert(name.to_owned(), endpoints::of_slice(slice));
+        self.refresh(&key);
+    }
+
+    /// Takes an EndpointSlice out.
+    pub fn remove_slice(&mut self, namespace: &str, name: &str) {
+        let Some(key) = self
+            .slice_owner
+            .remove(&(namespace.to_owned(), name.to_owned()))
+        else {
+            return;
+        };
+        if let Some(slices) = self.slices.get_mut(&key) {
+            slices.remove(name);
+            if slices.is_empty() {
+                self.slices.remove(&key);
+            }
+        }
+        self.refresh(&key);
+    }
+
+    /// The Service port behind a virtual address, if there is one.
+    #[must_use]
+    pub fn virtual_port(
+        &self,
+        address: SocketAddr,
+        protocol: Protocol,
+    ) -> Option<&Arc<ServicePort>> {
+        self.virtual_ports
+            .get(&(address.ip(), address.port(), protocol))
+    }
+
+    /// The Service that owns a virtual IP, whatever the port.
+    #[must_use]
+    pub fn virtual_ip(&self, ip: IpAddr) -> Option<&ServiceKey> {
+        self.virtual_ips.get(&ip)
+    }
+
+    /// The Service port behind a node port, if there is one.
+    #[must_use]
+    pub fn node_port(&self, port: u16, protocol: Protocol) -> Option<&Arc<ServicePort>> {
+        self.node_ports.get(&(port, protocol))
+    }
+
+    /// Every node port that has to be open on this host.
+    #[must_use]
+    pub fn node_ports(&self) -> BTreeSet<(u16, Protocol)> {
+        self.node_ports.keys().copied().collect()
+    }
+
+    /// What a Service's name means; `None` if there is no such Service.
+    #[must_use]
+    pub fn service_name(&self, key: &ServiceKey) -> Option<Name> {
+        let entry = self.services.get(key)?;
+        if let Some(alias) = &entry.alias {
+            return Some(Name::Alias(alias.clone()));
+        }
+        if !entry.headless {
+            return Some(Name::Addresses(entry.cluster_ips.clone()));
+        }
+        let visible = self
+            .endpoints(key)
+            .filter(|e| e.ready || entry.publish_not_ready);
+        let ips: BTreeSet<IpAddr> = visible.map(|endpoint| endpoint.ip).collect();
+        Some(Name::Addresses(ips.into_iter().collect()))
+    }
+
+    /// The address of one endpoint of a headless Service by its host name
+    /// (`web-0.web.default.svc…`); `None` if there is none.
+    #[must_use]
+    pub fn endpoint_name(&self, key: &ServiceKey, hostname: &str) -> Option<Name> {
+        let entry = self.services.get(key)?;
+        let ips: BTreeSet<IpAddr> = self
+            .endpoints(key)
+            .filter(|e| {
+                (e.ready || entry.publish_not_ready) && e.hostname.as_deref() == Some(hostname)
+            })
+            .map(|endpoint| endpoint.ip)
+            .collect();
+        (!ips.is_empty()).then(|| Name::Addresses(ips.into_iter().collect()))
+    }
+
+    fn endpoints(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoint> {
+        self.slices
+            .get(key)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .flatten()
+    }
+
+    fn refresh(&mut self, key: &ServiceKey) {
+        self.unpublish(key);
+        self.publish(key);
+    }
+
+    fn unpublish(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.services.get(key) else {
+            return;
+        };
+        for ip in &entry.cluster_ips {
+            self.virtual_ips.remove(ip);
+            for port in &entry.ports {
+                self.virtual_ports.remove(&(*ip, port.port, port.protocol));
+            }
+        }
+        for port in &entry.ports {
+            if let Some(node_port) = port.node_port {
+                self.node_ports.remove(&(node_port, port.protocol));
+            }
+        }
+    }
+
+    fn publish(&mut self, key: &ServiceKey) {
+        let Some(entry) = self.services.get(key).cloned() else {
+            return;
+        };
+        for ip in &entry.cluster_ips {
+            self.virtual_ips.insert(*ip, key.clone());
+        }
+        for spec in &entry.ports {
+            let port = Arc::new(ServicePort {
+                service: key.clone(),
+                name: spec.name.clone(),
+                backends: self.backends(key, &entry, spec),
+                affinity: entry.affinity,
+            });
+            for ip in &entry.cluster_ips {
+                self.virtual_ports
+                    .insert((*ip, spec.port, spec.protocol), Arc::clone(&port));
+            }
+            if let Some(node_port) = spec.node_port {
+                self.node_ports.insert((node_port, spec.protocol), port);
+            }
+        }
+    }
+
+    fn backends(&self, key: &ServiceKey, entry: &Entry, spec: &PortSpec) -> Vec<SocketAddr> {
+        let with_port = |accept: &dyn Fn(&Endpoint) -> bool| -> Vec<SocketAddr> {
+            let found: BTreeSet<SocketAddr> = self
+                .endpoints(key)
+                .filter(|endpoint| accept(endpoint))
+                .filter_map(|endpoint| {
+                    endpoint
+                        .port(&spec.name, spec.protocol)
+                        .map(|port| (endpoint.ip, port).into())
+                })
+                .collect();
+            found.into_iter().collect()
+        };
+        let ready = with_port(&|endpoint| endpoint.ready || entry.publish_not_ready);
+        if ready.is_empty() {
+            return with_port(&|endpoint| endpoint.serving && endpoint.terminating);
+        }
+        ready
+    }
+}
+
+impl Entry {
+    fn of(service: &core::Service) -> Self {
+        let Some(spec) = &service.spec else {
+            return Self::default();
+        };
+        let external = spec.type_.as_deref() == Some("ExternalName");
+        let ips = spec
+            .cluster_ips
+            .clone()
+            .or_else(|| spec.cluster_ip.clone().map(|ip| vec![ip]));
+        let ips = ips.unwrap_or_default();
+        let client_ip = spec.session_affinity.as_deref() == Some("ClientIP");
+        Self {
+            headless: !external && ips.iter().any(|ip| ip == "None"),
+            cluster_ips: ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
+            alias: spec
+                .external_name
+                .clone()
+                .filter(|name| external && !name.is_empty()),
+            ports: spec
+                .ports
+                .iter()
+                .flatten()
+                .filter_map(PortSpec::of)
+                .collect(),
+            affinity: client_ip.then(|| affinity_timeout(spec)),
+            publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+        }
+    }
+}
+
+impl PortSpec {
+    fn of(port: &core::ServicePort) -> Option<Self> {
+        Some(Self {
+            name: port.name.clone().unwrap_or_default(),
+            port: u16::try_from(port.port).ok()?,
+            node_port: port
+                .node_port
+                .and_then(|port| u16::try_from(port).ok())
+                .filter(|p| *p != 0),
+            protocol: Protocol::parse(port.protocol.as_deref())?,
+        })
+    }
+}
+
+/// `timeoutSeconds` of the Service, by default three hours as in Kubernetes.
+fn affinity_timeout(spec: &core::ServiceSpec) -> Duration {
+    const DEFAULT_SECONDS: u64 = 10_800;
+    let seconds = spec
+        .session_affinity_config
+        .as_ref()
+        .and_then(|config| config.client_ip.as_ref())
+        .and_then(|client_ip| client_ip.timeout_seconds)
+        .and_then(|seconds| u64::try_from(seconds).ok());
+    Duration::from_secs(seconds.unwrap_or(DEFAULT_SECONDS))
+}

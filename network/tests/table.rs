@@ -1,0 +1,266 @@
+//! The table from Services and EndpointSlices in, to routes and names out.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use coracle_network::names::{self, Answer};
+use coracle_network::picker::Picker;
+use coracle_network::table::{Protocol, ServiceKey, Table};
+use serde_json::{Value, json};
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey {
+        namespace: "default".into(),
+        name: name.into(),
+    }
+}
+
+fn set_service(table: &mut Table, name: &str, spec: &Value) {
+    let service = serde_json::from_value(json!({"spec": spec})).unwrap();
+    table.set_service(&key(name), &service);
+}
+
+/// `endpoints`: address and conditions, such as `10.128.0.5` or `10.128.0.6 ready=false`.
+fn set_slice(table: &mut Table, service: &str, slice: &str, endpoints: &[&str], port: u16) {
+    let endpoints: Vec<Value> = endpoints
+        .iter()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let mut endpoint = json!({"addresses": [words.next().unwrap()], "conditions": {}});
+            for word in words {
+                let (name, value) = word.split_once('=').unwrap();
+                match name {
+                    "hostname" => endpoint["hostname"] = json!(value),
+                    _ => endpoint["conditions"][name] = json!(value == "true"),
+                }
+            }
+            endpoint
+        })
+        .collect();
+    let object = serde_json::from_value(json!({
+        "metadata": {"labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
+    }))
+    .unwrap();
+    table.set_slice("default", slice, &object);
+}
+
+fn web() -> Value {
+    json!({"type": "NodePort", "clusterIP": "10.96.0.20", "clusterIPs": ["10.96.0.20"],
+        "ports": [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080}]})
+}
+
+fn backends(table: &Table, address: &str) -> Option<Vec<String>> {
+    let address: SocketAddr = address.parse().unwrap();
+    let port = table.virtual_port(address, Protocol::Tcp)?;
+    Some(port.backends.iter().map(SocketAddr::to_string).collect())
+}
+
+#[test]
+fn a_service_routes_to_its_ready_endpoints_in_whatever_order_they_arrive() {
+    let mut table = Table::default();
+    set_slice(
+        &mut table,
+        "web",
+        "web-a",
+        &["10.128.0.5", "10.128.0.6 ready=false"],
+        8080,
+    );
+    assert_eq!(backends(&table, "10.96.0.20:80"), None);
+    set_service(&mut table, "web", &web());
+    assert_eq!(
+        backends(&table, "10.96.0.20:80").unwrap(),
+        ["10.128.0.5:8080"]
+    );
+    set_slice(&mut table, "web", "web-b", &["10.128.0.7"], 8080);
+    assert_eq!(
+        backends(&table, "10.96.0.20:80").unwrap(),
+        ["10.128.0.5:8080", "10.128.0.7:8080"]
+    );
+    assert_eq!(
+        table
+            .node_port(30080, Protocol::Tcp)
+            .unwrap()
+            .backends
+            .len(),
+        2
+    );
+    table.remove_slice("default", "web-a");
+    assert_eq!(
+        backends(&table, "10.96.0.20:80").unwrap(),
+        ["10.128.0.7:8080"]
+    );
+    table.remove_service(&key("web"));
+    assert_eq!(backends(&table, "10.96.0.20:80"), None);
+    assert!(
+        table.node_ports().is_empty() && table.virtual_ip("10.96.0.20".parse().unwrap()).is_none()
+    );
+}
+
+#[test]
+fn terminating_endpoints_serve_only_while_no_other_is_ready() {
+    let mut table = Table::default();
+    set_service(&mut table, "web", &web());
+    let leaving = "10.128.0.5 ready=false serving=true terminating=true";
+    set_slice(&mut table, "web", "web-a", &[leaving, "10.128.0.6"], 8080);
+    assert_eq!(
+        backends(&table, "10.96.0.20:80").unwrap(),
+        ["10.128.0.6:8080"]
+    );
+    set_slice(
+        &mut table,
+        "web",
+        "web-a",
+        &[leaving, "10.128.0.6 ready=false"],
+        8080,
+    );
+    assert_eq!(
+        backends(&table, "10.96.0.20:80").unwrap(),
+        ["10.128.0.5:8080"]
+    );
+}
+
+#[test]
+fn a_change_of_ports_leaves_nothing_of_the_old_ones() {
+    let mut table = Table::default();
+    set_service(&mut table, "web", &web());
+    set_service(
+        &mut table,
+        "web",
+        &json!({"clusterIP": "10.96.0.20", "ports": [{"name": "http", "port": 81}]}),
+    );
+    assert_eq!(backends(&table, "10.96.0.20:80"), None);
+    assert_eq!(
+        backends(&table, "10.96.0.20:81").unwrap(),
+        Vec::<String>::new()
+    );
+    assert!(table.node_ports().is_empty());
+}
+
+fn resolve(table: &Table, name: &str) -> Answer {
+    names::resolve(table, "default", name)
+}
+
+fn addresses(list: &[&str]) -> Answer {
+    Answer::Addresses(list.iter().map(|ip| ip.parse().unwrap()).collect())
+}
+
+#[test]
+fn names_resolve_as_the_dns_specification_says() {
+    let mut table = Table::default();
+    set_service(&mut table, "web", &web());
+    set_service(
+        &mut table,
+        "peers",
+        &json!({"clusterIP": "None", "ports": []}),
+    );
+    set_slice(
+        &mut table,
+        "peers",
+        "peers-a",
+        &["10.128.0.9 hostname=peer-0", "10.128.0.8 ready=false"],
+        1,
+    );
+    set_service(
+        &mut table,
+        "inner",
+        &json!({"type": "ExternalName", "externalName": "web.default.svc.cluster.local"}),
+    );
+    set_service(
+        &mut table,
+        "outer",
+        &json!({"type": "ExternalName", "externalName": "api.example.com"}),
+    );
+    set_service(
+        &mut table,
+        "loop",
+        &json!({"type": "ExternalName", "externalName": "loop.default.svc.cluster.local"}),
+    );
+    for name in [
+        "web",
+        "WEB",
+        "web.default",
+        "web.default.svc",
+        "web.default.svc.cluster.local",
+        "web.default.svc.cluster.local.",
+        "inner",
+    ] {
+        assert_eq!(resolve(&table, name), addresses(&["10.96.0.20"]), "{name}");
+    }
+    assert_eq!(resolve(&table, "peers"), addresses(&["10.128.0.9"]));
+    assert_eq!(resolve(&table, "peer-0.peers"), addresses(&["10.128.0.9"]));
+    assert_eq!(
+        resolve(&table, "10-128-0-9.default.pod"),
+        addresses(&["10.128.0.9"])
+    );
+    assert_eq!(
+        resolve(&table, "outer"),
+        Answer::Outside("api.example.com".into())
+    );
+    assert_eq!(
+        resolve(&table, "example.org"),
+        Answer::Outside("example.org".into())
+    );
+    for name in [
+        "nosuch",
+        "nosuch.default.svc.cluster.local",
+        "web.",
+        "loop",
+        "peer-9.peers",
+    ] {
+        assert!(
+            !matches!(resolve(&table, name), Answer::Addresses(_)),
+            "{name}"
+        );
+    }
+    assert_eq!(names::resolve(&table, "other", "web"), Answer::Missing);
+    assert_eq!(
+        names::resolve(&table, "other", "web.default"),
+        addresses(&["10.96.0.20"])
+    );
+}
+
+#[test]
+fn connections_spread_evenly_and_a_sticky_client_stays() {
+    let mut table = Table::default();
+    set_service(&mut table, "web", &web());
+    set_slice(
+        &mut table,
+        "web",
+        "web-a",
+        &["10.128.0.5", "10.128.0.6", "10.128.0.7", "10.128.0.8"],
+        80,
+    );
+    let port = table
+        .virtual_port("10.96.0.20:80".parse().unwrap(), Protocol::Tcp)
+        .unwrap()
+        .clone();
+    let (mut picker, now) = (Picker::default(), Instant::now());
+    let client = "10.128.0.99".parse().unwrap();
+    let mut counts = std::collections::BTreeMap::new();
+    for step in 0..10_000_u64 {
+        let random = step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        *counts
+            .entry(picker.pick(&port, client, now, random).unwrap())
+            .or_insert(0_u32) += 1;
+    }
+    assert!(
+        counts.len() == 4 && counts.values().all(|count| (2_200..=2_800).contains(count)),
+        "{counts:?}"
+    );
+
+    let mut sticky = (*port).clone();
+    sticky.affinity = Some(Duration::from_secs(60));
+    let first = picker.pick(&sticky, client, now, 0).unwrap();
+    assert_eq!(
+        picker.pick(&sticky, client, now + Duration::from_secs(59), u64::MAX),
+        Some(first)
+    );
+    let later = now + Duration::from_secs(59 + 61);
+    assert_ne!(picker.pick(&sticky, client, later, u64::MAX), Some(first));
+    sticky.backends.clear();
+    assert_eq!(picker.pick(&sticky, client, now, 0), None);
+}
