@@ -1,0 +1,7 @@
+//! House rules as a test: what `cargo test` refuses, each with its cure.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod arrows;
+mod coverage;
+mod files;
+mod tree;
