@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use crate::cidr::Cidr;
+
 /// The annotation on a Pod or its Namespace.
 pub const ANNOTATION: &str = "coracle.dev/egress";
 
@@ -28,8 +30,8 @@ struct Rule {
 enum Target {
     /// `*`: everything but the host itself and link-local addresses.
     Anything,
-    /// A range of addresses, with the number of leading bits that must match.
-    Range(IpAddr, u8),
+    /// A range of addresses.
+    Range(Cidr),
     /// A DNS name, lower case without a final dot; `*.example.com` is stored as `.example.com`.
     Name(String),
 }
@@ -50,13 +52,8 @@ impl Egress {
     /// # Errors
     /// [`InvalidEgress`] names the first entry that is none of the allowed forms.
     pub fn parse(text: &str) -> Result<Self, InvalidEgress> {
-        let entries = text
-            .split([',', ' ', '\n', '\t'])
-            .filter(|entry| !entry.is_empty());
-        let rules = entries
-            .take(ENTRIES_MAX)
-            .map(parse_entry)
-            .collect::<Result<_, _>>()?;
+        let entries = text.split([',', ' ', '\n', '\t']).filter(|entry| !entry.is_empty());
+        let rules = entries.take(ENTRIES_MAX).map(parse_entry).collect::<Result<_, _>>()?;
         Ok(Self { rules })
     }
 
@@ -84,7 +81,7 @@ impl Egress {
                 rule.allows_port(port)
                     && match &rule.target {
                         Target::Anything => true,
-                        Target::Range(start, bits) => in_range(address, *start, *bits),
+                        Target::Range(range) => range.contains(address),
                         Target::Name(_) => false,
                     }
             })
@@ -99,7 +96,7 @@ impl Egress {
             .iter()
             .find(|rule| match &rule.target {
                 Target::Anything => true,
-                Target::Range(..) => false,
+                Target::Range(_) => false,
                 Target::Name(granted) => {
                     *granted == name
                         || (granted.starts_with('.') && name.ends_with(granted.as_str()))
@@ -137,9 +134,7 @@ pub fn is_never_granted(address: IpAddr) -> bool {
 }
 
 fn parse_entry(entry: &str) -> Result<Rule, InvalidEgress> {
-    let invalid = || InvalidEgress {
-        entry: entry.to_owned(),
-    };
+    let invalid = || InvalidEgress { entry: entry.to_owned() };
     let (target, port) = match entry.rsplit_once(':') {
         // A bare IPv6 address or range has more than one colon and no brackets.
         Some((head, _)) if head.contains(':') && !head.ends_with(']') => (entry, None),
@@ -147,22 +142,15 @@ fn parse_entry(entry: &str) -> Result<Rule, InvalidEgress> {
         None => (entry, None),
     };
     let target = target.trim_start_matches('[').trim_end_matches(']');
-    parse_target(target)
-        .map(|target| Rule { target, port })
-        .ok_or_else(invalid)
+    parse_target(target).map(|target| Rule { target, port }).ok_or_else(invalid)
 }
 
 fn parse_target(text: &str) -> Option<Target> {
     if text == "*" {
         return Some(Target::Anything);
     }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(Target::Range(address, address_bits(address)));
-    }
-    if let Some((address, bits)) = text.split_once('/') {
-        let address: IpAddr = address.parse().ok()?;
-        let bits: u8 = bits.parse().ok()?;
-        return (bits <= address_bits(address)).then_some(Target::Range(address, bits));
+    if let Some(range) = Cidr::parse(text) {
+        return Some(Target::Range(range));
     }
     // `*.example.com` is kept as `.example.com`: any name below, not the name itself.
     let (labels, below) = match text.strip_prefix("*.") {
@@ -171,28 +159,10 @@ fn parse_target(text: &str) -> Option<Target> {
     };
     let valid = labels.split('.').all(|label| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     });
     let name = labels.to_ascii_lowercase();
     valid.then(|| Target::Name(if below { format!(".{name}") } else { name }))
-}
-
-fn address_bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-fn in_range(address: IpAddr, start: IpAddr, bits: u8) -> bool {
-    let (address, start) = match (address.to_canonical(), start) {
-        (IpAddr::V4(address), IpAddr::V4(start)) => (
-            u128::from(address.to_bits()) << 96,
-            u128::from(start.to_bits()) << 96,
-        ),
-        (IpAddr::V6(address), IpAddr::V6(start)) => (address.to_bits(), start.to_bits()),
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
-    };
-    bits == 0 || (address ^ start) >> (128 - u32::from(bits)) == 0
 }
 
 #[cfg(test)]
@@ -200,9 +170,7 @@ mod tests {
     use super::*;
 
     fn check(grant: &str, address: &str, port: u16) -> bool {
-        Egress::parse(grant)
-            .unwrap()
-            .allows_address(address.parse().unwrap(), port)
+        Egress::parse(grant).unwrap().allows_address(address.parse().unwrap(), port)
     }
 
     #[test]
@@ -218,14 +186,9 @@ mod tests {
 
     #[test]
     fn a_star_is_never_the_host_nor_link_local() {
-        for address in [
-            "127.0.0.1",
-            "169.254.169.254",
-            "::1",
-            "fe80::1",
-            "0.0.0.0",
-            "::ffff:127.0.0.1",
-        ] {
+        for address in
+            ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "0.0.0.0", "::ffff:127.0.0.1"]
+        {
             assert!(!check("*", address, 80), "{address}");
         }
         assert!(check("*", "198.51.100.1", 80));
@@ -243,12 +206,7 @@ mod tests {
     #[test]
     fn names_the_entry_that_is_wrong() {
         for entry in ["10.0.0.0/33", "a_b", "*x.org", "host:port", "a..b", "*."] {
-            assert_eq!(
-                Egress::parse(entry),
-                Err(InvalidEgress {
-                    entry: entry.to_owned()
-                })
-            );
+            assert_eq!(Egress::parse(entry), Err(InvalidEgress { entry: entry.to_owned() }));
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
+use coracle_vnet::Protocol;
 use k8s_openapi::api::discovery::v1 as discovery;
-
-use crate::table::Protocol;
 
 /// The label that says which Service a slice belongs to. *Source:* discovery.k8s.io/v1.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -40,12 +39,7 @@ impl Endpoint {
 /// The name of the Service that a slice belongs to.
 #[must_use]
 pub fn service_of(slice: &discovery::EndpointSlice) -> Option<&str> {
-    slice
-        .metadata
-        .labels
-        .as_ref()?
-        .get(SERVICE_NAME_LABEL)
-        .map(String::as_str)
+    slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL).map(String::as_str)
 }
 
 /// The endpoints of a slice. Addresses that are no IP (`addressType: FQDN`) are left out; a
@@ -58,7 +52,7 @@ pub fn of_slice(slice: &discovery::EndpointSlice) -> Vec<Endpoint> {
         .flatten()
         .filter_map(|port| {
             let number = u16::try_from(port.port?).ok()?;
-            let protocol = Protocol::parse(port.protocol.as_deref())?;
+            let protocol = protocol(port.protocol.as_deref())?;
             Some((port.name.clone().unwrap_or_default(), number, protocol))
         })
         .collect();
@@ -67,22 +61,29 @@ pub fn of_slice(slice: &discovery::EndpointSlice) -> Vec<Endpoint> {
         .iter()
         .flat_map(|endpoint| {
             let ports = &ports;
-            endpoint
-                .addresses
-                .iter()
-                .filter_map(|text| text.parse().ok())
-                .map(move |ip| {
-                    let conditions = endpoint.conditions.as_ref();
-                    let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
-                    Endpoint {
-                        ip,
-                        ready,
-                        serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
-                        terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
-                        hostname: endpoint.hostname.clone(),
-                        ports: ports.clone(),
-                    }
-                })
+            endpoint.addresses.iter().filter_map(|text| text.parse().ok()).map(move |ip| {
+                let conditions = endpoint.conditions.as_ref();
+                let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+                Endpoint {
+                    ip,
+                    ready,
+                    serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
+                    terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
+                    hostname: endpoint.hostname.clone(),
+                    ports: ports.clone(),
+                }
+            })
         })
         .collect()
+}
+
+/// The protocol in the API's spelling: TCP if it is not given. SCTP has no Wasm equivalent, so a
+/// port with it (or with anything else) is left out: `None`.
+#[must_use]
+pub fn protocol(text: Option<&str>) -> Option<Protocol> {
+    match text {
+        None | Some("" | "TCP") => Some(Protocol::Tcp),
+        Some("UDP") => Some(Protocol::Udp),
+        Some(_) => None,
+    }
 }

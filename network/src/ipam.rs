@@ -51,12 +51,7 @@ impl Pool {
             return Err(IpamError::InvalidCidr(cidr.to_owned()));
         }
         let first = start + 2;
-        Ok(Self {
-            first,
-            last: start + (size - 2) as u32,
-            next: first,
-            taken: BTreeSet::new(),
-        })
+        Ok(Self { first, last: start + (size - 2) as u32, next: first, taken: BTreeSet::new() })
     }
 
     /// Takes the next free address.
@@ -70,11 +65,7 @@ impl Pool {
             .find(|address| !self.taken.contains(address))
             .ok_or(IpamError::Exhausted(size))?;
         self.taken.insert(address);
-        self.next = if address == self.last {
-            self.first
-        } else {
-            address + 1
-        };
+        self.next = if address == self.last { self.first } else { address + 1 };
         Ok(Ipv4Addr::from_bits(address).into())
     }
 
@@ -84,11 +75,7 @@ impl Pool {
     /// [`IpamError::OutOfRange`] or [`IpamError::InUse`].
     pub fn take(&mut self, address: IpAddr) -> Result<(), IpamError> {
         let bits = self.bits(address)?;
-        if self.taken.insert(bits) {
-            Ok(())
-        } else {
-            Err(IpamError::InUse(address))
-        }
+        if self.taken.insert(bits) { Ok(()) } else { Err(IpamError::InUse(address)) }
     }
 
     /// Gives an address back; one that is not taken is ignored.
@@ -129,19 +116,8 @@ mod tests {
     #[test]
     fn hands_out_each_address_once_and_reuses_the_oldest_freed() {
         let mut pool = Pool::new("10.128.0.0/29").unwrap();
-        let all: Vec<_> = (0..5)
-            .map(|_| pool.allocate().unwrap().to_string())
-            .collect();
-        assert_eq!(
-            all,
-            [
-                "10.128.0.2",
-                "10.128.0.3",
-                "10.128.0.4",
-                "10.128.0.5",
-                "10.128.0.6"
-            ]
-        );
+        let all: Vec<_> = (0..5).map(|_| pool.allocate().unwrap().to_string()).collect();
+        assert_eq!(all, ["10.128.0.2", "10.128.0.3", "10.128.0.4", "10.128.0.5", "10.128.0.6"]);
         assert_eq!(pool.allocate(), Err(IpamError::Exhausted(5)));
         pool.release("10.128.0.4".parse().unwrap());
         pool.release("10.128.0.3".parse().unwrap());
@@ -150,18 +126,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_range() {
-        for text in [
-            "",
-            "10.0.0.0",
-            "10.0.0.0/33",
-            "10.0.0.0/31",
-            "fd00::/64",
-            "x/8",
-        ] {
-            assert_eq!(
-                Pool::new(text).err(),
-                Some(IpamError::InvalidCidr(text.to_owned()))
-            );
+        for text in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/31", "fd00::/64", "x/8"] {
+            assert_eq!(Pool::new(text).err(), Some(IpamError::InvalidCidr(text.to_owned())));
         }
     }
 

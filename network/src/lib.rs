@@ -5,9 +5,11 @@
 //! out: the answers to `host/vnet`'s questions (where does this connection go, what does this name
 //! mean) and open node ports. What must never be here: wasmtime, or a decision inside of an edge.
 
+pub mod cidr;
 pub mod egress;
 pub mod endpoints;
 pub mod ipam;
 pub mod names;
 pub mod picker;
+pub mod switch;
 pub mod table;

@@ -52,11 +52,7 @@ fn resolve_once(table: &Table, namespace: &str, name: &str) -> Step {
             format!("svc.{CLUSTER_DOMAIN}"),
             CLUSTER_DOMAIN.to_owned(),
         ];
-        search
-            .iter()
-            .map(|domain| format!("{name}.{domain}"))
-            .chain([name.to_owned()])
-            .collect()
+        search.iter().map(|domain| format!("{name}.{domain}")).chain([name.to_owned()]).collect()
     };
     for candidate in &candidates {
         match in_cluster(table, candidate) {
@@ -67,11 +63,7 @@ fn resolve_once(table: &Table, namespace: &str, name: &str) -> Step {
     }
     let absolute = name.trim_end_matches('.');
     let ours = absolute.ends_with(&format!(".{CLUSTER_DOMAIN}")) || !absolute.contains('.');
-    Step::Done(if ours {
-        Answer::Missing
-    } else {
-        Answer::Outside(absolute.to_owned())
-    })
+    Step::Done(if ours { Answer::Missing } else { Answer::Outside(absolute.to_owned()) })
 }
 
 /// What an absolute name in the cluster's zone means: `<service>.<namespace>.svc.cluster.local`,
@@ -85,10 +77,7 @@ fn in_cluster(table: &Table, absolute: &str) -> Option<Name> {
             table.endpoint_name(&key(namespace, service), hostname)
         }
         [dashed, _namespace, "pod"] => {
-            let ip = dashed
-                .replace('-', ".")
-                .parse()
-                .or_else(|_| dashed.replace('-', ":").parse());
+            let ip = dashed.replace('-', ".").parse().or_else(|_| dashed.replace('-', ":").parse());
             Some(Name::Addresses(vec![ip.ok()?]))
         }
         _ => None,
@@ -96,8 +85,5 @@ fn in_cluster(table: &Table, absolute: &str) -> Option<Name> {
 }
 
 fn key(namespace: &str, name: &str) -> ServiceKey {
-    ServiceKey {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }
+    ServiceKey { namespace: namespace.to_owned(), name: name.to_owned() }
 }

@@ -63,13 +63,7 @@ impl Picker {
                 return;
             }
         }
-        self.sticky.insert(
-            key,
-            Sticky {
-                backend,
-                expires: now + timeout,
-            },
-        );
+        self.sticky.insert(key, Sticky { backend, expires: now + timeout });
     }
 }
 

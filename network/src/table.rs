@@ -5,36 +5,16 @@
 //! [`ServicePort`]s by virtual address and by node port, and addresses by name. Pure: no IO, no
 //! clock, no randomness; which backend of several is taken is [`crate::picker`]'s.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_vnet::Protocol;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 
 use crate::endpoints::{self, Endpoint};
-
-/// Transport protocol of a Service port. SCTP has no Wasm equivalent and is left out of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Protocol {
-    /// Streams.
-    Tcp,
-    /// Datagrams.
-    Udp,
-}
-
-impl Protocol {
-    /// Parses the API's spelling; an empty or missing value is TCP, anything but TCP and UDP `None`.
-    #[must_use]
-    pub fn parse(text: Option<&str>) -> Option<Self> {
-        match text {
-            None | Some("" | "TCP") => Some(Self::Tcp),
-            Some("UDP") => Some(Self::Udp),
-            Some(_) => None,
-        }
-    }
-}
 
 /// Namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,7 +80,7 @@ pub struct Table {
     slice_owner: HashMap<(String, String), ServiceKey>,
     virtual_ports: HashMap<(IpAddr, u16, Protocol), Arc<ServicePort>>,
     virtual_ips: HashMap<IpAddr, ServiceKey>,
-    node_ports: BTreeMap<(u16, Protocol), Arc<ServicePort>>,
+    node_ports: HashMap<(u16, Protocol), Arc<ServicePort>>,
 }
 
 impl Table {
@@ -124,12 +104,8 @@ impl Table {
         let Some(service) = endpoints::service_of(slice) else {
             return;
         };
-        let key = ServiceKey {
-            namespace: namespace.to_owned(),
-            name: service.to_owned(),
-        };
-        self.slice_owner
-            .insert((namespace.to_owned(), name.to_owned()), key.clone());
+        let key = ServiceKey { namespace: namespace.to_owned(), name: service.to_owned() };
+        self.slice_owner.insert((namespace.to_owned(), name.to_owned()), key.clone());
         self.slices
             .entry(key.clone())
             .or_default()
@@ -139,10 +115,7 @@ impl Table {
 
     /// Takes an EndpointSlice out.
     pub fn remove_slice(&mut self, namespace: &str, name: &str) {
-        let Some(key) = self
-            .slice_owner
-            .remove(&(namespace.to_owned(), name.to_owned()))
-        else {
+        let Some(key) = self.slice_owner.remove(&(namespace.to_owned(), name.to_owned())) else {
             return;
         };
         if let Some(slices) = self.slices.get_mut(&key) {
@@ -161,8 +134,7 @@ impl Table {
         address: SocketAddr,
         protocol: Protocol,
     ) -> Option<&Arc<ServicePort>> {
-        self.virtual_ports
-            .get(&(address.ip(), address.port(), protocol))
+        self.virtual_ports.get(&(address.ip(), address.port(), protocol))
     }
 
     /// The Service that owns a virtual IP, whatever the port.
@@ -179,7 +151,7 @@ impl Table {
 
     /// Every node port that has to be open on this host.
     #[must_use]
-    pub fn node_ports(&self) -> BTreeSet<(u16, Protocol)> {
+    pub fn node_ports(&self) -> HashSet<(u16, Protocol)> {
         self.node_ports.keys().copied().collect()
     }
 
@@ -193,9 +165,7 @@ impl Table {
         if !entry.headless {
             return Some(Name::Addresses(entry.cluster_ips.clone()));
         }
-        let visible = self
-            .endpoints(key)
-            .filter(|e| e.ready || entry.publish_not_ready);
+        let visible = self.endpoints(key).filter(|e| e.ready || entry.publish_not_ready);
         let ips: BTreeSet<IpAddr> = visible.map(|endpoint| endpoint.ip).collect();
         Some(Name::Addresses(ips.into_iter().collect()))
     }
@@ -216,11 +186,7 @@ impl Table {
     }
 
     fn endpoints(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoint> {
-        self.slices
-            .get(key)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .flatten()
+        self.slices.get(key).into_iter().flat_map(BTreeMap::values).flatten()
     }
 
     fn refresh(&mut self, key: &ServiceKey) {
@@ -260,8 +226,7 @@ impl Table {
                 affinity: entry.affinity,
             });
             for ip in &entry.cluster_ips {
-                self.virtual_ports
-                    .insert((*ip, spec.port, spec.protocol), Arc::clone(&port));
+                self.virtual_ports.insert((*ip, spec.port, spec.protocol), Arc::clone(&port));
             }
             if let Some(node_port) = spec.node_port {
                 self.node_ports.insert((node_port, spec.protocol), port);
@@ -275,9 +240,7 @@ impl Table {
                 .endpoints(key)
                 .filter(|endpoint| accept(endpoint))
                 .filter_map(|endpoint| {
-                    endpoint
-                        .port(&spec.name, spec.protocol)
-                        .map(|port| (endpoint.ip, port).into())
+                    endpoint.port(&spec.name, spec.protocol).map(|port| (endpoint.ip, port).into())
                 })
                 .collect();
             found.into_iter().collect()
@@ -296,25 +259,14 @@ impl Entry {
             return Self::default();
         };
         let external = spec.type_.as_deref() == Some("ExternalName");
-        let ips = spec
-            .cluster_ips
-            .clone()
-            .or_else(|| spec.cluster_ip.clone().map(|ip| vec![ip]));
+        let ips = spec.cluster_ips.clone().or_else(|| spec.cluster_ip.clone().map(|ip| vec![ip]));
         let ips = ips.unwrap_or_default();
         let client_ip = spec.session_affinity.as_deref() == Some("ClientIP");
         Self {
             headless: !external && ips.iter().any(|ip| ip == "None"),
             cluster_ips: ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
-            alias: spec
-                .external_name
-                .clone()
-                .filter(|name| external && !name.is_empty()),
-            ports: spec
-                .ports
-                .iter()
-                .flatten()
-                .filter_map(PortSpec::of)
-                .collect(),
+            alias: spec.external_name.clone().filter(|name| external && !name.is_empty()),
+            ports: spec.ports.iter().flatten().filter_map(PortSpec::of).collect(),
             affinity: client_ip.then(|| affinity_timeout(spec)),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
         }
@@ -326,11 +278,8 @@ impl PortSpec {
         Some(Self {
             name: port.name.clone().unwrap_or_default(),
             port: u16::try_from(port.port).ok()?,
-            node_port: port
-                .node_port
-                .and_then(|port| u16::try_from(port).ok())
-                .filter(|p| *p != 0),
-            protocol: Protocol::parse(port.protocol.as_deref())?,
+            node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|p| *p != 0),
+            protocol: endpoints::protocol(port.protocol.as_deref())?,
         })
     }
 }

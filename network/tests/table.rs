@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 
 use coracle_network::names::{self, Answer};
 use coracle_network::picker::Picker;
-use coracle_network::table::{Protocol, ServiceKey, Table};
+use coracle_network::table::{ServiceKey, Table};
+use coracle_vnet::Protocol;
 use serde_json::{Value, json};
 
 fn key(name: &str) -> ServiceKey {
-    ServiceKey {
-        namespace: "default".into(),
-        name: name.into(),
-    }
+    ServiceKey { namespace: "default".into(), name: name.into() }
 }
 
 fn set_service(table: &mut Table, name: &str, spec: &Value) {
@@ -62,37 +60,15 @@ fn backends(table: &Table, address: &str) -> Option<Vec<String>> {
 #[test]
 fn a_service_routes_to_its_ready_endpoints_in_whatever_order_they_arrive() {
     let mut table = Table::default();
-    set_slice(
-        &mut table,
-        "web",
-        "web-a",
-        &["10.128.0.5", "10.128.0.6 ready=false"],
-        8080,
-    );
+    set_slice(&mut table, "web", "web-a", &["10.128.0.5", "10.128.0.6 ready=false"], 8080);
     assert_eq!(backends(&table, "10.96.0.20:80"), None);
     set_service(&mut table, "web", &web());
-    assert_eq!(
-        backends(&table, "10.96.0.20:80").unwrap(),
-        ["10.128.0.5:8080"]
-    );
+    assert_eq!(backends(&table, "10.96.0.20:80").unwrap(), ["10.128.0.5:8080"]);
     set_slice(&mut table, "web", "web-b", &["10.128.0.7"], 8080);
-    assert_eq!(
-        backends(&table, "10.96.0.20:80").unwrap(),
-        ["10.128.0.5:8080", "10.128.0.7:8080"]
-    );
-    assert_eq!(
-        table
-            .node_port(30080, Protocol::Tcp)
-            .unwrap()
-            .backends
-            .len(),
-        2
-    );
+    assert_eq!(backends(&table, "10.96.0.20:80").unwrap(), ["10.128.0.5:8080", "10.128.0.7:8080"]);
+    assert_eq!(table.node_port(30080, Protocol::Tcp).unwrap().backends.len(), 2);
     table.remove_slice("default", "web-a");
-    assert_eq!(
-        backends(&table, "10.96.0.20:80").unwrap(),
-        ["10.128.0.7:8080"]
-    );
+    assert_eq!(backends(&table, "10.96.0.20:80").unwrap(), ["10.128.0.7:8080"]);
     table.remove_service(&key("web"));
     assert_eq!(backends(&table, "10.96.0.20:80"), None);
     assert!(
@@ -106,21 +82,9 @@ fn terminating_endpoints_serve_only_while_no_other_is_ready() {
     set_service(&mut table, "web", &web());
     let leaving = "10.128.0.5 ready=false serving=true terminating=true";
     set_slice(&mut table, "web", "web-a", &[leaving, "10.128.0.6"], 8080);
-    assert_eq!(
-        backends(&table, "10.96.0.20:80").unwrap(),
-        ["10.128.0.6:8080"]
-    );
-    set_slice(
-        &mut table,
-        "web",
-        "web-a",
-        &[leaving, "10.128.0.6 ready=false"],
-        8080,
-    );
-    assert_eq!(
-        backends(&table, "10.96.0.20:80").unwrap(),
-        ["10.128.0.5:8080"]
-    );
+    assert_eq!(backends(&table, "10.96.0.20:80").unwrap(), ["10.128.0.6:8080"]);
+    set_slice(&mut table, "web", "web-a", &[leaving, "10.128.0.6 ready=false"], 8080);
+    assert_eq!(backends(&table, "10.96.0.20:80").unwrap(), ["10.128.0.5:8080"]);
 }
 
 #[test]
@@ -133,10 +97,7 @@ fn a_change_of_ports_leaves_nothing_of_the_old_ones() {
         &json!({"clusterIP": "10.96.0.20", "ports": [{"name": "http", "port": 81}]}),
     );
     assert_eq!(backends(&table, "10.96.0.20:80"), None);
-    assert_eq!(
-        backends(&table, "10.96.0.20:81").unwrap(),
-        Vec::<String>::new()
-    );
+    assert_eq!(backends(&table, "10.96.0.20:81").unwrap(), Vec::<String>::new());
     assert!(table.node_ports().is_empty());
 }
 
@@ -148,15 +109,10 @@ fn addresses(list: &[&str]) -> Answer {
     Answer::Addresses(list.iter().map(|ip| ip.parse().unwrap()).collect())
 }
 
-#[test]
-fn names_resolve_as_the_dns_specification_says() {
+fn table_of_names() -> Table {
     let mut table = Table::default();
     set_service(&mut table, "web", &web());
-    set_service(
-        &mut table,
-        "peers",
-        &json!({"clusterIP": "None", "ports": []}),
-    );
+    set_service(&mut table, "peers", &json!({"clusterIP": "None", "ports": []}));
     set_slice(
         &mut table,
         "peers",
@@ -179,6 +135,12 @@ fn names_resolve_as_the_dns_specification_says() {
         "loop",
         &json!({"type": "ExternalName", "externalName": "loop.default.svc.cluster.local"}),
     );
+    table
+}
+
+#[test]
+fn names_resolve_as_the_dns_specification_says() {
+    let table = table_of_names();
     for name in [
         "web",
         "WEB",
@@ -192,35 +154,14 @@ fn names_resolve_as_the_dns_specification_says() {
     }
     assert_eq!(resolve(&table, "peers"), addresses(&["10.128.0.9"]));
     assert_eq!(resolve(&table, "peer-0.peers"), addresses(&["10.128.0.9"]));
-    assert_eq!(
-        resolve(&table, "10-128-0-9.default.pod"),
-        addresses(&["10.128.0.9"])
-    );
-    assert_eq!(
-        resolve(&table, "outer"),
-        Answer::Outside("api.example.com".into())
-    );
-    assert_eq!(
-        resolve(&table, "example.org"),
-        Answer::Outside("example.org".into())
-    );
-    for name in [
-        "nosuch",
-        "nosuch.default.svc.cluster.local",
-        "web.",
-        "loop",
-        "peer-9.peers",
-    ] {
-        assert!(
-            !matches!(resolve(&table, name), Answer::Addresses(_)),
-            "{name}"
-        );
+    assert_eq!(resolve(&table, "10-128-0-9.default.pod"), addresses(&["10.128.0.9"]));
+    assert_eq!(resolve(&table, "outer"), Answer::Outside("api.example.com".into()));
+    assert_eq!(resolve(&table, "example.org"), Answer::Outside("example.org".into()));
+    for name in ["nosuch", "nosuch.default.svc.cluster.local", "web.", "loop", "peer-9.peers"] {
+        assert!(!matches!(resolve(&table, name), Answer::Addresses(_)), "{name}");
     }
     assert_eq!(names::resolve(&table, "other", "web"), Answer::Missing);
-    assert_eq!(
-        names::resolve(&table, "other", "web.default"),
-        addresses(&["10.96.0.20"])
-    );
+    assert_eq!(names::resolve(&table, "other", "web.default"), addresses(&["10.96.0.20"]));
 }
 
 #[test]
@@ -234,18 +175,13 @@ fn connections_spread_evenly_and_a_sticky_client_stays() {
         &["10.128.0.5", "10.128.0.6", "10.128.0.7", "10.128.0.8"],
         80,
     );
-    let port = table
-        .virtual_port("10.96.0.20:80".parse().unwrap(), Protocol::Tcp)
-        .unwrap()
-        .clone();
+    let port = table.virtual_port("10.96.0.20:80".parse().unwrap(), Protocol::Tcp).unwrap().clone();
     let (mut picker, now) = (Picker::default(), Instant::now());
     let client = "10.128.0.99".parse().unwrap();
     let mut counts = std::collections::BTreeMap::new();
     for step in 0..10_000_u64 {
         let random = step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        *counts
-            .entry(picker.pick(&port, client, now, random).unwrap())
-            .or_insert(0_u32) += 1;
+        *counts.entry(picker.pick(&port, client, now, random).unwrap()).or_insert(0_u32) += 1;
     }
     assert!(
         counts.len() == 4 && counts.values().all(|count| (2_200..=2_800).contains(count)),
@@ -255,10 +191,7 @@ fn connections_spread_evenly_and_a_sticky_client_stays() {
     let mut sticky = (*port).clone();
     sticky.affinity = Some(Duration::from_secs(60));
     let first = picker.pick(&sticky, client, now, 0).unwrap();
-    assert_eq!(
-        picker.pick(&sticky, client, now + Duration::from_secs(59), u64::MAX),
-        Some(first)
-    );
+    assert_eq!(picker.pick(&sticky, client, now + Duration::from_secs(59), u64::MAX), Some(first));
     let later = now + Duration::from_secs(59 + 61);
     assert_ne!(picker.pick(&sticky, client, later, u64::MAX), Some(first));
     sticky.backends.clear();

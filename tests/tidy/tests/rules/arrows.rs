@@ -12,19 +12,10 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("apiserver", &["coracle-api", "coracle-store"]),
     ("scheduler", &["coracle-api", "coracle-client"]),
     ("controllers", &["coracle-api", "coracle-client"]),
-    (
-        "network",
-        &["coracle-api", "coracle-client", "coracle-vnet"],
-    ),
+    ("network", &["coracle-api", "coracle-client", "coracle-vnet"]),
     (
         "host/agent",
-        &[
-            "coracle-api",
-            "coracle-client",
-            "coracle-network",
-            "coracle-runtime",
-            "coracle-vnet",
-        ],
+        &["coracle-api", "coracle-client", "coracle-network", "coracle-runtime", "coracle-vnet"],
     ),
 ];
 
@@ -38,13 +29,9 @@ const STRANGERS: [(&str, &[&str]); 5] = [
 ];
 
 fn dependencies(folder: &str) -> Vec<String> {
-    let manifest: toml::Table = read(&root().join(folder).join("Cargo.toml"))
-        .parse()
-        .unwrap();
+    let manifest: toml::Table = read(&root().join(folder).join("Cargo.toml")).parse().unwrap();
     let table = manifest.get("dependencies").and_then(toml::Value::as_table);
-    table
-        .map(|table| table.keys().cloned().collect())
-        .unwrap_or_default()
+    table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
 }
 
 #[test]
@@ -56,10 +43,7 @@ fn dependencies_follow_the_arrows() {
             .map(|name| format!("{folder} -> {name}"))
             .collect::<Vec<_>>()
     });
-    violations(
-        wrong,
-        "a part meets another only at the API server (ARCHITECTURE.md)",
-    );
+    violations(wrong, "a part meets another only at the API server (ARCHITECTURE.md)");
 }
 
 #[test]
@@ -80,13 +64,9 @@ fn edges() -> Vec<String> {
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
         .map(|line| {
-            let (path, reason) = line
-                .split_once(' ')
-                .unwrap_or_else(|| panic!("edges.txt: '{line}' has no reason"));
-            assert!(
-                !reason.trim().is_empty(),
-                "edges.txt: '{line}' has no reason"
-            );
+            let (path, reason) =
+                line.split_once(' ').unwrap_or_else(|| panic!("edges.txt: '{line}' has no reason"));
+            assert!(!reason.trim().is_empty(), "edges.txt: '{line}' has no reason");
             path.to_owned()
         })
         .collect()
@@ -95,9 +75,7 @@ fn edges() -> Vec<String> {
 /// Whether `path` is the edge or lies in it.
 fn is_in(path: &str, edge: &str) -> bool {
     path == edge
-        || path
-            .strip_prefix(edge.trim_end_matches('/'))
-            .is_some_and(|rest| rest.starts_with('/'))
+        || path.strip_prefix(edge.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[test]
@@ -123,8 +101,6 @@ fn effects_stay_at_the_edges() {
 
 #[test]
 fn every_edge_exists() {
-    let gone = edges()
-        .into_iter()
-        .filter(|edge| !root().join(edge).exists());
+    let gone = edges().into_iter().filter(|edge| !root().join(edge).exists());
     violations(gone, "take the line out of tests/tidy/edges.txt");
 }

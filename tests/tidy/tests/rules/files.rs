@@ -13,10 +13,7 @@ pub(crate) struct RustFile {
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// The text of a file, which has to be there.
@@ -57,22 +54,12 @@ fn collect(folder: &Path, files: &mut Vec<RustFile>) {
     for entry in entries {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            if path
-                .file_name()
-                .is_some_and(|name| name != "target" && name != ".cache")
-            {
+            if path.file_name().is_some_and(|name| name != "target" && name != ".cache") {
                 collect(&path, files);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let relative = path
-                .strip_prefix(root())
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
-            files.push(RustFile {
-                path: relative,
-                text: read(&path),
-            });
+            let relative = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+            files.push(RustFile { path: relative, text: read(&path) });
         }
     }
 }

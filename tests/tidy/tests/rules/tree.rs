@@ -9,14 +9,7 @@ const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Marks of work that is not finished.
-const MARKS: [&str; 6] = [
-    "todo!(",
-    "unimplemented!(",
-    "#[ignore",
-    "FIXME",
-    "XXX",
-    "HACK",
-];
+const MARKS: [&str; 6] = ["todo!(", "unimplemented!(", "#[ignore", "FIXME", "XXX", "HACK"];
 
 #[test]
 fn files_have_one_noun() {
@@ -29,13 +22,8 @@ fn files_have_one_noun() {
 
 #[test]
 fn functions_fit_on_a_screen() {
-    let long = own_rust_files()
-        .into_iter()
-        .flat_map(|file| long_functions(&file));
-    violations(
-        long,
-        "split the function: the caller holds the `if`, the leaf computes",
-    );
+    let long = own_rust_files().into_iter().flat_map(|file| long_functions(&file));
+    violations(long, "split the function: the caller holds the `if`, the leaf computes");
 }
 
 /// A function's length is from its `fn` line to the first `}` at the same depth of indentation,
@@ -45,14 +33,9 @@ fn long_functions(file: &RustFile) -> Vec<String> {
     let mut found = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
-        let is_fn = line
-            .trim_start()
-            .split(['(', '<'])
-            .next()
-            .is_some_and(|head| {
-                head.split_whitespace().any(|word| word == "fn")
-                    && !head.trim_start().starts_with("//")
-            });
+        let is_fn = line.trim_start().split(['(', '<']).next().is_some_and(|head| {
+            head.split_whitespace().any(|word| word == "fn") && !head.trim_start().starts_with("//")
+        });
         if !is_fn {
             continue;
         }
@@ -62,11 +45,10 @@ fn long_functions(file: &RustFile) -> Vec<String> {
                 && later.len() - later.trim_start().len() == indent
         });
         let length = end.map_or(1, |offset| offset + 2);
-        let next_fn_first = lines
-            .iter()
-            .skip(start + 1)
-            .take(length.saturating_sub(1))
-            .any(|later| later.trim_end().ends_with(';') && lines[start].trim_end().ends_with(';'));
+        let next_fn_first =
+            lines.iter().skip(start + 1).take(length.saturating_sub(1)).any(|later| {
+                later.trim_end().ends_with(';') && lines[start].trim_end().ends_with(';')
+            });
         if length > FUNCTION_LINES_MAX && !next_fn_first {
             found.push(format!("{}:{}: {length} lines", file.path, start + 1));
         }
@@ -122,21 +104,12 @@ fn every_module_file_is_part_of_a_crate() {
         });
         (!declared).then(|| file.path.clone())
     });
-    violations(
-        dead.collect::<Vec<_>>(),
-        "declare the module or delete the file",
-    );
+    violations(dead.collect::<Vec<_>>(), "declare the module or delete the file");
 }
 
 #[test]
 fn the_manifest_names_no_registry_host_and_no_machine_path() {
-    let manifests = [
-        "Cargo.toml",
-        "deny.toml",
-        "justfile",
-        ".ci/run",
-        "README.md",
-    ];
+    let manifests = ["Cargo.toml", "deny.toml", "justfile", ".ci/run", "README.md"];
     let found = manifests.iter().filter(|name| {
         let text = read(&root().join(name));
         text.contains("/work/") || text.contains("/root/")
