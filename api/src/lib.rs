@@ -1,1 +1,11 @@
 //! Kubernetes nouns and their rules: schema, selectors, quantities, patches, defaults, validation.
+
+pub mod condition;
+pub mod field_error;
+pub mod key;
+pub mod meta;
+pub mod status;
+pub mod text;
+pub mod names;
+pub mod quantity;
+pub mod selector;
