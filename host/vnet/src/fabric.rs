@@ -1,0 +1,130 @@
+//! One host's switch: which address belongs to which namespace.
+
+use crate::netns::{NetNs, NetNsSpec};
+use crate::resolve::Resolver;
+use crate::route::{Flow, Route, Router};
+use crate::stream::VStream;
+use crate::udp::{Datagram, DatagramSink};
+use bytes::Bytes;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why a namespace cannot be added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// Another namespace has the address.
+    #[error("address {ip} belongs to {owner}")]
+    AddressInUse {
+        /// The address.
+        ip: IpAddr,
+        /// The name of the namespace that has it.
+        owner: String,
+    },
+}
+
+/// All namespaces of one host, by address.
+pub struct Fabric {
+    router: Arc<dyn Router>,
+    resolver: Arc<dyn Resolver>,
+    namespaces: RwLock<HashMap<IpAddr, Arc<NetNs>>>,
+    epoch: AtomicU64,
+}
+
+impl Fabric {
+    /// An empty fabric that asks `router` where flows go and `resolver` what names mean.
+    #[must_use]
+    pub fn new(router: Arc<dyn Router>, resolver: Arc<dyn Resolver>) -> Arc<Fabric> {
+        let namespaces = RwLock::default();
+        Arc::new(Fabric { router, resolver, namespaces, epoch: AtomicU64::new(0) })
+    }
+
+    /// Adds a namespace under all its addresses.
+    ///
+    /// # Errors
+    /// [`AddError::AddressInUse`]; nothing is added then.
+    pub fn add(self: &Arc<Self>, spec: NetNsSpec) -> Result<Arc<NetNs>, AddError> {
+        let mut namespaces = self.namespaces.write();
+        if let Some((ip, other)) = spec.ips.iter().find_map(|ip| Some((ip, namespaces.get(ip)?))) {
+            return Err(AddError::AddressInUse { ip: *ip, owner: other.tag().to_string() });
+        }
+        let ns = NetNs::new(spec, Arc::downgrade(self));
+        namespaces.extend(ns.ips().iter().map(|ip| (*ip, ns.clone())));
+        Ok(ns)
+    }
+
+    /// Removes a namespace: its addresses and ports are free, its connections cut.
+    pub fn remove(&self, ns: &Arc<NetNs>) {
+        self.namespaces.write().retain(|_, other| !Arc::ptr_eq(other, ns));
+        ns.end();
+    }
+
+    /// The namespace that has the address.
+    #[must_use]
+    pub fn get(&self, ip: IpAddr) -> Option<Arc<NetNs>> {
+        self.namespaces.read().get(&ip).cloned()
+    }
+
+    /// Connects `source`, which may be any address, to whoever listens at `destination`, without
+    /// asking the router: for what the host itself brings in (node ports, probes, port-forward).
+    ///
+    /// # Errors
+    /// `HostUnreachable` when no namespace has the address, `ConnectionRefused` when nobody listens.
+    pub fn deliver(&self, destination: SocketAddr, source: SocketAddr) -> io::Result<VStream> {
+        match self.get(destination.ip()) {
+            Some(ns) => ns.deliver(destination, source),
+            None => Err(io::Error::new(
+                io::ErrorKind::HostUnreachable,
+                format!("no namespace has the address {}", destination.ip()),
+            )),
+        }
+    }
+
+    /// Sends a datagram from outside to whoever is bound to `destination`; answers to `source` go
+    /// to `reply`. Dropped when nobody is bound, as on a real network.
+    ///
+    /// # Errors
+    /// `HostUnreachable` when no namespace has the address.
+    pub fn deliver_datagram(
+        &self,
+        destination: SocketAddr,
+        source: SocketAddr,
+        data: Bytes,
+        reply: Option<Arc<dyn DatagramSink>>,
+    ) -> io::Result<()> {
+        let ns = self.get(destination.ip()).ok_or(io::ErrorKind::HostUnreachable)?;
+        ns.deliver_datagram(destination, Datagram { data, source, reply });
+        Ok(())
+    }
+
+    /// Forgets where UDP flows went, so that each asks the router again: call it when Services or
+    /// their endpoints changed.
+    pub fn forget_flows(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Asks the router; useful to callers that take a shorter way than a byte stream.
+    #[must_use]
+    pub fn route(&self, flow: &Flow) -> Route {
+        self.router.route(flow)
+    }
+
+    pub(crate) fn resolver(&self) -> &dyn Resolver {
+        &*self.resolver
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Fabric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fabric({} addresses)", self.namespaces.read().len())
+    }
+}

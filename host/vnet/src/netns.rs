@@ -1,0 +1,406 @@
+//! A network namespace: loopback, its own addresses, its ports.
+
+use crate::fabric::Fabric;
+use crate::links::{Links, Membership};
+use crate::listener::{Accept, PortGuard, Slot};
+use crate::ports::PortTable;
+use crate::resolve::ResolveError;
+use crate::route::{Flow, Protocol, Route};
+use crate::splice;
+use crate::stream::VStream;
+use crate::tag::NsTag;
+use crate::udp::{Datagram, Datagrams, UdpSocket};
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use parking_lot::Mutex;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Weak};
+
+/// Most connections that a namespace takes part in unless told otherwise: each can hold half a
+/// mebibyte of host memory. Connecting fails with `QuotaExceeded`, being connected to is refused.
+pub const CONNECTIONS_MAX: usize = 4096;
+
+/// Most UDP sockets of a namespace: each can hold a quarter of a mebibyte.
+const UDP_SOCKETS_MAX: usize = 1024;
+
+/// What a namespace is made of.
+#[derive(Clone, Debug)]
+pub struct NetNsSpec {
+    /// Whose it is.
+    pub tag: NsTag,
+    /// Its addresses, the first of each family being the one that connections come from.
+    pub ips: Vec<IpAddr>,
+    /// Its own name, which resolves to its addresses.
+    pub hostname: String,
+    /// Further entries of its hosts file.
+    pub hosts: Vec<(IpAddr, String)>,
+    /// Most connections at a time; see [`CONNECTIONS_MAX`].
+    pub connections_max: usize,
+}
+
+impl NetNsSpec {
+    /// A namespace with these addresses and nothing else said.
+    #[must_use]
+    pub fn new(tag: NsTag, ips: Vec<IpAddr>) -> NetNsSpec {
+        NetNsSpec {
+            tag,
+            ips,
+            hostname: String::new(),
+            hosts: Vec::new(),
+            connections_max: CONNECTIONS_MAX,
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    tcp: PortTable<Slot>,
+    udp: PortTable<Arc<Datagrams>>,
+    udp_sockets: usize,
+    links: Links,
+    ended: bool,
+}
+
+/// One pod's network. All its containers share it: the same ports, the same 127.0.0.1.
+///
+/// It lives in its [`Fabric`] until it is removed there; then its ports are free, its connections
+/// cut, and every call fails.
+pub struct NetNs {
+    spec: NetNsSpec,
+    fabric: Weak<Fabric>,
+    state: Mutex<State>,
+}
+
+enum Dialled {
+    Virtual(VStream),
+    Real { address: SocketAddr, source: SocketAddr, membership: Membership },
+}
+
+impl NetNs {
+    pub(crate) fn new(spec: NetNsSpec, fabric: Weak<Fabric>) -> Arc<NetNs> {
+        Arc::new(NetNs { spec, fabric, state: Mutex::default() })
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn tag(&self) -> &NsTag {
+        &self.spec.tag
+    }
+
+    /// Its addresses.
+    #[must_use]
+    pub fn ips(&self) -> &[IpAddr] {
+        &self.spec.ips
+    }
+
+    /// Takes a TCP port; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` for an address that is not its own, `AddrInUse`, `NotConnected` when the
+    /// namespace has ended.
+    pub fn bind_tcp(self: &Arc<Self>, address: SocketAddr) -> io::Result<PortGuard> {
+        self.check_own(address)?;
+        let mut state = self.state.lock();
+        let State { tcp, links, .. } = live(&mut state)?;
+        let local = tcp.bind(address, Slot::Bound, |port| links.is_port_used(port))?;
+        Ok(PortGuard::new(self.clone(), local))
+    }
+
+    /// Takes a UDP port; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// As [`NetNs::bind_tcp`], and `QuotaExceeded` when there are too many sockets.
+    pub fn bind_udp(self: &Arc<Self>, address: SocketAddr) -> io::Result<UdpSocket> {
+        self.check_own(address)?;
+        let queue = Arc::new(Datagrams::default());
+        let mut state = self.state.lock();
+        let state = live(&mut state)?;
+        if state.udp_sockets >= UDP_SOCKETS_MAX {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let local = state.udp.bind(address, queue.clone(), |_| false)?;
+        state.udp_sockets += 1;
+        Ok(UdpSocket::new(self.clone(), local, queue))
+    }
+
+    /// Connects to `destination`, from `bound` when the socket was bound before. Everything virtual
+    /// is decided within the call; only a real address takes time. Dropping the future gives up.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` when nobody listens or the router refuses (the text says why),
+    /// `NetworkUnreachable` and `HostUnreachable` when no way leads there, `InvalidInput` for an
+    /// address that cannot be connected to, `AddrInUse` when no source port is left,
+    /// `QuotaExceeded` when the namespace has too many connections, and what a real network adds.
+    pub fn connect_tcp(
+        self: &Arc<Self>,
+        destination: SocketAddr,
+        bound: Option<SocketAddr>,
+    ) -> BoxFuture<'static, io::Result<VStream>> {
+        match self.dial(destination, bound) {
+            Ok(Dialled::Virtual(stream)) => ready(Ok(stream)).boxed(),
+            Ok(Dialled::Real { address, source, membership }) => {
+                splice::connect(address, source, destination)
+                    .map(|result| result.map(|stream| stream.joined(membership)))
+                    .boxed()
+            }
+            Err(error) => ready(Err(error)).boxed(),
+        }
+    }
+
+    /// Connects `source`, which need not be an address of the fabric, to a listener of this
+    /// namespace: `destination` is one of its addresses or loopback. The client's end comes back.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` when nobody listens there, its queue is full or it drains.
+    pub fn deliver(
+        self: &Arc<Self>,
+        destination: SocketAddr,
+        source: SocketAddr,
+    ) -> io::Result<VStream> {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let (queue, callback, scope, membership) = {
+            let mut state = self.state.lock();
+            let state = live(&mut state).map_err(|_| refused())?;
+            let (queue, callback, scope) = match state.tcp.find(destination) {
+                None | Some(Slot::Bound) => return Err(refused()),
+                Some(Slot::Queue(queue, scope)) => (Some(queue.clone()), None, scope.clone()),
+                Some(Slot::Callback(accept, scope)) => (None, Some(accept.clone()), scope.clone()),
+            };
+            let draining = scope.as_ref().is_some_and(|scope| scope.is_draining());
+            if draining || state.links.len() >= self.spec.connections_max {
+                return Err(refused());
+            }
+            (queue, callback, scope, Membership::new(self, state.links.add(None)))
+        };
+        let (near, far) = VStream::pair(source, destination);
+        let mut far = far.joined(membership);
+        if let Some(scope) = scope {
+            far.enter(scope);
+        }
+        if let Some(queue) = queue {
+            queue.offer(far)?;
+        } else if let Some(callback) = callback {
+            callback.accept(far);
+        }
+        Ok(near)
+    }
+
+    /// The callback that listens at `destination`, if it is one: for callers that can do without a
+    /// byte stream. A draining one is not given.
+    #[must_use]
+    pub fn callback_at(&self, destination: SocketAddr) -> Option<Arc<dyn Accept>> {
+        match self.state.lock().tcp.find(destination)? {
+            Slot::Bound | Slot::Queue(..) => None,
+            Slot::Callback(accept, scope) => {
+                let draining = scope.as_ref().is_some_and(|scope| scope.is_draining());
+                (!draining).then(|| accept.clone())
+            }
+        }
+    }
+
+    /// Whether somebody listens at `destination` (TCP).
+    #[must_use]
+    pub fn is_listening(&self, destination: SocketAddr) -> bool {
+        let state = self.state.lock();
+        !matches!(state.tcp.find(destination), None | Some(Slot::Bound))
+    }
+
+    /// How many connections it takes part in; one with itself counts twice.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.state.lock().links.len()
+    }
+
+    /// Looks a name up: text addresses, `localhost`, its own name and hosts entries here, the rest
+    /// at the fabric's resolver. IPv4 comes first.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub fn resolve(&self, name: &str) -> BoxFuture<'static, Result<Vec<IpAddr>, ResolveError>> {
+        if let Some(ips) = self.resolve_here(name) {
+            return ready(Ok(ips)).boxed();
+        }
+        if name.is_empty() || name.len() > 253 || !name.is_ascii() {
+            return ready(Err(ResolveError::Invalid(name.to_owned()))).boxed();
+        }
+        match self.fabric.upgrade() {
+            Some(fabric) => fabric.resolver().resolve(&self.spec.tag, name),
+            None => ready(Err(ResolveError::NotFound(name.to_owned()))).boxed(),
+        }
+    }
+
+    fn resolve_here(&self, name: &str) -> Option<Vec<IpAddr>> {
+        if let Ok(ip) = name.parse() {
+            return Some(vec![ip]);
+        }
+        let name = name.strip_suffix('.').unwrap_or(name);
+        if name.eq_ignore_ascii_case("localhost") {
+            return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        if !name.is_empty() && name.eq_ignore_ascii_case(&self.spec.hostname) {
+            return Some(self.spec.ips.clone());
+        }
+        let entries = self.spec.hosts.iter().filter(|(_, host)| name.eq_ignore_ascii_case(host));
+        let ips: Vec<IpAddr> = entries.map(|(ip, _)| *ip).collect();
+        (!ips.is_empty()).then_some(ips)
+    }
+
+    /// Whether an address leads to this namespace without asking anybody.
+    pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.spec.ips.contains(&ip)
+    }
+
+    /// The address that packets to `destination` come from when the socket is bound to `bound`.
+    pub(crate) fn source_ip(&self, destination: IpAddr, bound: IpAddr) -> io::Result<IpAddr> {
+        let source = if !bound.is_unspecified() {
+            Some(bound)
+        } else if self.is_own(destination) {
+            Some(destination)
+        } else {
+            self.spec.ips.iter().find(|ip| ip.is_ipv4() == destination.is_ipv4()).copied()
+        };
+        match source {
+            Some(ip) if !ip.is_loopback() || self.is_own(destination) => Ok(ip),
+            Some(_) | None => Err(io::ErrorKind::NetworkUnreachable.into()),
+        }
+    }
+
+    pub(crate) fn fabric(&self) -> io::Result<Arc<Fabric>> {
+        self.fabric.upgrade().ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
+    }
+
+    /// Puts a datagram into the queue of whoever is bound to `destination`; drops it otherwise.
+    pub(crate) fn deliver_datagram(&self, destination: SocketAddr, datagram: Datagram) {
+        let queue = self.state.lock().udp.find(destination).cloned();
+        if let Some(queue) = queue {
+            queue.push(datagram);
+        }
+    }
+
+    pub(crate) fn set_slot(&self, local: SocketAddr, slot: Slot) -> io::Result<()> {
+        match live(&mut self.state.lock())?.tcp.get_mut(local) {
+            Some(found) => {
+                *found = slot;
+                Ok(())
+            }
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    pub(crate) fn release_tcp(&self, local: SocketAddr) {
+        let slot = self.state.lock().tcp.release(local);
+        close(slot);
+    }
+
+    pub(crate) fn release_udp(&self, local: SocketAddr) {
+        let mut state = self.state.lock();
+        if state.udp.release(local).is_some() {
+            state.udp_sockets -= 1;
+        }
+    }
+
+    pub(crate) fn with_links<T>(&self, use_links: impl FnOnce(&mut Links) -> T) -> T {
+        use_links(&mut self.state.lock().links)
+    }
+
+    /// Ends it: frees all ports, cuts all connections, wakes all who wait.
+    pub(crate) fn end(&self) {
+        let (slots, queues) = {
+            let mut state = self.state.lock();
+            state.ended = true;
+            state.links.cut();
+            (state.tcp.drain(), state.udp.drain())
+        };
+        slots.into_iter().for_each(|slot| close(Some(slot)));
+        queues.iter().for_each(|queue| queue.close());
+    }
+
+    fn check_own(&self, address: SocketAddr) -> io::Result<()> {
+        if address.ip().is_unspecified() || self.is_own(address.ip()) {
+            return Ok(());
+        }
+        Err(io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    fn dial(
+        self: &Arc<Self>,
+        destination: SocketAddr,
+        bound: Option<SocketAddr>,
+    ) -> io::Result<Dialled> {
+        let ip = destination.ip();
+        if destination.port() == 0 || ip.is_unspecified() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
+        let (source, membership) = self.depart(destination, bound)?;
+        if self.is_own(ip) {
+            let near = self.deliver(destination, source)?;
+            return Ok(Dialled::Virtual(near.joined(membership)));
+        }
+        let fabric = self.fabric()?;
+        let from = Some(self.spec.tag.clone());
+        let flow = Flow { from, source, destination, protocol: Protocol::Tcp };
+        match fabric.route(&flow) {
+            Route::Pod(address) => {
+                let mut near = fabric.deliver(address, source)?;
+                near.set_peer(destination);
+                Ok(Dialled::Virtual(near.joined(membership)))
+            }
+            Route::Real(address) => Ok(Dialled::Real { address, source, membership }),
+            Route::Refused(why) => Err(io::Error::new(io::ErrorKind::ConnectionRefused, why)),
+        }
+    }
+
+    /// Chooses where a connection comes from, and counts it.
+    fn depart(
+        self: &Arc<Self>,
+        destination: SocketAddr,
+        bound: Option<SocketAddr>,
+    ) -> io::Result<(SocketAddr, Membership)> {
+        let unspecified = match destination {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let bound_ip = bound.map_or(unspecified, |bound| bound.ip());
+        let ip = self.source_ip(destination.ip(), bound_ip)?;
+        let mut state = self.state.lock();
+        let State { tcp, links, .. } = live(&mut state)?;
+        if links.len() >= self.spec.connections_max {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let port = match bound {
+            Some(bound) if links.is_paired(&(bound.port(), destination)) => {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            Some(bound) => bound.port(),
+            None => tcp.choose(|tcp, port| {
+                !tcp.is_port_used(port) && !links.is_paired(&(port, destination))
+            })?,
+        };
+        let id = links.add(Some((port, destination)));
+        drop(state);
+        Ok((SocketAddr::new(ip, port), Membership::new(self, id)))
+    }
+}
+
+/// The state of a namespace that has not ended.
+fn live(state: &mut State) -> io::Result<&mut State> {
+    if state.ended { Err(io::ErrorKind::NotConnected.into()) } else { Ok(state) }
+}
+
+fn close(slot: Option<Slot>) {
+    match slot {
+        Some(Slot::Queue(queue, _)) => queue.close(),
+        Some(Slot::Bound | Slot::Callback(..)) | None => {}
+    }
+}
+
+impl fmt::Debug for NetNs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NetNs({} {:?})", self.spec.tag, self.spec.ips)
+    }
+}

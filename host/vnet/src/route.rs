@@ -1,0 +1,48 @@
+//! Where a connection or datagram goes: the question and its answer.
+
+use crate::tag::NsTag;
+use std::net::SocketAddr;
+
+/// The transport of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// A byte stream.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// What a router is asked about: one new connection, or the first datagram between two addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// The namespace that it starts in; `None` when the host itself starts it.
+    pub from: Option<NsTag>,
+    /// The address and port that it comes from.
+    pub source: SocketAddr,
+    /// The address and port that the guest asked for, before any translation.
+    pub destination: SocketAddr,
+    /// Its transport.
+    pub protocol: Protocol,
+}
+
+/// A router's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To a namespace of this fabric. May differ from the destination (a Service's backend); the
+    /// guest goes on seeing the destination as its peer.
+    Pod(SocketAddr),
+    /// To a real socket of this machine's network.
+    Real(SocketAddr),
+    /// Nowhere. The text says why and how to mend it; the guest sees a refused connection.
+    Refused(String),
+}
+
+/// Decides where flows go. Called on the guest's thread for each new connection, so it must neither
+/// block nor be slow.
+///
+/// It is not asked about loopback nor about a namespace's own addresses, which always lead to the
+/// namespace itself.
+pub trait Router: Send + Sync {
+    /// Answers for one flow.
+    fn route(&self, flow: &Flow) -> Route;
+}
