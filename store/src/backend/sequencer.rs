@@ -1,0 +1,306 @@
+//! The one writer: groups what is waiting into one durable batch, publishes it, then acknowledges it.
+//!
+//! An edge: it owns the writer thread, which reads the clock and waits for the disk.
+
+use super::{Backend, Journal, Observer};
+use crate::mvcc::{Batch, Mvcc};
+use crate::retention::Retention;
+use crate::{CommitError, Committed, Kv, Page, ReadError, Revision, Watch, Write};
+use futures::future::BoxFuture;
+use parking_lot::{RwLock, RwLockReadGuard};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How many requests wait for the writer; more make their callers wait. Several batches, so that it never idles.
+const REQUESTS_QUEUED_MAX: usize = 4096;
+
+/// How many requests share a batch: beyond some hundred a larger one costs latency and saves no more CPU.
+const BATCH_REQUESTS_MAX: usize = 512;
+
+/// How many bytes of values share a batch, so that one fsync stays short.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// What readers see.
+pub(crate) struct State {
+    /// The published core.
+    pub(crate) mvcc: Mvcc,
+    observers: Vec<Arc<dyn Observer>>,
+}
+
+/// The state that the writer shares with readers.
+pub(crate) struct Shared {
+    state: RwLock<State>,
+    revision: watch::Sender<Revision>,
+}
+
+impl Shared {
+    /// Locks the state for reading; not to be held across waits.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read()
+    }
+
+    /// Tells of new revisions, and of the store's end.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
+        self.revision.subscribe()
+    }
+
+    /// The oldest revision that can be watched from.
+    pub(crate) fn compacted(&self) -> Revision {
+        self.read().mvcc.compacted()
+    }
+}
+
+/// What the writer is asked for.
+enum Request {
+    Commit(Vec<Write>, oneshot::Sender<Result<Committed, CommitError>>),
+    Compact(Revision, oneshot::Sender<Result<(), CommitError>>),
+    Close(oneshot::Sender<()>),
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        match self {
+            Request::Commit(writes, _) => writes.iter().map(write_bytes).sum(),
+            Request::Compact(..) | Request::Close(_) => 0,
+        }
+    }
+}
+
+fn write_bytes(write: &Write) -> usize {
+    match write {
+        Write::Put { content, .. } => content.bytes.len(),
+        Write::Delete { .. } => 0,
+    }
+}
+
+/// The backend of this process: the core in memory, one writer thread, a journal.
+pub struct Sequencer {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Request>,
+}
+
+impl Sequencer {
+    /// Starts the writer thread on what the journal holds. The thread ends when the sequencer is dropped or closed.
+    pub fn start(mvcc: Mvcc, journal: impl Journal + 'static) -> Sequencer {
+        let revision = watch::Sender::new(mvcc.revision());
+        let state = RwLock::new(State { mvcc, observers: Vec::new() });
+        let shared = Arc::new(Shared { state, revision });
+        let (queue, requests) = mpsc::channel(REQUESTS_QUEUED_MAX);
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            requests,
+            journal: Box::new(journal),
+            retention: Retention::default(),
+            started: now(),
+            broken: false,
+        };
+        let spawned = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run());
+        if let Err(error) = spawned {
+            // Without its thread the queue is closed, and every commit says so.
+            tracing::error!(%error, "no thread for the store's writer");
+        }
+        Sequencer { shared, queue }
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, CommitError>>) -> Request,
+    ) -> Result<T, CommitError> {
+        let (sender, receiver) = oneshot::channel();
+        self.queue.send(request(sender)).await.map_err(|_| CommitError::Closed)?;
+        receiver.await.map_err(|_| CommitError::Closed)?
+    }
+}
+
+impl Backend for Sequencer {
+    fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, CommitError>> {
+        Box::pin(self.ask(|sender| Request::Commit(writes, sender)))
+    }
+
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Kv>, ReadError>> {
+        Box::pin(async move { Ok(self.shared.read().mvcc.get(key).cloned()) })
+    }
+
+    fn range<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        start_after: Option<&'a [u8]>,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        Box::pin(async move { self.shared.read().mvcc.range(prefix, start_after, limit, at) })
+    }
+
+    fn revision(&self) -> Revision {
+        *self.shared.revision.borrow()
+    }
+
+    fn watch(&self, prefix: &[u8], after: Revision) -> Watch {
+        Watch::new(Arc::clone(&self.shared), prefix, after)
+    }
+
+    fn compact(&self, to: Revision) -> BoxFuture<'_, Result<(), CommitError>> {
+        Box::pin(self.ask(move |sender| Request::Compact(to, sender)))
+    }
+
+    fn attach(&self, observer: Arc<dyn Observer>) {
+        // Under the lock under which the writer applies: no commit falls between the start and the first publish.
+        let mut state = self.shared.state.write();
+        observer.start(&state.mvcc);
+        state.observers.push(observer);
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let (sender, receiver) = oneshot::channel();
+            if self.queue.send(Request::Close(sender)).await.is_ok() {
+                let _ended = receiver.await;
+            }
+        })
+    }
+}
+
+/// Someone who waits, with what they will be told once the batch is durable.
+enum Waiting {
+    Commit(oneshot::Sender<Result<Committed, CommitError>>, Result<Committed, CommitError>),
+    Compact(oneshot::Sender<Result<(), CommitError>>),
+}
+
+impl Waiting {
+    fn tell(self, failure: Option<&CommitError>) {
+        // A caller that has gone away is no error.
+        let _gone = match (self, failure) {
+            (Waiting::Commit(sender, Ok(_)), Some(failure)) => {
+                sender.send(Err(failure.clone())).is_err()
+            }
+            (Waiting::Commit(sender, result), _) => sender.send(result).is_err(),
+            (Waiting::Compact(sender), failure) => {
+                sender.send(failure.map_or(Ok(()), |failure| Err(failure.clone()))).is_err()
+            }
+        };
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+    journal: Box<dyn Journal>,
+    retention: Retention,
+    started: Instant,
+    /// The journal could not be recovered: nothing is written any more.
+    broken: bool,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Some(first) = self.requests.blocking_recv() {
+            let (batch, waiting, close) = self.gather(first);
+            self.settle(batch, waiting);
+            if let Some(closed) = close {
+                self.requests.close();
+                drop(self);
+                let _gone = closed.send(());
+                return;
+            }
+        }
+    }
+
+    /// Takes what is queued, up to a batch, and stages it.
+    fn gather(&mut self, first: Request) -> (Batch, Vec<Waiting>, Option<oneshot::Sender<()>>) {
+        let mut batch = Batch::default();
+        let mut waiting = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        let shared = Arc::clone(&self.shared);
+        let state = shared.read();
+        while let Some(request) = next {
+            bytes += request.bytes();
+            match request {
+                Request::Commit(writes, sender) => {
+                    let staged = state.mvcc.stage(&mut batch, writes);
+                    waiting.push(Waiting::Commit(sender, staged));
+                }
+                Request::Compact(to, sender) => {
+                    batch.compact_to = batch.compact_to.max(Some(to));
+                    waiting.push(Waiting::Compact(sender));
+                }
+                Request::Close(sender) => return (batch, waiting, Some(sender)),
+            }
+            let full = waiting.len() >= BATCH_REQUESTS_MAX || bytes >= BATCH_BYTES_MAX;
+            next = if full { None } else { self.requests.try_recv().ok() };
+        }
+        let age = now().saturating_duration_since(self.started);
+        batch.compact_to = batch.compact_to.max(self.retention.floor(age, &state.mvcc));
+        (batch, waiting, None)
+    }
+
+    /// Makes a batch durable, publishes it and tells everyone who waits.
+    fn settle(&mut self, batch: Batch, waiting: Vec<Waiting>) {
+        let failure = self.append(&batch).err();
+        let observers = match failure {
+            None => self.publish(batch),
+            Some(_) => Vec::new(),
+        };
+        for waiting in waiting {
+            waiting.tell(failure.as_ref());
+        }
+        for observer in observers {
+            observer.acknowledged();
+        }
+    }
+
+    fn append(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if self.broken {
+            return Err(CommitError::Closed);
+        }
+        let Err(error) = self.journal.append(batch) else { return Ok(()) };
+        tracing::warn!(%error, "write to the store failed; reopening its file");
+        let before = self.shared.read().mvcc.revision();
+        let after = batch.commits().last().map_or(before, |commit| commit.revision);
+        match self.journal.recover() {
+            // The disk has it after all: telling the writers "perhaps" would be less than is known.
+            Ok(durable) if durable == after && after > before => Ok(()),
+            Ok(durable) if durable == before => Err(CommitError::Io(Arc::new(error))),
+            Ok(durable) => {
+                tracing::error!(%durable, %before, "the store's file misses acknowledged commits");
+                self.broken = true;
+                Err(CommitError::Io(Arc::new(error)))
+            }
+            Err(recovery) => {
+                tracing::error!(error = %recovery, "the store's file cannot be reopened");
+                self.broken = true;
+                Err(CommitError::Io(Arc::new(error)))
+            }
+        }
+    }
+
+    /// Makes a batch visible, and gives the observers that were told.
+    fn publish(&self, mut batch: Batch) -> Vec<Arc<dyn Observer>> {
+        let commits = std::mem::take(&mut batch.commits);
+        let (observers, revision) = {
+            let mut state = self.shared.state.write();
+            state.mvcc.apply(&commits, batch.compact_to);
+            (state.observers.clone(), state.mvcc.revision())
+        };
+        if commits.is_empty() {
+            return Vec::new();
+        }
+        for observer in &observers {
+            observer.publish(&commits);
+        }
+        self.shared.revision.send_replace(revision);
+        observers
+    }
+}
+
+/// Reads the clock by which the history ages.
+#[expect(clippy::disallowed_methods, reason = "the writer is the edge that has the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
