@@ -9,3 +9,6 @@ pub mod text;
 pub mod names;
 pub mod quantity;
 pub mod selector;
+pub mod decode;
+pub mod registry;
+pub mod schema;

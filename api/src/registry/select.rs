@@ -1,0 +1,104 @@
+//! What field selectors may name for each kind, beyond the object's name and namespace.
+//!
+//! *Source:* the `SelectableFields` and `AddFieldLabelConversionFunc` of each resource upstream.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// Labels of events.
+pub const EVENT: &[&str] = &[
+    "involvedObject.apiVersion",
+    "involvedObject.fieldPath",
+    "involvedObject.kind",
+    "involvedObject.name",
+    "involvedObject.namespace",
+    "involvedObject.resourceVersion",
+    "involvedObject.uid",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+];
+
+/// Labels of namespaces.
+pub const NAMESPACE: &[&str] = &["status.phase"];
+
+/// Labels of nodes.
+pub const NODE: &[&str] = &["spec.unschedulable"];
+
+/// Labels of pods.
+pub const POD: &[&str] = &[
+    "spec.hostNetwork",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "status.nominatedNodeName",
+    "status.phase",
+    "status.podIP",
+    "status.podIPs",
+];
+
+/// Labels of secrets.
+pub const SECRET: &[&str] = &["type"];
+
+/// Labels of services.
+pub const SERVICE: &[&str] = &["spec.clusterIP", "spec.type"];
+
+/// Kinds without further labels.
+pub fn none<'a>(_object: &'a Value, _label: &str) -> Option<Cow<'a, str>> {
+    None
+}
+
+/// Reads a label of an event; `source` is the reporting component, whichever field has it.
+pub fn event<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    if label == "source" {
+        let old = text(object, "source.component");
+        let new = text(object, "reportingComponent");
+        return Some(if old.is_empty() { new } else { old });
+    }
+    EVENT.contains(&label).then(|| text(object, label))
+}
+
+/// Reads a label of a namespace.
+pub fn namespace<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    NAMESPACE.contains(&label).then(|| text(object, label))
+}
+
+/// Reads a label of a node.
+pub fn node<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    NODE.contains(&label).then(|| boolean(object, label))
+}
+
+/// Reads a label of a pod.
+pub fn pod<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    match label {
+        "spec.hostNetwork" => Some(boolean(object, label)),
+        "status.podIPs" => Some(text(object, "status.podIP")),
+        _ => POD.contains(&label).then(|| text(object, label)),
+    }
+}
+
+/// Reads a label of a secret.
+pub fn secret<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    SECRET.contains(&label).then(|| text(object, label))
+}
+
+/// Reads a label of a service.
+pub fn service<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    SERVICE.contains(&label).then(|| text(object, label))
+}
+
+fn find<'a>(object: &'a Value, label: &str) -> Option<&'a Value> {
+    label.split('.').try_fold(object, |value, part| value.get(part))
+}
+
+fn text<'a>(object: &'a Value, label: &str) -> Cow<'a, str> {
+    Cow::Borrowed(find(object, label).and_then(Value::as_str).unwrap_or_default())
+}
+
+fn boolean<'a>(object: &'a Value, label: &str) -> Cow<'a, str> {
+    let set = find(object, label).and_then(Value::as_bool).unwrap_or_default();
+    Cow::Borrowed(if set { "true" } else { "false" })
+}

@@ -1,0 +1,40 @@
+//! Kinds whose `metadata.generation` counts the changes of the desired state.
+
+use serde_json::Value;
+
+use crate::meta;
+
+use super::keep_status;
+
+/// Starts at generation 1 without status.
+pub fn create(object: &mut Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("status".to_owned(), Value::Object(serde_json::Map::new()));
+    }
+    create_without_status(object);
+}
+
+/// Starts at generation 1, for a kind that has no status.
+pub fn create_without_status(object: &mut Value) {
+    meta::set(object, "generation", 1);
+}
+
+/// Keeps `status` and counts a changed `spec`.
+pub fn update(new: &mut Value, old: &Value) {
+    keep_status(new, old);
+    count(new, old, new.get("spec") != old.get("spec"));
+}
+
+/// Keeps `status` and counts a changed `spec` or changed annotations, as Deployments do.
+pub fn update_or_annotations(new: &mut Value, old: &Value) {
+    keep_status(new, old);
+    let annotations = |object: &Value| meta::annotations(object).cloned().unwrap_or_default();
+    let changed = new.get("spec") != old.get("spec") || annotations(new) != annotations(old);
+    count(new, old, changed);
+}
+
+/// Sets the generation after that of the stored object, or the same when nothing changed.
+pub(super) fn count(new: &mut Value, old: &Value, changed: bool) {
+    let before = meta::generation(old);
+    meta::set(new, "generation", if changed { before + 1 } else { before });
+}
