@@ -1,0 +1,50 @@
+//! One cache per kind for a whole process.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::cache::{Cache, Object, Scope};
+use crate::client::Client;
+
+/// Hands out the one [`Cache`] of each kind (all namespaces), started at the first call.
+///
+/// Controllers, scheduler and network of a process share it, so that each object is in memory
+/// once. For a kind of which only the metadata matters ask for
+/// `get::<kube::core::PartialObjectMeta<Secret>>()`: then only that is transferred and kept.
+#[derive(Clone, Debug)]
+pub struct Caches {
+    client: Client,
+    by_kind: Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send + Sync>>>>,
+}
+
+impl Caches {
+    /// Makes an empty registry; nothing is followed yet.
+    pub fn new(client: Client) -> Caches {
+        Caches { client, by_kind: Arc::default() }
+    }
+
+    /// Gives the client by which the caches follow the API.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Gives the cache of a kind, and starts it when it is the first call. Needs a tokio runtime.
+    pub fn get<K: Object>(&self) -> Cache<K> {
+        let mut by_kind = self.by_kind.lock();
+        let known = by_kind.get(&TypeId::of::<K>()).and_then(|any| any.downcast_ref::<Cache<K>>());
+        if let Some(cache) = known {
+            return cache.clone();
+        }
+        let cache = Cache::start(&self.client, Scope::all());
+        by_kind.insert(TypeId::of::<K>(), Box::new(cache.clone()));
+        cache
+    }
+
+    /// Puts a cache in place of one that would be started: for tests.
+    pub fn put<K: Object>(&self, cache: Cache<K>) {
+        self.by_kind.lock().insert(TypeId::of::<K>(), Box::new(cache));
+    }
+}
