@@ -1,0 +1,88 @@
+//! The root layer: copy-up over made-up files over the image's files.
+
+use super::path;
+use super::quota::Charge;
+use super::table::RootSpec;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use tempfile::TempDir;
+
+/// What all instances of a container share of `/`. Paths are relative, without links.
+#[derive(Default)]
+pub(crate) struct Root {
+    pub(super) image: Option<PathBuf>,
+    pub(super) files: BTreeMap<String, Bytes>,
+    pub(super) dirs: BTreeSet<String>,
+    scratch: Option<PathBuf>,
+    pub(super) quota: Option<Arc<dyn Charge>>,
+    upper: OnceLock<TempDir>,
+    /// Entries of the lower layers that the guest removed; each hides what lies below it too.
+    gone: Mutex<HashSet<String>>,
+    /// Held while the tree changes, so that two instances do not copy the same file up at once.
+    pub(super) changes: Mutex<()>,
+}
+
+impl Root {
+    /// A root layer; gives back the path that is not one.
+    pub(crate) fn new(spec: RootSpec) -> Result<Root, String> {
+        let mut root = Root {
+            image: spec.image,
+            scratch: spec.scratch,
+            quota: spec.quota,
+            ..Root::default()
+        };
+        root.dirs.insert("dev".to_owned());
+        for dir in spec.dirs {
+            let names = path::granted(&dir).ok_or(dir)?;
+            root.add_dir(&path::relative(&names));
+        }
+        for (file, content) in spec.files {
+            let names = path::granted(&file).ok_or(file)?;
+            let relative = path::relative(&names);
+            path::ancestors(&relative).for_each(|dir| root.add_dir(dir));
+            root.files.insert(relative, content);
+        }
+        Ok(root)
+    }
+
+    fn add_dir(&mut self, relative: &str) {
+        self.dirs.extend(path::ancestors(relative).map(str::to_owned));
+        self.dirs.insert(relative.to_owned());
+    }
+
+    /// Whether nothing can be written.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.scratch.is_none()
+    }
+
+    /// Whether the lower layers' entry at the path was removed.
+    pub(super) fn is_gone(&self, relative: &str) -> bool {
+        let gone = self.gone.lock();
+        !gone.is_empty()
+            && (gone.contains(relative) || path::ancestors(relative).any(|dir| gone.contains(dir)))
+    }
+
+    /// Hides the lower layers' entry at the path.
+    pub(super) fn hide(&self, relative: &str) {
+        self.gone.lock().insert(relative.to_owned());
+    }
+
+    /// The copy-up layer's directory on the host, once there is one.
+    pub(super) fn upper(&self) -> Option<&Path> {
+        self.upper.get().map(TempDir::path)
+    }
+
+    /// The copy-up layer's directory; made when there is none. Called with `changes` held.
+    pub(super) fn make_upper(&self) -> io::Result<&Path> {
+        if let Some(upper) = self.upper.get() {
+            return Ok(upper.path());
+        }
+        let scratch = self.scratch.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
+        let made = tempfile::Builder::new().prefix("root-").tempdir_in(scratch)?;
+        Ok(self.upper.get_or_init(|| made).path())
+    }
+}

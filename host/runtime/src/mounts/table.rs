@@ -1,0 +1,203 @@
+//! What a container was granted: its root layer and its mounts.
+
+use super::path;
+use super::quota::Charge;
+use super::root::Root;
+use bytes::Bytes;
+use std::fmt;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Most mounts of a container; each path operation looks through them.
+const MOUNTS_MAX: usize = 256;
+
+/// Why a mount cannot be added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MountError {
+    /// The mount point is not an absolute path without `..`, or it is `/`.
+    #[error("mount point '{0}' must be an absolute path below '/' without '..'")]
+    Path(String),
+    /// Two mounts at one point.
+    #[error("mount point '{0}' is taken twice")]
+    Taken(String),
+    /// Too many mounts.
+    #[error("must have at most {MOUNTS_MAX} mounts")]
+    TooMany,
+    /// A synthetic file's path is not absolute.
+    #[error("file '{0}' must be an absolute path below '/' without '..'")]
+    File(String),
+}
+
+/// Where a mount's content is.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A directory or file of the host, opened when it is first used.
+    Host { base: PathBuf, sub_path: Option<String> },
+    /// A directory that is open.
+    Dir(Arc<OwnedFd>),
+    /// A file that is open.
+    File(Arc<File>),
+    /// A file in memory that cannot be written.
+    Bytes(Bytes),
+}
+
+/// One grant: a directory or a single file of the host, or a file in memory.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    pub(crate) source: Source,
+    pub(crate) read_only: bool,
+    pub(crate) quota: Option<Arc<dyn Charge>>,
+}
+
+impl Mount {
+    /// A directory or a file of the host by its path. It is opened by the first instance that uses
+    /// it, so that an idle container holds no descriptor. The path itself is trusted: no guest may
+    /// be able to change its parts; see [`Mount::sub_path`] for one that a guest can.
+    #[must_use]
+    pub fn host(path: impl AsRef<Path>) -> Mount {
+        Mount::new(Source::Host { base: path.as_ref().to_owned(), sub_path: None })
+    }
+
+    /// A directory or a file below a volume: resolved beneath `volume`, so that links which guests
+    /// put into the volume lead nowhere else.
+    #[must_use]
+    pub fn sub_path(volume: impl AsRef<Path>, sub_path: &str) -> Mount {
+        let sub_path = Some(sub_path.trim_matches('/').to_owned()).filter(|path| !path.is_empty());
+        Mount::new(Source::Host { base: volume.as_ref().to_owned(), sub_path })
+    }
+
+    /// An open directory.
+    #[must_use]
+    pub fn dir(dir: cap_std::fs::Dir) -> Mount {
+        Mount::new(Source::Dir(Arc::new(dir.into_std_file().into())))
+    }
+
+    /// An open file: stays the same file when its name is given to another one. A writable mount
+    /// needs a file that was opened for reading and writing.
+    #[must_use]
+    pub fn file(file: File) -> Mount {
+        Mount::new(Source::File(Arc::new(file)))
+    }
+
+    /// A file in memory; never writable.
+    #[must_use]
+    pub fn bytes(content: impl Into<Bytes>) -> Mount {
+        Mount { read_only: true, ..Mount::new(Source::Bytes(content.into())) }
+    }
+
+    /// Refuses every change.
+    #[must_use]
+    pub fn read_only(self) -> Mount {
+        Mount { read_only: true, ..self }
+    }
+
+    /// Charges what is written.
+    #[must_use]
+    pub fn quota(self, quota: Arc<dyn Charge>) -> Mount {
+        Mount { quota: Some(quota), ..self }
+    }
+
+    fn new(source: Source) -> Mount {
+        Mount { source, read_only: false, quota: None }
+    }
+}
+
+/// What `/` is made of. `/dev/null` is always there.
+#[derive(Clone, Debug, Default)]
+pub struct RootSpec {
+    /// The image's files: a directory of the host that nobody changes; shared by containers.
+    pub image: Option<PathBuf>,
+    /// Files that are made up: absolute path and content (`/etc/hosts`, `/etc/resolv.conf`…). They
+    /// hide files of the image.
+    pub files: Vec<(String, Bytes)>,
+    /// Directories that are there even when empty (`/tmp`).
+    pub dirs: Vec<String>,
+    /// A directory of the host in which the copy-up layer is made at the first write, under a name
+    /// of its own, and removed from with the table. `None` refuses every write
+    /// (`readOnlyRootFilesystem`).
+    pub scratch: Option<PathBuf>,
+    /// Charged for the copy-up layer.
+    pub quota: Option<Arc<dyn Charge>>,
+}
+
+pub(crate) struct Placed {
+    pub(crate) at: Vec<String>,
+    pub(crate) mount: Mount,
+}
+
+pub(crate) struct Inner {
+    /// Deepest first, so that the first match is the one that hides the others.
+    pub(crate) placed: Vec<Placed>,
+    pub(crate) root: Root,
+}
+
+/// Collects the grants of a container.
+#[derive(Default)]
+pub struct MountTableBuilder {
+    placed: Vec<Placed>,
+    root: RootSpec,
+}
+
+impl MountTableBuilder {
+    /// Sets the root layer; without it `/` is empty and cannot be written.
+    #[must_use]
+    pub fn root(mut self, root: RootSpec) -> MountTableBuilder {
+        self.root = root;
+        self
+    }
+
+    /// Adds a mount at an absolute `path`; mounts may lie in one another, in any order.
+    ///
+    /// # Errors
+    /// See [`MountError`].
+    pub fn mount(mut self, path: &str, mount: Mount) -> Result<MountTableBuilder, MountError> {
+        let at = path::granted(path).ok_or_else(|| MountError::Path(path.to_owned()))?;
+        if self.placed.iter().any(|placed| placed.at == at) {
+            return Err(MountError::Taken(path.to_owned()));
+        }
+        if self.placed.len() >= MOUNTS_MAX {
+            return Err(MountError::TooMany);
+        }
+        self.placed.push(Placed { at, mount });
+        Ok(self)
+    }
+
+    /// The table.
+    ///
+    /// # Errors
+    /// [`MountError::File`] for a bad path in the root layer.
+    pub fn build(mut self) -> Result<MountTable, MountError> {
+        self.placed.sort_by_key(|placed| std::cmp::Reverse(placed.at.len()));
+        let root = Root::new(self.root).map_err(MountError::File)?;
+        Ok(MountTable(Arc::new(Inner { placed: self.placed, root })))
+    }
+}
+
+/// All that one container sees under `/`. Clones are the same tree: the copy-up layer is shared by
+/// the container's instances, and removed from disk with the last clone.
+#[derive(Clone)]
+pub struct MountTable(pub(crate) Arc<Inner>);
+
+impl MountTable {
+    /// Starts a table.
+    #[must_use]
+    pub fn builder() -> MountTableBuilder {
+        MountTableBuilder::default()
+    }
+
+    /// A table with an empty root that cannot be written.
+    #[must_use]
+    pub fn empty() -> MountTable {
+        MountTable(Arc::new(Inner { placed: Vec::new(), root: Root::default() }))
+    }
+}
+
+impl fmt::Debug for MountTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let points = self.0.placed.iter().map(|placed| format!("/{}", placed.at.join("/")));
+        f.debug_set().entries(points).finish()
+    }
+}

@@ -1,0 +1,35 @@
+//! `wasi:sockets` in the pod's virtual network namespace.
+
+use coracle_vnet::{NetNs, Scope};
+use std::sync::Arc;
+use wasmtime::component::{HasData, ResourceTable};
+
+/// What a store keeps for its sockets.
+#[derive(Clone, Debug)]
+pub struct NetState {
+    /// The pod's namespace.
+    pub ns: Arc<NetNs>,
+    /// The container's share of it: its listeners report here, and drain when it says so.
+    pub scope: Arc<Scope>,
+}
+
+/// What the host functions work on, lent by the store's state.
+pub struct NetCtx<'a> {
+    /// The sockets' surroundings.
+    pub net: &'a mut NetState,
+    /// The store's resources.
+    pub table: &'a mut ResourceTable,
+}
+
+/// A store state that has a network.
+pub trait NetView: Send {
+    /// Lends it.
+    fn net(&mut self) -> NetCtx<'_>;
+}
+
+/// Ties the generated host traits to [`NetCtx`].
+struct Net;
+
+impl HasData for Net {
+    type Data<'a> = NetCtx<'a>;
+}
