@@ -1,0 +1,179 @@
+//! The network of one host: the state that routing reads, and `host/vnet`'s two questions.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use coracle_vnet::{BoxFuture, Flow, NsTag, Protocol, ResolveError, Resolver, Route, Router};
+use futures::FutureExt as _;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::mpsc;
+
+use crate::egress::{self, Egress};
+use crate::names::{self, Answer};
+use crate::picker::Picker;
+use crate::switch::{Grant, Ranges, View, decide};
+use crate::table::{ServicePort, Table};
+
+/// Refusals that wait to be told; one more is dropped, since whoever reads them groups them by pod
+/// anyway and a pod that dials in a loop must not cost memory.
+const REFUSALS_MAX: usize = 256;
+
+/// A flow that was not let through, to be told to the pod's owner.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The pod that tried.
+    pub from: NsTag,
+    /// Where to.
+    pub destination: SocketAddr,
+    /// Why not, and how to mend it.
+    pub message: String,
+}
+
+/// Knows Services, names and grants; answers the fabric. Shared by `Arc`.
+///
+/// Guarantees: an answer is made from one consistent state of the table, never blocks on IO, and
+/// never leads to an address of the host except the API server's.
+#[derive(Debug)]
+pub struct Network {
+    ranges: Ranges,
+    table: RwLock<Table>,
+    picker: Mutex<Picker>,
+    grants: RwLock<HashMap<NsTag, Grant>>,
+    refusals: mpsc::Sender<Refusal>,
+}
+
+impl Network {
+    /// A network that knows no Service yet, and where its refusals can be read.
+    #[must_use]
+    pub fn new(ranges: Ranges) -> (Arc<Self>, mpsc::Receiver<Refusal>) {
+        let (refusals, told) = mpsc::channel(REFUSALS_MAX);
+        let network = Self {
+            ranges,
+            table: RwLock::default(),
+            picker: Mutex::default(),
+            grants: RwLock::default(),
+            refusals,
+        };
+        (Arc::new(network), told)
+    }
+
+    /// Sets what a pod may reach outside, in place of what it might before. A pod that was never
+    /// set reaches nothing outside.
+    pub fn grant(&self, pod: &NsTag, egress: Egress) {
+        self.grants.write().insert(pod.clone(), Grant::new(egress));
+    }
+
+    /// Forgets a pod that is gone.
+    pub fn forget(&self, pod: &NsTag) {
+        self.grants.write().remove(pod);
+    }
+
+    /// Reads the table.
+    pub fn read<T>(&self, read: impl FnOnce(&Table) -> T) -> T {
+        read(&self.table.read())
+    }
+
+    /// Changes the table.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        change(&mut self.table.write())
+    }
+
+    /// Picks a backend for a connection that came in from outside at a node port; `None` if the
+    /// port is no Service's or its Service has no ready endpoint.
+    #[must_use]
+    pub fn pick_node_port(
+        &self,
+        port: u16,
+        protocol: Protocol,
+        client: IpAddr,
+    ) -> Option<SocketAddr> {
+        let service_port = Arc::clone(self.table.read().node_port(port, protocol)?);
+        self.pick(&service_port, client)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge of the pure picker: session affinity needs the time of the connection"
+    )]
+    fn pick(&self, port: &ServicePort, client: IpAddr) -> Option<SocketAddr> {
+        self.picker.lock().pick(port, client, Instant::now(), rand::random())
+    }
+
+    fn answer(&self, from: &NsTag, name: &str) -> Answer {
+        names::resolve(&self.table.read(), from.namespace(), name)
+    }
+
+    /// Looks a name up outside, if the pod's grant has it.
+    async fn look_up_outside(
+        self: Arc<Self>,
+        from: NsTag,
+        name: String,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        let granted = self.grants.read().get(&from).and_then(|grant| grant.allows_name(&name));
+        let Some(port) = granted else {
+            let annotation = egress::ANNOTATION;
+            let reason = format!(
+                "grant it with the annotation {annotation}: \"{name}\" on the Pod or its Namespace"
+            );
+            return Err(ResolveError::Refused { name, reason });
+        };
+        let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+        let addresses: Vec<IpAddr> = match found {
+            Ok(found) => found.map(|address| address.ip()).collect(),
+            Err(error) => {
+                let reason = error.to_string();
+                return Err(ResolveError::Temporary { name: name.clone(), reason });
+            }
+        };
+        if let Some(grant) = self.grants.write().get_mut(&from) {
+            grant.remember(&addresses, port);
+        }
+        Ok(addresses)
+    }
+}
+
+/// Router and resolver of a fabric, over a shared [`Network`].
+#[derive(Debug, Clone)]
+pub struct Answers(pub Arc<Network>);
+
+impl Router for Answers {
+    fn route(&self, flow: &Flow) -> Route {
+        let network = &*self.0;
+        let route = {
+            let (table, grants) = (network.table.read(), network.grants.read());
+            let view = View { table: &table, ranges: &network.ranges, grants: &grants };
+            decide(&view, flow, |port| network.pick(port, flow.source.ip()))
+        };
+        if let (Route::Refused(message), Some(from)) = (&route, &flow.from) {
+            let refusal = Refusal {
+                from: from.clone(),
+                destination: flow.destination,
+                message: message.clone(),
+            };
+            if network.refusals.try_send(refusal).is_err() {
+                tracing::debug!(pod = %from, message, "refusal not told: too many wait");
+            }
+        }
+        route
+    }
+}
+
+impl Resolver for Answers {
+    fn resolve(
+        &self,
+        from: &NsTag,
+        name: &str,
+    ) -> BoxFuture<'static, Result<Vec<IpAddr>, ResolveError>> {
+        match self.0.answer(from, name) {
+            Answer::Addresses(addresses) => futures::future::ready(Ok(addresses)).boxed(),
+            Answer::Missing => {
+                futures::future::ready(Err(ResolveError::NotFound(name.to_owned()))).boxed()
+            }
+            Answer::Outside(name) => {
+                Arc::clone(&self.0).look_up_outside(from.clone(), name).boxed()
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Node ports: real listeners of the host whose connections end in pods.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_vnet::{DATAGRAM_BYTES_MAX, DatagramSink, Fabric, Protocol, splice};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+
+use crate::network::Network;
+
+/// How long to wait before a port that something else holds is tried again.
+const BIND_RETRY: Duration = Duration::from_secs(5);
+
+/// The open node ports of this host, each with the task that accepts on it.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    tasks: HashMap<(u16, Protocol), JoinHandle<()>>,
+}
+
+impl Listeners {
+    /// Opens and closes ports until just the table's node ports are open.
+    pub(crate) fn follow(&mut self, network: &Arc<Network>, fabric: &Arc<Fabric>) {
+        let wanted = network.read(crate::table::Table::node_ports);
+        self.tasks.retain(|port, task| {
+            let keep = wanted.contains(port);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        for (port, protocol) in wanted {
+            self.tasks.entry((port, protocol)).or_insert_with(|| {
+                let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
+                tokio::spawn(async move {
+                    match protocol {
+                        Protocol::Tcp => serve_tcp(port, network, fabric).await,
+                        Protocol::Udp => serve_udp(port, network, fabric).await,
+                    }
+                })
+            });
+        }
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        for task in self.tasks.values() {
+            task.abort();
+        }
+    }
+}
+
+async fn serve_tcp(port: u16, network: Arc<Network>, fabric: Arc<Fabric>) {
+    let listener = bind(port, |address| async move { TcpListener::bind(address).await }).await;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => connect(stream, peer, port, &network, &fabric),
+            Err(error) => {
+                // Out of descriptors, mostly: accepting again at once would spin.
+                tracing::warn!(port, %error, "accept on a node port");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Joins a real connection with a pod's; without a backend it is reset, which a client sees as
+/// "connection refused" does elsewhere.
+fn connect(stream: TcpStream, peer: SocketAddr, port: u16, network: &Network, fabric: &Fabric) {
+    let backend = network.pick_node_port(port, Protocol::Tcp, peer.ip());
+    match backend.map(|backend| fabric.deliver(backend, peer)) {
+        Some(Ok(far)) => {
+            tokio::spawn(splice(stream, far));
+        }
+        Some(Err(error)) => refuse(&stream, port, &error.to_string()),
+        None => refuse(&stream, port, "no ready endpoints"),
+    }
+}
+
+fn refuse(stream: &TcpStream, port: u16, reason: &str) {
+    tracing::debug!(port, reason, "node port connection refused");
+    if let Err(error) = stream.set_zero_linger() {
+        tracing::debug!(%error, "set SO_LINGER on a refused connection");
+    }
+}
+
+async fn serve_udp(port: u16, network: Arc<Network>, fabric: Arc<Fabric>) {
+    let socket =
+        Arc::new(bind(port, |address| async move { UdpSocket::bind(address).await }).await);
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    loop {
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        let Some(backend) = network.pick_node_port(port, Protocol::Udp, peer.ip()) else {
+            continue;
+        };
+        let data = Bytes::copy_from_slice(&buffer[..length]);
+        let reply = Arc::new(Reply { socket: Arc::clone(&socket), peer });
+        if let Err(error) = fabric.deliver_datagram(backend, peer, data, Some(reply)) {
+            tracing::debug!(port, %error, "node port datagram dropped");
+        }
+    }
+}
+
+/// The way back to a client outside.
+struct Reply {
+    socket: Arc<UdpSocket>,
+    peer: SocketAddr,
+}
+
+impl DatagramSink for Reply {
+    fn send(&self, data: Bytes) -> bool {
+        // A full socket buffer drops the datagram, as networks do.
+        if let Err(error) = self.socket.try_send_to(&data, self.peer) {
+            tracing::debug!(peer = %self.peer, %error, "reply datagram dropped");
+        }
+        true
+    }
+}
+
+/// Binds the port on all addresses, and tries again for as long as something else holds it.
+async fn bind<L, F>(port: u16, open: impl Fn(SocketAddr) -> F) -> L
+where
+    F: Future<Output = io::Result<L>>,
+{
+    let mut told = false;
+    loop {
+        match open((Ipv4Addr::UNSPECIFIED, port).into()).await {
+            Ok(listener) => return listener,
+            Err(error) if told => tracing::debug!(port, %error, "node port still not free"),
+            Err(error) => {
+                told = true;
+                tracing::warn!(port, %error, "cannot open node port; trying again every 5 s: free the port or give the Service another nodePort");
+            }
+        }
+        tokio::time::sleep(BIND_RETRY).await;
+    }
+}

@@ -1,0 +1,114 @@
+//! Routing on a real fabric: Services, refusals, names, node ports.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use coracle_network::cidr::Cidr;
+use coracle_network::egress::Egress;
+use coracle_network::network::{Answers, Network, Refusal};
+use coracle_network::switch::Ranges;
+use coracle_network::table::ServiceKey;
+use coracle_vnet::{Flow, NsTag, Protocol, Resolver as _, Route, Router as _};
+use serde_json::json;
+use tokio::sync::mpsc::Receiver;
+
+fn network() -> (Arc<Network>, Answers, Receiver<Refusal>) {
+    let ranges = Ranges {
+        pods: Cidr::parse("10.128.0.0/9").unwrap(),
+        services: Cidr::parse("10.96.0.0/12").unwrap(),
+        host: ["192.0.2.10".parse().unwrap()].into(),
+    };
+    let (network, refusals) = Network::new(ranges);
+    let service = |namespace: &str,
+                   name: &str,
+                   ip: &str,
+                   port: u16,
+                   endpoint: &str,
+                   target: u16| {
+        let key = ServiceKey { namespace: namespace.into(), name: name.into() };
+        let object = json!({"spec": {"clusterIP": ip, "ports": [{"port": port}]}});
+        let slice = json!({
+            "metadata": {"labels": {"kubernetes.io/service-name": name}},
+            "addressType": "IPv4", "endpoints": [{"addresses": [endpoint]}], "ports": [{"port": target}],
+        });
+        network.change(|table| {
+            table.set_service(&key, &serde_json::from_value(object).unwrap());
+            table.set_slice(namespace, name, &serde_json::from_value(slice).unwrap());
+        });
+    };
+    service("default", "kubernetes", "10.96.0.1", 443, "127.0.0.1", 6443);
+    service("default", "web", "10.96.0.20", 80, "10.128.0.5", 8080);
+    service("default", "outer", "10.96.0.21", 80, "198.51.100.7", 80);
+    (Arc::clone(&network), Answers(network), refusals)
+}
+
+fn pod() -> NsTag {
+    NsTag::new("uid-1", "default/client")
+}
+
+fn route(answers: &Answers, destination: &str) -> String {
+    let flow = Flow {
+        from: Some(pod()),
+        source: "10.128.0.9:40000".parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        protocol: Protocol::Tcp,
+    };
+    match answers.route(&flow) {
+        Route::Pod(address) => format!("pod {address}"),
+        Route::Real(address) => format!("real {address}"),
+        Route::Refused(why) => format!("refused: {why}"),
+    }
+}
+
+#[test]
+fn services_and_pods_are_reached_and_nothing_else() {
+    let (_, answers, mut refusals) = network();
+    assert_eq!(route(&answers, "10.96.0.20:80"), "pod 10.128.0.5:8080");
+    assert_eq!(route(&answers, "10.128.3.4:9"), "pod 10.128.3.4:9");
+    assert_eq!(route(&answers, "10.96.0.1:443"), "real 127.0.0.1:6443");
+    for (destination, why) in [
+        ("10.96.0.20:81", "Service default/web has no TCP port 81"),
+        ("10.96.9.9:80", "no Service has the address 10.96.9.9"),
+        ("198.51.100.7:443", "annotation coracle.dev/egress: \"198.51.100.7:443\""),
+        ("10.96.0.21:80", "pod default/client may not reach 198.51.100.7:80"),
+        ("127.0.0.1:6443", "belongs to the host"),
+        ("192.0.2.10:22", "belongs to the host"),
+        ("169.254.169.254:80", "belongs to the host"),
+    ] {
+        let answer = route(&answers, destination);
+        assert!(answer.starts_with("refused: ") && answer.contains(why), "{destination}: {answer}");
+        let told = refusals.try_recv().unwrap();
+        assert_eq!((told.from, told.destination), (pod(), destination.parse().unwrap()));
+    }
+}
+
+#[test]
+fn a_grant_opens_what_it_names_and_never_the_host() {
+    let (network, answers, _refusals) = network();
+    network.grant(&pod(), Egress::parse("*").unwrap());
+    assert_eq!(route(&answers, "198.51.100.7:443"), "real 198.51.100.7:443");
+    assert_eq!(route(&answers, "10.96.0.21:80"), "real 198.51.100.7:80");
+    for destination in ["127.0.0.1:6443", "192.0.2.10:22", "169.254.169.254:80", "[::1]:1"] {
+        assert!(route(&answers, destination).contains("belongs to the host"), "{destination}");
+    }
+    network.forget(&pod());
+    assert!(route(&answers, "198.51.100.7:443").starts_with("refused"));
+}
+
+#[tokio::test]
+async fn names_of_the_cluster_need_no_grant_and_others_do() {
+    let (network, answers, _refusals) = network();
+    let web = answers.resolve(&pod(), "web").await.unwrap();
+    assert_eq!(web, ["10.96.0.20".parse::<IpAddr>().unwrap()]);
+    assert!(answers.resolve(&pod(), "nosuch").await.unwrap_err().to_string().contains("nosuch"));
+    let refused = answers.resolve(&pod(), "example.com").await.unwrap_err().to_string();
+    assert!(refused.contains("coracle.dev/egress: \"example.com\""), "{refused}");
+    network.grant(&pod(), Egress::parse("localhost.localdomain").unwrap());
+    // Granted names go to the machine's resolver; loopback stays out of reach even then.
+    let found = answers.resolve(&pod(), "localhost.localdomain").await;
+    for address in found.unwrap_or_default() {
+        let address = SocketAddr::new(address, 80).to_string();
+        assert!(route(&answers, &address).contains("belongs to the host"));
+    }
+}
