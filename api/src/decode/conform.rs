@@ -2,7 +2,7 @@
 //!
 //! In place: wrong types end it, unknown fields are noted and removed, and values take the form that
 //! a round trip through upstream's Go structures gives them: `null` is absent, zero values that Go
-//! leaves out are left out, structures that Go always writes are written, times and quantities are
+//! leaves out are left out, what Go always writes is written, times and quantities are
 //! canonical. Two objects that mean the same are then equal, which is what "unchanged" relies on.
 
 use serde_json::{Map, Value};
@@ -63,22 +63,25 @@ impl Walk {
         for name in leave {
             members.remove(&name);
         }
-        self.add_structures(members, ty, path)
+        self.add_zeros(members, ty, path)
     }
 
-    /// Adds the structures that Go writes even when they are empty: `resources: {}`.
-    fn add_structures(
+    /// Adds what Go writes even when it is zero: `resources: {}`, `name: ""`.
+    fn add_zeros(
         &mut self,
         members: &mut Map<String, Value>,
         ty: &Type,
         path: Path<'_>,
     ) -> Result<(), String> {
-        for (name, inner) in ty.always_written() {
-            if !members.contains_key(name) {
-                let mut empty = Map::new();
-                self.structure(&mut empty, inner, Path::Key(&path, name))?;
-                members.insert(name.to_owned(), Value::Object(empty));
+        for field in ty.always_written() {
+            if members.contains_key(field.name) {
+                continue;
             }
+            let mut zero = scalar::zero(&field.ty);
+            if let (Value::Object(empty), FieldType::Ref(inner)) = (&mut zero, &field.ty) {
+                self.structure(empty, inner, Path::Key(&path, field.name))?;
+            }
+            members.insert(field.name.to_owned(), zero);
         }
         Ok(())
     }

@@ -149,3 +149,6 @@ fn refused(value: &Value, ty: &Type, problem: &str) -> Status {
         ty.short_name()
     ))
 }
+
+#[cfg(test)]
+mod tests;

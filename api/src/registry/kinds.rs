@@ -3,6 +3,7 @@
 //! Names, verbs and hashes are those of kube-apiserver 1.35.4 (its discovery documents).
 
 use super::{Kind, Rules, ScalePaths, Subresource, select, strategy};
+use crate::defaults;
 
 const EVERY_VERB: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -100,7 +101,7 @@ const NAMESPACE: Kind = Kind {
     subresources: &[core("finalize", "Namespace", &["update"]), status("", "Namespace")],
     storage_version_hash: "Q3oi5N2YM8M=",
     rules: &Rules {
-        default: strategy::leave,
+        default: defaults::namespace::set,
         prepare_create: strategy::namespace::create,
         prepare_update: strategy::namespace::update,
         prepare_status_update: strategy::status_only,
@@ -119,7 +120,7 @@ const NODE: Kind = Kind {
     subresources: &[core("proxy", "NodeProxyOptions", PROXY_VERBS), status("", "Node")],
     storage_version_hash: "XwShjMxG9Fs=",
     rules: &Rules {
-        default: strategy::leave,
+        default: defaults::node::set,
         prepare_update: strategy::keep_status,
         prepare_status_update: strategy::status_and_metadata,
         selectable: select::NODE,
@@ -142,7 +143,7 @@ const POD: Kind = Kind {
     ],
     storage_version_hash: "xPOwRZ+Yhw8=",
     rules: &Rules {
-        default: strategy::leave,
+        default: defaults::pod::set,
         prepare_create: strategy::pod::create,
         prepare_update: strategy::with_generation::update,
         prepare_status_update: strategy::pod::update_status,
@@ -161,7 +162,7 @@ const SECRET: Kind = Kind {
     singular: "secret",
     storage_version_hash: "S6u1pOWzb84=",
     rules: &Rules {
-        default: strategy::leave,
+        default: defaults::secret::set,
         selectable: select::SECRET,
         select: select::secret,
         ..PLAIN
@@ -187,7 +188,7 @@ const SERVICE: Kind = Kind {
     subresources: &[status("", "Service")],
     storage_version_hash: "0/CO1lhkEBI=",
     rules: &Rules {
-        default: strategy::leave,
+        default: defaults::service::set,
         prepare_create: strategy::service::create,
         prepare_update: strategy::service::update,
         prepare_status_update: strategy::status_and_metadata,
@@ -217,7 +218,7 @@ const DEPLOYMENT: Kind = Kind {
     subresources: &[SCALE, status("apps", "Deployment")],
     storage_version_hash: "8aSe+NMegvE=",
     rules: &Rules {
-        default: strategy::leave,
+        default: defaults::deployment::set,
         prepare_update: strategy::with_generation::update_or_annotations,
         scale: Some(WORKLOAD_SCALE),
         ..WORKLOAD
@@ -235,7 +236,7 @@ const REPLICA_SET: Kind = Kind {
     subresources: &[SCALE, status("apps", "ReplicaSet")],
     storage_version_hash: "P1RzHs8/mWQ=",
     rules: &Rules {
-        default: strategy::leave,
+        default: defaults::replicaset::set,
         scale: Some(WORKLOAD_SCALE),
         ..WORKLOAD
     },
@@ -250,7 +251,7 @@ const PRIORITY_CLASS: Kind = Kind {
     short_names: &["pc"],
     storage_version_hash: "1QwjyaZjj3Y=",
     rules: &Rules {
-        default: strategy::leave,
+        default: defaults::priorityclass::set,
         prepare_create: strategy::with_generation::create_without_status,
         has_generation: true,
         ..PLAIN
@@ -275,7 +276,7 @@ const ENDPOINT_SLICE: Kind = Kind {
     singular: "endpointslice",
     storage_version_hash: "qgS0xkrxYAI=",
     rules: &Rules {
-        default: strategy::leave,
+        default: defaults::endpointslice::set,
         prepare_create: strategy::with_generation::create_without_status,
         prepare_update: strategy::endpointslice::update,
         has_generation: true,

@@ -33,8 +33,8 @@ pub struct Type {
 struct Fields {
     /// Sorted by name.
     all: Box<[Field]>,
-    /// Structures that Go writes even when they are empty.
-    always_written: Box<[(&'static str, &'static Type)]>,
+    /// Indices of those that Go writes even when they are zero.
+    always_written: Box<[usize]>,
 }
 
 /// Stands for a type that the table does not have; it has no fields.
@@ -62,16 +62,18 @@ impl Type {
         &self.read().all
     }
 
-    /// Returns name and type of the structures that Go writes even when they are empty, such as a
-    /// container's `resources`.
-    pub fn always_written(&self) -> impl Iterator<Item = (&'static str, &'static Type)> {
-        self.read().always_written.iter().copied()
+    /// Returns the structures and scalars that Go writes even when they are zero, such as a
+    /// container's `resources` and `name`.
+    pub fn always_written(&self) -> impl Iterator<Item = &Field> {
+        let fields = self.read();
+        fields.always_written.iter().filter_map(|index| fields.all.get(*index))
     }
 
     fn read(&self) -> &Fields {
         self.fields.get_or_init(|| {
             let all = parse::fields(self.lines);
-            let always_written = all.iter().filter_map(Field::always_written).collect();
+            let written = |(index, field): (usize, &Field)| field.always_written().then_some(index);
+            let always_written = all.iter().enumerate().filter_map(written).collect();
             Fields { all, always_written }
         })
     }
@@ -124,10 +126,33 @@ pub struct Field {
 }
 
 impl Field {
-    fn always_written(&self) -> Option<(&'static str, &'static Type)> {
-        match &self.ty {
-            FieldType::Ref(ty) if !self.pointer && !self.omitzero => Some((self.name, ty)),
-            _ => None,
+    /// Tells whether Go writes the field when it is zero, in a way that clients rely on: lists, maps
+    /// and times would be `null`, which means the same as absent.
+    fn always_written(&self) -> bool {
+        if self.pointer {
+            return false;
+        }
+        match self.ty {
+            FieldType::Ref(_) => !self.omitzero,
+            FieldType::String
+            | FieldType::Bool
+            | FieldType::Int32
+            | FieldType::Int64
+            | FieldType::Double
+            | FieldType::Quantity
+            | FieldType::IntOrString => !self.omitempty,
+            FieldType::List(_)
+            | FieldType::Map(_)
+            | FieldType::Bytes
+            | FieldType::Time
+            | FieldType::MicroTime
+            | FieldType::Duration
+            | FieldType::RawExtension
+            | FieldType::FieldsV1
+            | FieldType::Json
+            | FieldType::SchemaOrBool(_)
+            | FieldType::SchemaOrArray(_)
+            | FieldType::SchemaOrStrings(_) => false,
         }
     }
 }
