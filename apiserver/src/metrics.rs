@@ -1,0 +1,106 @@
+//! What `/metrics` shows of the server. Names and labels are kube-apiserver's where the meaning is equal.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds in seconds of the buckets for request durations. *Source:* kube-apiserver's, thinned out.
+const DURATION_BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+/// Labels of a finished request. All values come from closed sets: the registry of kinds, the verbs, status codes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    /// Lower-case verb.
+    pub(crate) verb: &'static str,
+    /// API group.
+    pub(crate) group: &'static str,
+    /// API version.
+    pub(crate) version: &'static str,
+    /// Plural, `""` for non-resource paths.
+    pub(crate) resource: &'static str,
+    /// Subresource.
+    pub(crate) subresource: &'static str,
+    /// HTTP status code.
+    pub(crate) code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DurationLabels {
+    verb: &'static str,
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+}
+
+/// The server's metrics.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter<u64, AtomicU64>>,
+    durations: Family<DurationLabels, Histogram>,
+    /// Requests being worked on, watches and streams not counted.
+    pub(crate) in_flight: Gauge,
+    /// Watches and streams.
+    pub(crate) long_running: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::default();
+        let requests = Family::default();
+        let durations: Family<DurationLabels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
+        let (in_flight, long_running) = (Gauge::default(), Gauge::default());
+        registry.register("apiserver_request", "Requests by verb, resource and status code", requests.clone());
+        registry.register(
+            "apiserver_request_duration_seconds",
+            "Seconds from a request's head to the head of its answer",
+            durations.clone(),
+        );
+        registry.register("apiserver_current_inflight_requests", "Requests being worked on", in_flight.clone());
+        registry.register("apiserver_longrunning_requests", "Watches and streams that are open", long_running.clone());
+        Metrics { registry, requests, durations, in_flight, long_running }
+    }
+}
+
+impl Metrics {
+    /// Counts a finished request.
+    pub(crate) fn record(&self, labels: RequestLabels, took: Duration) {
+        let RequestLabels { verb, group, version, resource, subresource, .. } = labels;
+        let duration = DurationLabels { verb, group, version, resource, subresource };
+        self.durations.get_or_create(&duration).observe(took.as_secs_f64());
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Writes all metrics in the OpenMetrics text format.
+    pub(crate) fn encode(&self) -> String {
+        let mut out = String::new();
+        match text::encode(&mut out, &self.registry) {
+            Ok(()) => out,
+            Err(error) => format!("# cannot encode metrics: {error}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_requests_under_upstreams_name() {
+        let metrics = Metrics::default();
+        let labels = RequestLabels { verb: "get", resource: "pods", version: "v1", code: 200, ..Default::default() };
+        metrics.record(labels, Duration::from_millis(2));
+        let text = metrics.encode();
+        assert!(text.contains(
+            r#"apiserver_request_total{verb="get",group="",version="v1",resource="pods",subresource="",code="200"} 1"#
+        ));
+    }
+}

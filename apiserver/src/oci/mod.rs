@@ -1,0 +1,21 @@
+//! The built-in image registry at `/v2/`: push and pull of OCI artifacts, kept on the server's disk.
+//!
+//! Follows the OCI Distribution Specification 1.1: blobs by monolithic, streamed and resumable upload, manifests by
+//! tag and by digest, tags, referrers, deletion; `_catalog` is Docker's extension. Digests are verified before
+//! anything becomes visible, and everything becomes visible by a rename, so that a crash leaves no half blob.
+//! Authentication and authorization happened before a request comes here.
+//!
+//! Words: a *repository* is a name such as `team/app`; a *blob* is bytes by digest, stored once for all repositories
+//! and visible in those that have a *link* to it; an *upload* is a blob in the making.
+
+mod digest;
+mod error;
+mod manifest;
+mod route;
+mod serve;
+mod storage;
+
+pub use digest::Digest;
+pub use error::OciError;
+pub use serve::ImageRegistry;
+pub use storage::{ImageStore, StoredManifest};

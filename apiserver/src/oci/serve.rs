@@ -1,0 +1,347 @@
+//! The registry over HTTP.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LINK, LOCATION, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio_util::io::ReaderStream;
+
+use super::digest::Digest;
+use super::error::{OciError, io};
+use super::manifest::Manifest;
+use super::route::{Reference, Repository, Route, UploadId};
+use super::storage::ImageStore;
+use crate::body::{self, Body};
+use crate::negotiate::header;
+use crate::query::Query;
+use crate::respond::Answer;
+
+/// Largest blob. A component is a few MiB; a layer with model weights may be large, the disk is finite.
+const BLOB_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Largest manifest. *Source:* the 4 MiB that the Distribution Specification tells registries to accept at least.
+const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entries in one answer of `tags/list` and `_catalog` when the client names no `n`.
+const LIST_ITEMS_DEFAULT: usize = 1000;
+/// Bytes read from disk for one frame of a pulled blob.
+const READ_CHUNK_BYTES: usize = 64 * 1024;
+
+const DOCKER_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// Serves an [`ImageStore`].
+#[derive(Clone, Debug)]
+pub struct ImageRegistry {
+    store: Arc<ImageStore>,
+}
+
+impl ImageRegistry {
+    /// Serves this store.
+    pub fn new(store: ImageStore) -> ImageRegistry {
+        ImageRegistry { store: Arc::new(store) }
+    }
+
+    /// Answers one request below `/v2/`.
+    pub async fn handle(&self, parts: &http::request::Parts, request: Body) -> Answer {
+        let mut answer = match self.route(parts, request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                if let OciError::Io { operation, source } = &error {
+                    tracing::error!(operation, %source, "image store failed");
+                }
+                failure(&error)
+            }
+        };
+        answer.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+        if parts.method == Method::HEAD {
+            *answer.body_mut() = body::empty();
+        }
+        answer
+    }
+
+    async fn route(&self, parts: &http::request::Parts, request: Body) -> Result<Answer, OciError> {
+        let query = Query::parse(parts.uri.query().unwrap_or(""));
+        match Route::parse(&parts.method, parts.uri.path())? {
+            Route::Ping => Ok(json_answer(&json!({}))),
+            Route::Catalog => self.catalog(&query).await,
+            Route::Tags(name) => self.tags(name, &query).await,
+            Route::Referrers(name, digest) => self.referrers(name, digest, &query).await,
+            Route::GetManifest(name, reference) => self.get_manifest(name, reference).await,
+            Route::PutManifest(name, reference) => self.put_manifest(name, reference, &parts.headers, request).await,
+            Route::DeleteManifest(name, reference) => {
+                self.blocking(move |store| store.delete_manifest(&name, &reference)).await?;
+                Ok(empty(StatusCode::ACCEPTED))
+            }
+            Route::GetBlob(name, digest) => self.get_blob(name, digest).await,
+            Route::DeleteBlob(name, digest) => {
+                self.blocking(move |store| store.delete_blob(&name, &digest)).await?;
+                Ok(empty(StatusCode::ACCEPTED))
+            }
+            Route::StartUpload(name) => self.start_upload(name, &query, request).await,
+            Route::UploadStatus(name, id) => self.upload_status(name, id).await,
+            Route::UploadChunk(name, id) => self.upload_chunk(name, id, &parts.headers, request).await,
+            Route::FinishUpload(name, id) => self.finish_upload(name, id, &query, &parts.headers, request).await,
+            Route::CancelUpload(_, id) => {
+                self.blocking(move |store| store.cancel_upload(&id)).await?;
+                Ok(empty(StatusCode::NO_CONTENT))
+            }
+        }
+    }
+
+    /// Runs disk work on a blocking thread.
+    async fn blocking<T, F>(&self, work: F) -> Result<T, OciError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&ImageStore) -> Result<T, OciError> + Send + 'static,
+    {
+        let store = self.store.clone();
+        let joined = tokio::task::spawn_blocking(move || work(&store)).await;
+        joined.map_err(|error| io("finish disk work")(std::io::Error::other(error)))?
+    }
+
+    async fn catalog(&self, query: &Query) -> Result<Answer, OciError> {
+        let names = self.blocking(|store| Ok(store.repositories())).await?;
+        let names = names.iter().map(|name| name.as_str().to_owned()).collect();
+        let (page, next) = page(names, query);
+        let mut answer = json_answer(&json!({"repositories": page}));
+        link_next(&mut answer, "/v2/_catalog", next, query);
+        Ok(answer)
+    }
+
+    async fn tags(&self, name: Repository, query: &Query) -> Result<Answer, OciError> {
+        let asked = name.clone();
+        let tags = self.blocking(move |store| store.tag_names(&asked)).await?;
+        let (page, next) = page(tags, query);
+        let mut answer = json_answer(&json!({"name": name.as_str(), "tags": page}));
+        link_next(&mut answer, &format!("/v2/{name}/tags/list"), next, query);
+        Ok(answer)
+    }
+
+    async fn referrers(&self, name: Repository, subject: Digest, query: &Query) -> Result<Answer, OciError> {
+        let stored = self.blocking(move |store| Ok(store.manifests(&name))).await?;
+        let wanted = query.get("artifactType").map(str::to_owned);
+        let mut manifests = Vec::new();
+        for stored in stored {
+            let Ok(manifest) = Manifest::parse(&stored.bytes, &stored.media_type) else { continue };
+            let other_type = wanted.as_ref().is_some_and(|wanted| *wanted != manifest.artifact_type);
+            if manifest.subject.as_ref() != Some(&subject) || other_type {
+                continue;
+            }
+            let mut descriptor = json!({
+                "mediaType": stored.media_type, "digest": stored.digest.to_string(), "size": stored.bytes.len(),
+                "artifactType": manifest.artifact_type,
+            });
+            if let (Some(map), Value::Object(annotations)) = (descriptor.as_object_mut(), manifest.annotations) {
+                map.insert("annotations".to_owned(), annotations.into());
+            }
+            manifests.push(descriptor);
+        }
+        let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
+        let mut answer = json_answer(&index);
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OCI_INDEX));
+        if wanted.is_some() {
+            let filters = HeaderName::from_static("oci-filters-applied");
+            answer.headers_mut().insert(filters, HeaderValue::from_static("artifactType"));
+        }
+        Ok(answer)
+    }
+
+    async fn get_manifest(&self, name: Repository, reference: Reference) -> Result<Answer, OciError> {
+        let stored = self.blocking(move |store| store.manifest(&name, &reference)).await?;
+        let length = stored.bytes.len();
+        let mut answer = Response::new(body::full(stored.bytes));
+        set(&mut answer, CONTENT_TYPE, &stored.media_type);
+        set(&mut answer, CONTENT_LENGTH, &length.to_string());
+        set(&mut answer, DOCKER_DIGEST, &stored.digest.to_string());
+        Ok(answer)
+    }
+
+    async fn put_manifest(
+        &self,
+        name: Repository,
+        reference: Reference,
+        headers: &HeaderMap,
+        request: Body,
+    ) -> Result<Answer, OciError> {
+        let content_type = header(headers, CONTENT_TYPE).to_owned();
+        let bytes = body::read_up_to(request, MANIFEST_BYTES_MAX).await;
+        let bytes = bytes.map_err(|_| OciError::SizeInvalid(MANIFEST_BYTES_MAX as u64))?;
+        let repository = name.clone();
+        let put = move |store: &ImageStore| store.put_manifest(&repository, &reference, &content_type, &bytes);
+        let put = self.blocking(put).await?;
+        let mut answer = empty(StatusCode::CREATED);
+        set(&mut answer, LOCATION, &format!("/v2/{name}/manifests/{}", put.digest));
+        set(&mut answer, DOCKER_DIGEST, &put.digest.to_string());
+        if let Some(subject) = put.subject {
+            set(&mut answer, SUBJECT, &subject.to_string());
+        }
+        Ok(answer)
+    }
+
+    async fn get_blob(&self, name: Repository, digest: Digest) -> Result<Answer, OciError> {
+        let wanted = digest.clone();
+        let (file, length) = self.blocking(move |store| store.open_blob(&name, &wanted)).await?;
+        let reader = ReaderStream::with_capacity(tokio::fs::File::from_std(file), READ_CHUNK_BYTES);
+        let mut answer = Response::new(body::stream(reader.map_err(Into::into)));
+        set(&mut answer, CONTENT_TYPE, "application/octet-stream");
+        set(&mut answer, CONTENT_LENGTH, &length.to_string());
+        set(&mut answer, DOCKER_DIGEST, &digest.to_string());
+        Ok(answer)
+    }
+
+    async fn start_upload(&self, name: Repository, query: &Query, request: Body) -> Result<Answer, OciError> {
+        if let (Some(mount), Some(from)) = (query.get("mount"), query.get("from")) {
+            let (digest, from, into) = (Digest::parse(mount)?, Repository::parse(from)?, name.clone());
+            let wanted = digest.clone();
+            if self.blocking(move |store| store.mount(&into, &from, &wanted)).await? {
+                return Ok(blob_created(&name, &digest));
+            }
+        }
+        let id = UploadId::parse(&uuid::Uuid::new_v4().to_string())?;
+        let fresh = id.clone();
+        self.blocking(move |store| store.start_upload(&fresh)).await?;
+        let Some(digest) = query.get("digest") else {
+            return Ok(upload_answer(StatusCode::ACCEPTED, &name, &id, 0));
+        };
+        let digest = Digest::parse(digest)?;
+        self.receive(&id, 0, request).await?;
+        self.complete(name, id, digest).await
+    }
+
+    async fn upload_status(&self, name: Repository, id: UploadId) -> Result<Answer, OciError> {
+        let asked = id.clone();
+        let length = self.blocking(move |store| store.upload_length(&asked)).await?;
+        Ok(upload_answer(StatusCode::NO_CONTENT, &name, &id, length))
+    }
+
+    async fn upload_chunk(
+        &self,
+        name: Repository,
+        id: UploadId,
+        headers: &HeaderMap,
+        request: Body,
+    ) -> Result<Answer, OciError> {
+        let received = self.check_order(&id, headers).await?;
+        let received = self.receive(&id, received, request).await?;
+        Ok(upload_answer(StatusCode::ACCEPTED, &name, &id, received))
+    }
+
+    async fn finish_upload(
+        &self,
+        name: Repository,
+        id: UploadId,
+        query: &Query,
+        headers: &HeaderMap,
+        request: Body,
+    ) -> Result<Answer, OciError> {
+        let digest = Digest::parse(query.get("digest").unwrap_or(""))?;
+        let received = self.check_order(&id, headers).await?;
+        self.receive(&id, received, request).await?;
+        self.complete(name, id, digest).await
+    }
+
+    /// Checks that a chunk begins where the upload ends, and gives the bytes received so far.
+    async fn check_order(&self, id: &UploadId, headers: &HeaderMap) -> Result<u64, OciError> {
+        let asked = id.clone();
+        let received = self.blocking(move |store| store.upload_length(&asked)).await?;
+        let range = header(headers, CONTENT_RANGE).trim_start_matches("bytes ");
+        let start = range.split_once('-').and_then(|(start, _)| start.trim().parse::<u64>().ok());
+        match start {
+            Some(start) if start != received => Err(OciError::ChunkOutOfOrder { received }),
+            Some(_) | None => Ok(received),
+        }
+    }
+
+    /// Appends a request body to an upload; gives the bytes received in all.
+    async fn receive(&self, id: &UploadId, received: u64, mut request: Body) -> Result<u64, OciError> {
+        let asked = id.clone();
+        let file = self.blocking(move |store| store.append_to(&asked)).await?;
+        let mut file = tokio::fs::File::from_std(file);
+        let mut total = received;
+        while let Some(frame) = request.frame().await {
+            let Ok(data) = frame.map_err(OciError::Body)?.into_data() else { continue };
+            total += data.len() as u64;
+            if total > BLOB_BYTES_MAX {
+                return Err(OciError::SizeInvalid(BLOB_BYTES_MAX));
+            }
+            file.write_all(&data).await.map_err(io("write an upload"))?;
+        }
+        file.flush().await.map_err(io("write an upload"))?;
+        Ok(total)
+    }
+
+    async fn complete(&self, name: Repository, id: UploadId, digest: Digest) -> Result<Answer, OciError> {
+        let (repository, wanted) = (name.clone(), digest.clone());
+        self.blocking(move |store| store.finish_upload(&repository, &id, &wanted)).await?;
+        Ok(blob_created(&name, &digest))
+    }
+}
+
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// The part of a sorted list that `last` and `n` ask for, and the last name of it when more follow.
+fn page(names: Vec<String>, query: &Query) -> (Vec<String>, Option<String>) {
+    let limit = query.integer("n").ok().flatten().and_then(|n| usize::try_from(n).ok()).unwrap_or(LIST_ITEMS_DEFAULT);
+    let last = query.get("last").unwrap_or("");
+    let mut rest = names.into_iter().filter(|name| name.as_str() > last);
+    let page: Vec<String> = rest.by_ref().take(limit).collect();
+    let next = rest.next().and_then(|_| page.last().cloned());
+    (page, next)
+}
+
+fn link_next(answer: &mut Answer, path: &str, next: Option<String>, query: &Query) {
+    let Some(last) = next else { return };
+    let n = query.get("n").map(str::to_owned).unwrap_or(LIST_ITEMS_DEFAULT.to_string());
+    set(answer, LINK, &format!("<{path}?n={n}&last={last}>; rel=\"next\""));
+}
+
+fn upload_answer(code: StatusCode, name: &Repository, id: &UploadId, received: u64) -> Answer {
+    let mut answer = empty(code);
+    set(&mut answer, LOCATION, &format!("/v2/{name}/blobs/uploads/{}", id.as_str()));
+    // An inclusive range; "0-0" is also what an empty upload says.
+    set(&mut answer, RANGE, &format!("0-{}", received.saturating_sub(1)));
+    set(&mut answer, UPLOAD_UUID, id.as_str());
+    answer
+}
+
+fn blob_created(name: &Repository, digest: &Digest) -> Answer {
+    let mut answer = empty(StatusCode::CREATED);
+    set(&mut answer, LOCATION, &format!("/v2/{name}/blobs/{digest}"));
+    set(&mut answer, DOCKER_DIGEST, &digest.to_string());
+    answer
+}
+
+fn failure(error: &OciError) -> Answer {
+    let mut answer = json_answer(&error.to_value());
+    *answer.status_mut() = error.status();
+    if let OciError::ChunkOutOfOrder { received } = error {
+        set(&mut answer, RANGE, &format!("0-{}", received.saturating_sub(1)));
+    }
+    answer
+}
+
+fn json_answer(value: &Value) -> Answer {
+    let mut answer = Response::new(body::full(Bytes::from(value.to_string())));
+    set(&mut answer, CONTENT_TYPE, "application/json");
+    answer
+}
+
+fn empty(code: StatusCode) -> Answer {
+    let mut answer = Response::new(body::empty());
+    *answer.status_mut() = code;
+    set(&mut answer, CONTENT_LENGTH, "0");
+    answer
+}
+
+fn set(answer: &mut Answer, name: HeaderName, value: &str) {
+    // All values are made of checked names, digests and numbers, which headers allow.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}

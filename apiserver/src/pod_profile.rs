@@ -1,0 +1,97 @@
+//! Fields of pods that Kubernetes defines and that have no meaning for WebAssembly components.
+//!
+//! They are stored and returned; whoever writes one is told so in a `Warning` header. Nothing is dropped silently,
+//! nothing pretends.
+
+use coracle_api::registry::Kind;
+use serde_json::Value;
+
+/// Fields of a pod's spec, as JSON pointers, and why they do nothing.
+const POD_FIELDS: [(&str, &str); 12] = [
+    ("hostPID", "components have no process table to share"),
+    ("hostIPC", "components have no IPC namespace"),
+    ("hostUsers", "components have no user namespace"),
+    ("shareProcessNamespace", "components have no process table to share"),
+    ("securityContext/runAsUser", "components have no user ids"),
+    ("securityContext/runAsGroup", "components have no group ids"),
+    ("securityContext/supplementalGroups", "components have no group ids"),
+    ("securityContext/fsGroup", "components have no group ids"),
+    ("securityContext/seLinuxOptions", "components are isolated by WebAssembly, not by SELinux"),
+    ("securityContext/seccompProfile", "components make no system calls"),
+    ("securityContext/appArmorProfile", "components are isolated by WebAssembly, not by AppArmor"),
+    ("securityContext/sysctls", "components have no kernel of their own"),
+];
+
+/// Fields of a container, as JSON pointers, and why they do nothing.
+const CONTAINER_FIELDS: [(&str, &str); 11] = [
+    ("securityContext/privileged", "components have no privileges to gain"),
+    ("securityContext/allowPrivilegeEscalation", "components have no privileges to gain"),
+    ("securityContext/capabilities/add", "components have no Linux capabilities"),
+    ("securityContext/runAsUser", "components have no user ids"),
+    ("securityContext/runAsGroup", "components have no group ids"),
+    ("securityContext/seLinuxOptions", "components are isolated by WebAssembly, not by SELinux"),
+    ("securityContext/seccompProfile", "components make no system calls"),
+    ("securityContext/appArmorProfile", "components are isolated by WebAssembly, not by AppArmor"),
+    ("securityContext/procMount", "components have no /proc"),
+    ("volumeDevices", "components see no block devices"),
+    ("tty", "components have no terminal"),
+];
+
+/// The warnings for an object that is being written: about the pod, or about the pod template it holds.
+pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
+    let path = match (kind.group, kind.kind) {
+        ("", "Pod") => "spec",
+        ("apps", "Deployment" | "ReplicaSet") => "spec.template.spec",
+        _ => return Vec::new(),
+    };
+    let pointer = format!("/{}", path.replace('.', "/"));
+    let Some(spec) = object.pointer(&pointer) else { return Vec::new() };
+    let mut found = without_meaning(spec, path, &POD_FIELDS);
+    for list in ["initContainers", "containers"] {
+        for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
+            let path = format!("{path}.{list}[{index}]");
+            found.extend(without_meaning(container, &path, &CONTAINER_FIELDS));
+        }
+    }
+    found
+}
+
+fn without_meaning(value: &Value, path: &str, fields: &[(&str, &str)]) -> Vec<String> {
+    let set = |field: &str| value.pointer(&format!("/{field}")).is_some_and(is_set);
+    let fields = fields.iter().filter(|(field, _)| set(field));
+    fields.map(|(field, why)| format!("{path}.{}: has no effect on Coracle: {why}", field.replace('/', "."))).collect()
+}
+
+/// Whether a field asks for something: `false` and empty values ask for nothing.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Bool(true) | Value::Number(_) | Value::String(_) => true,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_api::registry::by_kind;
+    use serde_json::json;
+
+    #[test]
+    fn fields_without_meaning_are_named() {
+        let spec = json!({"hostPID": true, "hostIPC": false, "containers": [
+            {"name": "a", "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}, "runAsUser": 0}}]});
+        let pod = json!({"spec": spec});
+        assert_eq!(warnings(by_kind("", "v1", "Pod").unwrap(), &pod), [
+            "spec.hostPID: has no effect on Coracle: components have no process table to share",
+            "spec.containers[0].securityContext.capabilities.add: has no effect on Coracle: components have no Linux capabilities",
+            "spec.containers[0].securityContext.runAsUser: has no effect on Coracle: components have no user ids",
+        ]);
+        let deployment = json!({"spec": {"template": {"spec": {"hostIPC": true}}}});
+        assert_eq!(warnings(by_kind("apps", "v1", "Deployment").unwrap(), &deployment), [
+            "spec.template.spec.hostIPC: has no effect on Coracle: components have no IPC namespace"
+        ]);
+        assert!(warnings(by_kind("", "v1", "ConfigMap").unwrap(), &pod).is_empty());
+    }
+}

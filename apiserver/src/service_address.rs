@@ -1,0 +1,379 @@
+//! Which Service has which cluster IP and which node ports.
+//!
+//! Kept in memory only: the Services themselves hold the addresses, so the tables are rebuilt from them at start.
+//! Pure but for its lock; the random choice comes in as a number.
+//! *Source:* Kubernetes docs "Service ClusterIP allocation" (lower band for chosen addresses, upper band for
+//! allocated ones) and "NodePort"; error texts as kube-apiserver words them.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use coracle_api::field_error::{FieldError, Path};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+/// Addresses at the low end of the Service range that are left to those who choose one themselves, at most.
+const STATIC_BAND_MAX: u32 = 256;
+
+/// The ranges to allocate from.
+#[derive(Clone, Debug)]
+pub struct ServiceRanges {
+    /// First address of the Service network, `10.96.0.0`.
+    pub network: Ipv4Addr,
+    /// Its prefix length in bits.
+    pub prefix: u8,
+    /// Ports that Services of type `NodePort` may have.
+    pub node_ports: RangeInclusive<u16>,
+}
+
+impl Default for ServiceRanges {
+    fn default() -> ServiceRanges {
+        ServiceRanges { network: Ipv4Addr::new(10, 96, 0, 0), prefix: 12, node_ports: 30000..=32767 }
+    }
+}
+
+impl ServiceRanges {
+    fn size(&self) -> u32 {
+        1u32.checked_shl(32 - u32::from(self.prefix)).unwrap_or(u32::MAX)
+    }
+
+    fn contains(&self, ip: Ipv4Addr) -> bool {
+        let offset = u32::from(ip).checked_sub(u32::from(self.network));
+        // Neither the network's own address nor its last one can be a Service.
+        offset.is_some_and(|offset| offset > 0 && offset < self.size() - 1)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    ips: BTreeSet<Ipv4Addr>,
+    ports: BTreeSet<u16>,
+}
+
+/// The addresses in use.
+#[derive(Clone, Debug)]
+pub struct ServiceAddresses {
+    ranges: ServiceRanges,
+    taken: Arc<Mutex<Taken>>,
+}
+
+/// Addresses that were taken for a write that is not committed yet; dropping it gives them back.
+#[derive(Debug)]
+#[must_use = "dropping a claim gives its addresses back"]
+pub struct Claim {
+    taken: Arc<Mutex<Taken>>,
+    ips: Vec<Ipv4Addr>,
+    ports: Vec<u16>,
+}
+
+impl Claim {
+    /// The write was committed: keeps the addresses, and gives back those that `old` had and `new` has not.
+    pub fn commit(mut self, new: &Value, old: Option<&Value>) {
+        self.ips.clear();
+        self.ports.clear();
+        if let Some(old) = old {
+            let (kept_ips, kept_ports) = (cluster_ips(new), node_ports(new));
+            let mut taken = self.taken.lock();
+            for ip in cluster_ips(old).into_iter().filter(|ip| !kept_ips.contains(ip)) {
+                taken.ips.remove(&ip);
+            }
+            for port in node_ports(old).into_iter().filter(|port| !kept_ports.contains(port)) {
+                taken.ports.remove(&port);
+            }
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock();
+        for ip in &self.ips {
+            taken.ips.remove(ip);
+        }
+        for port in &self.ports {
+            taken.ports.remove(port);
+        }
+    }
+}
+
+impl ServiceAddresses {
+    /// Starts with nothing taken.
+    pub fn new(ranges: ServiceRanges) -> ServiceAddresses {
+        ServiceAddresses { ranges, taken: Arc::default() }
+    }
+
+    /// Notes the addresses of a Service that exists already.
+    pub fn restore(&self, service: &Value) {
+        let mut taken = self.taken.lock();
+        taken.ips.extend(cluster_ips(service));
+        taken.ports.extend(node_ports(service));
+    }
+
+    /// Frees the addresses of a Service that was deleted.
+    pub fn release(&self, service: &Value) {
+        let mut taken = self.taken.lock();
+        for ip in cluster_ips(service) {
+            taken.ips.remove(&ip);
+        }
+        for port in node_ports(service) {
+            taken.ports.remove(&port);
+        }
+    }
+
+    /// Fills in what a new or changed Service needs, honouring what it asks for.
+    ///
+    /// An update must have taken over the addresses that it leaves out before (the kind's `prepare_update` does).
+    ///
+    /// `random` chooses where the search for a free address begins.
+    ///
+    /// # Errors
+    /// One per field that asks for something that is taken or out of range, or when a range is full.
+    pub fn assign(&self, new: &mut Value, old: Option<&Value>, random: u32) -> Result<Claim, Vec<FieldError>> {
+        let mut claim = Claim { taken: self.taken.clone(), ips: Vec::new(), ports: Vec::new() };
+        let mut errors = Vec::new();
+        self.assign_ip(new, old, random, &mut claim, &mut errors);
+        self.assign_ports(new, old, random, &mut claim, &mut errors);
+        if errors.is_empty() { Ok(claim) } else { Err(errors) }
+    }
+
+    fn assign_ip(
+        &self,
+        new: &mut Value,
+        old: Option<&Value>,
+        random: u32,
+        claim: &mut Claim,
+        errors: &mut Vec<FieldError>,
+    ) {
+        if new["spec"]["type"] == "ExternalName" {
+            return;
+        }
+        let asked = new["spec"]["clusterIP"].as_str().unwrap_or("").to_owned();
+        if asked == "None" {
+            new["spec"]["clusterIPs"] = json!(["None"]);
+        } else {
+            let had = old.map(cluster_ips).unwrap_or_default();
+            match self.take_ip(&asked, &had, random) {
+                Ok((ip, fresh)) => {
+                    new["spec"]["clusterIP"] = json!(ip.to_string());
+                    new["spec"]["clusterIPs"] = json!([ip.to_string()]);
+                    claim.ips.extend(fresh.then_some(ip));
+                }
+                Err(why) => {
+                    let field = Path::root("spec");
+                    let ips = if asked.is_empty() { json!([]) } else { json!([asked]) };
+                    errors.push(FieldError::invalid(field.child("clusterIPs"), ips, why));
+                    return;
+                }
+            }
+        }
+        if new["spec"]["ipFamilies"].as_array().is_none_or(Vec::is_empty) {
+            new["spec"]["ipFamilies"] = json!(["IPv4"]);
+        }
+        if new["spec"]["ipFamilyPolicy"].is_null() {
+            new["spec"]["ipFamilyPolicy"] = json!("SingleStack");
+        }
+    }
+
+    /// Takes the address that was asked for, or any; also says whether it is newly taken.
+    fn take_ip(&self, asked: &str, had: &[Ipv4Addr], random: u32) -> Result<(Ipv4Addr, bool), String> {
+        let mut taken = self.taken.lock();
+        if asked.is_empty() {
+            let ip = self.free_ip(&taken, random);
+            let ip = ip.ok_or("failed to allocate a serviceIP: range is full")?;
+            taken.ips.insert(ip);
+            return Ok((ip, true));
+        }
+        let ip: Ipv4Addr = asked.parse().map_err(|_| "must be a valid IP address, (e.g. 10.9.8.7)".to_owned())?;
+        if had.contains(&ip) {
+            return Ok((ip, false));
+        }
+        if !self.ranges.contains(ip) {
+            let (network, prefix) = (self.ranges.network, self.ranges.prefix);
+            return Err(format!(
+                "failed to allocate IP {ip}: the provided IP is not in the valid range. The range of valid IPs is \
+                 {network}/{prefix}"
+            ));
+        }
+        if !taken.ips.insert(ip) {
+            return Err(format!("failed to allocate IP {ip}: provided IP is already allocated"));
+        }
+        Ok((ip, true))
+    }
+
+    /// A free address of the upper band, else of the lower one.
+    fn free_ip(&self, taken: &Taken, random: u32) -> Option<Ipv4Addr> {
+        let base = u32::from(self.ranges.network);
+        let last = self.ranges.size().saturating_sub(1);
+        let band = STATIC_BAND_MAX.min(last / 16).max(1);
+        let upper = last.saturating_sub(band).max(1);
+        let at = |offset: u32| Ipv4Addr::from(base + offset);
+        let start = random % upper;
+        let upper_band = (0..upper).map(|i| band + (start + i) % upper);
+        let lower_band = 1..band;
+        upper_band.chain(lower_band).map(at).find(|ip| self.ranges.contains(*ip) && !taken.ips.contains(ip))
+    }
+
+    fn assign_ports(
+        &self,
+        new: &mut Value,
+        old: Option<&Value>,
+        random: u32,
+        claim: &mut Claim,
+        errors: &mut Vec<FieldError>,
+    ) {
+        if !needs_node_ports(new) {
+            return;
+        }
+        let had = old.map(node_ports).unwrap_or_default();
+        let mut own: Vec<(u16, String)> = Vec::new();
+        let ports = new["spec"]["ports"].as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
+        for (index, port) in ports.iter_mut().enumerate() {
+            let asked = port["nodePort"].as_u64().unwrap_or(0);
+            let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
+            // One Service may use a number for TCP and for UDP.
+            let shared = own.iter().any(|(number, other)| u64::from(*number) == asked && *other != protocol);
+            let result = if shared { Ok((asked as u16, false)) } else { self.take_port(asked, &had, random) };
+            match result {
+                Ok((number, fresh)) => {
+                    port["nodePort"] = json!(number);
+                    own.push((number, protocol));
+                    claim.ports.extend(fresh.then_some(number));
+                }
+                Err(why) => {
+                    let field = Path::root("spec");
+                    let field = field.child("ports");
+                    let field = field.index(index);
+                    errors.push(FieldError::invalid(field.child("nodePort"), asked, why));
+                }
+            }
+        }
+    }
+
+    fn take_port(&self, asked: u64, had: &[u16], random: u32) -> Result<(u16, bool), String> {
+        let mut taken = self.taken.lock();
+        let (first, last) = (*self.ranges.node_ports.start(), *self.ranges.node_ports.end());
+        if asked == 0 {
+            let count = u32::from(last - first) + 1;
+            let candidates = (0..count).map(|i| first + ((random.wrapping_add(i)) % count) as u16);
+            let free = candidates.into_iter().find(|port| !taken.ports.contains(port));
+            let port = free.ok_or("failed to allocate a nodePort: range is full")?;
+            taken.ports.insert(port);
+            return Ok((port, true));
+        }
+        let port = u16::try_from(asked).ok().filter(|port| self.ranges.node_ports.contains(port));
+        let port = port.ok_or(format!(
+            "provided port is not in the valid range. The range of valid ports is {first}-{last}"
+        ))?;
+        if had.contains(&port) {
+            return Ok((port, false));
+        }
+        if !taken.ports.insert(port) {
+            return Err("provided port is already allocated".to_owned());
+        }
+        Ok((port, true))
+    }
+}
+
+fn needs_node_ports(service: &Value) -> bool {
+    match service["spec"]["type"].as_str() {
+        Some("NodePort") => true,
+        Some("LoadBalancer") => service["spec"]["allocateLoadBalancerNodePorts"] != json!(false),
+        _ => false,
+    }
+}
+
+fn cluster_ips(service: &Value) -> Vec<Ipv4Addr> {
+    let all = service["spec"]["clusterIPs"].as_array().into_iter().flatten();
+    let mut ips: Vec<Ipv4Addr> =
+        all.chain([&service["spec"]["clusterIP"]]).filter_map(Value::as_str).filter_map(|ip| ip.parse().ok()).collect();
+    ips.dedup();
+    ips
+}
+
+fn node_ports(service: &Value) -> Vec<u16> {
+    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    let numbers = ports.filter_map(|port| port["nodePort"].as_u64());
+    numbers.filter(|port| *port > 0).filter_map(|port| u16::try_from(port).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses() -> ServiceAddresses {
+        ServiceAddresses::new(ServiceRanges {
+            network: Ipv4Addr::new(10, 96, 0, 0),
+            prefix: 28,
+            node_ports: 30000..=30001,
+        })
+    }
+
+    fn service(kind: &str, ports: Value) -> Value {
+        json!({"spec": {"type": kind, "ports": ports}})
+    }
+
+    fn errors(result: Result<Claim, Vec<FieldError>>) -> Vec<String> {
+        result.unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn gives_free_addresses_and_takes_them_back() {
+        let addresses = addresses();
+        let mut first = service("ClusterIP", json!([]));
+        drop(addresses.assign(&mut first, None, 3).unwrap());
+        let mut second = service("ClusterIP", json!([]));
+        addresses.assign(&mut second, None, 3).unwrap().commit(&second, None);
+        assert_eq!(first["spec"]["clusterIP"], second["spec"]["clusterIP"]);
+        let mut third = service("ClusterIP", json!([]));
+        addresses.assign(&mut third, None, 3).unwrap().commit(&third, None);
+        assert_ne!(second["spec"]["clusterIP"], third["spec"]["clusterIP"]);
+        assert_eq!(third["spec"]["ipFamilies"], json!(["IPv4"]));
+    }
+
+    #[test]
+    fn a_full_range_says_so() {
+        let addresses = addresses();
+        for _ in 0..14 {
+            let mut new = service("ClusterIP", json!([]));
+            addresses.assign(&mut new, None, 0).unwrap().commit(&new, None);
+        }
+        let result = addresses.assign(&mut service("ClusterIP", json!([])), None, 0);
+        assert!(errors(result)[0].contains("range is full"));
+    }
+
+    #[test]
+    fn honours_what_is_asked_for() {
+        let addresses = addresses();
+        let asking = || json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.10", "ports": [
+            {"port": 53, "protocol": "UDP", "nodePort": 30001}, {"port": 53, "protocol": "TCP", "nodePort": 30001}]}});
+        let mut first = asking();
+        addresses.assign(&mut first, None, 0).unwrap().commit(&first, None);
+        assert_eq!(errors(addresses.assign(&mut asking(), None, 0)), [
+            r#"spec.clusterIPs: Invalid value: ["10.96.0.10"]: failed to allocate IP 10.96.0.10: provided IP is already allocated"#,
+            "spec.ports[0].nodePort: Invalid value: 30001: provided port is already allocated",
+            "spec.ports[1].nodePort: Invalid value: 30001: provided port is already allocated",
+        ]);
+        let mut outside = service("NodePort", json!([{"port": 80, "nodePort": 80}]));
+        assert_eq!(errors(addresses.assign(&mut outside, None, 0)), [
+            "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-30001"
+        ]);
+    }
+
+    #[test]
+    fn an_update_frees_what_it_no_longer_has() {
+        let addresses = addresses();
+        let mut old = service("NodePort", json!([{"port": 80, "protocol": "TCP"}]));
+        addresses.assign(&mut old, None, 0).unwrap().commit(&old, None);
+        let mut new = old.clone();
+        new["spec"]["ports"].as_array_mut().unwrap().push(json!({"port": 81, "protocol": "TCP"}));
+        addresses.assign(&mut new, Some(&old), 0).unwrap().commit(&new, Some(&old));
+        assert_eq!(new["spec"]["clusterIP"], old["spec"]["clusterIP"]);
+        assert_eq!(new["spec"]["ports"][0]["nodePort"], old["spec"]["ports"][0]["nodePort"]);
+        let mut plain = service("ClusterIP", json!([{"port": 80, "protocol": "TCP"}]));
+        addresses.assign(&mut plain, Some(&new), 0).unwrap().commit(&plain, Some(&new));
+        let mut other = service("NodePort", json!([{"port": 1}, {"port": 2}]));
+        assert!(addresses.assign(&mut other, None, 0).is_ok());
+    }
+}

@@ -1,0 +1,129 @@
+//! Objects in the forms that clients may ask for instead of the objects: tables and bare metadata.
+//!
+//! *Source:* Kubernetes API concepts, "Receiving resources as Tables" and "Metadata-only fetches".
+
+use coracle_api::registry::Kind;
+use coracle_api::table;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::negotiate::MetaVersion;
+
+/// What a table's rows carry besides their cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IncludeObject {
+    /// Nothing.
+    None,
+    /// The object's metadata, as `PartialObjectMetadata`.
+    Metadata,
+    /// The whole object.
+    Object,
+}
+
+impl IncludeObject {
+    /// Reads `?includeObject=`; anything unknown is the default, metadata.
+    pub fn parse(text: Option<&str>) -> IncludeObject {
+        match text {
+            Some("None") => IncludeObject::None,
+            Some("Object") => IncludeObject::Object,
+            Some(_) | None => IncludeObject::Metadata,
+        }
+    }
+}
+
+/// How tables of one request are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables {
+    /// The kind of the rows' objects.
+    pub kind: &'static Kind,
+    /// Version of `meta.k8s.io` that was asked for.
+    pub version: MetaVersion,
+    /// What rows carry.
+    pub include: IncludeObject,
+    /// The time against which ages are printed.
+    pub now: Timestamp,
+}
+
+impl Tables {
+    /// A table of these objects; `metadata` is the list's (or the single object's) `ListMeta`.
+    pub fn table<'a>(&self, objects: impl Iterator<Item = &'a Value>, metadata: Value) -> Value {
+        let rows: Vec<Value> = objects.map(|object| self.row(object)).collect();
+        json!({
+            "kind": "Table",
+            "apiVersion": self.version.api_version(),
+            "metadata": metadata,
+            "columnDefinitions": self.columns(),
+            "rows": rows,
+        })
+    }
+
+    /// A table of one row and no column definitions, as watch events carry it after the first.
+    pub fn event(&self, object: &Value, with_columns: IncludeColumns) -> Value {
+        let columns = match with_columns {
+            IncludeColumns::Yes => self.columns(),
+            IncludeColumns::No => Value::Null,
+        };
+        let version = coracle_api::meta::resource_version(object);
+        json!({
+            "kind": "Table",
+            "apiVersion": self.version.api_version(),
+            "metadata": {"resourceVersion": version},
+            "columnDefinitions": columns,
+            "rows": [self.row(object)],
+        })
+    }
+
+    fn columns(&self) -> Value {
+        table::columns(self.kind)
+            .iter()
+            .map(|column| {
+                json!({
+                    "name": column.name, "type": column.kind, "format": column.format,
+                    "description": column.description, "priority": column.priority,
+                })
+            })
+            .collect()
+    }
+
+    fn row(&self, object: &Value) -> Value {
+        let cells = table::row(self.kind, object, self.now);
+        match self.include {
+            IncludeObject::None => json!({"cells": cells}),
+            IncludeObject::Metadata => json!({"cells": cells, "object": partial_metadata(object, self.version)}),
+            IncludeObject::Object => json!({"cells": cells, "object": object}),
+        }
+    }
+}
+
+/// Whether a table in a watch event says what its columns are; only the first one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IncludeColumns {
+    /// The first event.
+    Yes,
+    /// Later events.
+    No,
+}
+
+/// An object's type and metadata alone.
+pub fn partial_metadata(object: &Value, version: MetaVersion) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": version.api_version(),
+        "metadata": object["metadata"],
+    })
+}
+
+/// A list of types and metadata alone.
+pub fn partial_metadata_list<'a>(
+    objects: impl Iterator<Item = &'a Value>,
+    metadata: Value,
+    version: MetaVersion,
+) -> Value {
+    let items: Vec<Value> = objects.map(|object| partial_metadata(object, version)).collect();
+    json!({
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": version.api_version(),
+        "metadata": metadata,
+        "items": items,
+    })
+}
