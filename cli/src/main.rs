@@ -1,2 +1,2 @@
-//! Coracle: Kubernetes manifests on WebAssembly components, in one binary.
+//! The `coracle` binary: the one place where the parts are wired together.
 fn main() {}

@@ -1,0 +1,17 @@
+//! Clients of a cluster, for the commands that talk to one.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+/// A client by a kubeconfig file.
+pub(crate) async fn of_kubeconfig(path: &Path) -> anyhow::Result<kube::Client> {
+    let kubeconfig = Kubeconfig::read_from(path).with_context(|| {
+        format!("read {}: is a server running with this data directory?", path.display())
+    })?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let config = config.with_context(|| format!("use {}", path.display()))?;
+    kube::Client::try_from(config).with_context(|| format!("make a client of {}", path.display()))
+}

@@ -1,0 +1,159 @@
+//! The command line, as clap reads it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Kubernetes manifests on WebAssembly components, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "coracle", version, arg_required_else_help = true)]
+pub(crate) struct Flags {
+    /// Where state is kept [default: /var/lib/coracle as root, else $XDG_DATA_HOME/coracle]
+    #[arg(long, global = true, value_name = "DIR", env = "CORACLE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// What is logged, such as `info` or `coracle_agent=debug,warn`
+    #[arg(long, global = true, value_name = "FILTER", env = "CORACLE_LOG", default_value = "info")]
+    pub(crate) log: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start server and host, build and push the images, apply the manifests, print the URL
+    Up(UpFlags),
+    /// Delete what `up` applied, and stop server and host
+    Down(DownFlags),
+    /// Run the API server, controllers and scheduler, and a host beside them
+    Server(ServerFlags),
+    /// Run the node agent, runtime and network of this machine
+    Host(HostFlags),
+    /// Push a component into the built-in registry
+    Push(PushFlags),
+    /// Compile a component (internal: the host runs this in a confined child process)
+    #[command(hide = true)]
+    Compile {
+        /// What the host passes on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// Ranges of addresses; the same for all servers and hosts of a cluster.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NetworkFlags {
+    /// Addresses of pods
+    #[arg(long, value_name = "CIDR", default_value = "10.128.0.0/9")]
+    pub(crate) cluster_cidr: String,
+
+    /// Leading bits of the range that each node gets out of the cluster's
+    #[arg(long, value_name = "BITS", default_value_t = 18)]
+    pub(crate) node_mask: u8,
+
+    /// Addresses of Services
+    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/12")]
+    pub(crate) service_cidr: String,
+}
+
+/// `coracle server`.
+#[derive(Debug, Args)]
+pub(crate) struct ServerFlags {
+    /// Address and port of the API
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6443")]
+    pub(crate) listen: SocketAddr,
+
+    /// More names and addresses that the server's certificate is for
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) tls_san: Vec<String>,
+
+    /// Static bearer tokens, one `token,user,uid,"group,group"` a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_auth_file: Option<PathBuf>,
+
+    /// Do not start a host beside the server
+    #[arg(long)]
+    pub(crate) no_host: bool,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkFlags,
+
+    #[command(flatten)]
+    pub(crate) host: HostLimits,
+}
+
+/// What a host is and allows.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HostLimits {
+    /// Name of the Node [default: the machine's host name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+
+    /// Pods that this host takes at most
+    #[arg(long, value_name = "COUNT", default_value_t = 16_000)]
+    pub(crate) max_pods: u32,
+}
+
+/// `coracle host`.
+#[derive(Debug, Args)]
+pub(crate) struct HostFlags {
+    /// Kubeconfig by which the host reaches the API [default: the one that the server wrote]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// Keep the host running: start it again when it ends, until told to stop
+    #[arg(long)]
+    pub(crate) supervise: bool,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkFlags,
+
+    #[command(flatten)]
+    pub(crate) limits: HostLimits,
+}
+
+/// `coracle up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpFlags {
+    /// A manifest, or a folder of manifests with an optional coracle.toml that says how images are
+    /// built
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) path: PathBuf,
+
+    /// Seconds to wait for the pods to be ready
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) timeout: u64,
+
+    /// Do not run the build command of coracle.toml
+    #[arg(long)]
+    pub(crate) no_build: bool,
+
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+}
+
+/// `coracle down`.
+#[derive(Debug, Args)]
+pub(crate) struct DownFlags {
+    /// Remove the data directory too
+    #[arg(long)]
+    pub(crate) data: bool,
+}
+
+/// `coracle push`.
+#[derive(Debug, Args)]
+pub(crate) struct PushFlags {
+    /// Name and tag, such as `hello:1` or registry.coracle.internal/hello:1
+    pub(crate) name: String,
+
+    /// The component or core module
+    #[arg(value_name = "FILE.wasm")]
+    pub(crate) file: PathBuf,
+
+    /// Kubeconfig of the cluster [default: the one in the data directory]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}

@@ -1,0 +1,10 @@
+//! Configuration of the binary: the only place that reads flags, the environment and host facts.
+//! Everything below gets checked values as arguments.
+
+mod data_dir;
+mod flags;
+
+pub(crate) use data_dir::{DataDir, DataDirError};
+pub(crate) use flags::{
+    Command, DownFlags, Flags, HostFlags, NetworkFlags, PushFlags, ServerFlags, UpFlags,
+};

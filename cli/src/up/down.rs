@@ -1,0 +1,76 @@
+//! `coracle down`: deletes what `up` applied, stops server and host, and removes the data if asked.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::apply;
+use crate::config::{Command, DataDir, DownFlags, Flags, ServerFlags};
+use crate::server::Server;
+use crate::{client, out, supervise};
+
+use super::record;
+
+/// How long the server may take to end.
+const SERVER_STOP_MAX: Duration = Duration::from_secs(30);
+
+/// How long deleted objects may take to be gone (pods stop within their grace periods).
+const GONE_MAX: Duration = Duration::from_secs(60);
+
+/// Deletes, stops, and removes.
+pub(crate) async fn down(data: DataDir, flags: DownFlags) -> anyhow::Result<()> {
+    let applied = record::read(&data)?;
+    if !applied.is_empty() && !flags.data {
+        delete_all(&data, &applied).await?;
+    }
+    let host = supervise::stop(&data).await?;
+    let server = supervise::stop_role(&data, "server", SERVER_STOP_MAX).await?;
+    for (what, ran) in [("host", host), ("server", server)] {
+        if ran {
+            out::line(format_args!("{what} stopped"));
+        }
+    }
+    if flags.data {
+        std::fs::remove_dir_all(data.root())
+            .with_context(|| format!("remove {}", data.root().display()))?;
+        out::line(format_args!("removed {}", data.root().display()));
+    }
+    Ok(())
+}
+
+/// Deletes in the reverse order of application, through the server that runs or one started for
+/// it, so that pods are stopped and not just forgotten.
+async fn delete_all(data: &DataDir, applied: &[apply::Applied]) -> anyhow::Result<()> {
+    let own = match data.holder("server") {
+        Some(_) => None,
+        None => Some(Server::start(data, &default_server_flags()?).await?),
+    };
+    let client = match &own {
+        Some(server) => server.client().clone(),
+        None => client::of_kubeconfig(&data.kubeconfig()).await?,
+    };
+    for object in applied.iter().rev() {
+        if apply::delete(&client, object).await? {
+            out::line(format_args!("{object} deleted"));
+        }
+    }
+    for object in applied {
+        apply::wait_gone(&client, object, GONE_MAX).await?;
+    }
+    record::clear(data)?;
+    if let Some(server) = own {
+        supervise::stop(data).await?;
+        server.stop().await;
+    }
+    Ok(())
+}
+
+fn default_server_flags() -> anyhow::Result<ServerFlags> {
+    match Flags::try_parse_from(["coracle", "server"])?.command {
+        Command::Server(flags) => Ok(flags),
+        Command::Up(_) | Command::Down(_) | Command::Host(_) | Command::Push(_) | Command::Compile { .. } => {
+            anyhow::bail!("the command line of `coracle server` has changed")
+        }
+    }
+}

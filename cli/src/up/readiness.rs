@@ -1,0 +1,113 @@
+//! Whether what was applied is there: rollouts done, pods ready, and if not, why not.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+
+/// What is still missing, in words for a person; empty when everything is ready.
+pub(super) fn missing(deployments: &[Deployment], pods: &[Pod]) -> Vec<String> {
+    let rollouts = deployments.iter().filter_map(unfinished_rollout);
+    let bare = pods.iter().filter(|pod| !is_owned(pod)).filter_map(unready_pod);
+    rollouts.chain(bare).collect()
+}
+
+/// Reasons that pods give for not being ready, each once, with the pods that give it.
+pub(super) fn reasons(pods: &[Pod]) -> Vec<String> {
+    let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| !is_ready(pod)) {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        for reason in waiting_reasons(pod) {
+            by_reason.entry(reason).or_default().push(name);
+        }
+    }
+    by_reason.into_iter().map(|(reason, pods)| format!("{}: {reason}", pods.join(", "))).collect()
+}
+
+fn unfinished_rollout(deployment: &Deployment) -> Option<String> {
+    let name = deployment.metadata.name.as_deref().unwrap_or_default();
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = deployment.status.clone().unwrap_or_default();
+    let current = status.observed_generation >= deployment.metadata.generation;
+    let updated = status.updated_replicas.unwrap_or(0);
+    let available = status.available_replicas.unwrap_or(0);
+    let all = status.replicas.unwrap_or(0);
+    let done = current && updated == wanted && available == wanted && all == wanted;
+    (!done).then(|| format!("deployment {name}: {available} of {wanted} pods are available"))
+}
+
+fn unready_pod(pod: &Pod) -> Option<String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    (!is_ready(pod)).then(|| format!("pod {name} is not ready"))
+}
+
+fn is_owned(pod: &Pod) -> bool {
+    pod.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
+}
+
+/// Ready, or done: a pod that ran to its end is not waited for.
+fn is_ready(pod: &Pod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+    ready || status.phase.as_deref() == Some("Succeeded")
+}
+
+fn waiting_reasons(pod: &Pod) -> Vec<String> {
+    let Some(status) = &pod.status else { return Vec::new() };
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let waiting = containers.filter_map(|container| {
+        let waiting = container.state.as_ref()?.waiting.as_ref()?;
+        let reason = waiting.reason.as_deref().unwrap_or("waiting");
+        let quiet = ["ContainerCreating", "PodInitializing"].contains(&reason);
+        let message = waiting.message.as_deref().unwrap_or_default();
+        (!quiet).then(|| format!("container {}: {reason} {message}", container.name).trim_end().to_owned())
+    });
+    let unscheduled = status.conditions.iter().flatten().filter_map(|condition| {
+        let says = condition.type_ == "PodScheduled" && condition.status == "False";
+        says.then(|| condition.message.clone().unwrap_or_default())
+    });
+    waiting.chain(unscheduled).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn deployment(generation: i64, observed: i64, counts: [i32; 3]) -> Deployment {
+        serde_json::from_value(json!({
+            "metadata": {"name": "web", "generation": generation},
+            "spec": {"replicas": 3, "selector": {}, "template": {}},
+            "status": {"observedGeneration": observed, "replicas": counts[0],
+                "updatedReplicas": counts[1], "availableReplicas": counts[2]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_rollout_is_done_when_all_pods_are_new_and_available() {
+        assert!(missing(&[deployment(2, 2, [3, 3, 3])], &[]).is_empty());
+        for (deployment, available) in [
+            (deployment(2, 1, [3, 3, 3]), 3),
+            (deployment(2, 2, [4, 3, 3]), 3),
+            (deployment(2, 2, [3, 3, 2]), 2),
+        ] {
+            let expected = format!("deployment web: {available} of 3 pods are available");
+            assert_eq!(missing(&[deployment], &[]), [expected]);
+        }
+    }
+
+    #[test]
+    fn says_once_why_pods_wait() {
+        let pod = |name: &str| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"name": name},
+                "status": {"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false,
+                    "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull", "message": "no such tag"}}}]},
+            }))
+            .unwrap()
+        };
+        assert_eq!(reasons(&[pod("a"), pod("b")]), ["a, b: container c: ErrImagePull no such tag"]);
+        assert_eq!(missing(&[], &[pod("a")]), ["pod a is not ready"]);
+    }
+}

@@ -1,0 +1,172 @@
+//! `coracle up`: server, host, images, manifests, and then a URL; Ctrl-C ends it and keeps the
+//! data.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Api;
+use kube::api::ListParams;
+use tokio::time::Instant;
+
+use crate::apply::{self, Applied, Manifests};
+use crate::config::{DataDir, UpFlags};
+use crate::images::{self, ImageName, Recipe};
+use crate::server::Server;
+use crate::{out, signals, supervise};
+
+use super::{readiness, record, urls};
+
+/// How often readiness is looked at while a user waits.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs everything in the foreground until SIGINT or SIGTERM.
+pub(crate) async fn up(data: DataDir, flags: UpFlags) -> anyhow::Result<()> {
+    let manifests = Manifests::read(&flags.path)?;
+    let recipe = Recipe::of_folder(&manifests.folder)?;
+    if !flags.no_build {
+        build(&recipe, &manifests.folder).await?;
+    }
+    let mut stop = signals::Stop::listen()?;
+    let server = Server::start(&data, &flags.server).await?;
+    let work = bring_up(&data, &flags, &manifests, &recipe, &server);
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        () = stop.wait() => Ok(()),
+    };
+    let outcome = match outcome {
+        Ok(()) if !stop.was_told() => {
+            out::line("\nCtrl-C stops server and host and keeps the data; `coracle down` deletes what was applied.");
+            stop.wait().await;
+            Ok(())
+        }
+        outcome => outcome,
+    };
+    out::line("stopping");
+    supervise::stop(&data).await?;
+    server.stop().await;
+    outcome
+}
+
+async fn bring_up(
+    data: &DataDir,
+    flags: &UpFlags,
+    manifests: &Manifests,
+    recipe: &Recipe,
+    server: &Server,
+) -> anyhow::Result<()> {
+    let client = server.client();
+    for image in &recipe.images {
+        let name: ImageName = image.name.parse()?;
+        let path = manifests.folder.join(&image.wasm);
+        push_file(client, &name, &path).await?;
+    }
+    let applied = apply_all(client, manifests, data).await?;
+    let namespaces = namespaces_of(&applied);
+    wait_ready(client, &namespaces, Duration::from_secs(flags.timeout)).await?;
+    print_access(client, data, &namespaces).await
+}
+
+/// Pushes a component file and says so.
+pub(crate) async fn push_file(
+    client: &kube::Client,
+    name: &ImageName,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let wasm = tokio::fs::read(path).await.with_context(|| {
+        format!("read {}: build it first, or mend its path in coracle.toml", path.display())
+    })?;
+    let digest = images::push(client, name, wasm).await?;
+    out::line(format_args!("pushed {name}@{digest}"));
+    Ok(())
+}
+
+async fn build(recipe: &Recipe, folder: &Path) -> anyhow::Result<()> {
+    let Some((program, arguments)) = recipe.build.split_first() else { return Ok(()) };
+    out::line(format_args!("building images: {}", recipe.build.join(" ")));
+    let status = tokio::process::Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .status()
+        .await
+        .with_context(|| format!("run the build command '{program}' of coracle.toml"))?;
+    if !status.success() {
+        bail!("the build command of coracle.toml failed ({status}): see its output above");
+    }
+    Ok(())
+}
+
+async fn apply_all(
+    client: &kube::Client,
+    manifests: &Manifests,
+    data: &DataDir,
+) -> anyhow::Result<Vec<Applied>> {
+    let mut all = Vec::new();
+    for (file, object) in &manifests.objects {
+        let (applied, outcome) =
+            apply::apply(client, object).await.with_context(|| file.display().to_string())?;
+        out::line(format_args!("{applied} {outcome}"));
+        record::add(data, std::slice::from_ref(&applied))?;
+        all.push(applied);
+    }
+    Ok(all)
+}
+
+/// The namespaces that were made or used.
+fn namespaces_of(applied: &[Applied]) -> Vec<String> {
+    let mut namespaces: Vec<String> = applied.iter().filter_map(|a| a.namespace.clone()).collect();
+    namespaces.sort();
+    namespaces.dedup();
+    namespaces
+}
+
+async fn wait_ready(
+    client: &kube::Client,
+    namespaces: &[String],
+    patience: Duration,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let (mut missing, mut reasons) = (Vec::new(), Vec::new());
+        for namespace in namespaces {
+            let pods: Vec<Pod> = list(client, namespace).await?;
+            let deployments: Vec<Deployment> = list(client, namespace).await?;
+            missing.extend(readiness::missing(&deployments, &pods));
+            reasons.extend(readiness::reasons(&pods));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let told = missing.iter().chain(&reasons).map(|line| format!("  {line}\n")).collect::<String>();
+            bail!("not ready after {} s:\n{told}look closer with `kubectl describe` and `kubectl logs`, or wait longer with --timeout", patience.as_secs());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn list<K>(client: &kube::Client, namespace: &str) -> anyhow::Result<Vec<K>>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let list = api.list(&ListParams::default()).await;
+    Ok(list.with_context(|| format!("list {} in {namespace}", K::plural(&())))?.items)
+}
+
+async fn print_access(client: &kube::Client, data: &DataDir, namespaces: &[String]) -> anyhow::Result<()> {
+    out::line("\nready");
+    for namespace in namespaces {
+        let services: Vec<Service> = list(client, namespace).await?;
+        for url in urls::of_services(&services) {
+            out::line(format_args!("  {url}"));
+        }
+    }
+    out::line(format_args!("  export KUBECONFIG={}", data.kubeconfig().display()));
+    Ok(())
+}
