@@ -1,6 +1,7 @@
 //! The Kubernetes API over HTTP.
 
 pub mod body;
+pub mod cache;
 mod clock;
 pub mod deletion;
 pub mod discovery;

@@ -60,8 +60,9 @@ pub trait Observer: Send + Sync {
     /// Called once, first: what there is, with the history.
     fn start(&self, mvcc: &Mvcc);
 
-    /// Called with commits that are durable, in order, each exactly once, before they are acknowledged.
-    fn publish(&self, commits: &[Committed]);
+    /// Called with commits that are durable, in order, each exactly once, before they are acknowledged; the history up
+    /// to and with `compacted` is gone.
+    fn publish(&self, commits: &[Committed], compacted: Revision);
 
     /// Called after the commits of the last [`Observer::publish`] were acknowledged: for work that nobody waits for.
     fn acknowledged(&self) {}

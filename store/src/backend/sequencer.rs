@@ -283,16 +283,13 @@ impl Writer {
     /// Makes a batch visible, and gives the observers that were told.
     fn publish(&self, mut batch: Batch) -> Vec<Arc<dyn Observer>> {
         let commits = std::mem::take(&mut batch.commits);
-        let (observers, revision) = {
+        let (observers, revision, compacted) = {
             let mut state = self.shared.state.write();
             state.mvcc.apply(&commits, batch.compact_to);
-            (state.observers.clone(), state.mvcc.revision())
+            (state.observers.clone(), state.mvcc.revision(), state.mvcc.compacted())
         };
-        if commits.is_empty() {
-            return Vec::new();
-        }
         for observer in &observers {
-            observer.publish(&commits);
+            observer.publish(&commits, compacted);
         }
         self.shared.revision.send_replace(revision);
         observers

@@ -1,0 +1,141 @@
+//! All objects in memory: what every read and every watch is served from.
+//!
+//! A commit of the store is applied here before its writer hears of it, so a read sees every write that was
+//! acknowledged before the read began. Objects are JSON bytes, encoded once when they are written, and a small header;
+//! lists put the bytes side by side, watches copy them, nothing is decoded. The history goes back as far as the
+//! store's, which bounds it by age, count and size; watches and pages from before it get 410.
+//!
+//! Never here: HTTP, and rules about objects.
+
+mod change;
+mod encode;
+mod hub;
+mod key;
+mod list;
+mod object;
+mod progress;
+mod resource;
+mod selection;
+mod token;
+mod tree;
+mod watch;
+
+pub use change::{Change, EventType, WatchEvent, write_event};
+pub use encode::encode;
+pub use hub::WATCH_EVENTS_QUEUED_MAX;
+pub use key::{object_key, resource_prefix};
+pub use list::{ListRequest, ListRevision, Listing};
+pub use object::{Header, LabelSet, Object};
+pub use resource::ResourceCache;
+pub use selection::Selection;
+pub use watch::{Watch, WatchFrom};
+
+use coracle_api::registry::{self, Kind};
+use coracle_store::{Committed, Event, Mvcc, Observer, Revision, Store};
+use progress::Progress;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The caches of all resources.
+pub struct Caches {
+    resources: Vec<Arc<ResourceCache>>,
+    by_prefix: HashMap<Vec<u8>, usize>,
+    progress: Arc<Progress>,
+}
+
+impl Caches {
+    /// Makes a cache for every kind of the registry and fills it from the store; complete when it returns.
+    pub fn start(store: &Store) -> Arc<Caches> {
+        let caches = Arc::new(Caches::of(registry::kinds()));
+        store.attach(Arc::clone(&caches) as Arc<dyn Observer>);
+        caches
+    }
+
+    fn of(kinds: &'static [Kind]) -> Caches {
+        let progress = Arc::new(Progress::default());
+        let cache = |kind| Arc::new(ResourceCache::new(kind, Arc::clone(&progress)));
+        let resources: Vec<Arc<ResourceCache>> = kinds.iter().map(cache).collect();
+        let prefix = |(index, cache): (usize, &Arc<ResourceCache>)| (cache.prefix().into(), index);
+        let by_prefix = resources.iter().enumerate().map(prefix).collect();
+        Caches { resources, by_prefix, progress }
+    }
+
+    /// The cache of a kind; `None` for one that is not of the registry.
+    pub fn resource(&self, kind: &Kind) -> Option<&Arc<ResourceCache>> {
+        self.resources.iter().find(|cache| cache.kind() == kind)
+    }
+
+    /// The cache of a resource by group and plural.
+    pub fn by_resource(&self, group: &str, plural: &str) -> Option<&Arc<ResourceCache>> {
+        let wanted = |kind: &Kind| kind.group == group && kind.plural == plural;
+        self.resources.iter().find(|cache| wanted(cache.kind()))
+    }
+
+    /// All caches, in the order of the registry.
+    pub fn resources(&self) -> &[Arc<ResourceCache>] {
+        &self.resources
+    }
+
+    /// One object by its resource, at the latest revision.
+    pub fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.by_resource(group, plural)?.get(namespace, name)
+    }
+
+    /// The latest revision that every read sees.
+    pub fn revision(&self) -> Revision {
+        self.progress.published()
+    }
+
+    /// Waits until every read sees a revision; does not end for one that never comes. Cancel safe.
+    pub fn wait_until(&self, revision: Revision) -> impl Future<Output = ()> + '_ {
+        self.progress.wait(revision)
+    }
+
+    fn apply<'a>(&self, events: impl Iterator<Item = &'a Arc<Event>>) {
+        let mut by_resource: Vec<Vec<Arc<Event>>> = vec![Vec::new(); self.resources.len()];
+        for event in events {
+            let index = key::prefix_of(&event.key).and_then(|prefix| self.by_prefix.get(prefix));
+            if let Some(events) = index.and_then(|index| by_resource.get_mut(*index)) {
+                events.push(Arc::clone(event));
+            }
+        }
+        for (cache, events) in self.resources.iter().zip(&by_resource) {
+            if !events.is_empty() {
+                cache.apply(events);
+            }
+        }
+    }
+}
+
+impl Observer for Caches {
+    fn start(&self, mvcc: &Mvcc) {
+        for cache in &self.resources {
+            cache.start(mvcc);
+        }
+        if let Ok(events) = mvcc.events_after(mvcc.compacted()) {
+            self.apply(events);
+        }
+        self.progress.publish(mvcc.revision());
+        self.acknowledged();
+    }
+
+    fn publish(&self, commits: &[Committed], compacted: Revision) {
+        self.apply(commits.iter().flat_map(|commit| &commit.events));
+        if let Some(last) = commits.last() {
+            self.progress.publish(last.revision);
+        }
+        for cache in &self.resources {
+            cache.compact(compacted);
+        }
+    }
+
+    fn acknowledged(&self) {
+        for cache in &self.resources {
+            cache.fan_out();
+        }
+        self.progress.send();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! An object as it is kept: its JSON bytes and the few parts that lists, watches and rules look at.
+
+use super::encode::header_of;
+use bytes::Bytes;
+use coracle_api::registry::Kind;
+use coracle_api::selector::Labels;
+use coracle_store::{Kv, Revision};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The parts of an object that are looked at without decoding it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// `metadata.namespace`, empty for objects without one.
+    pub namespace: Box<str>,
+    /// `metadata.name`.
+    pub name: Box<str>,
+    /// `metadata.uid`.
+    pub uid: Box<str>,
+    /// `metadata.labels`, in the order of the object.
+    pub labels: LabelSet,
+    /// The values of the kind's selectable labels, in the order of `Rules::selectable`.
+    pub fields: Box<[Box<str>]>,
+    /// The uids of `metadata.ownerReferences`.
+    pub owners: Box<[Box<str>]>,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+}
+
+/// Labels of an object.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct LabelSet(pub(super) Box<[(Box<str>, Box<str>)]>);
+
+impl Labels for LabelSet {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
+    }
+}
+
+/// One object at one revision.
+#[derive(Debug)]
+pub struct Object {
+    /// Its key in the store.
+    pub key: Bytes,
+    /// Its `metadata.resourceVersion`.
+    pub revision: Revision,
+    /// Its JSON as it is served, compact, with `metadata.resourceVersion`.
+    pub json: Bytes,
+    /// What is looked at without decoding.
+    pub header: Arc<Header>,
+    stamp: Option<u32>,
+}
+
+impl Object {
+    /// An object as the store holds it; the header is parsed from the value when the writer's is not at hand.
+    ///
+    /// A value that is no object has an empty header: it can be read and deleted, and no selector matches it.
+    pub(super) fn new(kind: &Kind, kv: &Kv, header: Option<Arc<Header>>) -> Object {
+        let header = header.unwrap_or_else(|| {
+            let value: Value = serde_json::from_slice(&kv.value).unwrap_or_default();
+            Arc::new(header_of(kind, &value))
+        });
+        let (key, json) = (kv.key.clone(), kv.value.clone());
+        Object { key, revision: kv.modified, json, header, stamp: kv.stamp }
+    }
+
+    /// The same object as it is shown by its `DELETED` event, with the event's revision.
+    pub(super) fn at(&self, revision: Revision) -> Object {
+        let json = match self.stamp.and_then(|at| self.json.split_at_checked(at as usize)) {
+            Some((before, after)) => {
+                let old = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let after = after.get(old..).unwrap_or_default();
+                [before, revision.to_string().as_bytes(), after].concat().into()
+            }
+            None => self.json.clone(),
+        };
+        let (key, header) = (self.key.clone(), Arc::clone(&self.header));
+        Object { key, revision, json, header, stamp: self.stamp }
+    }
+
+    /// The decoded object; `Null` when its bytes are no JSON, which only a damaged store brings about.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.json).unwrap_or_default()
+    }
+}
