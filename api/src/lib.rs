@@ -12,3 +12,6 @@ pub mod selector;
 pub mod decode;
 pub mod registry;
 pub mod schema;
+pub mod patch;
+pub mod defaults;
+pub mod openapi;

@@ -205,8 +205,8 @@ fn small_kinds() {
     check("Node", "/status", "status: {capacity: {cpu: 2}}", expect![[r#"
         allocatable: {"cpu":"2"}
         capacity: {"cpu":"2"}
-        daemonEndpoints: {"kubeletEndpoint":{}}
-        nodeInfo: {}
+        daemonEndpoints: {"kubeletEndpoint":{"Port":0}}
+        nodeInfo: {"architecture":"","bootID":"","containerRuntimeVersion":"","kernelVersion":"","kubeProxyVersion":"","kubeletVersion":"","machineID":"","operatingSystem":"","osImage":"","systemUUID":""}
     "#]]);
 }
 

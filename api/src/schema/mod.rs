@@ -229,3 +229,12 @@ pub struct PatchStrategy {
     /// The value is replaced as a whole.
     pub replace: bool,
 }
+
+impl PatchStrategy {
+    /// Writes the strategy as in a struct tag: `merge,retainKeys`; `None` for the usual one.
+    pub fn text(self) -> Option<String> {
+        let words = [(self.merge, "merge"), (self.retain_keys, "retainKeys"), (self.replace, "replace")];
+        let set: Vec<&str> = words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect();
+        (!set.is_empty()).then(|| set.join(","))
+    }
+}
