@@ -1,1 +1,21 @@
-//! The whole system with real clients.
+//! The whole system with real clients: a cluster of its own for each test, started from the real
+//! binary, and the clients that users have.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test's fixtures: what they can't do fails the test"
+)]
+
+mod binary;
+mod cluster;
+mod http;
+mod tools;
+mod wait;
+
+pub use binary::{build_guests, coracle, root};
+pub use cluster::{Cluster, Output};
+pub use http::{Answer, get, request};
+pub use tools::{KUBECTL_NEW, KUBECTL_OLD, kubectl};
+pub use wait::{eventually, within};

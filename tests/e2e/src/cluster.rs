@@ -1,0 +1,247 @@
+//! A cluster of a test's own: server and host from the real binary, in a folder of its own.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::binary::coracle;
+use crate::tools::{KUBECTL_NEW, kubectl};
+use crate::wait::eventually;
+
+/// What a client printed.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Whether it ended with 0.
+    pub ok: bool,
+}
+
+/// A running cluster. Dropping it stops it and removes its data.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: TempDir,
+    server: Option<Child>,
+    port: u16,
+    node_ports: (u16, u16),
+    kubectl: PathBuf,
+}
+
+/// Node ports that one cluster may hand out, so that clusters of parallel tests do not collide.
+const NODE_PORTS_EACH: u16 = 40;
+
+static NEXT_RANGE: AtomicU16 = AtomicU16::new(0);
+
+impl Cluster {
+    /// Starts server and host, and waits until the node is Ready.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(KUBECTL_NEW)
+    }
+
+    /// The same, with a given version of kubectl.
+    #[must_use]
+    pub fn start_with(kubectl_version: &str) -> Self {
+        // Processes of parallel test binaries begin at different places.
+        let slots = (32_767 - 30_100) / NODE_PORTS_EACH;
+        let process = (std::process::id() % u32::from(slots)) as u16;
+        let slot = (process * 7 + NEXT_RANGE.fetch_add(1, Ordering::Relaxed)) % slots;
+        let first = 30_100 + slot * NODE_PORTS_EACH;
+        let mut cluster = Self {
+            folder: tempfile::Builder::new().prefix("coracle-e2e-").tempdir().unwrap(),
+            server: None,
+            port: free_port(),
+            node_ports: (first, first + NODE_PORTS_EACH - 1),
+            kubectl: kubectl(kubectl_version),
+        };
+        cluster.start_server();
+        cluster.wait_ready();
+        cluster
+    }
+
+    /// Starts the server again after [`Cluster::kill_server`].
+    pub fn start_server(&mut self) {
+        let log = self.folder.path().join("server.log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let (first, last) = self.node_ports;
+        let child = Command::new(coracle())
+            .arg("--data-dir")
+            .arg(self.data())
+            .args(["server", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--service-node-port-range", &format!("{first}-{last}")])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.server = Some(child);
+    }
+
+    /// Waits until the API answers and the node is Ready.
+    pub fn wait_ready(&self) {
+        eventually("the node is Ready", || {
+            let path = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}";
+            let nodes = self.kubectl(&["get", "nodes", "-o", path]);
+            if nodes.ok && nodes.stdout == "True" { Ok(()) } else { Err((nodes, self.logs())) }
+        });
+    }
+
+    /// Kills the server at once (SIGKILL) and waits for its end.
+    pub fn kill_server(&mut self) {
+        let mut server = self.server.take().unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+
+    /// Kills the host process at once (SIGKILL); its supervisor starts it again.
+    pub fn kill_host(&self) {
+        let pid = std::fs::read_to_string(self.data().join("host.lock")).unwrap();
+        kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A folder for the test's own files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.data().join("kubeconfig")
+    }
+
+    /// A node port of this cluster's own range, `index` from 0.
+    #[must_use]
+    pub fn node_port(&self, index: u16) -> u16 {
+        assert!(index < NODE_PORTS_EACH);
+        // The upper end: ports that are handed out by themselves are taken at random below.
+        self.node_ports.1 - index
+    }
+
+    /// Runs kubectl.
+    #[must_use]
+    pub fn kubectl(&self, arguments: &[&str]) -> Output {
+        self.kubectl_with(arguments, "")
+    }
+
+    /// Runs kubectl with a text on its standard input.
+    #[must_use]
+    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = self.kubectl_command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        output(child)
+    }
+
+    /// A kubectl command to run in the background; its output is piped.
+    #[must_use]
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command
+            .args(arguments)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("HOME", self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs kubectl, which has to succeed, and gives what it printed.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.kubectl(arguments);
+        assert!(output.ok, "kubectl {}: {output:?}\n{}", arguments.join(" "), self.logs());
+        output.stdout
+    }
+
+    /// Applies a manifest, which has to succeed, and gives what was printed.
+    pub fn apply(&self, manifest: &str) -> String {
+        let output = self.kubectl_with(&["apply", "-f", "-"], manifest);
+        assert!(output.ok, "apply: {output:?}\n{manifest}");
+        output.stdout
+    }
+
+    /// `kubectl get … -o json`, which has to succeed.
+    #[must_use]
+    pub fn get(&self, arguments: &[&str]) -> Value {
+        let all: Vec<&str> =
+            ["get"].iter().chain(arguments).chain(&["-o", "json"]).copied().collect();
+        serde_json::from_str(&self.run(&all)).unwrap()
+    }
+
+    /// Runs a `coracle` command on this cluster's data directory.
+    #[must_use]
+    pub fn coracle(&self, arguments: &[&str]) -> Output {
+        let child = Command::new(coracle())
+            .arg("--data-dir")
+            .arg(self.data())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        output(child)
+    }
+
+    /// Pushes a component into the built-in registry.
+    pub fn push(&self, name: &str, wasm: &Path) {
+        let output = self.coracle(&["push", name, wasm.to_str().unwrap()]);
+        assert!(output.ok, "push {name}: {output:?}");
+    }
+
+    /// The last lines of the server's and the host's log, for messages of failed tests.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let files = [self.folder.path().join("server.log"), self.data().join("host/host.log")];
+        let last = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().rev().take(30).collect();
+            let lines: Vec<&str> = lines.into_iter().rev().collect();
+            format!("--- {}\n{}\n", path.display(), lines.join("\n"))
+        };
+        files.iter().map(last).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let output = self.coracle(&["down", "--data"]);
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+        if !output.ok && !std::thread::panicking() {
+            panic!("down: {output:?}");
+        }
+    }
+}
+
+fn output(child: Child) -> Output {
+    let output = child.wait_with_output().unwrap();
+    Output {
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        ok: output.status.success(),
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,60 @@
+//! Clients that the tests need, built once into a cache folder that outlives the checkout.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+
+use crate::binary::root;
+
+/// The newest kubectl that the API is served for.
+pub const KUBECTL_NEW: &str = "1.35.4";
+
+/// The oldest kubectl that has to work.
+pub const KUBECTL_OLD: &str = "1.32.4";
+
+/// One build at a time in this process; other processes are kept out by the rename at the end.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+/// The path of kubectl in a version of [`KUBECTL_NEW`] or [`KUBECTL_OLD`], built from its Go module
+/// if it is not in the cache.
+#[must_use]
+pub fn kubectl(version: &str) -> PathBuf {
+    let path = cache().join(format!("kubectl-{version}"));
+    let _one = BUILDING.lock().unwrap();
+    if !path.exists() {
+        let minor = version.rsplit_once('.').unwrap().0;
+        let fresh = cache().join(format!("kubectl-{version}.{}", std::process::id()));
+        let set =
+            |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
+        let flags = [
+            "-s -w".to_owned(),
+            set("gitVersion", &format!("v{version}")),
+            set("gitMajor", "1"),
+            set("gitMinor", minor.trim_start_matches("1.")),
+        ];
+        let status = Command::new("go")
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags.join(" "), "-o"])
+            .arg(&fresh)
+            .arg(".")
+            .env("CGO_ENABLED", "0")
+            .current_dir(root().join(format!("tests/e2e/tools/kubectl-{minor}")))
+            .status()
+            .unwrap_or_else(|error| {
+                panic!("go: {error}: the tests build kubectl with Go 1.25 or newer")
+            });
+        assert!(status.success(), "build kubectl {version}: {status}");
+        fs::rename(fresh, &path).unwrap();
+    }
+    path
+}
+
+/// `$XDG_CACHE_HOME/coracle-tests`, by default in the home's `.cache`.
+fn cache() -> PathBuf {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache")
+    });
+    let path = base.join("coracle-tests");
+    fs::create_dir_all(&path).unwrap();
+    path
+}
