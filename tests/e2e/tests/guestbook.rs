@@ -1,0 +1,153 @@
+//! `coracle up examples/guestbook`: the README's first command, and what it promises.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use coracle_e2e::{KUBECTL_NEW, build_guests, coracle, eventually, get, kubectl, request, root, within};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The node port that the example's manifest asks for.
+const PORT: u16 = 30080;
+
+struct Up {
+    child: Child,
+    data: tempfile::TempDir,
+}
+
+impl Up {
+    fn start(data: tempfile::TempDir) -> (Self, String) {
+        let mut child = Command::new(coracle())
+            .arg("--data-dir")
+            .arg(data.path())
+            .args(["up", "examples/guestbook", "--no-build", "--listen", "127.0.0.1:16443"])
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut printed = String::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            printed += &(line.unwrap() + "\n");
+            if printed.contains("Ctrl-C") {
+                return (Self { child, data }, printed);
+            }
+        }
+        panic!("up ended: {:?}\n{printed}", child.wait());
+    }
+
+    fn interrupt(mut self) -> tempfile::TempDir {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        self.data
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(kubectl(KUBECTL_NEW));
+        command.arg("--kubeconfig").arg(self.data.path().join("kubeconfig")).args(arguments);
+        printed_by(&mut command)
+    }
+
+    fn down(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(coracle());
+        printed_by(command.arg("--data-dir").arg(self.data.path()).arg("down").args(arguments))
+    }
+}
+
+fn printed_by(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn page() -> Result<String, String> {
+    let answer = get(PORT, "/")?;
+    if answer.status == 200 { Ok(answer.body) } else { Err(format!("{answer:?}")) }
+}
+
+fn field<'a>(page: &'a str, name: &str) -> &'a str {
+    let line = page.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in {page}")).trim_start_matches(':').trim()
+}
+
+/// Every part of the page came by the way that the manifest names.
+fn check_page(page: &str) {
+    assert!(page.starts_with("The Coracle guestbook\n"), "ConfigMap key by valueFrom: {page}");
+    assert!(field(page, "pod").starts_with("web-"), "downward API: {page}");
+    assert_eq!(field(page, "colour"), "sea green", "envFrom with a prefix");
+    assert!(field(page, "notice").starts_with("Edit the ConfigMap"), "ConfigMap file: {page}");
+    assert_eq!(field(page, "owner"), "known", "Secret by valueFrom");
+    assert!(field(page, "quote").contains("(quotes-"), "other Deployment by Service name: {page}");
+    assert!(page.contains("opened this book"), "init container, emptyDir, side-car: {page}");
+}
+
+fn pods_that_answer() -> BTreeSet<String> {
+    (0..60).filter_map(|_| page().ok()).map(|page| field(&page, "pod").to_owned()).collect()
+}
+
+#[test]
+fn guestbook() {
+    build_guests("examples/guestbook");
+    let (up, printed) = Up::start(tempfile::tempdir().unwrap());
+    assert!(printed.contains("deployment.apps/web created"), "{printed}");
+    assert!(printed.contains(&format!("http://localhost:{PORT}/")), "{printed}");
+    check_page(&page().unwrap());
+    assert_eq!(pods_that_answer().len(), 3, "the requests are spread over the pods");
+
+    sign_the_book();
+    edit_the_notice(&up);
+    let up = interrupt_and_come_back(up);
+
+    let printed = up.down(&[]);
+    for line in ["namespace/guestbook deleted", "host stopped", "server stopped"] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    assert!(up.data.path().join("store.redb").exists());
+    up.down(&["--data"]);
+    assert!(!up.data.path().exists());
+}
+
+fn sign_the_book() {
+    let signed = request(PORT, "POST", "/", "hello from the test").unwrap();
+    assert_eq!(signed.status, 201, "{signed:?}");
+    // Each pod has a book of its own: the entry shows on one of the three.
+    eventually("the entry is in one pod's book", || {
+        let page = page()?;
+        if page.contains("hello from the test") { Ok(()) } else { Err(page) }
+    });
+}
+
+/// A change of the ConfigMap shows in the mounted file of every pod, without a restart.
+fn edit_the_notice(up: &Up) {
+    let patch = r#"{"data":{"notice":"changed by the test"}}"#;
+    let patched =
+        up.kubectl(&["patch", "configmap", "guestbook", "-n", "guestbook", "--type=merge", "-p", patch]);
+    assert_eq!(patched, "configmap/guestbook patched\n");
+    within(Duration::from_secs(10), "the notice follows the ConfigMap", || {
+        let pages: Vec<String> = (0..12).filter_map(|_| page().ok()).collect();
+        let all = pages.iter().all(|page| field(page, "notice") == "changed by the test");
+        if all && !pages.is_empty() { Ok(()) } else { Err(pages) }
+    });
+    let path = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+    let restarts = up.kubectl(&["get", "pods", "-n", "guestbook", "-l", "app=web", "-o", path]);
+    assert_eq!(restarts, "0 0 0 0 0 0");
+}
+
+/// Ctrl-C stops everything and keeps the data; the next `up` changes nothing, with the same pods.
+fn interrupt_and_come_back(up: Up) -> Up {
+    let uids = |up: &Up| {
+        let path = "jsonpath={.items[*].metadata.uid}";
+        up.kubectl(&["get", "pods", "-n", "guestbook", "-o", path])
+    };
+    let before = uids(&up);
+    let data = up.interrupt();
+    assert!(get(PORT, "/").is_err(), "the host still serves after Ctrl-C");
+    let (up, printed) = Up::start(data);
+    assert!(printed.contains("deployment.apps/web unchanged"), "{printed}");
+    assert_eq!(uids(&up), before);
+    eventually("the page is back", page);
+    up
+}
