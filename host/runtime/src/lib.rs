@@ -1,3 +1,40 @@
 //! Runs WebAssembly components in a sandbox within their grants.
+//!
+//! In come images, specifications of containers and a network namespace; out come exits, usage,
+//! log files and answered requests. An [`Engine`] prepares an [`Image`] once; a [`Sandbox`] is what
+//! the containers of one pod share; a [`Container`] is one run in it. Nothing here knows of
+//! Kubernetes, so that a program that embeds guests of its customers can use this crate alone.
+//!
+//! What a guest does wrong ends in its container's [`Exit`] or in one answered request, never in a
+//! panic of the host.
+
+mod command;
+pub mod compile;
+mod config;
+mod container;
+mod engine;
+mod exit;
+pub mod http;
+mod image;
+mod lifecycle;
+mod logs;
+mod memory;
+mod meter;
 pub mod mounts;
+mod prepare;
+mod sandbox;
+mod spec;
+mod store;
+mod ticker;
 pub mod wasi;
+
+pub use compile::cache::CacheError;
+pub use container::Container;
+pub use engine::{CompileLimits, Compiler, Engine, EngineConfig, EngineError, INSTANCES_MAX};
+pub use exit::{Exit, ExitReason};
+pub use image::{ComponentKind, Image, ImageSource, Wasm};
+pub use prepare::PrepareError;
+pub use sandbox::{Sandbox, SandboxSpec, StartError};
+pub use spec::{
+    ContainerSpec, Fault, FaultKind, FaultSink, HttpLimits, Isolation, Limits, LogSpec, Usage,
+};

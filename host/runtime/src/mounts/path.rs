@@ -1,6 +1,6 @@
 //! Paths inside a container's tree: lists of names from `/` on, without links and `..`.
 
-use std::io;
+use rustix::io::Errno;
 
 /// Longest path, in bytes. *Source:* Linux `PATH_MAX`.
 const PATH_BYTES_MAX: usize = 4096;
@@ -22,15 +22,15 @@ pub(super) fn granted(path: &str) -> Option<Vec<String>> {
 }
 
 /// Refuses what no file system takes.
-pub(super) fn check(path: &str) -> io::Result<()> {
+pub(super) fn check(path: &str) -> Result<(), Errno> {
     if path.is_empty() {
-        return Err(io::ErrorKind::NotFound.into());
+        return Err(Errno::NOENT);
     }
     if path.contains('\0') {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Err(Errno::INVAL);
     }
     if path.len() > PATH_BYTES_MAX {
-        return Err(rustix::io::Errno::NAMETOOLONG.into());
+        return Err(Errno::NAMETOOLONG);
     }
     Ok(())
 }

@@ -52,13 +52,13 @@ impl Quota {
 
     fn take(&self, bytes: u64) -> bool {
         let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
-        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
+        self.used.try_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
     }
 
     fn give(&self, bytes: u64) {
         let less = |used: u64| Some(used.saturating_sub(bytes));
         // The closure always gives a value, so there is no failure to look at.
-        let _ = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+        let _ = self.used.try_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 }
 

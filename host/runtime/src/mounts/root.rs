@@ -5,11 +5,20 @@ use super::quota::Charge;
 use super::table::RootSpec;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
+
+/// Parts of the copy-up layer's directory: what is in the tree, and what is being made.
+const UPPER: &str = "files";
+const WORK: &str = "work";
+
+/// The number of an error, `EIO` when it has none.
+pub(super) fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
 
 /// What all instances of a container share of `/`. Paths are relative, without links.
 #[derive(Default)]
@@ -19,7 +28,7 @@ pub(crate) struct Root {
     pub(super) dirs: BTreeSet<String>,
     scratch: Option<PathBuf>,
     pub(super) quota: Option<Arc<dyn Charge>>,
-    upper: OnceLock<TempDir>,
+    layer: OnceLock<TempDir>,
     /// Entries of the lower layers that the guest removed; each hides what lies below it too.
     gone: Mutex<HashSet<String>>,
     /// Held while the tree changes, so that two instances do not copy the same file up at once.
@@ -49,11 +58,6 @@ impl Root {
         Ok(root)
     }
 
-    fn add_dir(&mut self, relative: &str) {
-        self.dirs.extend(path::ancestors(relative).map(str::to_owned));
-        self.dirs.insert(relative.to_owned());
-    }
-
     /// Whether nothing can be written.
     pub(super) fn is_read_only(&self) -> bool {
         self.scratch.is_none()
@@ -72,17 +76,33 @@ impl Root {
     }
 
     /// The copy-up layer's directory on the host, once there is one.
-    pub(super) fn upper(&self) -> Option<&Path> {
-        self.upper.get().map(TempDir::path)
+    pub(super) fn upper(&self) -> Option<PathBuf> {
+        self.layer.get().map(|layer| layer.path().join(UPPER))
     }
 
-    /// The copy-up layer's directory; made when there is none. Called with `changes` held.
-    pub(super) fn make_upper(&self) -> io::Result<&Path> {
-        if let Some(upper) = self.upper.get() {
-            return Ok(upper.path());
+    /// Where files are made before they appear in the copy-up layer.
+    pub(super) fn work(&self) -> Option<PathBuf> {
+        self.layer.get().map(|layer| layer.path().join(WORK))
+    }
+
+    /// Makes the copy-up layer when there is none. Called with `changes` held.
+    pub(super) fn make_upper(&self) -> Result<(), Errno> {
+        if self.layer.get().is_some() {
+            return Ok(());
         }
-        let scratch = self.scratch.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
-        let made = tempfile::Builder::new().prefix("root-").tempdir_in(scratch)?;
-        Ok(self.upper.get_or_init(|| made).path())
+        let scratch = self.scratch.as_ref().ok_or(Errno::ROFS)?;
+        let made = tempfile::Builder::new().prefix("root-").tempdir_in(scratch);
+        let made = made.map_err(|error| errno(&error))?;
+        for part in [UPPER, WORK] {
+            std::fs::create_dir(made.path().join(part)).map_err(|error| errno(&error))?;
+        }
+        self.layer.get_or_init(|| made);
+        Ok(())
+    }
+
+    /// Adds a directory that is there even when empty.
+    pub(super) fn add_dir(&mut self, relative: &str) {
+        self.dirs.extend(path::ancestors(relative).map(str::to_owned));
+        self.dirs.insert(relative.to_owned());
     }
 }

@@ -171,7 +171,11 @@ impl MountTableBuilder {
     /// [`MountError::File`] for a bad path in the root layer.
     pub fn build(mut self) -> Result<MountTable, MountError> {
         self.placed.sort_by_key(|placed| std::cmp::Reverse(placed.at.len()));
-        let root = Root::new(self.root).map_err(MountError::File)?;
+        let mut root = Root::new(self.root).map_err(MountError::File)?;
+        for placed in &self.placed {
+            // The way to a mount point is there even when the image has no such directory.
+            path::ancestors(&path::relative(&placed.at)).for_each(|dir| root.add_dir(dir));
+        }
         Ok(MountTable(Arc::new(Inner { placed: self.placed, root })))
     }
 }
@@ -192,6 +196,12 @@ impl MountTable {
     #[must_use]
     pub fn empty() -> MountTable {
         MountTable(Arc::new(Inner { placed: Vec::new(), root: Root::default() }))
+    }
+}
+
+impl Default for MountTable {
+    fn default() -> MountTable {
+        MountTable::empty()
     }
 }
 

@@ -1,5 +1,13 @@
 //! `wasi:sockets` in the pod's virtual network namespace.
 
+mod address;
+mod error;
+mod options;
+mod p2;
+mod tcp_socket;
+
+pub use p2::add_to_linker;
+
 use coracle_vnet::{NetNs, Scope};
 use std::sync::Arc;
 use wasmtime::component::{HasData, ResourceTable};

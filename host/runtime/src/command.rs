@@ -1,0 +1,124 @@
+//! A command container: one task, one instance, and its end.
+//!
+//! An edge: it waits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::container::{Core, Phase};
+use crate::exit::{self, Circumstance, EndedBy, Exit};
+use crate::image::Pre;
+use crate::logs::GuestOutput;
+use crate::meter::{self, Metered};
+use crate::store;
+
+/// How long a served connection may be without a byte before a stop no longer waits for it.
+///
+/// *Source:* `design.md` §2, Stopping.
+const QUIET_MAX: Duration = Duration::from_secs(1);
+
+/// How often a stop looks whether connections are done.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Runs a command container to its end, and records it.
+pub(crate) async fn run(core: Arc<Core>) {
+    let engine = core.spec.image.engine.clone();
+    let guest = Metered::new(guest(core.clone()), engine, core.cpu.clone());
+    let exit = tokio::select! {
+        biased;
+        ended_by = ended(&core) => Exit::of_ended(ended_by),
+        exit = guest => exit,
+    };
+    core.scope.drain();
+    if let Some(log) = &core.log {
+        log.flushed().await;
+    }
+    core.ended(exit);
+}
+
+/// Runs the guest itself.
+async fn guest(core: Arc<Core>) -> Exit {
+    let Pre::Command(pre) = core.pre() else {
+        return Exit::killed("not a command");
+    };
+    let output = GuestOutput::of(core.log.as_ref());
+    let mut store = store::store(&core, output);
+    let result = match pre.instantiate_async(&mut store).await {
+        Ok(command) => command.wasi_cli_run().call_run(&mut store).await,
+        Err(error) => Err(error),
+    };
+    let refused_at_bytes = store.data().memory.refused_at_bytes();
+    exit::exit_of(result, Circumstance { ended_by: None, refused_at_bytes })
+}
+
+/// Resolves when the guest must be cut off, and says for what.
+async fn ended(core: &Core) -> EndedBy {
+    let mut phase = core.phase();
+    loop {
+        let wanted = *phase.borrow_and_update();
+        match wanted {
+            Phase::Running => {}
+            Phase::Killed => return EndedBy::Kill,
+            Phase::Stopping(deadline) => {
+                core.scope.drain();
+                core.notice.raise(deadline);
+                tokio::select! {
+                    biased;
+                    _ = phase.changed() => continue,
+                    () = tokio::time::sleep_until(deadline.into()) => return EndedBy::Deadline,
+                    () = drained(core) => return EndedBy::Stop,
+                }
+            }
+        }
+        if phase.changed().await.is_err() {
+            // Nobody is left who could ask for the end; the sender lives in `core`.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Resolves when a guest that does not take the notice itself serves nothing any more.
+async fn drained(core: &Core) {
+    if core.spec.image.takes_stop_notice() {
+        return std::future::pending().await;
+    }
+    let mut quiet = Quiet::new(core.scope.bytes(), meter::now());
+    while core.scope.connections() > 0 && !quiet.is_over(core.scope.bytes(), meter::now()) {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+/// Tells when nothing has moved for [`QUIET_MAX`].
+struct Quiet {
+    bytes: u64,
+    since: Instant,
+}
+
+impl Quiet {
+    fn new(bytes: u64, now: Instant) -> Self {
+        Self { bytes, since: now }
+    }
+
+    fn is_over(&mut self, bytes: u64, now: Instant) -> bool {
+        if bytes != self.bytes {
+            *self = Self::new(bytes, now);
+        }
+        now.saturating_duration_since(self.since) >= QUIET_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_starts_anew_with_every_byte() {
+        let start = meter::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut quiet = Quiet::new(5, start);
+        assert!(!quiet.is_over(5, at(999)));
+        assert!(!quiet.is_over(6, at(1000)));
+        assert!(!quiet.is_over(6, at(1999)));
+        assert!(quiet.is_over(6, at(2000)));
+    }
+}

@@ -1,0 +1,229 @@
+//! A running container: the handle that its owner keeps, and the core that its instances share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use coracle_vnet::{NetNs, Scope};
+use tokio::sync::watch;
+
+use crate::exit::Exit;
+use crate::http::HttpContainer;
+use crate::image::{ComponentKind, Pre};
+use crate::lifecycle::Notice;
+use crate::logs::Log;
+use crate::memory::Account;
+use crate::meter::{self, CpuMeter};
+use crate::sandbox::StartError;
+use crate::spec::{ContainerSpec, Usage};
+use crate::{command, http};
+
+/// A container that was started. Cheap to clone; all clones are the same container, and dropping
+/// them all does not end it.
+#[derive(Clone)]
+pub struct Container {
+    core: Arc<Core>,
+    http: Option<Arc<HttpContainer>>,
+}
+
+/// What all instances of a container, its task and its handles share.
+pub(crate) struct Core {
+    pub(crate) spec: ContainerSpec,
+    pub(crate) netns: Arc<NetNs>,
+    /// The connections that the container serves.
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) memory: Arc<Account>,
+    pub(crate) cpu: Arc<CpuMeter>,
+    pub(crate) log: Option<Log>,
+    pub(crate) notice: Notice,
+    pub(crate) counters: Counters,
+    phase: watch::Sender<Phase>,
+    exit: watch::Sender<Option<Exit>>,
+}
+
+/// What is counted over the life of a container.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) requests: AtomicU64,
+    pub(crate) faults: AtomicU64,
+    pub(crate) instances: AtomicU64,
+}
+
+/// What the owner wants of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// That it runs.
+    Running,
+    /// That it ends when nothing is in flight any more, by the deadline at the latest.
+    Stopping(Instant),
+    /// That it ends now.
+    Killed,
+}
+
+impl Phase {
+    /// What comes of asking for `next`: a kill stays a kill, and a deadline only moves closer.
+    fn then(self, next: Phase) -> Phase {
+        match (self, next) {
+            (Phase::Running, next) => next,
+            (Phase::Stopping(old), Phase::Stopping(new)) => Phase::Stopping(old.min(new)),
+            (Phase::Stopping(deadline), Phase::Running) => Phase::Stopping(deadline),
+            (Phase::Killed, _) | (_, Phase::Killed) => Phase::Killed,
+        }
+    }
+}
+
+/// Starts a container in a namespace, its memory counted in `pod_memory` as well.
+pub(crate) async fn start(
+    spec: ContainerSpec,
+    netns: &Arc<NetNs>,
+    pod_memory: &Arc<Account>,
+) -> Result<Container, StartError> {
+    let core = Core::new(spec, netns, pod_memory)?;
+    match core.spec.image.kind {
+        ComponentKind::Command => {
+            tokio::spawn(command::run(core.clone()));
+            Ok(Container { core, http: None })
+        }
+        ComponentKind::Http => {
+            let http = http::start(core.clone()).await?;
+            Ok(Container { core, http: Some(http) })
+        }
+    }
+}
+
+impl Core {
+    fn new(
+        spec: ContainerSpec,
+        netns: &Arc<NetNs>,
+        pod_memory: &Arc<Account>,
+    ) -> Result<Arc<Self>, StartError> {
+        let log = spec.log.as_ref().map(Log::open).transpose().map_err(|source| {
+            StartError::Log {
+                container: spec.name.clone(),
+                path: spec.log.as_ref().map(|log| log.path.clone()).unwrap_or_default(),
+                source,
+            }
+        })?;
+        Ok(Arc::new(Self {
+            netns: netns.clone(),
+            scope: Arc::default(),
+            memory: Account::new(spec.limits.memory_bytes, Some(pod_memory.clone())),
+            cpu: CpuMeter::new(spec.limits.cpu_millis, meter::now()),
+            log,
+            notice: Notice::default(),
+            counters: Counters::default(),
+            phase: watch::Sender::new(Phase::Running),
+            exit: watch::Sender::new(None),
+            spec,
+        }))
+    }
+
+    /// The component with its imports resolved.
+    pub(crate) fn pre(&self) -> &Pre {
+        &self.spec.image.pre
+    }
+
+    /// What the owner wants, and a way to hear of changes.
+    pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Sets what the owner wants.
+    pub(crate) fn want(&self, next: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let before = *phase;
+            *phase = before.then(next);
+            *phase != before
+        });
+    }
+
+    /// Records the end. The first one counts.
+    pub(crate) fn ended(&self, exit: Exit) {
+        self.exit.send_if_modified(|recorded| {
+            let first = recorded.is_none();
+            if first {
+                *recorded = Some(exit);
+            }
+            first
+        });
+    }
+
+    /// Says whether the container has not ended yet.
+    pub(crate) fn is_running(&self) -> bool {
+        self.exit.borrow().is_none()
+    }
+}
+
+impl Container {
+    /// Waits for the container's end. Cancel safe; may be called any number of times.
+    pub async fn wait(&self) -> Exit {
+        let mut exit = self.core.exit.subscribe();
+        match exit.wait_for(Option::is_some).await {
+            Ok(exit) => exit.clone().unwrap_or_else(|| Exit::killed("the host is shutting down")),
+            // The sender lives in `self.core`, so this cannot come before the end.
+            Err(_) => Exit::killed("the host is shutting down"),
+        }
+    }
+
+    /// Asks the container to stop within `grace`; returns at once.
+    ///
+    /// New connections are refused from now on. A guest that imports `coracle:lifecycle` is told,
+    /// and has until the deadline. Any other ends as soon as the requests and connections that it
+    /// serves are done, with code 143; whatever still runs at the deadline is cut off, code 137.
+    /// A second call can only shorten the time. A grace of zero is a kill.
+    ///
+    /// *Source:* `design.md` §2, Stopping.
+    pub fn stop(&self, grace: Duration) {
+        if grace.is_zero() {
+            return self.kill();
+        }
+        self.core.scope.drain();
+        self.core.want(Phase::Stopping(meter::now() + grace));
+        if let Some(http) = &self.http {
+            http.stop();
+        }
+    }
+
+    /// Ends the container now; a tight loop is cut off within a few milliseconds. Returns at once.
+    pub fn kill(&self) {
+        self.core.scope.drain();
+        self.core.want(Phase::Killed);
+        if let Some(http) = &self.http {
+            http.stop();
+        }
+    }
+
+    /// Says whether the container has not ended yet.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.core.is_running()
+    }
+
+    /// Gives what the container has used so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let counters = &self.core.counters;
+        Usage {
+            cpu_usec: self.core.cpu.used_micros(),
+            memory_bytes: self.core.memory.used_bytes(),
+            requests: counters.requests.load(Ordering::Relaxed),
+            faults: counters.faults.load(Ordering::Relaxed),
+            instances: counters.instances.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Gives the container's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.core.spec.name
+    }
+}
+
+impl std::fmt::Debug for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Container")
+            .field("name", &self.core.spec.name)
+            .field("running", &self.is_running())
+            .finish()
+    }
+}

@@ -1,0 +1,94 @@
+//! A component that is ready to run: compiled, mapped, and known for what it is.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use crate::engine::Engine;
+use crate::store::State;
+
+/// Where the WebAssembly of an image comes from.
+#[derive(Debug, Clone)]
+pub struct ImageSource {
+    /// The binary itself, or the file that holds it.
+    pub wasm: Wasm,
+    /// The digest that names the content, such as `sha256:9f86…`; the key of the compiled code in
+    /// the cache. The caller has verified it.
+    pub digest: String,
+}
+
+/// A WebAssembly binary, a module or a component.
+#[derive(Debug, Clone)]
+pub enum Wasm {
+    /// In memory.
+    Bytes(Bytes),
+    /// In a file, which is read once.
+    Path(PathBuf),
+}
+
+/// What a component is, told by what it exports.
+///
+/// *Source:* `design.md` §2, Kinds of component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ComponentKind {
+    /// Exports `wasi:cli/run`: one instance, started once, whose exit is the container's.
+    Command,
+    /// Exports `wasi:http/incoming-handler`: instances are made as requests come.
+    Http,
+}
+
+impl ComponentKind {
+    /// Gives the kind's name as it is shown to people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// A component that is compiled and can be started as often as wanted.
+///
+/// Shared by all containers that run it; the code and the initial memories are mapped once.
+pub struct Image {
+    /// The digest that it was prepared from, its plugs' digests included.
+    pub digest: String,
+    /// What it is.
+    pub kind: ComponentKind,
+    /// The names of its imports, such as `wasi:sockets/tcp@0.2.0`, in the component's order.
+    pub imports: Vec<String>,
+    /// The names of its exports, in the component's order.
+    pub exports: Vec<String>,
+    /// Bytes of linear memory that an instance begins with.
+    pub memory_bytes_min: u64,
+    pub(crate) engine: Engine,
+    pub(crate) pre: Pre,
+}
+
+/// A component with its imports resolved, by kind.
+#[derive(Clone)]
+pub(crate) enum Pre {
+    Command(wasmtime_wasi::p2::bindings::CommandPre<State>),
+    Http(wasmtime_wasi_http::p2::bindings::ProxyPre<State>),
+}
+
+impl Image {
+    /// Says whether a guest of this image takes the stop notice itself.
+    #[must_use]
+    pub fn takes_stop_notice(&self) -> bool {
+        self.imports.iter().any(|name| name.starts_with("coracle:lifecycle/"))
+    }
+
+    /// Gives the engine that runs this image.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Image").field("digest", &self.digest).field("kind", &self.kind).finish()
+    }
+}

@@ -1,0 +1,13 @@
+//! Guests' output, as CRI log files.
+//!
+//! Bytes of stdout and stderr come in, lines with a time, a stream and a tag go out to a file that
+//! is rotated. A slow disk makes the guest wait, and nothing else: lines queue up to a bound, and a
+//! guest's write is not ready while the queue is full. An idle log holds no descriptor and no task.
+
+mod cri;
+mod file;
+mod queue;
+mod stream;
+
+pub(crate) use queue::Log;
+pub(crate) use stream::GuestOutput;

@@ -1,0 +1,166 @@
+//! CPU time: counting what guests use, and holding them to their share.
+//!
+//! [`Share`] is pure and decides; [`Metered`] is the edge that reads the clocks around each poll of
+//! a guest.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::engine::Engine;
+
+/// The period in which a limit must be kept.
+///
+/// *Source:* the CFS quota period that kubelet sets, 100 ms.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// A poll that took longer than this is worth a look at the thread's CPU clock the next time: a
+/// reading costs half a microsecond, a request fifteen.
+const LONG_POLL: Duration = Duration::from_micros(500);
+
+/// What a container has used, and what it may use.
+#[derive(Default)]
+pub(crate) struct CpuMeter {
+    used_nanos: AtomicU64,
+    share: Option<Mutex<Share>>,
+}
+
+impl CpuMeter {
+    /// Makes a meter that holds its guests to `millis` thousandths of a core, if given.
+    pub(crate) fn new(millis: Option<u32>, now: Instant) -> Arc<Self> {
+        let share = millis.map(|millis| Mutex::new(Share::new(millis, now)));
+        Arc::new(Self { used_nanos: AtomicU64::new(0), share })
+    }
+
+    /// Microseconds used so far.
+    pub(crate) fn used_micros(&self) -> u64 {
+        self.used_nanos.load(Ordering::Relaxed) / 1000
+    }
+
+    fn wait_until(&self, now: Instant) -> Option<Instant> {
+        self.share.as_ref()?.lock().wait_until(now)
+    }
+
+    fn charge(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.used_nanos.fetch_add(nanos, Ordering::Relaxed);
+        if let Some(share) = &self.share {
+            share.lock().charge(time);
+        }
+    }
+}
+
+/// A quota of CPU time for each period; what was used over it is owed in the next.
+pub(crate) struct Share {
+    quota: Duration,
+    used: Duration,
+    period_start: Instant,
+}
+
+impl Share {
+    /// Gives a share of `millis` thousandths of a core.
+    pub(crate) fn new(millis: u32, now: Instant) -> Self {
+        // A share of zero would never run again; a thousandth is what Kubernetes' smallest limit is.
+        let quota = PERIOD * millis.max(1) / 1000;
+        Self { quota, used: Duration::ZERO, period_start: now }
+    }
+
+    /// Says until when a guest must wait; `None` when it may run now.
+    pub(crate) fn wait_until(&mut self, now: Instant) -> Option<Instant> {
+        let periods = now.saturating_duration_since(self.period_start).as_nanos() / PERIOD.as_nanos();
+        let periods = u32::try_from(periods).unwrap_or(u32::MAX);
+        if periods > 0 {
+            self.used = self.used.saturating_sub(self.quota.saturating_mul(periods));
+            self.period_start += PERIOD.saturating_mul(periods);
+        }
+        (self.used >= self.quota).then(|| self.period_start + PERIOD)
+    }
+
+    /// Counts `time` as used.
+    pub(crate) fn charge(&mut self, time: Duration) {
+        self.used += time;
+    }
+}
+
+/// A guest's future, counted, cut into slices by its engine's ticker, and held to its share.
+pub(crate) struct Metered<F> {
+    inner: Pin<Box<F>>,
+    engine: Engine,
+    meter: Arc<CpuMeter>,
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    exact: bool,
+}
+
+impl<F: Future> Metered<F> {
+    /// Wraps a guest of `engine` whose time goes to `meter`.
+    pub(crate) fn new(inner: F, engine: Engine, meter: Arc<CpuMeter>) -> Self {
+        Self { inner: Box::pin(inner), engine, meter, pause: None, exact: false }
+    }
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.get_mut();
+        let start = now();
+        if let Some(until) = this.meter.wait_until(start) {
+            let mut pause = Box::pin(tokio::time::sleep_until(until.into()));
+            if pause.as_mut().poll(cx).is_pending() {
+                this.pause = Some(pause);
+                return Poll::Pending;
+            }
+        }
+        this.pause = None;
+        let cpu_start = this.exact.then(thread_cpu);
+        let running = this.engine.ticker().enter();
+        let result = this.inner.as_mut().poll(cx);
+        drop(running);
+        let wall = now().saturating_duration_since(start);
+        let used = cpu_start.map_or(wall, |cpu_start| thread_cpu().saturating_sub(cpu_start));
+        this.meter.charge(used);
+        this.exact = wall > LONG_POLL;
+        result
+    }
+}
+
+/// Reads the monotonic clock; the counting is around guests, which cannot bring their own.
+#[expect(clippy::disallowed_methods, reason = "the meter is what measures time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_share_is_spent_once_a_period_and_debt_is_carried() {
+        let start = now();
+        let mut share = Share::new(250, start);
+        assert_eq!(share.wait_until(start), None);
+        share.charge(20 * MS);
+        assert_eq!(share.wait_until(start + 20 * MS), None);
+        share.charge(40 * MS);
+        assert_eq!(share.wait_until(start + 60 * MS), Some(start + 100 * MS));
+        // 60 ms used against 25 ms a period: 35 ms owed, which takes the second period too.
+        assert_eq!(share.wait_until(start + 100 * MS), Some(start + 200 * MS));
+        assert_eq!(share.wait_until(start + 200 * MS), None);
+        // Rest is not saved up.
+        assert_eq!(share.wait_until(start + 900 * MS), None);
+        share.charge(26 * MS);
+        assert_eq!(share.wait_until(start + 930 * MS), Some(start + 1000 * MS));
+    }
+}

@@ -1,0 +1,152 @@
+//! A mount that is a directory of the host.
+
+use super::disk;
+use super::file::{Content, FileHandle};
+use super::ground::{Ground, Open, Times};
+use super::quota::Charge;
+use super::stat::{Kind, Stat};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// An open directory with the grant's rights.
+pub(super) struct Volume {
+    pub(super) dir: Arc<OwnedFd>,
+    pub(super) read_only: bool,
+    pub(super) quota: Option<Arc<dyn Charge>>,
+}
+
+impl Volume {
+    fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    fn writable(&self) -> Result<BorrowedFd<'_>, Errno> {
+        if self.read_only { Err(Errno::ROFS) } else { Ok(self.dir()) }
+    }
+
+    /// How many bytes are free once the name at the path is gone.
+    fn held(&self, path: &str) -> u64 {
+        held(self.quota.is_some(), self.dir(), path)
+    }
+
+    fn release(&self, bytes: u64) {
+        if let Some(quota) = &self.quota {
+            quota.release(bytes);
+        }
+    }
+}
+
+/// The size of a file that has no other name; 0 when nobody counts.
+pub(super) fn held(counted: bool, dir: BorrowedFd<'_>, path: &str) -> u64 {
+    if !counted {
+        return 0;
+    }
+    disk::stat(dir, path)
+        .ok()
+        .filter(|stat| stat.kind == Kind::File && stat.links == 1)
+        .map_or(0, |stat| stat.size)
+}
+
+/// The kernel's flags for an opening.
+pub(super) fn flags(how: Open) -> OFlags {
+    let mut flags = if how.write || how.truncate { OFlags::RDWR } else { OFlags::RDONLY };
+    if !how.read && how.write {
+        flags = OFlags::WRONLY;
+    }
+    flags.set(OFlags::CREATE, how.create);
+    flags.set(OFlags::EXCL, how.create && how.exclusive);
+    flags.set(OFlags::TRUNC, how.truncate);
+    flags
+}
+
+/// Opens a file beneath `dir`, and gives back what emptying it freed.
+pub(super) fn open_charged(
+    dir: BorrowedFd<'_>,
+    path: &str,
+    how: Open,
+    quota: Option<&Arc<dyn Charge>>,
+) -> Result<FileHandle, Errno> {
+    let freed = if how.truncate { held(quota.is_some(), dir, path) } else { 0 };
+    let (file, _) = disk::open_file(dir, path, flags(how))?;
+    if let Some(quota) = quota {
+        quota.release(freed);
+    }
+    Ok(FileHandle {
+        content: Content::Disk(Arc::new(file)),
+        readable: how.read,
+        writable: how.write,
+        quota: quota.cloned(),
+    })
+}
+
+impl Ground for Volume {
+    fn stat(&self, path: &str) -> Result<Stat, Errno> {
+        disk::stat(self.dir(), path)
+    }
+
+    fn read_link(&self, path: &str) -> Result<String, Errno> {
+        disk::read_link(self.dir(), path)
+    }
+
+    fn open(&self, path: &str, how: Open) -> Result<FileHandle, Errno> {
+        if !how.changes() || !self.read_only {
+            return open_charged(self.dir(), path, how, self.quota.as_ref());
+        }
+        // Creating what exists only opens it, read-only or not.
+        match disk::stat(self.dir(), path) {
+            Ok(_) if how.create && how.exclusive => Err(Errno::EXIST),
+            Ok(_) if !how.write && !how.truncate => {
+                let how = Open { create: false, ..how };
+                open_charged(self.dir(), path, how, self.quota.as_ref())
+            }
+            Ok(_) | Err(Errno::NOENT) => Err(Errno::ROFS),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<(String, Kind)>, Errno> {
+        disk::list(self.dir(), path)
+    }
+
+    fn make_dir(&self, path: &str) -> Result<(), Errno> {
+        if disk::stat(self.dir(), path).is_ok() {
+            return Err(Errno::EXIST);
+        }
+        disk::make_dir(self.writable()?, path)
+    }
+
+    fn remove_dir(&self, path: &str) -> Result<(), Errno> {
+        disk::remove_dir(self.writable()?, path)
+    }
+
+    fn unlink(&self, path: &str) -> Result<(), Errno> {
+        let dir = self.writable()?;
+        let held = self.held(path);
+        disk::unlink(dir, path)?;
+        self.release(held);
+        Ok(())
+    }
+
+    fn symlink(&self, target: &str, path: &str) -> Result<(), Errno> {
+        disk::symlink(target, self.writable()?, path)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
+        let dir = self.writable()?;
+        let same = || Some(disk::stat(dir, from).ok()?.identity == disk::stat(dir, to).ok()?.identity);
+        let held = if self.quota.is_some() && same() != Some(true) { self.held(to) } else { 0 };
+        disk::rename(dir, from, dir, to)?;
+        self.release(held);
+        Ok(())
+    }
+
+    fn link(&self, from: &str, to: &str) -> Result<(), Errno> {
+        disk::link(self.writable()?, from, to)
+    }
+
+    fn set_times(&self, path: &str, times: Times) -> Result<(), Errno> {
+        disk::set_times(self.writable()?, path, &times.into())
+    }
+}

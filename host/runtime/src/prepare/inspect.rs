@@ -1,0 +1,233 @@
+//! What some bytes are, and what a component imports and exports.
+//!
+//! Pure. Only the outer shape of a binary is read here; whether it is valid is for the compiler.
+
+use wasmparser::{Encoding, Parser, Payload};
+
+use super::error::PrepareError;
+use super::imports;
+use crate::image::ComponentKind;
+
+/// A WebAssembly binary, as far as its outer shape says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A core module.
+    Module(Names),
+    /// A component.
+    Component(Names),
+}
+
+/// What a binary imports and exports, in its order. Of a core module, the imported modules' names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+}
+
+/// Reads the outer shape of `bytes`.
+pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, PrepareError> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err(PrepareError::NotWasm { found: other_format(bytes).to_owned() });
+    }
+    let mut names = Names::default();
+    let mut encoding = Encoding::Module;
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(|error| parse_error(&error, bytes))? {
+            Payload::Version { encoding: found, .. } => {
+                if depth == 0 {
+                    encoding = found;
+                }
+                depth += 1;
+            }
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            other if depth == 1 => {
+                names.add(other).map_err(|error| parse_error(&error, bytes))?;
+            }
+            _nested => {}
+        }
+    }
+    Ok(match encoding {
+        Encoding::Module => Shape::Module(names),
+        Encoding::Component => Shape::Component(names),
+    })
+}
+
+impl Names {
+    fn add(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        if let Payload::ImportSection(section) = payload {
+            for import in section.into_imports() {
+                let module = import?.module;
+                if self.imports.iter().all(|known| known != module) {
+                    self.imports.push(module.to_owned());
+                }
+            }
+        } else if let Payload::ExportSection(section) = payload {
+            for export in section {
+                self.exports.push(export?.name.to_owned());
+            }
+        } else if let Payload::ComponentImportSection(section) = payload {
+            for import in section {
+                self.imports.push(import?.name.name.to_owned());
+            }
+        } else if let Payload::ComponentExportSection(section) = payload {
+            for export in section {
+                self.exports.push(export?.name.name.to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says what a component is by its exports.
+pub(crate) fn kind(names: &Names) -> Result<ComponentKind, PrepareError> {
+    let exports = |interface: &str| names.exports.iter().any(|name| name.starts_with(interface));
+    if exports("wasi:http/incoming-handler@0.2.") {
+        return Ok(ComponentKind::Http);
+    }
+    if exports("wasi:cli/run@0.2.") {
+        return Ok(ComponentKind::Command);
+    }
+    if exports("wasi:http/handler@0.3") || exports("wasi:cli/run@0.3") {
+        return Err(PrepareError::NoEntry {
+            found: "a component for WASI 0.3, and this host is built for WASI 0.2".to_owned(),
+        });
+    }
+    let found = if names.exports.is_empty() {
+        "a component that exports nothing".to_owned()
+    } else {
+        format!("a library component that exports {}", names.exports.join(", "))
+    };
+    Err(PrepareError::NoEntry { found })
+}
+
+/// Says whether a core module is a WASI preview-1 program, which can be wrapped.
+pub(crate) fn check_preview1(names: &Names) -> Result<(), PrepareError> {
+    if !names.exports.iter().any(|name| name == "_start") {
+        let found = format!("a core module without `_start` that exports {}", list(&names.exports));
+        return Err(PrepareError::NoEntry { found });
+    }
+    let known = |name: &&String| name.as_str() != imports::PREVIEW1;
+    let unknown: Vec<String> = names.imports.iter().filter(known).cloned().collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(PrepareError::Unsatisfied { imports: unknown })
+}
+
+fn list(names: &[String]) -> String {
+    /// Names that are shown of a long list.
+    const SHOWN_MAX: usize = 8;
+    let mut shown = names.iter().take(SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ");
+    if shown.is_empty() {
+        shown.push_str("nothing");
+    }
+    if names.len() > SHOWN_MAX {
+        shown.push_str(", …");
+    }
+    shown
+}
+
+fn parse_error(error: &wasmparser::BinaryReaderError, bytes: &[u8]) -> PrepareError {
+    if error.message().contains("unexpected end") {
+        return PrepareError::Truncated { at: bytes.len() as u64 };
+    }
+    PrepareError::Invalid { message: error.to_string() }
+}
+
+/// The beginnings by which other formats are known.
+const MAGICS: &[(&[u8], &str)] = &[
+    (b"\x7fELF", "a Linux executable (ELF)"),
+    (b"#!", "a script"),
+    (b"MZ", "a Windows executable"),
+    (b"\xcf\xfa\xed\xfe", "a macOS executable"),
+    (b"\xca\xfe\xba\xbe", "a macOS executable or Java class"),
+    (b"\x1f\x8b", "a gzip archive, such as a layer of a Linux container image"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive, such as a layer of a Linux container image"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"(module", "WebAssembly in text form"),
+    (b"(component", "WebAssembly in text form"),
+    (b"<", "a text in HTML or XML"),
+    (b"{", "a JSON text"),
+];
+
+/// Where a tar archive says so.
+const TAR_MAGIC_AT: usize = 257;
+
+fn other_format(bytes: &[u8]) -> &'static str {
+    if bytes.is_empty() {
+        return "nothing: the file is empty";
+    }
+    let known = MAGICS.iter().find(|(magic, _)| bytes.starts_with(magic));
+    if let Some((_, found)) = known {
+        return found;
+    }
+    if bytes.get(TAR_MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar")) {
+        return "a tar archive, such as a layer of a Linux container image";
+    }
+    "bytes of an unknown format"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn check(bytes: &[u8], want: Expect) {
+        let shown = match shape(bytes) {
+            Ok(Shape::Component(names)) => match kind(&names) {
+                Ok(kind) => kind.as_str().to_owned(),
+                Err(error) => error.to_string(),
+            },
+            Ok(Shape::Module(names)) => match check_preview1(&names) {
+                Ok(()) => "module".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        want.assert_eq(&shown);
+    }
+
+    #[test]
+    fn other_formats_are_named() {
+        check(b"", expect!["not WebAssembly: found nothing: the file is empty"]);
+        check(b"\x7fELF\x02\x01", expect!["not WebAssembly: found a Linux executable (ELF)"]);
+        check(b"#!/bin/sh\n", expect!["not WebAssembly: found a script"]);
+        check(b"{\"layers\":[]}", expect!["not WebAssembly: found a JSON text"]);
+        check(
+            b"\x1f\x8b\x08\x00",
+            expect![
+                "not WebAssembly: found a gzip archive, such as a layer of a Linux container image"
+            ],
+        );
+        check(b"whatever", expect!["not WebAssembly: found bytes of an unknown format"]);
+    }
+
+    #[test]
+    fn broken_binaries_are_told_from_cut_ones() {
+        check(
+            b"\0asm\x01\0\0",
+            expect!["truncated WebAssembly: the binary ends at byte 7 in the middle of a section"],
+        );
+        check(
+            b"\0asm\x01\0\0\0\x01\x40",
+            expect!["truncated WebAssembly: the binary ends at byte 10 in the middle of a section"],
+        );
+        check(
+            b"\0asm\x63\0\0\0",
+            expect!["invalid WebAssembly: unknown binary version: 0x63 (at offset 0x4)"],
+        );
+    }
+
+    #[test]
+    fn modules_and_components_that_cannot_run_are_named() {
+        check(
+            b"\0asm\x01\0\0\0",
+            expect!["nothing to run: a core module without `_start` that exports nothing"],
+        );
+        check(
+            b"\0asm\x0d\0\x01\0",
+            expect!["nothing to run: a component that exports nothing"],
+        );
+    }
+}

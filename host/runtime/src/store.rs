@@ -1,0 +1,121 @@
+//! What one instance carries: the state that host calls of the guest work on.
+//!
+//! A store is made for each run of a command and, unless its container says otherwise, for each
+//! http request, so everything that does not change sits behind one `Arc`.
+
+use std::sync::Arc;
+
+use wasmtime::UpdateDeadline;
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::p2::bindings::cli::environment;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::container::Core;
+use crate::http::outgoing::Outgoing;
+use crate::lifecycle;
+use crate::logs::GuestOutput;
+use crate::memory::MemoryHold;
+
+/// Resources (streams, sockets, files, requests) that one instance may hold at once.
+const RESOURCES_MAX: usize = 64 << 10;
+
+/// Bytes that a guest may hand over in one host call, so that the host need not hold more.
+const HOSTCALL_BYTES_MAX: usize = 64 << 20;
+
+/// Ticks that a guest runs before it lets others run.
+const SLICE_TICKS: u64 = 1;
+
+/// The data of a store.
+pub(crate) struct State {
+    pub(crate) core: Arc<Core>,
+    pub(crate) memory: MemoryHold,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Outgoing,
+    pub(crate) table: ResourceTable,
+}
+
+/// A store with its state.
+pub(crate) type Store = wasmtime::Store<State>;
+
+/// Makes a store for one instance of a container.
+pub(crate) fn store(core: &Arc<Core>, output: GuestOutput) -> Store {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(RESOURCES_MAX);
+    let mut wasi = WasiCtx::builder();
+    if let GuestOutput::Log(stdout, stderr) = output {
+        wasi.stdout(stdout).stderr(stderr);
+    }
+    let state = State {
+        memory: MemoryHold::new(core.memory.clone()),
+        wasi: wasi.build(),
+        http: WasiHttpCtx::new(),
+        hooks: Outgoing::new(core.clone()),
+        table,
+        core: core.clone(),
+    };
+    let mut store = wasmtime::Store::new(core.spec.image.engine.wasmtime(), state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_epoch_deadline(SLICE_TICKS);
+    // A plain yield would put the task back on the same worker, which then neither steals work
+    // nor looks at sockets and timers.
+    store.epoch_deadline_callback(|_| {
+        Ok(UpdateDeadline::YieldCustom(SLICE_TICKS, Box::pin(tokio::task::yield_now())))
+    });
+    store
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+/// Makes the linker with everything that a guest may import.
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    // What is added later takes the place of wasmtime's own.
+    linker.allow_shadowing(true);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    environment::add_to_linker::<State, Environment>(&mut linker, |state| EnvironmentView {
+        core: &state.core,
+    })?;
+    lifecycle::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// Arguments and environment, lent from the container's specification instead of copied for each
+/// instance: most guests never ask for them.
+struct Environment;
+
+impl HasData for Environment {
+    type Data<'a> = EnvironmentView<'a>;
+}
+
+/// What [`Environment`] lends.
+struct EnvironmentView<'a> {
+    core: &'a Core,
+}
+
+impl environment::Host for EnvironmentView<'_> {
+    fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
+        Ok(self.core.spec.env.clone())
+    }
+
+    fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
+        Ok(self.core.spec.argv.clone())
+    }
+
+    fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(Some(self.core.spec.cwd.clone().unwrap_or_else(|| "/".to_owned())))
+    }
+}

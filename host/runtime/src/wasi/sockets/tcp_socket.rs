@@ -1,0 +1,171 @@
+//! A guest's TCP socket: its life, whatever version of WASI it is called by.
+
+use super::NetState;
+use super::address::Family;
+use super::options::Options;
+use coracle_vnet::{BoxFuture, Listener, PortGuard, VStream};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Connections that may wait when the guest does not say. *Source:* what Rust's std asks for.
+const BACKLOG_DEFAULT: usize = 128;
+
+/// Where a socket is in its life.
+enum Life {
+    New,
+    Bound(PortGuard),
+    Listening(Listener),
+    Connecting { attempt: BoxFuture<'static, io::Result<VStream>>, guard: Option<PortGuard> },
+    Attempted { result: io::Result<VStream>, guard: Option<PortGuard> },
+    Connected { stream: Arc<VStream>, _guard: Option<PortGuard> },
+    /// After a failed attempt; only dropping is left.
+    Failed,
+}
+
+/// One TCP socket. Dropping it frees its port and closes its connection once its streams are
+/// dropped too.
+pub(super) struct TcpSocket {
+    life: Life,
+    pub(super) family: Family,
+    pub(super) options: Options,
+    pub(super) backlog: usize,
+}
+
+fn bad_state() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
+impl TcpSocket {
+    pub(super) fn new(family: Family) -> TcpSocket {
+        let options = Options::default();
+        TcpSocket { life: Life::New, family, options, backlog: BACKLOG_DEFAULT }
+    }
+
+    /// Takes an address and port.
+    pub(super) fn bind(&mut self, net: &NetState, address: SocketAddr) -> io::Result<()> {
+        if !matches!(self.life, Life::New) {
+            return Err(bad_state());
+        }
+        self.family.check(address)?;
+        self.life = Life::Bound(net.ns.bind_tcp(address)?);
+        Ok(())
+    }
+
+    /// Starts to listen; the socket must be bound.
+    pub(super) fn listen(&mut self, net: &NetState) -> io::Result<()> {
+        match std::mem::replace(&mut self.life, Life::Failed) {
+            Life::Bound(guard) => {
+                self.life = Life::Listening(guard.listen(self.backlog, Some(net.scope.clone()))?);
+                Ok(())
+            }
+            life => {
+                self.life = life;
+                Err(bad_state())
+            }
+        }
+    }
+
+    /// Starts an attempt to connect.
+    pub(super) fn connect(&mut self, net: &NetState, address: SocketAddr) -> io::Result<()> {
+        if !matches!(self.life, Life::New | Life::Bound(_)) {
+            return Err(bad_state());
+        }
+        self.family.check_remote(address)?;
+        let guard = match std::mem::replace(&mut self.life, Life::Failed) {
+            Life::Bound(guard) => Some(guard),
+            Life::New
+            | Life::Listening(_)
+            | Life::Connecting { .. }
+            | Life::Attempted { .. }
+            | Life::Connected { .. }
+            | Life::Failed => None,
+        };
+        let attempt = net.ns.connect_tcp(address, guard.as_ref().map(PortGuard::local_addr));
+        self.life = Life::Connecting { attempt, guard };
+        Ok(())
+    }
+
+    /// Ready when [`TcpSocket::finish_connect`] knows the outcome.
+    pub(super) fn poll_connect(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Life::Connecting { attempt, guard } = &mut self.life {
+            let Poll::Ready(result) = attempt.as_mut().poll(context) else { return Poll::Pending };
+            self.life = Life::Attempted { result, guard: guard.take() };
+        }
+        Poll::Ready(())
+    }
+
+    /// The outcome of an attempt that is over.
+    pub(super) fn finish_connect(&mut self) -> io::Result<Arc<VStream>> {
+        match std::mem::replace(&mut self.life, Life::Failed) {
+            Life::Attempted { result, guard } => {
+                let stream = Arc::new(result?);
+                self.life = Life::Connected { stream: stream.clone(), _guard: guard };
+                Ok(stream)
+            }
+            life => {
+                self.life = life;
+                Err(bad_state())
+            }
+        }
+    }
+
+    /// Ready when [`TcpSocket::accept`] has a connection or an error to give.
+    pub(super) fn poll_accept_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &self.life {
+            Life::Listening(listener) => listener.poll_ready(context),
+            Life::New
+            | Life::Bound(_)
+            | Life::Connecting { .. }
+            | Life::Attempted { .. }
+            | Life::Connected { .. }
+            | Life::Failed => Poll::Ready(()),
+        }
+    }
+
+    /// The next connection as a socket of its own, with this one's options.
+    pub(super) fn poll_accept(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<(TcpSocket, Arc<VStream>)>> {
+        let Life::Listening(listener) = &self.life else { return Poll::Ready(Err(bad_state())) };
+        listener.poll_accept(context).map_ok(|stream| {
+            let stream = Arc::new(stream);
+            let life = Life::Connected { stream: stream.clone(), _guard: None };
+            let options = self.options.clone();
+            let accepted =
+                TcpSocket { life, family: self.family, options, backlog: BACKLOG_DEFAULT };
+            (accepted, stream)
+        })
+    }
+
+    /// The connection, when there is one.
+    pub(super) fn stream(&self) -> io::Result<&Arc<VStream>> {
+        match &self.life {
+            Life::Connected { stream, .. } => Ok(stream),
+            Life::New
+            | Life::Bound(_)
+            | Life::Listening(_)
+            | Life::Connecting { .. }
+            | Life::Attempted { .. }
+            | Life::Failed => Err(bad_state()),
+        }
+    }
+
+    /// The address of this end.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.life {
+            Life::Bound(guard) => Ok(guard.local_addr()),
+            Life::Listening(listener) => Ok(listener.local_addr()),
+            Life::Connected { stream, .. } => Ok(stream.local_addr()),
+            Life::New | Life::Connecting { .. } | Life::Attempted { .. } | Life::Failed => {
+                Err(bad_state())
+            }
+        }
+    }
+
+    pub(super) fn is_listening(&self) -> bool {
+        matches!(self.life, Life::Listening(_))
+    }
+}
