@@ -1,29 +1,27 @@
-# The same names as the jobs of .ci/run: a red job is one command away.
+# The steps of ./test under their names, so that a red job is one command away.
 
 # Everything, as CI runs it
-default: fmt clippy test doc deny sim e2e
+default:
+    ./test
 
 fmt:
-    cargo fmt --all --check
+    ./test fmt
 
 clippy:
-    cargo clippy --workspace --all-targets -- -D warnings
+    ./test clippy
 
 test:
-    cargo test --workspace --exclude coracle-e2e
+    ./test test
 
 doc:
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    ./test doc
 
 deny:
-    tests/tools/cargo-deny check
-
-sim:
-    cargo test -p coracle-sim
+    ./test deny
 
 e2e:
-    cargo test -p coracle-e2e
+    ./test e2e
 
-# Figures, and their ratios to the references
+# Figures, and with --with-references their ratios to the references
 bench *ARGS:
     cargo run --release -p coracle-bench -- {{ARGS}}

@@ -29,7 +29,6 @@ pub fn coracle() -> &'static Path {
 }
 
 /// Builds a workspace of guests (relative to the root) and gives the folder of its components.
-#[must_use]
 pub fn build_guests(workspace: &str) -> PathBuf {
     let folder = root().join(workspace);
     run(cargo().args(["build", "--release", "--quiet"]).current_dir(&folder));
