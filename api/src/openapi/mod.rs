@@ -21,6 +21,14 @@ use crate::registry;
 pub type Describe = Box<dyn Fn(&str, &str) -> Option<String>>;
 
 /// Loads descriptions; called for each rendering, and dropped after it.
+///
+/// With the crate `coracle-descriptions`:
+/// ```ignore
+/// Documents::new(|| {
+///     let table = coracle_descriptions::Table::load();
+///     Box::new(move |ty, field| table.find(ty, field))
+/// })
+/// ```
 pub type LoadDescriptions = fn() -> Describe;
 
 /// The OpenAPI v3 documents of a server.
