@@ -1,0 +1,126 @@
+//! What is wrong with an object, kind by kind, in upstream's words.
+//!
+//! Each kind has `validate` for a new object and `validate_update` (new, old) for a change, which
+//! says what may not change as well; some have `validate_status_update`. All look at decoded and
+//! defaulted objects: a field of a wrong type does not occur, an absent one is Go's zero value.
+//! Nothing here changes an object.
+//! *Source:* `k8s.io/kubernetes/pkg/apis/*/validation`.
+
+pub mod configmap;
+pub mod controllerrevision;
+pub mod deployment;
+pub mod endpointslice;
+pub mod event;
+pub mod labels;
+pub mod lease;
+pub mod metadata;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+pub mod priorityclass;
+pub mod replicaset;
+mod resources;
+pub mod secret;
+pub mod service;
+pub mod serviceaccount;
+mod workload;
+
+use std::fmt::Display;
+
+use serde_json::Value;
+
+use crate::field_error::FieldError;
+
+/// Words for a field that may not change.
+pub(crate) const IMMUTABLE: &str = "field is immutable";
+
+/// Words for a number below zero.
+const NEGATIVE: &str = "must be greater than or equal to 0";
+
+/// Most bytes of a mode of a file: octal 0777.
+const FILE_MODE_MAX: i64 = 0o777;
+
+/// What was found so far.
+type Errors = Vec<FieldError>;
+
+/// Gives a string field, empty when absent.
+fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object[field].as_str().unwrap_or_default()
+}
+
+/// Gives a list field, empty when absent.
+fn items<'a>(object: &'a Value, field: &str) -> &'a [Value] {
+    object[field].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Gives a whole number, `None` when absent.
+fn number(object: &Value, field: &str) -> Option<i64> {
+    object[field].as_i64()
+}
+
+/// Tells whether a field is there and not `null`.
+fn has(object: &Value, field: &str) -> bool {
+    !object[field].is_null()
+}
+
+/// Adds one `Invalid value` for each complaint about a value.
+fn complain(
+    errors: &mut Errors,
+    field: impl Display,
+    value: impl serde::Serialize,
+    complaints: Vec<String>,
+) {
+    errors.extend(complaints.iter().map(|words| FieldError::invalid(&field, &value, words)));
+}
+
+/// Refuses a number below zero.
+fn non_negative(errors: &mut Errors, field: impl Display, value: Option<i64>) {
+    if let Some(value) = value.filter(|&value| value < 0) {
+        errors.push(FieldError::invalid(field, value, NEGATIVE));
+    }
+}
+
+/// Refuses a change of a field.
+fn immutable(errors: &mut Errors, field: impl Display, new: &Value, old: &Value) {
+    if !same(new, old) {
+        errors.push(FieldError::invalid(field, new, IMMUTABLE));
+    }
+}
+
+/// Refuses a value that is none of the listed ones; an absent one is required.
+fn one_of(errors: &mut Errors, field: impl Display, value: &str, supported: &[&str]) {
+    if value.is_empty() {
+        errors.push(FieldError::required(field, ""));
+    } else if !supported.contains(&value) {
+        errors.push(FieldError::not_supported(field, value, supported));
+    }
+}
+
+/// Tells whether two values mean the same: `null` and an empty list are as good as absent.
+pub(crate) fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.iter().all(|(key, value)| same(value, b.get(key).unwrap_or(&Value::Null)))
+                && b.iter().all(|(key, value)| a.contains_key(key) || same(value, &Value::Null))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Null, Value::Array(list)) | (Value::Array(list), Value::Null) => list.is_empty(),
+        (a, b) => a == b,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! One `check` for the tests of all kinds.
+
+    use super::Errors;
+    use crate::field_error::FieldError;
+
+    /// Compares complaints line by line with the expected text.
+    pub(crate) fn check(found: Errors, expected: &[&str]) {
+        let found: Vec<String> = found.iter().map(FieldError::to_string).collect();
+        assert_eq!(found, expected);
+    }
+}
