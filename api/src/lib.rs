@@ -15,3 +15,4 @@ pub mod schema;
 pub mod patch;
 pub mod defaults;
 pub mod openapi;
+pub mod validate;

@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn generated_names_fit() {
-        assert_eq!(generated_name("web-", [0, 1, 2, 26, 255]), "web-bcd9j");
+        assert_eq!(generated_name("web-", [0, 1, 2, 26, 255]), "web-bcd9q");
         let long = "x".repeat(80);
         assert_eq!(generated_name(&long, [0; 5]).len(), 63);
         assert_eq!(generated_name(&"é".repeat(40), [0; 5]).len(), 63);

@@ -3,7 +3,7 @@
 //! Names, verbs and hashes are those of kube-apiserver 1.35.4 (its discovery documents).
 
 use super::{Kind, Rules, ScalePaths, Subresource, select, strategy};
-use crate::defaults;
+use crate::{defaults, validate};
 
 const EVERY_VERB: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -28,7 +28,11 @@ const SCALE: Subresource = Subresource {
     verbs: READ_WRITE,
 };
 
-const fn core(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Subresource {
+const fn core(
+    name: &'static str,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+) -> Subresource {
     Subresource { name, group: "", version: "v1", kind, verbs }
 }
 
@@ -73,7 +77,11 @@ const CONFIG_MAP: Kind = Kind {
     singular: "configmap",
     short_names: &["cm"],
     storage_version_hash: "qFsyl6wFWjQ=",
-    rules: &Rules { ..PLAIN },
+    rules: &Rules {
+        validate: validate::configmap::validate,
+        validate_update: validate::configmap::validate_update,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 
@@ -87,6 +95,8 @@ const EVENT: Kind = Kind {
         selectable: select::EVENT,
         select: select::event,
         create_on_update: true,
+        validate: validate::event::validate,
+        validate_update: validate::event::validate_update,
         ..PLAIN
     },
     ..NAMESPACED
@@ -107,6 +117,9 @@ const NAMESPACE: Kind = Kind {
         prepare_status_update: strategy::status_only,
         selectable: select::NAMESPACE,
         select: select::namespace,
+        validate: validate::namespace::validate,
+        validate_update: validate::namespace::validate_update,
+        validate_status_update: validate::namespace::validate_status_update,
         ..PLAIN
     },
     ..CLUSTER
@@ -125,6 +138,9 @@ const NODE: Kind = Kind {
         prepare_status_update: strategy::status_and_metadata,
         selectable: select::NODE,
         select: select::node,
+        validate: validate::node::validate,
+        validate_update: validate::node::validate_update,
+        validate_status_update: validate::node::validate_update,
         ..PLAIN
     },
     ..CLUSTER
@@ -151,6 +167,9 @@ const POD: Kind = Kind {
         select: select::pod,
         has_generation: true,
         grace_period: Some(strategy::pod::grace_period_seconds),
+        validate: validate::pod::validate,
+        validate_update: validate::pod::validate_update,
+        validate_status_update: validate::pod::validate_status_update,
         ..PLAIN
     },
     ..NAMESPACED
@@ -165,6 +184,8 @@ const SECRET: Kind = Kind {
         default: defaults::secret::set,
         selectable: select::SECRET,
         select: select::secret,
+        validate: validate::secret::validate,
+        validate_update: validate::secret::validate_update,
         ..PLAIN
     },
     ..NAMESPACED
@@ -176,6 +197,11 @@ const SERVICE_ACCOUNT: Kind = Kind {
     singular: "serviceaccount",
     short_names: &["sa"],
     storage_version_hash: "pbx9ZvyFpBE=",
+    rules: &Rules {
+        validate: validate::serviceaccount::validate,
+        validate_update: validate::serviceaccount::validate_update,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 
@@ -194,6 +220,8 @@ const SERVICE: Kind = Kind {
         prepare_status_update: strategy::status_and_metadata,
         selectable: select::SERVICE,
         select: select::service,
+        validate: validate::service::validate,
+        validate_update: validate::service::validate_update,
         ..PLAIN
     },
     ..NAMESPACED
@@ -205,6 +233,11 @@ const CONTROLLER_REVISION: Kind = Kind {
     plural: "controllerrevisions",
     singular: "controllerrevision",
     storage_version_hash: "85nkx63pcBU=",
+    rules: &Rules {
+        validate: validate::controllerrevision::validate,
+        validate_update: validate::controllerrevision::validate_update,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 
@@ -221,6 +254,9 @@ const DEPLOYMENT: Kind = Kind {
         default: defaults::deployment::set,
         prepare_update: strategy::with_generation::update_or_annotations,
         scale: Some(WORKLOAD_SCALE),
+        validate: validate::deployment::validate,
+        validate_update: validate::deployment::validate_update,
+        validate_status_update: validate::deployment::validate_status_update,
         ..WORKLOAD
     },
     ..NAMESPACED
@@ -238,6 +274,9 @@ const REPLICA_SET: Kind = Kind {
     rules: &Rules {
         default: defaults::replicaset::set,
         scale: Some(WORKLOAD_SCALE),
+        validate: validate::replicaset::validate,
+        validate_update: validate::replicaset::validate_update,
+        validate_status_update: validate::replicaset::validate_status_update,
         ..WORKLOAD
     },
     ..NAMESPACED
@@ -254,6 +293,8 @@ const PRIORITY_CLASS: Kind = Kind {
         default: defaults::priorityclass::set,
         prepare_create: strategy::with_generation::create_without_status,
         has_generation: true,
+        validate: validate::priorityclass::validate,
+        validate_update: validate::priorityclass::validate_update,
         ..PLAIN
     },
     ..CLUSTER
@@ -265,7 +306,13 @@ const LEASE: Kind = Kind {
     plural: "leases",
     singular: "lease",
     storage_version_hash: "gqkMMb/YqFM=",
-    rules: &Rules { create_on_update: true, unconditional_update: false, ..PLAIN },
+    rules: &Rules {
+        create_on_update: true,
+        unconditional_update: false,
+        validate: validate::lease::validate,
+        validate_update: validate::lease::validate_update,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 
@@ -280,6 +327,8 @@ const ENDPOINT_SLICE: Kind = Kind {
         prepare_create: strategy::with_generation::create_without_status,
         prepare_update: strategy::endpointslice::update,
         has_generation: true,
+        validate: validate::endpointslice::validate,
+        validate_update: validate::endpointslice::validate_update,
         ..PLAIN
     },
     ..NAMESPACED
