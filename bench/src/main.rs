@@ -1,2 +1,68 @@
-//! Every promised figure beside its reference.
-fn main() {}
+//! Every promised figure, measured on a cluster of its own, beside its reference.
+//!
+//! `coracle-bench` prints our figures; `--with-references` also builds what we are measured
+//! against, once, into the tests' cache, and prints ratios of one run. Absolute times are context:
+//! the machine's other load moves them; ratios of one run hold.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+mod figures;
+mod load;
+mod process;
+mod reference;
+mod sample;
+
+use clap::{Parser, ValueEnum};
+
+/// Measures Coracle.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// Also build and measure what we are compared with
+    #[arg(long)]
+    with_references: bool,
+
+    /// Only these figures
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Figure>,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Figure {
+    /// HTTP hello through a node port, a fresh instance for each request.
+    Hello,
+    /// From a pod's creation to Ready, seen by a watch.
+    Ready,
+    /// Memory of 1,000 idle http pods.
+    Density,
+    /// Durable creates over HTTPS, and lists of 10,000.
+    Create,
+    /// Memory and CPU of an idle server and host, size of the binary, time of a start.
+    Idle,
+}
+
+const ALL: [Figure; 5] =
+    [Figure::Idle, Figure::Ready, Figure::Density, Figure::Create, Figure::Hello];
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let wanted = if flags.only.is_empty() { ALL.to_vec() } else { flags.only.clone() };
+    for figure in wanted {
+        let lines = match figure {
+            Figure::Hello => figures::hello::measure(flags.with_references).await?,
+            Figure::Ready => figures::ready::measure().await?,
+            Figure::Density => figures::density::measure().await?,
+            Figure::Create => figures::create::measure().await?,
+            Figure::Idle => figures::idle::measure().await?,
+        };
+        print(&lines);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this program is for")]
+fn print(lines: &[String]) {
+    for line in lines {
+        println!("{line}");
+    }
+}

@@ -15,9 +15,10 @@ pub fn root() -> PathBuf {
 pub fn coracle() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        // target/<profile>/deps/<test>: the profile folder is two up.
         let own = std::env::current_exe().unwrap();
-        let profile = own.parent().and_then(Path::parent).unwrap().to_path_buf();
+        // target/<profile>/deps/<test>, or target/<profile>/<program>.
+        let profile = own.ancestors().find(|p| p.ends_with("debug") || p.ends_with("release"));
+        let profile = profile.expect("the test runs from cargo's target folder").to_path_buf();
         let mut build = cargo();
         build.args(["build", "--quiet", "-p", "coracle"]);
         if profile.ends_with("release") {

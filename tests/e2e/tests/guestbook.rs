@@ -6,7 +6,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use coracle_e2e::{KUBECTL_NEW, build_guests, coracle, eventually, get, kubectl, request, root, within};
+use coracle_e2e::{
+    KUBECTL_NEW, build_guests, coracle, eventually, get, kubectl, request, root, within,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The node port that the example's manifest asks for.
@@ -123,8 +125,16 @@ fn sign_the_book() {
 /// A change of the ConfigMap shows in the mounted file of every pod, without a restart.
 fn edit_the_notice(up: &Up) {
     let patch = r#"{"data":{"notice":"changed by the test"}}"#;
-    let patched =
-        up.kubectl(&["patch", "configmap", "guestbook", "-n", "guestbook", "--type=merge", "-p", patch]);
+    let patched = up.kubectl(&[
+        "patch",
+        "configmap",
+        "guestbook",
+        "-n",
+        "guestbook",
+        "--type=merge",
+        "-p",
+        patch,
+    ]);
     assert_eq!(patched, "configmap/guestbook patched\n");
     within(Duration::from_secs(10), "the notice follows the ConfigMap", || {
         let pages: Vec<String> = (0..12).filter_map(|_| page().ok()).collect();

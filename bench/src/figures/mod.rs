@@ -1,0 +1,26 @@
+//! One file for each figure; each gives the lines of its report.
+
+pub(crate) mod create;
+pub(crate) mod density;
+pub(crate) mod hello;
+pub(crate) mod idle;
+pub(crate) mod ready;
+
+use std::path::PathBuf;
+
+/// The smallest http guest, built.
+fn hello_wasm() -> PathBuf {
+    coracle_e2e::build_guests("tests/guests").join("hello_http.wasm")
+}
+
+/// A pod of the hello guest.
+fn hello_pod(name: &str) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": "hello"}},
+        "spec": {"containers": [{
+            "name": "hello", "image": "registry.coracle.internal/hello:1",
+            "ports": [{"name": "http", "containerPort": 8080}],
+        }]},
+    })
+}

@@ -1,0 +1,82 @@
+//! What we are measured against, built once into the tests' cache.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::process::Process;
+
+/// The version that the runtime embeds too.
+const WASMTIME: &str = "48.0.8";
+
+/// `wasmtime serve` with its defaults. Ends when dropped.
+#[derive(Debug)]
+pub(crate) struct WasmtimeServe {
+    child: Child,
+    /// Where it listens on loopback.
+    pub(crate) port: u16,
+}
+
+impl WasmtimeServe {
+    /// Starts it on a component, and waits until it answers.
+    pub(crate) async fn start(wasm: &Path, port: u16) -> anyhow::Result<Self> {
+        let program = wasmtime()?;
+        let child = Command::new(program)
+            .args(["serve", "--addr", &format!("127.0.0.1:{port}")])
+            .arg(wasm)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start wasmtime serve")?;
+        let serve = Self { child, port };
+        for _ in 0..200 {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            if tokio::net::TcpStream::connect(address).await.is_ok() {
+                return Ok(serve);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("wasmtime serve does not answer")
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+}
+
+impl Drop for WasmtimeServe {
+    fn drop(&mut self) {
+        if self.child.kill().is_ok() {
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn wasmtime() -> anyhow::Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base =
+        base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let root = base.context("HOME is not set")?.join("coracle-tests/wasmtime");
+    let program = root.join("bin/wasmtime");
+    if !program.exists() {
+        let status = Command::new("cargo")
+            .args([
+                "install",
+                "wasmtime-cli",
+                "--version",
+                WASMTIME,
+                "--locked",
+                "--quiet",
+                "--root",
+            ])
+            .arg(&root)
+            .status()
+            .context("run cargo install")?;
+        ensure!(status.success(), "cargo install wasmtime-cli: {status}");
+    }
+    Ok(program)
+}
