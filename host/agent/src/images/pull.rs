@@ -1,0 +1,334 @@
+//! Makes an image be on this host, by a container's pull policy.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::manifest::{self, Content, Descriptor, ImageConfig, Manifest, NotWasm};
+use super::reference::Reference;
+use super::registry::{Credentials, Registries, Registry};
+use super::store::ImageStore;
+use super::LocalImage;
+use crate::pods::state::Fault;
+
+/// Most bytes of all blobs of an image together.
+const IMAGE_BYTES_MAX: u64 = 4 << 30;
+
+/// Why an image cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageFault {
+    /// The reference is not one.
+    #[error("Failed to apply default image tag \"{image}\": {source}")]
+    Name {
+        /// As the pod writes it.
+        image: String,
+        /// What is wrong with it.
+        source: super::reference::InvalidReference,
+    },
+    /// Policy `Never`, and it is not here.
+    #[error("Container image \"{0}\" is not present with pull policy of Never")]
+    NeverPull(String),
+    /// The registry did not give it.
+    #[error("{0}")]
+    Pull(String),
+    /// It has nothing that we can run.
+    #[error("{0}")]
+    NotWasm(#[from] NotWasm),
+}
+
+impl ImageFault {
+    /// Gives the waiting reason and its sentence.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        let reason = match self {
+            Self::Name { .. } => "InvalidImageName",
+            Self::NeverPull(_) => "ErrImageNeverPull",
+            Self::Pull(_) => "ErrImagePull",
+            Self::NotWasm(_) => "ErrImageNotWasm",
+        };
+        Fault { reason: reason.into(), message: self.to_string() }
+    }
+}
+
+/// An image that is here now, and how it came.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    /// The image.
+    pub image: LocalImage,
+    /// How long the registry took; nothing when it was here already.
+    pub took: Option<Duration>,
+}
+
+/// When to ask the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// At every start.
+    Always,
+    /// When it is not here.
+    IfNotPresent,
+    /// Never.
+    Never,
+}
+
+impl Policy {
+    /// Reads `imagePullPolicy`; the API server has filled it in.
+    #[must_use]
+    pub fn parse(text: Option<&str>) -> Self {
+        match text {
+            Some("Always") => Self::Always,
+            Some("Never") => Self::Never,
+            Some(_) | None => Self::IfNotPresent,
+        }
+    }
+}
+
+/// The images of this host.
+pub struct Images {
+    store: Arc<ImageStore>,
+    registries: Registries,
+    /// One pull per reference at a time: the second one finds what the first one brought.
+    pulling: Mutex<HashMap<Reference, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Images {
+    /// Puts store and registries together.
+    #[must_use]
+    pub fn new(store: Arc<ImageStore>, registries: Registries) -> Self {
+        Self { store, registries, pulling: Mutex::default() }
+    }
+
+    /// Gives the disk side.
+    #[must_use]
+    pub fn store(&self) -> &ImageStore {
+        &self.store
+    }
+
+    /// Gives the image if no registry has to be asked for it.
+    ///
+    /// # Errors
+    /// `Name` and `NeverPull`.
+    pub fn local(&self, image: &str, policy: Policy) -> Result<Option<LocalImage>, ImageFault> {
+        let reference = parse(image)?;
+        let found = self.store.find(&reference);
+        match (policy, found) {
+            (Policy::Never, None) => Err(ImageFault::NeverPull(image.to_owned())),
+            (Policy::Never | Policy::IfNotPresent, found) => Ok(found),
+            (Policy::Always, _) => Ok(None),
+        }
+    }
+
+    /// Asks the registry for the image; blobs that are here already are not fetched again.
+    ///
+    /// # Errors
+    /// `Name`, `Pull` and `NotWasm`.
+    pub async fn pull(
+        &self,
+        image: &str,
+        credentials: Option<&Credentials>,
+    ) -> Result<Pulled, ImageFault> {
+        let reference = parse(image)?;
+        let begun = now();
+        let turn = self.turn(&reference);
+        let _turn = turn.lock().await;
+        let registry = self.registries.of(&reference);
+        let image = self.fetch(registry, &reference, credentials).await?;
+        Ok(Pulled { image, took: Some(now().duration_since(begun)) })
+    }
+
+    fn turn(&self, reference: &Reference) -> Arc<tokio::sync::Mutex<()>> {
+        let mut pulling = self.pulling.lock();
+        pulling.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = pulling.get(reference).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        pulling.insert(reference.clone(), Arc::downgrade(&turn));
+        turn
+    }
+
+    async fn fetch(
+        &self,
+        registry: &dyn Registry,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> Result<LocalImage, ImageFault> {
+        let fetched = registry.manifest(reference, credentials).await.map_err(ImageFault::Pull)?;
+        let (manifest, digest) = self.resolve(registry, reference, credentials, fetched).await?;
+        if let Some(image) = self.store.by_digest(&digest) {
+            let image = LocalImage { image_id: reference.image_id(&digest), ..image };
+            self.keep(reference, &image).await?;
+            return Ok(image);
+        }
+        let source = Source { images: self, registry, reference, credentials };
+        let image = source.build(&manifest, &digest).await?;
+        self.keep(reference, &image).await?;
+        Ok(image)
+    }
+
+    /// Follows an index to the manifest that runs here.
+    async fn resolve(
+        &self,
+        registry: &dyn Registry,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+        (bytes, digest): (bytes::Bytes, String),
+    ) -> Result<(Manifest, String), ImageFault> {
+        let manifest = read_manifest(reference, &bytes)?;
+        if manifest.manifests.is_empty() {
+            return Ok((manifest, digest));
+        }
+        let chosen = manifest::pick(&manifest)?.digest.clone();
+        let exact = Reference { digest: Some(chosen), ..reference.clone() };
+        let (bytes, digest) =
+            registry.manifest(&exact, credentials).await.map_err(ImageFault::Pull)?;
+        Ok((read_manifest(reference, &bytes)?, digest))
+    }
+
+    async fn keep(&self, reference: &Reference, image: &LocalImage) -> Result<(), ImageFault> {
+        let (store, reference, image) = (self.store.clone(), reference.clone(), image.clone());
+        blocking(move || store.keep(&reference, &image)).await
+    }
+}
+
+/// One pull under way.
+struct Source<'a> {
+    images: &'a Images,
+    registry: &'a dyn Registry,
+    reference: &'a Reference,
+    credentials: Option<&'a Credentials>,
+}
+
+impl Source<'_> {
+    async fn build(&self, manifest: &Manifest, digest: &str) -> Result<LocalImage, ImageFault> {
+        let total = manifest.layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
+        if total > IMAGE_BYTES_MAX {
+            let message = format!("image has {total} bytes; must have at most {IMAGE_BYTES_MAX}");
+            return Err(ImageFault::Pull(message));
+        }
+        if let Some(layer) = manifest::artifact(manifest) {
+            let wasm = self.blob(layer).await?;
+            return Ok(self.artifact(digest, wasm, layer, total));
+        }
+        let config = self.config(manifest).await?;
+        match manifest::container(manifest, &config)? {
+            Content::Artifact(layer) => {
+                let wasm = self.blob(&layer).await?;
+                Ok(self.artifact(digest, wasm, &layer, total))
+            }
+            Content::Container { layers, program } => {
+                self.container(digest, &config, layers, &program, total).await
+            }
+        }
+    }
+
+    fn artifact(&self, digest: &str, wasm: PathBuf, layer: &Descriptor, size: u64) -> LocalImage {
+        LocalImage {
+            image_id: self.reference.image_id(digest),
+            manifest_digest: digest.to_owned(),
+            wasm,
+            wasm_digest: layer.digest.clone(),
+            rootfs: None,
+            entrypoint: Vec::new(),
+            arguments: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            size_bytes: size,
+        }
+    }
+
+    async fn container(
+        &self,
+        digest: &str,
+        config: &ImageConfig,
+        layers: Vec<Descriptor>,
+        program: &str,
+        size: u64,
+    ) -> Result<LocalImage, ImageFault> {
+        for layer in &layers {
+            self.blob(layer).await?;
+        }
+        let names: Vec<_> =
+            layers.into_iter().map(|layer| (layer.digest, layer.media_type)).collect();
+        let (store, owned, unique) = (self.images.store.clone(), digest.to_owned(), rand::random());
+        let rootfs = blocking(move || store.unpack(&owned, &names, unique)).await?;
+        let wasm = rootfs.join(program);
+        let bytes = tokio::fs::read(&wasm).await.map_err(|error| {
+            ImageFault::Pull(format!("read entry point '/{program}' of the image: {error}"))
+        })?;
+        let execution = config.config.clone().unwrap_or_default();
+        let pair = |text: String| text.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()));
+        Ok(LocalImage {
+            image_id: self.reference.image_id(digest),
+            manifest_digest: digest.to_owned(),
+            wasm,
+            wasm_digest: super::store::digest_of(&bytes),
+            rootfs: Some(rootfs),
+            entrypoint: execution.entrypoint.unwrap_or_default(),
+            arguments: execution.cmd.unwrap_or_default(),
+            env: execution.env.unwrap_or_default().into_iter().filter_map(pair).collect(),
+            working_dir: execution.working_dir.filter(|path| !path.is_empty()),
+            size_bytes: size,
+        })
+    }
+
+    async fn config(&self, manifest: &Manifest) -> Result<ImageConfig, ImageFault> {
+        let missing = || ImageFault::Pull("manifest names no configuration".into());
+        let path = self.blob(manifest.config.as_ref().ok_or_else(missing)?).await?;
+        let read = |error: std::io::Error| ImageFault::Pull(format!("read image config: {error}"));
+        let bytes = tokio::fs::read(path).await.map_err(read)?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ImageFault::Pull(format!("parse image config: {error}")))
+    }
+
+    async fn blob(&self, descriptor: &Descriptor) -> Result<PathBuf, ImageFault> {
+        if !super::reference::is_digest(&descriptor.digest) {
+            let message = format!("digest \"{}\" must be a sha256 digest", descriptor.digest);
+            return Err(ImageFault::Pull(message));
+        }
+        let path = self.images.store.blob(&descriptor.digest);
+        if path.exists() {
+            return Ok(path);
+        }
+        let download = self.images.store.download(rand::random());
+        let fetched =
+            self.registry.blob(self.reference, self.credentials, &descriptor.digest, &download);
+        if let Err(message) = fetched.await {
+            let _ = tokio::fs::remove_file(&download).await;
+            return Err(ImageFault::Pull(message));
+        }
+        let (store, digest) = (self.images.store.clone(), descriptor.digest.clone());
+        blocking(move || store.admit(&digest, &download)).await?;
+        Ok(path)
+    }
+}
+
+fn parse(image: &str) -> Result<Reference, ImageFault> {
+    Reference::parse(image).map_err(|source| ImageFault::Name { image: image.to_owned(), source })
+}
+
+fn read_manifest(reference: &Reference, bytes: &[u8]) -> Result<Manifest, ImageFault> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| ImageFault::Pull(format!("parse manifest of \"{reference}\": {error}")))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, super::store::StoreError> + Send + 'static,
+) -> Result<T, ImageFault> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => {
+            let source = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            Err(ImageFault::Pull(format!("{error}{}", source.unwrap_or_default())))
+        }
+        Err(_) => Err(ImageFault::Pull("the host is shutting down".into())),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tells the pod's owner how long a pull took")]
+fn now() -> Instant {
+    Instant::now()
+}

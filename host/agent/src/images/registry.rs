@@ -1,0 +1,273 @@
+//! Talks to registries: any by the OCI distribution protocol, the built-in one through the API
+//! server with the host's own credentials.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryStreamExt as _};
+use http_body_util::BodyExt as _;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use tokio::io::AsyncWriteExt as _;
+
+use super::reference::{BUILT_IN_REGISTRY, Reference};
+
+/// Most bytes of a manifest or an image configuration.
+///
+/// *Source:* the OCI distribution spec asks registries to take 4 MiB at least.
+const MANIFEST_BYTES_MAX: usize = 4 << 20;
+
+/// What manifests we can read.
+const ACCEPTED: [&str; 4] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+
+/// Name and password for a registry.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name.
+    pub user: String,
+    /// Password or token.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// Fetches manifests and blobs. Errors are sentences for the pod's owner.
+pub trait Registry: Send + Sync {
+    /// Fetches a manifest by tag or digest; gives its bytes and its digest. A reference with a
+    /// digest gets exactly that content.
+    fn manifest<'a>(
+        &'a self,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<(Bytes, String), String>>;
+
+    /// Fetches a blob into a new file. The caller checks the digest.
+    fn blob<'a>(
+        &'a self,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+        digest: &'a str,
+        to: &'a Path,
+    ) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Any registry over HTTPS; registries on this machine over HTTP.
+pub struct OciRegistry {
+    anonymous: std::sync::OnceLock<oci_client::Client>,
+}
+
+impl OciRegistry {
+    /// Makes one; connects at the first request only.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { anonymous: std::sync::OnceLock::new() }
+    }
+
+    /// A client keeps the credentials of a registry once it has seen them, so those of one pod get
+    /// a client of their own.
+    fn client(&self, reference: &Reference, credentials: Option<&Credentials>) -> oci_client::Client {
+        if reference.is_local() || credentials.is_some() {
+            return oci_client::Client::new(config(reference));
+        }
+        self.anonymous.get_or_init(|| oci_client::Client::new(config(reference))).clone()
+    }
+}
+
+impl Default for OciRegistry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn config(reference: &Reference) -> ClientConfig {
+    let protocol = if reference.is_local() { ClientProtocol::Http } else { ClientProtocol::Https };
+    ClientConfig { protocol, ..ClientConfig::default() }
+}
+
+fn auth(credentials: Option<&Credentials>) -> RegistryAuth {
+    credentials.map_or(RegistryAuth::Anonymous, |credentials| {
+        RegistryAuth::Basic(credentials.user.clone(), credentials.password.clone())
+    })
+}
+
+fn theirs(reference: &Reference) -> oci_client::Reference {
+    let (registry, repository) = (reference.registry.clone(), reference.repository.clone());
+    match &reference.digest {
+        Some(digest) => oci_client::Reference::with_digest(registry, repository, digest.clone()),
+        None => {
+            let tag = reference.tag.clone().unwrap_or_else(|| "latest".into());
+            oci_client::Reference::with_tag(registry, repository, tag)
+        }
+    }
+}
+
+impl Registry for OciRegistry {
+    fn manifest<'a>(
+        &'a self,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<(Bytes, String), String>> {
+        async move {
+            let client = self.client(reference, credentials);
+            let auth = auth(credentials);
+            client
+                .pull_manifest_raw(&theirs(reference), &auth, &ACCEPTED)
+                .await
+                .map_err(|error| explain(reference, &error))
+        }
+        .boxed()
+    }
+
+    fn blob<'a>(
+        &'a self,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+        digest: &'a str,
+        to: &'a Path,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            let client = self.client(reference, credentials);
+            let auth = auth(credentials);
+            client.store_auth_if_needed(&reference.registry, &auth).await;
+            let io = |error: std::io::Error| format!("write {}: {error}", to.display());
+            let mut file = tokio::fs::File::create(to).await.map_err(io)?;
+            client
+                .pull_blob(&theirs(reference), digest, &mut file)
+                .await
+                .map_err(|error| explain(reference, &error))?;
+            file.flush().await.map_err(io)
+        }
+        .boxed()
+    }
+}
+
+/// Words a registry's refusal as people know it from other runtimes.
+fn explain(reference: &Reference, error: &oci_client::errors::OciDistributionError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    let lower = text.to_lowercase();
+    let hint = if lower.contains("not found") || lower.contains("manifest_unknown") || lower.contains("manifest unknown") {
+        "not found; check the name and tag, or push the image first"
+    } else if lower.contains("unauthorized") || lower.contains("denied") || lower.contains("not authorized") {
+        "the registry wants credentials; name a Secret of type kubernetes.io/dockerconfigjson in `imagePullSecrets`"
+    } else {
+        "the registry could not be asked"
+    };
+    format!("failed to resolve reference \"{reference}\": {hint}: {text}")
+}
+
+/// The registry of the API server.
+pub struct BuiltInRegistry {
+    client: kube::Client,
+}
+
+impl BuiltInRegistry {
+    /// Makes one that uses the host's own connection and certificate.
+    #[must_use]
+    pub fn new(client: kube::Client) -> Self {
+        Self { client }
+    }
+
+    async fn get(
+        &self,
+        reference: &Reference,
+        path: String,
+    ) -> Result<http::Response<kube::client::Body>, String> {
+        let request = http::Request::get(path)
+            .header(http::header::ACCEPT, ACCEPTED.join(", "))
+            .body(kube::client::Body::empty())
+            .map_err(|error| error.to_string())?;
+        let response = self.client.send(request).await.map_err(|error| {
+            format!("failed to resolve reference \"{reference}\": ask the API server: {error}")
+        })?;
+        match response.status().as_u16() {
+            200 => Ok(response),
+            404 => Err(format!(
+                "failed to resolve reference \"{reference}\": not found; check the name and tag, or push the image first with `coracle push`"
+            )),
+            code => Err(format!(
+                "failed to resolve reference \"{reference}\": unexpected status {code} from the built-in registry"
+            )),
+        }
+    }
+}
+
+impl Registry for BuiltInRegistry {
+    fn manifest<'a>(
+        &'a self,
+        reference: &'a Reference,
+        _credentials: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<(Bytes, String), String>> {
+        async move {
+            let path = format!("/v2/{}/manifests/{}", reference.repository, reference.version());
+            let body = self.get(reference, path).await?.into_body();
+            let limited = http_body_util::Limited::new(body, MANIFEST_BYTES_MAX);
+            let bytes = limited.collect().await.map_err(|error| error.to_string())?.to_bytes();
+            let digest = super::store::digest_of(&bytes);
+            match &reference.digest {
+                Some(wanted) if *wanted != digest => {
+                    Err(format!("manifest of \"{reference}\" has digest {digest}"))
+                }
+                Some(_) | None => Ok((bytes, digest)),
+            }
+        }
+        .boxed()
+    }
+
+    fn blob<'a>(
+        &'a self,
+        reference: &'a Reference,
+        _credentials: Option<&'a Credentials>,
+        digest: &'a str,
+        to: &'a Path,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            let path = format!("/v2/{}/blobs/{digest}", reference.repository);
+            let body = self.get(reference, path).await?.into_body();
+            let io = |error: std::io::Error| format!("write {}: {error}", to.display());
+            let mut file = tokio::fs::File::create(to).await.map_err(io)?;
+            let mut chunks = body.into_data_stream();
+            while let Some(chunk) = chunks.try_next().await.map_err(|error| error.to_string())? {
+                file.write_all(&chunk).await.map_err(io)?;
+            }
+            file.flush().await.map_err(io)
+        }
+        .boxed()
+    }
+}
+
+/// Picks the registry of a reference.
+#[derive(Clone)]
+pub struct Registries {
+    built_in: Arc<dyn Registry>,
+    any: Arc<dyn Registry>,
+}
+
+impl Registries {
+    /// The built-in one and any other.
+    #[must_use]
+    pub fn new(built_in: Arc<dyn Registry>, any: Arc<dyn Registry>) -> Self {
+        Self { built_in, any }
+    }
+
+    /// Gives the registry that has the image.
+    #[must_use]
+    pub fn of(&self, reference: &Reference) -> &dyn Registry {
+        if reference.registry == BUILT_IN_REGISTRY { &*self.built_in } else { &*self.any }
+    }
+}

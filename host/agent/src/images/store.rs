@@ -1,0 +1,353 @@
+//! The images on this host's disk: blobs by digest, and what each reference means.
+//!
+//! Layout below its folder: `blobs/sha256-<hex>`, `images/sha256-<hex>.json` (one [`LocalImage`]
+//! per manifest), `rootfs/sha256-<hex>/` (files of container images), `references.json`. Every file
+//! is written beside its place and renamed, so a crash leaves whole files only. A blob is there only
+//! after its digest was checked. Blocking calls: the edge runs them on a blocking thread.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::LocalImage;
+use super::reference::Reference;
+
+/// Most bytes that one image may unpack to; a bomb must not fill the disk.
+const ROOTFS_BYTES_MAX: u64 = 4 << 30;
+/// Most entries of an image's layers together.
+const ROOTFS_ENTRIES_MAX: usize = 200_000;
+
+/// The images on this host. Safe to share: changes to the table of references take a lock.
+#[derive(Debug)]
+pub struct ImageStore {
+    root: PathBuf,
+    references: Mutex<BTreeMap<String, String>>,
+}
+
+/// Why the disk copy of an image cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk refuses.
+    #[error("{what} {path}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The content is not what its digest says.
+    #[error("content of {digest} has digest {found}")]
+    Digest {
+        /// What was asked for.
+        digest: String,
+        /// What came.
+        found: String,
+    },
+    /// A layer cannot be unpacked.
+    #[error("unpack layer {digest}: {reason}")]
+    Layer {
+        /// Its digest.
+        digest: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { what, path, source }
+}
+
+impl ImageStore {
+    /// Opens the store in `root`; makes what is missing.
+    ///
+    /// # Errors
+    /// `Io` when the folder cannot be made. A damaged table of references counts as empty.
+    pub fn open(root: PathBuf) -> Result<Self, StoreError> {
+        for part in ["blobs", "images", "rootfs"] {
+            let path = root.join(part);
+            fs::create_dir_all(&path).map_err(failed("make folder", &path))?;
+        }
+        let table = fs::read(root.join("references.json")).ok();
+        let references = table.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(Self { root, references: Mutex::new(references.unwrap_or_default()) })
+    }
+
+    /// Gives the image that a reference means on this host.
+    #[must_use]
+    pub fn find(&self, reference: &Reference) -> Option<LocalImage> {
+        let digest = match &reference.digest {
+            Some(digest) => digest.clone(),
+            None => self.references.lock().get(&reference.to_string()).cloned()?,
+        };
+        let image = self.by_digest(&digest)?;
+        Some(LocalImage { image_id: reference.image_id(&image.manifest_digest), ..image })
+    }
+
+    /// Gives the image of a manifest, by the manifest's digest.
+    #[must_use]
+    pub fn by_digest(&self, manifest_digest: &str) -> Option<LocalImage> {
+        let path = self.record(manifest_digest);
+        let image: LocalImage = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        image.wasm.exists().then_some(image)
+    }
+
+    /// Lists all images with the references that mean them.
+    #[must_use]
+    pub fn list(&self) -> Vec<(Vec<String>, LocalImage)> {
+        let references = self.references.lock().clone();
+        let mut by_digest: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, digest) in references {
+            by_digest.entry(digest).or_default().push(name);
+        }
+        let image = |(digest, names): (String, Vec<String>)| Some((names, self.by_digest(&digest)?));
+        by_digest.into_iter().filter_map(image).collect()
+    }
+
+    /// Keeps an image and makes `reference` mean it.
+    ///
+    /// # Errors
+    /// `Io` when the disk refuses.
+    pub fn keep(&self, reference: &Reference, image: &LocalImage) -> Result<(), StoreError> {
+        let record = self.record(&image.manifest_digest);
+        write_whole(&record, &serde_json::to_vec(image).unwrap_or_default())?;
+        if let Some(digest) = reference.digest.as_ref().filter(|d| **d != image.manifest_digest) {
+            write_whole(&self.record(digest), &serde_json::to_vec(image).unwrap_or_default())?;
+        }
+        let table = {
+            let mut references = self.references.lock();
+            references.insert(reference.to_string(), image.manifest_digest.clone());
+            serde_json::to_vec(&*references).unwrap_or_default()
+        };
+        write_whole(&self.root.join("references.json"), &table)
+    }
+
+    /// Gives the place of a blob, whether it is there or not.
+    #[must_use]
+    pub fn blob(&self, digest: &str) -> PathBuf {
+        self.root.join("blobs").join(digest.replace(':', "-"))
+    }
+
+    /// Keeps a blob that was downloaded to `from`, after checking its digest.
+    ///
+    /// # Errors
+    /// `Digest` when the content is another; `Io` when the disk refuses.
+    pub fn admit(&self, digest: &str, from: &Path) -> Result<(), StoreError> {
+        let found = digest_of_file(from).map_err(failed("read blob", from))?;
+        if found != digest {
+            let _ = fs::remove_file(from);
+            return Err(StoreError::Digest { digest: digest.to_owned(), found });
+        }
+        let to = self.blob(digest);
+        fs::rename(from, &to).map_err(failed("keep blob", &to))
+    }
+
+    /// Gives a new path for a download; `unique` tells concurrent downloads apart.
+    #[must_use]
+    pub fn download(&self, unique: u64) -> PathBuf {
+        self.root.join("blobs").join(format!("download-{unique:016x}"))
+    }
+
+    /// Unpacks layers, lowest first, into the folder of `manifest_digest`; gives that folder.
+    ///
+    /// Whiteouts are followed. Device nodes are left out, and no entry can land outside.
+    ///
+    /// # Errors
+    /// `Layer` when a layer is damaged, too large, or compressed in a way we cannot read.
+    pub fn unpack(
+        &self,
+        manifest_digest: &str,
+        layers: &[(String, String)],
+        unique: u64,
+    ) -> Result<PathBuf, StoreError> {
+        let to = self.root.join("rootfs").join(manifest_digest.replace(':', "-"));
+        if to.is_dir() {
+            return Ok(to);
+        }
+        let partial = self.root.join("rootfs").join(format!("partial-{unique:016x}"));
+        fs::create_dir_all(&partial).map_err(failed("make folder", &partial))?;
+        let mut budget = Budget { bytes: ROOTFS_BYTES_MAX, entries: ROOTFS_ENTRIES_MAX };
+        for (digest, media_type) in layers {
+            let layer = unpack_layer(&self.blob(digest), media_type, &partial, &mut budget);
+            if let Err(reason) = layer {
+                let _ = fs::remove_dir_all(&partial);
+                return Err(StoreError::Layer { digest: digest.clone(), reason });
+            }
+        }
+        match fs::rename(&partial, &to) {
+            Ok(()) => Ok(to),
+            Err(_) if to.is_dir() => {
+                let _ = fs::remove_dir_all(&partial);
+                Ok(to)
+            }
+            Err(source) => Err(failed("keep files", &to)(source)),
+        }
+    }
+
+    fn record(&self, digest: &str) -> PathBuf {
+        self.root.join("images").join(format!("{}.json", digest.replace(':', "-")))
+    }
+}
+
+/// Writes a file beside its place and renames it there.
+///
+/// # Errors
+/// `Io` when the disk refuses.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let beside = path.with_extension("new");
+    let mut file = fs::File::create(&beside).map_err(failed("write", &beside))?;
+    file.write_all(bytes).map_err(failed("write", &beside))?;
+    drop(file);
+    fs::rename(&beside, path).map_err(failed("write", path))
+}
+
+/// Gives the digest of some bytes.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+fn digest_of_file(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(format!("sha256:{}", hex(&hasher.finalize())));
+        }
+        hasher.update(buffer.get(..n).unwrap_or_default());
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Budget {
+    bytes: u64,
+    entries: usize,
+}
+
+fn unpack_layer(
+    blob: &Path,
+    media_type: &str,
+    to: &Path,
+    budget: &mut Budget,
+) -> Result<(), String> {
+    let file = fs::File::open(blob).map_err(|error| error.to_string())?;
+    let reader: Box<dyn Read> = if media_type.ends_with("gzip") {
+        Box::new(flate2::read::GzDecoder::new(io::BufReader::new(file)))
+    } else if media_type.ends_with("zstd") {
+        return Err("zstd layers are not supported; push the image with gzip layers".into());
+    } else {
+        Box::new(io::BufReader::new(file))
+    };
+    let limited = reader.take(budget.bytes.saturating_add(1));
+    let mut archive = tar::Archive::new(limited);
+    archive.set_preserve_permissions(false);
+    archive.set_preserve_mtime(false);
+    archive.set_overwrite(true);
+    let entries = archive.entries().map_err(|error| error.to_string())?;
+    for entry in entries {
+        let mut entry = entry.map_err(|error| error.to_string())?;
+        budget.entries =
+            budget.entries.checked_sub(1).ok_or("has too many entries for an image")?;
+        budget.bytes =
+            budget.bytes.checked_sub(entry.size()).ok_or("is larger than an image may be")?;
+        unpack_entry(&mut entry, to)?;
+    }
+    Ok(())
+}
+
+fn unpack_entry<R: Read>(entry: &mut tar::Entry<'_, R>, to: &Path) -> Result<(), String> {
+    let path = entry.path().map_err(|error| error.to_string())?.into_owned();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if let Some(hidden) = name.strip_prefix(".wh.") {
+        return white_out(&path, hidden, to);
+    }
+    let kind = entry.header().entry_type();
+    if kind.is_block_special() || kind.is_character_special() || kind.is_fifo() {
+        return Ok(());
+    }
+    // `unpack_in` refuses `..` and paths through links that lead outside; it says false for them.
+    entry.unpack_in(to).map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn white_out(path: &Path, hidden: &str, to: &Path) -> Result<(), String> {
+    use cap_std::fs::Dir;
+    let root = Dir::open_ambient_dir(to, cap_std::ambient_authority());
+    let root = root.map_err(|error| error.to_string())?;
+    let parent = path.parent().unwrap_or(Path::new("")).components();
+    let parent: PathBuf =
+        parent.filter(|part| matches!(part, std::path::Component::Normal(_))).collect();
+    let target = if hidden == ".wh..opq" || hidden == ".opq" { parent } else { parent.join(hidden) };
+    if target.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let removed = match root.symlink_metadata(&target) {
+        Ok(meta) if meta.is_dir() => root.remove_dir_all(&target),
+        Ok(_) => root.remove_file(&target),
+        Err(_) => Ok(()),
+    };
+    removed.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tarball(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, content) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            builder.append(&header, content.as_bytes()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn layer(store: &ImageStore, bytes: &[u8]) -> (String, String) {
+        let digest = digest_of(bytes);
+        let download = store.download(1);
+        fs::write(&download, bytes).unwrap();
+        store.admit(&digest, &download).unwrap();
+        (digest, "application/vnd.oci.image.layer.v1.tar".into())
+    }
+
+    #[test]
+    fn layers_stack_white_outs_hide_and_nothing_escapes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(dir.path().join("store")).unwrap();
+        let low = layer(&store, &tarball(&[("app.wasm", "1"), ("etc/a", "a"), ("etc/b", "b")]));
+        let high = layer(&store, &tarball(&[("etc/.wh.a", ""), ("app.wasm", "2"), ("../evil", "x")]));
+        let root = store.unpack("sha256:00", &[low, high], 7).unwrap();
+        assert_eq!(fs::read_to_string(root.join("app.wasm")).unwrap(), "2");
+        assert!(!root.join("etc/a").exists());
+        assert!(root.join("etc/b").exists());
+        assert!(!dir.path().join("store/rootfs/evil").exists());
+    }
+
+    #[test]
+    fn content_with_another_digest_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(dir.path().to_owned()).unwrap();
+        let download = store.download(1);
+        fs::write(&download, "hello").unwrap();
+        let wrong = digest_of(b"other");
+        assert!(matches!(store.admit(&wrong, &download), Err(StoreError::Digest { .. })));
+        assert!(!store.blob(&wrong).exists());
+        assert!(!download.exists());
+    }
+}

@@ -1,0 +1,21 @@
+//! A pod's host name.
+//!
+//! *Source:* kubelet's `GeneratePodHostNameAndDomain`: `spec.hostname`, else the pod's name, cut to
+//! 63 characters.
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::plan;
+
+const HOSTNAME_BYTES_MAX: usize = 63;
+
+/// Gives the host name of `pod`.
+#[must_use]
+pub fn hostname(pod: &Pod) -> String {
+    let spec = plan::spec(pod);
+    let own = spec.hostname_override.as_ref().or(spec.hostname.as_ref());
+    let name = own.filter(|name| !name.is_empty()).or(pod.metadata.name.as_ref());
+    let name = name.map(String::as_str).unwrap_or_default();
+    let cut: String = name.chars().take(HOSTNAME_BYTES_MAX).collect();
+    cut.trim_end_matches(['-', '.']).to_owned()
+}

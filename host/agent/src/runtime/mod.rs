@@ -1,0 +1,188 @@
+//! What the agent asks of whatever runs components: [`Runtime`].
+//!
+//! The real one is `wasm`, over `coracle-runtime` and `coracle-vnet`; [`fake`] is for tests and
+//! follows a script. Never here: the API server, decisions about pods.
+
+pub mod fake;
+
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::images::LocalImage;
+use crate::pods::plan::PodKey;
+use crate::pods::state::Fault;
+
+/// A byte stream into a pod.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// What a sandbox is made from.
+#[derive(Clone, Debug)]
+pub struct SandboxRequest {
+    /// The pod.
+    pub pod: PodKey,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its host name.
+    pub hostname: String,
+    /// Lines of `/etc/hosts` besides the usual ones.
+    pub host_aliases: Vec<(IpAddr, String)>,
+    /// Value of the pod's egress annotation, if it has one.
+    pub egress: Option<String>,
+    /// Bytes that all its containers together may hold, if the pod says so itself.
+    pub memory_limit_bytes: Option<u64>,
+}
+
+/// Where the content of a mount is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountSource {
+    /// A directory or file of the host that only the agent changes.
+    Host(PathBuf),
+    /// A directory or file below a volume that guests can write.
+    SubPath {
+        /// The volume's directory.
+        volume: PathBuf,
+        /// The path below it.
+        path: String,
+    },
+    /// One file whose content stays as it is.
+    Pinned(Arc<[u8]>),
+}
+
+/// One mount of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountRequest {
+    /// Absolute path in the container.
+    pub path: String,
+    /// Where the content is.
+    pub source: MountSource,
+    /// Refuses every change.
+    pub read_only: bool,
+    /// Volume that is charged for what is written, with its limit in bytes.
+    pub quota: Option<(String, u64)>,
+}
+
+/// How requests of an http container share instances (annotation `coracle.dev/isolation`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// A fresh instance for each.
+    #[default]
+    Request,
+    /// Instances are reused up to a bound.
+    Pooled,
+    /// One instance keeps its state.
+    Resident,
+}
+
+/// What a container is started from.
+#[derive(Clone, Debug)]
+pub struct StartRequest {
+    /// The pod.
+    pub pod: PodKey,
+    /// The container's name.
+    pub container: String,
+    /// Its image.
+    pub image: LocalImage,
+    /// Images plugged into its imports.
+    pub plugs: Vec<LocalImage>,
+    /// Argument vector.
+    pub argv: Vec<String>,
+    /// Environment, in order.
+    pub env: Vec<(String, String)>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// Its volumes.
+    pub mounts: Vec<MountRequest>,
+    /// `/` cannot be written.
+    pub read_only_root: bool,
+    /// Directory for the copy-up layer and for `/dev/termination-log`.
+    pub scratch: PathBuf,
+    /// `limits.memory` in bytes.
+    pub memory_bytes: Option<u64>,
+    /// `limits.cpu` in thousandths of a core.
+    pub cpu_millis: Option<u32>,
+    /// The port that an http component is served on.
+    pub http_port: u16,
+    /// How its requests share instances.
+    pub isolation: Isolation,
+    /// The log file.
+    pub log: PathBuf,
+    /// Path in the container at which the termination message is written.
+    pub termination_message_path: String,
+}
+
+/// How a container ended, as the runtime saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExitReport {
+    /// Exit code.
+    pub code: i32,
+    /// `Completed`, `Error` or `OOMKilled`.
+    pub reason: String,
+    /// Trap, backtrace, what the guest left as its termination message.
+    pub message: String,
+}
+
+/// A container that was started.
+pub struct Started {
+    /// Resolves when it ends; costs nothing while it waits.
+    pub exit: BoxFuture<'static, ExitReport>,
+}
+
+/// What a container has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time in microseconds since the start.
+    pub cpu_usec: u64,
+    /// Bytes held now.
+    pub memory_bytes: u64,
+    /// Requests since the start.
+    pub requests: u64,
+}
+
+/// Runs containers. All methods may be called at any time for any pod; what is unknown is ignored.
+pub trait Runtime: Send + Sync + 'static {
+    /// Makes the sandbox of a pod.
+    ///
+    /// # Errors
+    /// A sentence, when the address is taken or the host has no room.
+    fn create_sandbox(&self, request: SandboxRequest) -> BoxFuture<'_, Result<(), String>>;
+
+    /// Ends whatever still runs in a pod and removes its sandbox.
+    fn remove_sandbox<'a>(&'a self, pod: &'a PodKey) -> BoxFuture<'a, ()>;
+
+    /// Compiles an image so that it can be started at once.
+    ///
+    /// # Errors
+    /// A fault whose reason becomes the container's waiting reason (`ErrImageNotWasm`).
+    fn prepare<'a>(
+        &'a self,
+        image: &'a LocalImage,
+        plugs: &'a [LocalImage],
+    ) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Starts a container in its pod's sandbox.
+    ///
+    /// # Errors
+    /// A fault whose reason becomes the container's waiting reason.
+    fn start(&self, request: StartRequest) -> BoxFuture<'_, Result<Started, Fault>>;
+
+    /// Tells a container to end within `grace`; returns at once. Its end comes by `Started::exit`.
+    fn stop(&self, pod: &PodKey, container: &str, grace: Duration);
+
+    /// Opens a connection into a pod.
+    ///
+    /// # Errors
+    /// As `connect` would give them.
+    fn dial(&self, pod: &PodKey, to: SocketAddr) -> io::Result<Box<dyn Duplex>>;
+
+    /// Gives what a running container has used.
+    fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage>;
+}

@@ -1,0 +1,99 @@
+//! What a container sees of its pod's volumes.
+//!
+//! Pure but for one thing: a `subPath` of a volume of files is read here, because it must stay as it
+//! was when the container started.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::{Container, VolumeMount};
+
+use super::payload::Content;
+use crate::config::env::Environment;
+use crate::config::expand::expand;
+use crate::pods::state::Fault;
+use crate::runtime::{MountRequest, MountSource};
+
+/// A volume that is there.
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    /// Its folder.
+    pub place: PathBuf,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// Lists the mounts of `container`. Volumes that were left out are left out here too.
+///
+/// # Errors
+/// A fault `CreateContainerConfigError` for a sub-path that is not there or leads outside.
+pub fn mounts(
+    container: &Container,
+    volumes: &BTreeMap<String, Mounted>,
+    env: &Environment,
+) -> Result<Vec<MountRequest>, Fault> {
+    let wanted = container.volume_mounts.iter().flatten();
+    let known = wanted.filter_map(|mount| Some((mount, volumes.get(&mount.name)?)));
+    known.map(|(mount, volume)| one(mount, volume, env)).collect()
+}
+
+fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<MountRequest, Fault> {
+    let files = matches!(volume.content, Content::Files(_));
+    let limit = match &volume.content {
+        Content::Empty { size_limit_bytes, .. } => *size_limit_bytes,
+        Content::Files(_) | Content::Host { .. } => None,
+    };
+    Ok(MountRequest {
+        path: mount.mount_path.clone(),
+        source: source(mount, volume, env)?,
+        read_only: files || mount.read_only.unwrap_or(false),
+        quota: limit.map(|limit| (mount.name.clone(), limit)),
+    })
+}
+
+fn source(
+    mount: &VolumeMount,
+    volume: &Mounted,
+    env: &Environment,
+) -> Result<MountSource, Fault> {
+    let Some(path) = sub_path(mount, env)? else {
+        return Ok(MountSource::Host(volume.place.clone()));
+    };
+    match &volume.content {
+        Content::Files(payload) => match payload.files.get(&path) {
+            Some(file) => Ok(MountSource::Pinned(file.bytes.clone().into())),
+            None => Ok(MountSource::SubPath { volume: volume.place.clone(), path }),
+        },
+        Content::Empty { .. } | Content::Host { .. } => {
+            make_below(&volume.place, &path)?;
+            Ok(MountSource::SubPath { volume: volume.place.clone(), path })
+        }
+    }
+}
+
+fn sub_path(mount: &VolumeMount, env: &Environment) -> Result<Option<String>, Fault> {
+    let plain = mount.sub_path.as_ref().filter(|path| !path.is_empty()).cloned();
+    let expression = mount.sub_path_expr.as_ref().filter(|path| !path.is_empty());
+    let expanded = expression.map(|text| expand(text, &|name| env.get(name).map(str::to_owned)));
+    let Some(path) = plain.or(expanded) else { return Ok(None) };
+    let inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
+    if !inside || path.contains("$(") {
+        return Err(fault(format!(
+            "subPath '{path}' of volume \"{}\" must be relative, without '..' and expand fully",
+            mount.name
+        )));
+    }
+    Ok(Some(path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")))
+}
+
+/// Makes a sub-path that is not there yet; links that a guest may have put there lead nowhere.
+fn make_below(volume: &Path, path: &str) -> Result<(), Fault> {
+    use cap_std::fs::Dir;
+    let made = Dir::open_ambient_dir(volume, cap_std::ambient_authority())
+        .and_then(|dir| if dir.exists(path) { Ok(()) } else { dir.create_dir_all(path) });
+    made.map_err(|error| fault(format!("failed to prepare subPath '{path}': {error}")))
+}
+
+fn fault(message: String) -> Fault {
+    Fault { reason: "CreateContainerConfigError".into(), message }
+}

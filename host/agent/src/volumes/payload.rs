@@ -1,0 +1,262 @@
+//! What a volume holds: pure.
+//!
+//! *Source:* kubelet's configMap, secret, downwardAPI and projected volume plugins.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapProjection, DownwardAPIVolumeFile, KeyToPath, Pod, SecretProjection, Volume,
+    VolumeProjection,
+};
+
+use crate::config::fields::{self, Facts};
+use crate::config::{ObjectKind, ObjectRef, Objects};
+use crate::pods::plan;
+
+/// Permission bits of a file when neither volume nor item give any.
+const MODE_DEFAULT: i32 = 0o644;
+
+/// What a volume holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// These files, and no others.
+    Files(Payload),
+    /// A folder that starts empty and belongs to the pod.
+    Empty {
+        /// Kept in memory.
+        in_memory: bool,
+        /// Most bytes that it may hold.
+        size_limit_bytes: Option<u64>,
+    },
+    /// A path of the host.
+    Host {
+        /// The path.
+        path: PathBuf,
+        /// `hostPath.type`.
+        kind: String,
+    },
+}
+
+/// Files of a volume: relative path to content.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// Path below the volume, without `..`.
+    pub files: BTreeMap<String, File>,
+    /// Some content came from a Secret: must stay in memory.
+    pub secret: bool,
+}
+
+/// One file of a volume.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File {
+    /// Content.
+    pub bytes: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+impl std::fmt::Debug for Payload {
+    /// Shows the paths alone: contents may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.files.keys()).finish()
+    }
+}
+
+/// Why a volume cannot be filled (yet); the text is upstream's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct VolumeFault {
+    /// The volume's name.
+    pub volume: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Everything that volumes are filled from.
+pub struct Sources<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// What the host knows about it.
+    pub facts: &'a Facts,
+    /// The objects that it refers to.
+    pub objects: &'a Objects,
+    /// Prefixes of host paths that may be mounted.
+    pub host_path_prefixes: &'a [PathBuf],
+    /// Nothing below or above this may be mounted.
+    pub data_dir: &'a std::path::Path,
+}
+
+/// Gives what a volume holds; nothing for one that is left out (service account tokens).
+///
+/// # Errors
+/// A fault with upstream's sentence when an object or key is missing or the kind is not served.
+pub fn content(sources: &Sources<'_>, volume: &Volume) -> Result<Option<Content>, VolumeFault> {
+    let fault = |message: String| VolumeFault { volume: volume.name.clone(), message };
+    if let Some(empty) = &volume.empty_dir {
+        let limit = empty.size_limit.as_ref().map(|limit| bytes(&limit.0)).transpose();
+        return Ok(Some(Content::Empty {
+            in_memory: empty.medium.as_deref() == Some("Memory"),
+            size_limit_bytes: limit.map_err(fault)?.filter(|limit| *limit > 0),
+        }));
+    }
+    if let Some(host) = &volume.host_path {
+        let path = host_path(sources, &host.path).map_err(fault)?;
+        let kind = host.type_.clone().unwrap_or_default();
+        return Ok(Some(Content::Host { path, kind }));
+    }
+    files(sources, volume).map_err(fault).map(|payload| payload.map(Content::Files))
+}
+
+fn files(sources: &Sources<'_>, volume: &Volume) -> Result<Option<Payload>, String> {
+    let mut payload = Payload::default();
+    let mut add = Adding { sources, mode: MODE_DEFAULT, payload: &mut payload };
+    if let Some(map) = &volume.config_map {
+        add.mode = map.default_mode.unwrap_or(MODE_DEFAULT);
+        add.object(ObjectKind::ConfigMap, &map.name, map.items.as_deref(), map.optional)?;
+    } else if let Some(secret) = &volume.secret {
+        add.mode = secret.default_mode.unwrap_or(MODE_DEFAULT);
+        let name = secret.secret_name.as_deref().unwrap_or_default();
+        add.object(ObjectKind::Secret, name, secret.items.as_deref(), secret.optional)?;
+    } else if let Some(downward) = &volume.downward_api {
+        add.mode = downward.default_mode.unwrap_or(MODE_DEFAULT);
+        add.downward(downward.items.as_deref().unwrap_or_default())?;
+    } else if let Some(projected) = &volume.projected {
+        add.mode = projected.default_mode.unwrap_or(MODE_DEFAULT);
+        let sources = projected.sources.as_deref().unwrap_or_default();
+        let tokens = sources.iter().any(|source| source.service_account_token.is_some());
+        if tokens {
+            return Ok(None);
+        }
+        sources.iter().try_for_each(|source| add.projection(source))?;
+    } else {
+        return Err(unsupported(volume));
+    }
+    Ok(Some(payload))
+}
+
+struct Adding<'a, 'b> {
+    sources: &'a Sources<'a>,
+    mode: i32,
+    payload: &'b mut Payload,
+}
+
+impl Adding<'_, '_> {
+    fn projection(&mut self, source: &VolumeProjection) -> Result<(), String> {
+        if let Some(ConfigMapProjection { name, items, optional }) = &source.config_map {
+            self.object(ObjectKind::ConfigMap, name, items.as_deref(), *optional)?;
+        }
+        if let Some(SecretProjection { name, items, optional }) = &source.secret {
+            self.object(ObjectKind::Secret, name, items.as_deref(), *optional)?;
+        }
+        if let Some(downward) = &source.downward_api {
+            self.downward(downward.items.as_deref().unwrap_or_default())?;
+        }
+        if source.cluster_trust_bundle.is_some() || source.pod_certificate.is_some() {
+            return Err("projected volumes may hold configMap, secret and downwardAPI only".into());
+        }
+        Ok(())
+    }
+
+    fn object(
+        &mut self,
+        kind: ObjectKind,
+        name: &str,
+        items: Option<&[KeyToPath]>,
+        optional: Option<bool>,
+    ) -> Result<(), String> {
+        self.payload.secret |= kind == ObjectKind::Secret;
+        let optional = optional.unwrap_or(false);
+        let namespace = self.sources.pod.metadata.namespace.clone().unwrap_or_default();
+        let object = ObjectRef { kind, namespace, name: name.to_owned() };
+        let Some(data) = self.sources.objects.get(&object).and_then(Option::as_ref) else {
+            return if optional { Ok(()) } else { Err(format!("{object} not found")) };
+        };
+        let Some(items) = items.filter(|items| !items.is_empty()) else {
+            let whole = data.values.iter();
+            return whole.into_iter().try_for_each(|(key, bytes)| self.file(key, bytes, None));
+        };
+        for item in items {
+            match data.values.get(&item.key) {
+                Some(bytes) => self.file(&item.path, bytes, item.mode)?,
+                None if optional => {}
+                None => {
+                    let word = match kind {
+                        ObjectKind::ConfigMap => "config",
+                        ObjectKind::Secret => "secret",
+                    };
+                    return Err(format!("references non-existent {word} key: {}", item.key));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn downward(&mut self, items: &[DownwardAPIVolumeFile]) -> Result<(), String> {
+        let Sources { pod, facts, .. } = *self.sources;
+        for item in items {
+            let text = match (&item.field_ref, &item.resource_field_ref) {
+                (Some(field), _) => fields::field(pod, facts, &field.field_path)?,
+                (None, Some(selector)) => {
+                    let first = plan::containers(pod).next().map(|(_, container)| container);
+                    let first = first.ok_or("pod has no container")?;
+                    fields::resource(pod, first, facts, selector)?
+                }
+                (None, None) => continue,
+            };
+            self.file(&item.path, text.as_bytes(), item.mode)?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str, bytes: &[u8], mode: Option<i32>) -> Result<(), String> {
+        let normal = |part: &str| !part.is_empty() && part != "." && part != "..";
+        if path.starts_with("..") || !path.split('/').all(normal) {
+            return Err(format!("path '{path}' must be relative and must not contain '..'"));
+        }
+        let mode = u32::try_from(mode.unwrap_or(self.mode)).unwrap_or(0o644) & 0o777;
+        let file = File { bytes: bytes.to_vec(), mode };
+        self.payload.files.insert(path.to_owned(), file);
+        Ok(())
+    }
+}
+
+/// Decides whether a path of the host may be mounted.
+fn host_path(sources: &Sources<'_>, path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    let plain = path.is_absolute()
+        && path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
+    if !plain {
+        return Err(format!("hostPath '{}' must be absolute and without '..'", path.display()));
+    }
+    let allowed = sources.host_path_prefixes.iter().any(|prefix| path.starts_with(prefix));
+    if !allowed {
+        return Err(format!(
+            "hostPath '{0}' is not allowed on this host; start it with --allow-host-path {0}",
+            path.display()
+        ));
+    }
+    if path.starts_with(sources.data_dir) || sources.data_dir.starts_with(&path) {
+        return Err(format!(
+            "hostPath '{}' must not contain or lie in the data directory",
+            path.display()
+        ));
+    }
+    Ok(path)
+}
+
+fn unsupported(volume: &Volume) -> String {
+    let json = serde_json::to_value(volume).unwrap_or_default();
+    let kind = json.as_object().and_then(|map| map.keys().find(|key| *key != "name").cloned());
+    format!(
+        "no volume plugin matched: '{}' volumes are not served; use emptyDir, configMap, secret, \
+         projected, downwardAPI or hostPath",
+        kind.unwrap_or_else(|| "unknown".into())
+    )
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let quantity: coracle_api::quantity::Quantity =
+        text.parse().map_err(|_| format!("sizeLimit \"{text}\" must be a quantity"))?;
+    Ok(u64::try_from(quantity.value()).unwrap_or(0))
+}

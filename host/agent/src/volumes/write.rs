@@ -1,0 +1,219 @@
+//! Volumes in the file system: made, filled, swapped, removed. Blocking calls.
+//!
+//! A volume of files holds `..data`, a link to a folder with the current content, and one link per
+//! name to `..data/<name>`; a change writes a new folder and swaps the one link, so that a reader
+//! sees all of the old set or all of the new one.
+//!
+//! *Source:* kubelet's `AtomicWriter`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use super::payload::{Content, Payload};
+
+/// Where volumes are kept on this host.
+#[derive(Clone, Debug)]
+pub struct VolumeRoots {
+    /// On disk; one folder per pod uid.
+    pub disk: PathBuf,
+    /// In a memory file system; one folder per pod uid.
+    pub memory: PathBuf,
+}
+
+impl VolumeRoots {
+    /// Gives the folder of a volume.
+    #[must_use]
+    pub fn place(&self, uid: &str, volume: &str, content: &Content) -> PathBuf {
+        let root = match content {
+            Content::Host { path, .. } => return path.clone(),
+            Content::Files(payload) if payload.secret => &self.memory,
+            Content::Empty { in_memory: true, .. } => &self.memory,
+            Content::Files(_) | Content::Empty { .. } => &self.disk,
+        };
+        root.join(uid).join("volumes").join(volume)
+    }
+
+    /// Gives the folder on disk for a pod's copy-up layers and termination messages.
+    #[must_use]
+    pub fn scratch(&self, uid: &str) -> PathBuf {
+        self.disk.join(uid).join("scratch")
+    }
+
+    /// Makes a volume be there with its content; `unique` names the new generation.
+    ///
+    /// # Errors
+    /// What the file system says. Doing it again is safe.
+    pub fn fill(
+        &self,
+        uid: &str,
+        volume: &str,
+        content: &Content,
+        unique: u64,
+    ) -> io::Result<PathBuf> {
+        let place = self.place(uid, volume, content);
+        match content {
+            Content::Files(payload) => {
+                make_private(&place)?;
+                write(&place, payload, unique)?;
+            }
+            Content::Empty { .. } => make_private(&place)?,
+            Content::Host { kind, .. } => check_host(&place, kind)?,
+        }
+        Ok(place)
+    }
+
+    /// Removes everything a pod had, on disk and in memory.
+    ///
+    /// # Errors
+    /// What the file system says, except that something is not there.
+    pub fn remove(&self, uid: &str) -> io::Result<()> {
+        for root in [&self.disk, &self.memory] {
+            match fs::remove_dir_all(root.join(uid)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists the uids of which something is there.
+    #[must_use]
+    pub fn uids(&self) -> BTreeSet<String> {
+        let list = |root: &PathBuf| fs::read_dir(root).into_iter().flatten().flatten();
+        let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
+        list(&self.disk).chain(list(&self.memory)).filter_map(name).collect()
+    }
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn check_host(path: &Path, kind: &str) -> io::Result<()> {
+    let wrong = |what: &str| {
+        let text = format!("hostPath type check failed: {} is not a {what}", path.display());
+        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+    };
+    match kind {
+        "DirectoryOrCreate" => fs::create_dir_all(path),
+        "FileOrCreate" => fs::OpenOptions::new().create(true).append(true).open(path).map(|_| ()),
+        "Directory" if !path.is_dir() => wrong("directory"),
+        "File" if !path.is_file() => wrong("file"),
+        _ => Ok(()),
+    }
+}
+
+/// Makes `place` show exactly the files of `payload`; does nothing when it does already.
+fn write(place: &Path, payload: &Payload, unique: u64) -> io::Result<()> {
+    let current = fs::read_link(place.join("..data")).ok();
+    if let Some(current) = &current
+        && holds(&place.join(current), payload)
+    {
+        return Ok(());
+    }
+    let generation = format!("..{unique:016x}");
+    let folder = place.join(&generation);
+    for (path, file) in &payload.files {
+        let path = folder.join(path);
+        make_private(path.parent().unwrap_or(&folder))?;
+        let mut options = fs::OpenOptions::new();
+        let mut out = options.create_new(true).write(true).mode(0o600).open(&path)?;
+        io::Write::write_all(&mut out, &file.bytes)?;
+        out.set_permissions(fs::Permissions::from_mode(file.mode))?;
+    }
+    make_private(&folder)?;
+    let beside = place.join("..data_tmp");
+    let _ = fs::remove_file(&beside);
+    symlink(&generation, &beside)?;
+    fs::rename(&beside, place.join("..data"))?;
+    link_names(place, payload)?;
+    if let Some(old) = current {
+        let _ = fs::remove_dir_all(place.join(old));
+    }
+    Ok(())
+}
+
+/// One link per first path component; links of names that are gone are removed.
+fn link_names(place: &Path, payload: &Payload) -> io::Result<()> {
+    let first = |path: &String| path.split('/').next().map(str::to_owned);
+    let names: BTreeSet<String> = payload.files.keys().filter_map(first).collect();
+    for entry in fs::read_dir(place)?.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !name.starts_with("..") && !names.contains(&name) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    for name in names {
+        let link = place.join(&name);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(Path::new("..data").join(&name), link)?;
+        }
+    }
+    Ok(())
+}
+
+fn holds(folder: &Path, payload: &Payload) -> bool {
+    let same = payload.files.iter().all(|(path, file)| {
+        let path = folder.join(path);
+        let mode = fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o777);
+        mode.is_ok_and(|mode| mode == file.mode) && fs::read(&path).is_ok_and(|b| b == file.bytes)
+    });
+    same && count(folder) == payload.files.len()
+}
+
+fn count(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volumes::payload::File;
+
+    fn payload(files: &[(&str, &str)]) -> Payload {
+        let file = |text: &str| File { bytes: text.into(), mode: 0o644 };
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), file(text))).collect();
+        Payload { files, secret: false }
+    }
+
+    fn show(place: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(place)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with(".."))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_change_swaps_the_whole_set_and_leaves_no_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = VolumeRoots { disk: dir.path().join("d"), memory: dir.path().join("m") };
+        let first = Content::Files(payload(&[("a", "1"), ("b/c", "2")]));
+        let place = roots.fill("u", "v", &first, 1).unwrap();
+        assert_eq!(show(&place), ["a", "b"]);
+        assert_eq!(fs::read_to_string(place.join("b/c")).unwrap(), "2");
+        let generation = fs::read_link(place.join("..data")).unwrap();
+        roots.fill("u", "v", &first, 2).unwrap();
+        assert_eq!(fs::read_link(place.join("..data")).unwrap(), generation);
+        roots.fill("u", "v", &Content::Files(payload(&[("a", "3")])), 3).unwrap();
+        assert_eq!(show(&place), ["a"]);
+        assert_eq!(fs::read_to_string(place.join("a")).unwrap(), "3");
+        assert!(!place.join(generation).exists());
+        roots.remove("u").unwrap();
+        assert!(roots.uids().is_empty());
+    }
+
+    #[test]
+    fn secrets_are_kept_in_memory_alone() {
+        let roots = VolumeRoots { disk: "/d".into(), memory: "/m".into() };
+        let secret = Content::Files(Payload { secret: true, ..payload(&[]) });
+        assert!(roots.place("u", "v", &secret).starts_with("/m"));
+    }
+}
