@@ -19,7 +19,7 @@ pub(super) fn open(
 ) -> Result<OwnedFd, Errno> {
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     match rustix::fs::openat2(dir, path, flags, mode, resolve) {
         // A kernel before 5.6, or a filter that does not know the call.
         Err(Errno::NOSYS | Errno::PERM) if !path.is_empty() => open_by_steps(dir, path, flags, mode),
@@ -72,7 +72,7 @@ pub(super) fn open_file(
 ) -> Result<(File, Stat), Errno> {
     let mode = Mode::from_raw_mode(0o666);
     let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
-    let file = open(dir, path, flags | OFlags::NONBLOCK, mode)?;
+    let file = open(dir, path, flags | OFlags::NONBLOCK | OFlags::NOCTTY, mode)?;
     let stat = Stat::of_kernel(&rustix::fs::fstat(&file)?);
     match stat.kind {
         Kind::File => Ok((file.into(), stat)),

@@ -1,19 +1,30 @@
 //! The file tree of a container: a root layer, and mounts in it.
 //!
-//! In come paths of guests and calls on them; out go file handles, facts about files and
-//! `std::io::Error`s as a kernel would give them. A [`MountTable`] is what the container was
-//! granted; a [`Tree`] is one instance's view of it. Links and `..` are resolved here, inside the
-//! tree, and every step on the host's disk is taken beneath the mount's own directory, so no guest
-//! path leads out of its mount, whatever is done to the directory meanwhile.
+//! In come paths of guests and calls on them; out go file handles, facts about files and the error
+//! numbers of Linux. A [`MountTable`] is what the container was granted; a [`Tree`] is one
+//! instance's view of it. Links and `..` are resolved here, inside the tree, and every step on the
+//! host's disk is taken beneath the mount's own directory, so no guest path leads out of its mount,
+//! whatever is done to the directory meanwhile.
 //!
 //! Never in here: wasmtime, waiting, and the meaning of a volume.
 
+mod disk;
+mod file;
+mod ground;
+mod layers;
+mod open_mount;
 mod path;
 mod quota;
 mod root;
+mod single;
+mod stat;
 mod table;
 mod tree;
+mod volume;
 
+pub use file::FileHandle;
+pub use ground::{Open, SetTime, Times};
 pub use quota::{Charge, Quota};
+pub use stat::{Kind, Stat, Time};
 pub use table::{Mount, MountError, MountTable, MountTableBuilder, RootSpec};
-pub use tree::Tree;
+pub use tree::{DirHandle, Handle, Tree};

@@ -1,5 +1,10 @@
 //! `wasi:filesystem` on the container's file tree: one preopen, `/`.
 
+mod error;
+mod p2;
+
+pub use p2::add_to_linker;
+
 use crate::mounts::Tree;
 use wasmtime::component::{HasData, ResourceTable};
 
