@@ -1,0 +1,90 @@
+//! What the cluster has to say about a write between decoding and validation: it fills in, or refuses.
+//!
+//! In: who, what, the new and the old object, and the caches for look-ups. Out: the object as changed, or a refusal.
+//! The plugins run in upstream's order. Never here: defaults that depend on the object alone (`api::defaults`), and
+//! whether an object is valid (`api::validate`).
+
+mod namespace;
+mod node;
+mod priority;
+mod service_account;
+mod tolerations;
+
+use crate::authn::UserInfo;
+use crate::cache::Caches;
+use coracle_api::registry::Kind;
+use coracle_api::status::Status;
+use serde_json::Value;
+
+/// What is done to the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// It is made.
+    Create,
+    /// It is changed, by `PUT` or `PATCH`.
+    Update,
+    /// Its deletion is asked for.
+    Delete,
+}
+
+/// A write that asks to be let in.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Who asks.
+    pub user: &'a UserInfo,
+    /// What is done.
+    pub operation: Operation,
+    /// The kind of the object in the path.
+    pub kind: &'static Kind,
+    /// The subresource, or empty.
+    pub subresource: &'a str,
+    /// The namespace, empty for kinds without one.
+    pub namespace: &'a str,
+    /// The object's name; empty for one whose name is still to be generated.
+    pub name: &'a str,
+}
+
+impl Request<'_> {
+    /// Whether the request is about the main resource of a core kind.
+    fn is_core(&self, kind: &str) -> bool {
+        self.kind.group.is_empty() && self.kind.kind == kind && self.subresource.is_empty()
+    }
+
+    /// A refusal in upstream's form: `pods "x" is forbidden: WHY`.
+    fn forbidden(&self, why: impl std::fmt::Display) -> Status {
+        Status::forbidden_because(&self.kind.group_resource(), self.name, why)
+    }
+}
+
+/// Asks every plugin in turn. `object` is the new object (none for a deletion), `old` the stored one (none for a
+/// creation); plugins may change the new one.
+///
+/// # Errors
+/// The first refusal; what was changed until then is of no use.
+pub fn admit(
+    request: &Request<'_>,
+    object: Option<&mut Value>,
+    old: Option<&Value>,
+    caches: &Caches,
+) -> Result<(), Status> {
+    namespace::admit(request, caches)?;
+    match object {
+        Some(object) => {
+            service_account::admit(request, object, caches)?;
+            node::admit(request, object, old)?;
+            priority::admit(request, object, caches)?;
+            tolerations::admit(request, object);
+            Ok(())
+        }
+        None => node::admit_delete(request, old),
+    }
+}
+
+/// The object's `spec` as a map; made when it is not there, so that rules can write into it.
+fn spec_mut(object: &mut Value) -> Option<&mut serde_json::Map<String, Value>> {
+    let spec = object.as_object_mut()?.entry("spec").or_insert_with(|| Value::Object(Default::default()));
+    spec.as_object_mut()
+}
+
+#[cfg(test)]
+mod tests;

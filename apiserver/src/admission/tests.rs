@@ -1,0 +1,178 @@
+use super::*;
+use crate::cache::{encode, object_key};
+use coracle_api::registry;
+use coracle_store::{Guard, Store, Write};
+use expect_test::{Expect, expect};
+use serde_json::json;
+use std::sync::Arc;
+
+/// What is in the cluster of these tests.
+fn cluster() -> Vec<Value> {
+    let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    let mut leaving = namespace("leaving");
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let class = |name: &str, value: i64, default: bool| {
+        json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "globalDefault": default, "preemptionPolicy": "Never",
+        })
+    };
+    vec![
+        namespace("default"),
+        leaving,
+        class("high", 1000, false),
+        class("usual", 5, true),
+        json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot", "namespace": "default"},
+            "imagePullSecrets": [{"name": "pull"}],
+        }),
+    ]
+}
+
+fn kind_of(object: &Value) -> &'static Kind {
+    let version = object["apiVersion"].as_str().unwrap();
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    registry::by_kind(group, version, object["kind"].as_str().unwrap()).unwrap()
+}
+
+async fn caches() -> Arc<Caches> {
+    let store = Store::memory();
+    let caches = Caches::start(&store);
+    for object in cluster() {
+        let kind = kind_of(&object);
+        let meta = &object["metadata"];
+        let key = object_key(kind, meta["namespace"].as_str().unwrap_or(""), meta["name"].as_str().unwrap());
+        store.commit(vec![Write::put(key, encode(kind, &object), Guard::Absent)]).await.unwrap();
+    }
+    caches
+}
+
+struct Case {
+    user: UserInfo,
+    operation: Operation,
+    subresource: &'static str,
+    old: Option<Value>,
+}
+
+const CREATE: fn() -> Case = || Case {
+    user: UserInfo::component("kube-scheduler"),
+    operation: Operation::Create,
+    subresource: "",
+    old: None,
+};
+
+fn by_node(operation: Operation, old: Option<Value>) -> Case {
+    let user = UserInfo::new("system:node:n1", ["system:nodes"]);
+    Case { user, operation, old, ..CREATE() }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn check(case: Case, mut object: Value, expected: Expect) {
+    let caches = caches().await;
+    let (namespace, name) = (coracle_api::meta::namespace(&object).to_owned(), coracle_api::meta::name(&object).to_owned());
+    let request = Request {
+        user: &case.user,
+        operation: case.operation,
+        kind: kind_of(&object),
+        subresource: case.subresource,
+        namespace: &namespace,
+        name: &name,
+    };
+    let new = (case.operation != Operation::Delete).then_some(&mut object);
+    let text = match admit(&request, new, case.old.as_ref(), &caches) {
+        Ok(()) => object["spec"].to_string(),
+        Err(status) => format!("{}: {status}", status.code()),
+    };
+    expected.assert_eq(&text);
+}
+
+fn pod(namespace: &str, spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": namespace}, "spec": spec})
+}
+
+fn node(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec})
+}
+
+#[test]
+fn namespaces_must_exist_and_stay() {
+    check(CREATE(), pod("nowhere", json!({})), expect![[r#"404: namespaces "nowhere" not found"#]]);
+    check(CREATE(), pod("leaving", json!({})), expect![[r#"403: pods "p" is forbidden: unable to create new content in namespace leaving because it is being terminated"#]]);
+    let case = Case { operation: Operation::Delete, ..CREATE() };
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}});
+    check(case, namespace, expect![[r#"403: namespaces "kube-system" is forbidden: this namespace may not be deleted"#]]);
+}
+
+#[test]
+fn a_terminating_namespace_is_named_in_the_cause() {
+    let request = Request {
+        user: &UserInfo::default(),
+        operation: Operation::Create,
+        kind: registry::by_kind("", "v1", "Pod").unwrap(),
+        subresource: "",
+        namespace: "leaving",
+        name: "p",
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let caches = runtime.block_on(caches());
+    let status = admit(&request, Some(&mut pod("leaving", json!({}))), None, &caches).unwrap_err();
+    assert_eq!(status.to_value()["details"]["causes"][0]["reason"], "NamespaceTerminating");
+}
+
+#[test]
+fn pods_get_account_priority_and_tolerations() {
+    check(CREATE(), pod("default", json!({})), expect![[r#""#]]);
+    let spec = json!({
+        "serviceAccountName": "robot",
+        "priorityClassName": "high",
+        "tolerations": [{"operator": "Exists"}],
+    });
+    check(CREATE(), pod("default", spec), expect![[r#""#]]);
+}
+
+#[test]
+fn pods_must_fit_their_account_and_class() {
+    check(CREATE(), pod("default", json!({"serviceAccountName": "nobody"})), expect![[r#""#]]);
+    check(CREATE(), pod("default", json!({"priorityClassName": "none"})), expect![[r#""#]]);
+    check(CREATE(), pod("default", json!({"priorityClassName": "high", "priority": 7})), expect![[r#""#]]);
+    check(CREATE(), pod("default", json!({"preemptionPolicy": "PreemptLowerPriority"})), expect![[r#""#]]);
+}
+
+#[test]
+fn one_priority_class_is_the_default() {
+    let class = |name: &str| {
+        json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": {"name": name}, "globalDefault": true,
+        })
+    };
+    check(CREATE(), class("other"), expect![[r#""#]]);
+    check(CREATE(), class("usual"), expect![[r#""#]]);
+}
+
+#[test]
+fn new_nodes_are_tainted_once() {
+    check(CREATE(), node("n1", json!({})), expect![[r#""#]]);
+    let taints = json!({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]});
+    check(CREATE(), node("n1", taints), expect![[r#""#]]);
+}
+
+#[test]
+fn a_node_writes_about_itself() {
+    check(by_node(Operation::Create, None), node("n1", json!({})), expect![[r#""#]]);
+    check(by_node(Operation::Create, None), node("n2", json!({})), expect![[r#""#]]);
+    let tainted = node("n1", json!({"taints": [{"key": "a", "effect": "NoSchedule"}]}));
+    check(by_node(Operation::Update, Some(tainted)), node("n1", json!({})), expect![[r#""#]]);
+    let own = pod("default", json!({"nodeName": "n1"}));
+    let other = pod("default", json!({"nodeName": "n2"}));
+    let status = |old: &Value| Case { subresource: "status", ..by_node(Operation::Update, Some(old.clone())) };
+    check(status(&own), own.clone(), expect![[r#""#]]);
+    check(status(&other), other.clone(), expect![[r#""#]]);
+    check(by_node(Operation::Delete, Some(other.clone())), other, expect![[r#""#]]);
+    check(by_node(Operation::Create, None), own, expect![[r#""#]]);
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "n2", "namespace": "default"}, "spec": {},
+    });
+    check(by_node(Operation::Create, None), lease, expect![[r#""#]]);
+}

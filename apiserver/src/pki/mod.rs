@@ -1,0 +1,211 @@
+//! The cluster's certificate authority: made at the first start, kept in files, asked for every certificate.
+//!
+//! An edge: it makes keys from random numbers. In: a folder, names and the time. Out: certificates, keys and TLS
+//! configurations, and kubeconfigs as text. The CA's key is the only secret on disk that it writes; serving keys are made
+//! anew at each start and live in memory.
+
+mod files;
+mod kubeconfig;
+mod tls;
+
+pub use kubeconfig::{Kubeconfig, kubeconfig};
+
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
+};
+use rustls_pki_types::CertificateDer;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long the authority is valid.
+const CA_VALID: Duration = DAY.saturating_mul(3650);
+/// How long a serving or client certificate is valid. *Source:* kubeadm's default.
+const LEAF_VALID: Duration = DAY.saturating_mul(365);
+/// Certificates begin in the past by this, for machines whose clock is behind.
+const CLOCK_SKEW: Duration = Duration::from_secs(3600);
+
+/// Names by which every API server is reached, beyond its machine's own. *Source:* kubeadm's serving certificate; the
+/// address is the first of the Services.
+const SERVING_NAMES: [&str; 8] = [
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+    "10.96.0.1",
+];
+
+/// Why the cluster's certificates could not be read or made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PkiError {
+    /// A file cannot be read or written.
+    #[error("{verb} {path}")]
+    File {
+        /// What was done.
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the disk said.
+        #[source]
+        source: io::Error,
+    },
+    /// The authority's certificate is there and its key is not: nothing can be signed.
+    #[error("read {path}: the key of the cluster's CA is missing; restore it, or delete ca.crt to begin a new cluster")]
+    KeyMissing {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// A certificate or key is malformed, or could not be made.
+    #[error("{what}")]
+    Certificate {
+        /// What was done.
+        what: &'static str,
+        /// What the library said.
+        #[source]
+        source: rcgen::Error,
+    },
+    /// TLS does not accept the keys.
+    #[error("configure TLS: {0}")]
+    Tls(String),
+    /// The token file is wrong.
+    #[error(transparent)]
+    Tokens(#[from] crate::authn::TokenFileError),
+}
+
+/// A certificate with its key, both PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key: a secret.
+    pub key: String,
+}
+
+/// The cluster's certificate authority.
+pub struct Pki {
+    ca_pem: String,
+    ca_der: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    now: Timestamp,
+}
+
+impl Pki {
+    /// Reads the authority from a folder, or makes it there: `ca.crt`, and `ca.key` for its owner alone. The folder is
+    /// made too. `now` dates what is issued.
+    ///
+    /// # Errors
+    /// When files cannot be read or written, are malformed, or the key is missing.
+    pub fn open(folder: &Path, now: Timestamp) -> Result<Pki, PkiError> {
+        let (ca_pem, key_pem) = match files::read_authority(folder)? {
+            Some(found) => found,
+            None => {
+                let made = make_authority(now)?;
+                files::write_authority(folder, &made.certificate, &made.key)?;
+                (made.certificate, made.key)
+            }
+        };
+        Pki::of(ca_pem, &key_pem, now)
+    }
+
+    fn of(ca_pem: String, key_pem: &str, now: Timestamp) -> Result<Pki, PkiError> {
+        let key = KeyPair::from_pem(key_pem).map_err(because("read the key of the cluster's CA"))?;
+        let malformed = "read the certificate of the cluster's CA";
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(because(malformed))?;
+        let ca_der = tls::first_certificate(&ca_pem)?;
+        Ok(Pki { ca_pem, ca_der, issuer, now })
+    }
+
+    /// The authority's certificate, PEM.
+    pub fn ca_certificate(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Issues a certificate for the API server, for its well-known names and `names` (host names and IP addresses).
+    ///
+    /// # Errors
+    /// When a name is neither a DNS name nor an address.
+    pub fn issue_serving(&self, names: &[String]) -> Result<Identity, PkiError> {
+        let mut all: Vec<String> = SERVING_NAMES.iter().map(|name| (*name).to_owned()).collect();
+        all.extend(names.iter().cloned());
+        let mut params =
+            CertificateParams::new(all).map_err(because("name the serving certificate"))?;
+        params.distinguished_name = subject("kube-apiserver", None);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(params)
+    }
+
+    /// Issues a client certificate: `user` becomes its common name, `group` its organization.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made.
+    pub fn issue_client(&self, user: &str, group: Option<&str>) -> Result<Identity, PkiError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject(user, group);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params)
+    }
+
+    fn issue(&self, mut params: CertificateParams) -> Result<Identity, PkiError> {
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        validity(&mut params, self.now, LEAF_VALID);
+        let key = KeyPair::generate().map_err(because("make a key"))?;
+        let certificate =
+            params.signed_by(&key, &self.issuer).map_err(because("sign a certificate"))?;
+        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+
+    /// The static tokens of `tokens.csv` in the folder; none when the file is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is malformed.
+    pub fn tokens(folder: &Path) -> Result<crate::authn::Tokens, PkiError> {
+        let text = files::read(&folder.join("tokens.csv"))?;
+        Ok(crate::authn::Tokens::parse(&text.unwrap_or_default())?)
+    }
+}
+
+fn make_authority(now: Timestamp) -> Result<Identity, PkiError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject("kubernetes", None);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+    ];
+    validity(&mut params, now, CA_VALID);
+    let key = KeyPair::generate().map_err(because("make the key of the cluster's CA"))?;
+    let certificate = params.self_signed(&key).map_err(because("make the cluster's CA"))?;
+    Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+fn subject(name: &str, group: Option<&str>) -> DistinguishedName {
+    let mut subject = DistinguishedName::new();
+    if let Some(group) = group {
+        subject.push(DnType::OrganizationName, group);
+    }
+    subject.push(DnType::CommonName, name);
+    subject
+}
+
+fn validity(params: &mut CertificateParams, now: Timestamp, valid: Duration) {
+    let since_epoch = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0));
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + since_epoch.saturating_sub(CLOCK_SKEW);
+    params.not_after = epoch + since_epoch.saturating_add(valid);
+}
+
+fn because(what: &'static str) -> impl FnOnce(rcgen::Error) -> PkiError {
+    move |source| PkiError::Certificate { what, source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+use super::*;
+use crate::authn::{UserInfo, user_of_certificate};
+use expect_test::expect;
+use rustls_pki_types::ServerName;
+use std::os::unix::fs::PermissionsExt;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+fn now() -> Timestamp {
+    "2026-11-21T10:00:00Z".parse().unwrap()
+}
+
+/// TLS checks validity against the real clock.
+#[expect(clippy::disallowed_methods, reason = "rustls reads the clock as well")]
+fn today() -> Timestamp {
+    Timestamp::now()
+}
+
+#[test]
+fn the_authority_survives_a_restart_and_its_key_is_private() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("pki");
+    let first = Pki::open(&folder, now()).unwrap();
+    let second = Pki::open(&folder, now()).unwrap();
+    assert_eq!(first.ca_certificate(), second.ca_certificate());
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder.join("ca.key")), 0o600);
+    assert_eq!(mode(&folder), 0o700);
+    std::fs::remove_file(folder.join("ca.key")).unwrap();
+    let error = Pki::open(&folder, now()).err().unwrap();
+    assert!(matches!(error, PkiError::KeyMissing { .. }), "{error}");
+    std::fs::remove_file(folder.join("ca.crt")).unwrap();
+    let third = Pki::open(&folder, now()).unwrap();
+    assert_ne!(first.ca_certificate(), third.ca_certificate());
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.crt"), "junk").unwrap();
+    std::fs::write(folder.path().join("ca.key"), "junk").unwrap();
+    let error = Pki::open(folder.path(), now()).err().unwrap();
+    expect!["read the key of the cluster's CA"].assert_eq(&error.to_string());
+}
+
+#[test]
+fn reads_the_token_file() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Pki::tokens(folder.path()).is_ok());
+    std::fs::write(folder.path().join("tokens.csv"), "only-a-token\n").unwrap();
+    let error = Pki::tokens(folder.path()).err().unwrap();
+    expect!["read the token file, line 1: it must have a token and a user name"].assert_eq(&error.to_string());
+}
+
+#[test]
+fn writes_kubeconfigs() {
+    let identity = Identity { certificate: "C".to_owned(), key: "K".to_owned() };
+    let config = Kubeconfig {
+        server: "https://127.0.0.1:6443",
+        ca_certificate: "A",
+        cluster: "coracle",
+        user: "admin",
+        identity: &identity,
+    };
+    expect![[r#"
+        apiVersion: v1
+        kind: Config
+        clusters:
+        - name: "coracle"
+          cluster:
+            server: "https://127.0.0.1:6443"
+            certificate-authority-data: QQ==
+        users:
+        - name: "admin"
+          user:
+            client-certificate-data: Qw==
+            client-key-data: Sw==
+        contexts:
+        - name: "coracle"
+          context:
+            cluster: "coracle"
+            user: "admin"
+        current-context: "coracle"
+    "#]]
+    .assert_eq(&kubeconfig(&config));
+}
+
+/// Connects to a server at `name`, and gives whom the server saw.
+async fn meet(server: &Pki, client: &Pki, name: &str, identity: Option<Identity>) -> Result<Option<UserInfo>, String> {
+    let serving = server.issue_serving(&["node.example".to_owned()]).unwrap();
+    let acceptor = TlsAcceptor::from(server.server_config(&serving).unwrap());
+    let config = match &identity {
+        Some(identity) => client.client_config(Some(identity)).unwrap(),
+        None => client.client_config(None).unwrap(),
+    };
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let connector = TlsConnector::from(config);
+    let (connected, accepted) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    connected.map_err(|error| error.to_string())?;
+    let accepted = accepted.map_err(|error| error.to_string())?;
+    let certificates = accepted.get_ref().1.peer_certificates().unwrap_or_default();
+    Ok(certificates.first().map(|der| user_of_certificate(der).unwrap()))
+}
+
+#[tokio::test]
+async fn tls_verifies_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::open(&folder.path().join("a"), today()).unwrap();
+    let stranger = Pki::open(&folder.path().join("b"), today()).unwrap();
+    let admin = || pki.issue_client("admin", Some("system:masters")).unwrap();
+    for name in ["localhost", "127.0.0.1", "::1", "kubernetes.default.svc", "10.96.0.1", "node.example"] {
+        let user = meet(&pki, &pki, name, Some(admin())).await.unwrap().unwrap();
+        assert_eq!(user, UserInfo::new("admin", ["system:masters"]));
+    }
+    assert_eq!(meet(&pki, &pki, "localhost", None).await.unwrap(), None);
+    assert!(meet(&pki, &pki, "elsewhere.example", None).await.is_err());
+    assert!(meet(&pki, &stranger, "localhost", None).await.is_err());
+    // Issued by another authority, while the client trusts the server's.
+    let forged = stranger.issue_client("admin", Some("system:masters")).unwrap();
+    assert!(meet(&pki, &pki, "localhost", Some(forged)).await.is_err());
+}
