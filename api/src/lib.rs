@@ -16,3 +16,5 @@ pub mod patch;
 pub mod defaults;
 pub mod openapi;
 pub mod validate;
+pub mod proto;
+pub mod table;

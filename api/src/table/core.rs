@@ -1,0 +1,65 @@
+//! Small kinds of the core: Namespace, ConfigMap, Secret, Lease, PriorityClass.
+
+use serde_json::{Map, Value, json};
+
+use super::{AGE, Column, NAME, Printer, age, number, text};
+use crate::meta;
+
+pub(super) const NAMESPACE: Printer = Printer {
+    columns: &[NAME, Column::text("Status", "Whether it is in use or being deleted."), AGE],
+    row: |object, now| {
+        vec![json!(meta::name(object)), json!(text(&object["status"], "phase")), age(object, now)]
+    },
+};
+
+pub(super) const CONFIG_MAP: Printer = Printer {
+    columns: &[NAME, Column::integer("Data", "Number of keys."), AGE],
+    row: |object, now| {
+        let keys = keys(&object["data"]) + keys(&object["binaryData"]);
+        vec![json!(meta::name(object)), json!(keys), age(object, now)]
+    },
+};
+
+pub(super) const SECRET: Printer = Printer {
+    columns: &[
+        NAME,
+        Column::text("Type", "What the keys are for."),
+        Column::integer("Data", "Number of keys."),
+        AGE,
+    ],
+    row: |object, now| {
+        let data = keys(&object["data"]);
+        vec![json!(meta::name(object)), json!(text(object, "type")), json!(data), age(object, now)]
+    },
+};
+
+pub(super) const LEASE: Printer = Printer {
+    columns: &[NAME, Column::text("Holder", "Who holds it."), AGE],
+    row: |object, now| {
+        let holder = text(&object["spec"], "holderIdentity");
+        vec![json!(meta::name(object)), json!(holder), age(object, now)]
+    },
+};
+
+pub(super) const PRIORITY_CLASS: Printer = Printer {
+    columns: &[
+        NAME,
+        Column::integer("Value", "Priority of the pods of this class; higher goes first."),
+        Column::boolean("Global-Default", "Whether pods without a class get this one."),
+        AGE,
+        Column::wide("PreemptionPolicy", "Whether its pods may displace others."),
+    ],
+    row: |object, now| {
+        vec![
+            json!(meta::name(object)),
+            json!(number(object, "value")),
+            json!(object["globalDefault"] == Value::Bool(true)),
+            age(object, now),
+            json!(text(object, "preemptionPolicy")),
+        ]
+    },
+};
+
+fn keys(map: &Value) -> usize {
+    map.as_object().map_or(0, Map::len)
+}
