@@ -1,2 +1,79 @@
 //! The `coracle` binary: the one place where the parts are wired together.
-fn main() {}
+
+mod apply;
+mod client;
+mod config;
+mod host;
+mod images;
+mod limits;
+mod out;
+mod server;
+mod signals;
+mod supervise;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use config::{Command, DataDir, Flags, PushFlags};
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    // A compiler child has no runtime, no log and no data directory: it is confined before it
+    // reads its input.
+    if let Command::Compile { arguments } = &flags.command {
+        return coracle_runtime::compile::child_main(arguments);
+    }
+    match run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the chain of an error once, the outermost operation first.
+#[expect(clippy::print_stderr, reason = "the last word of the program to its user")]
+fn report(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+}
+
+fn run(flags: Flags) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&flags.log).with_context(|| format!("--log '{}'", flags.log))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+    limits::raise_descriptors();
+    let data = DataDir::open(flags.data_dir.as_deref())?;
+    let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
+    runtime.block_on(dispatch(data, flags.command))
+}
+
+async fn dispatch(data: DataDir, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Up(flags) => up::up(data, flags).await,
+        Command::Down(flags) => up::down(data, flags).await,
+        Command::Server(flags) => server::run(&data, &flags).await,
+        Command::Host(flags) if flags.supervise => {
+            supervise::run(&data, &flags.passed_on()).await
+        }
+        Command::Host(flags) => host::run(&data, &flags).await,
+        Command::Push(flags) => push(&data, flags).await,
+        Command::Compile { .. } => anyhow::bail!("compile runs without a runtime"),
+    }
+}
+
+async fn push(data: &DataDir, flags: PushFlags) -> anyhow::Result<()> {
+    let name = flags.name.parse()?;
+    let kubeconfig = flags.kubeconfig.unwrap_or_else(|| data.kubeconfig());
+    let client = client::of_kubeconfig(&kubeconfig).await?;
+    up::push_file(&client, &name, &flags.file).await
+}

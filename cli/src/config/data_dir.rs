@@ -156,6 +156,13 @@ impl DataDir {
     }
 }
 
+/// The name of this machine's node: the one given, else the host name in lower case, as a node's
+/// name has to be.
+pub(crate) fn node_name(given: Option<&str>) -> String {
+    let machine = || rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    given.map_or_else(machine, str::to_owned)
+}
+
 fn default_place() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some(PathBuf::from("/var/lib/coracle"));

@@ -1,6 +1,7 @@
 //! The command line, as clap reads it.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -59,6 +60,17 @@ pub(crate) struct NetworkFlags {
     pub(crate) service_cidr: String,
 }
 
+impl NetworkFlags {
+    /// The same as arguments.
+    fn arguments(&self) -> Vec<String> {
+        vec![
+            format!("--cluster-cidr={}", self.cluster_cidr),
+            format!("--node-mask={}", self.node_mask),
+            format!("--service-cidr={}", self.service_cidr),
+        ]
+    }
+}
+
 /// `coracle server`.
 #[derive(Debug, Args)]
 pub(crate) struct ServerFlags {
@@ -78,11 +90,30 @@ pub(crate) struct ServerFlags {
     #[arg(long)]
     pub(crate) no_host: bool,
 
+    /// Node ports that Services may have
+    #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767", value_parser = port_range)]
+    pub(crate) service_node_port_range: RangeInclusive<u16>,
+
     #[command(flatten)]
     pub(crate) network: NetworkFlags,
 
     #[command(flatten)]
     pub(crate) host: HostLimits,
+}
+
+impl ServerFlags {
+    /// Arguments of the host that is started beside this server.
+    pub(crate) fn host_arguments(&self) -> Vec<String> {
+        [self.network.arguments(), self.host.arguments()].concat()
+    }
+}
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let range = text.split_once('-').and_then(|(first, last)| {
+        let range = first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?;
+        (!range.is_empty() && *range.start() > 0).then_some(range)
+    });
+    range.ok_or_else(|| "must be two ports such as 30000-32767".to_owned())
 }
 
 /// What a host is and allows.
@@ -95,6 +126,14 @@ pub(crate) struct HostLimits {
     /// Pods that this host takes at most
     #[arg(long, value_name = "COUNT", default_value_t = 16_000)]
     pub(crate) max_pods: u32,
+}
+
+impl HostLimits {
+    /// The same as arguments.
+    fn arguments(&self) -> Vec<String> {
+        let name = self.node_name.iter().map(|name| format!("--node-name={name}"));
+        name.chain([format!("--max-pods={}", self.max_pods)]).collect()
+    }
 }
 
 /// `coracle host`.
@@ -113,6 +152,14 @@ pub(crate) struct HostFlags {
 
     #[command(flatten)]
     pub(crate) limits: HostLimits,
+}
+
+impl HostFlags {
+    /// Arguments of the host that a supervisor with these flags keeps running.
+    pub(crate) fn passed_on(&self) -> Vec<String> {
+        let kubeconfig = self.kubeconfig.iter().map(|path| format!("--kubeconfig={}", path.display()));
+        kubeconfig.chain(self.network.arguments()).chain(self.limits.arguments()).collect()
+    }
 }
 
 /// `coracle up`.

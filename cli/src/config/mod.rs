@@ -4,7 +4,7 @@
 mod data_dir;
 mod flags;
 
-pub(crate) use data_dir::{DataDir, DataDirError};
+pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use flags::{
-    Command, DownFlags, Flags, HostFlags, NetworkFlags, PushFlags, ServerFlags, UpFlags,
+    Command, DownFlags, Flags, HostFlags, NetworkFlags, PushFlags, ServerFlags, UpFlags
 };

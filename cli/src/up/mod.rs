@@ -7,4 +7,4 @@ mod run;
 mod urls;
 
 pub(crate) use down::down;
-pub(crate) use run::up;
+pub(crate) use run::{push_file, up};

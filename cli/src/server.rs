@@ -1,0 +1,184 @@
+//! `coracle server`: API server, store, controllers and scheduler in one process, and a host beside
+//! them in another.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use coracle_apiserver::authn::{Tokens, UserInfo};
+use coracle_apiserver::pki::{Kubeconfig, Pki, kubeconfig};
+use coracle_apiserver::service_address::ServiceRanges;
+use coracle_apiserver::{ApiServer, Config, UnixSocketDialer};
+use coracle_client::{Caches, Client};
+use coracle_store::Store;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::config::{DataDir, Held, NetworkFlags, ServerFlags, node_name};
+use crate::{signals, supervise};
+
+/// Name of the cluster and of the administrator in the kubeconfig.
+const CLUSTER: &str = "coracle";
+const ADMIN: &str = "coracle-admin";
+
+/// A running server. Everything that it runs ends with [`Server::stop`].
+pub(crate) struct Server {
+    api: ApiServer,
+    store: Store,
+    client: Client,
+    serving: JoinHandle<()>,
+    controllers: coracle_controllers::Running,
+    scheduler: coracle_scheduler::Running,
+    _held: Held,
+}
+
+/// Runs a server until SIGINT or SIGTERM. The host goes on: it is no part of the server.
+pub(crate) async fn run(data: &DataDir, flags: &ServerFlags) -> anyhow::Result<()> {
+    let mut stop = signals::Stop::listen()?;
+    let server = Server::start(data, flags).await?;
+    stop.wait().await;
+    server.stop().await;
+    Ok(())
+}
+
+impl Server {
+    /// Starts everything; the API answers when this returns.
+    pub(crate) async fn start(data: &DataDir, flags: &ServerFlags) -> anyhow::Result<Self> {
+        let held = data.hold("server")?;
+        let listener = TcpListener::bind(flags.listen).await.with_context(|| {
+            format!("listen on {}: free the port, or give another --listen", flags.listen)
+        })?;
+        let address = listener.local_addr().context("read the own address")?;
+        let pki = Pki::open(&data.pki(), now())?;
+        let store = open_store(data).await?;
+        let api = ApiServer::new(configure(data, flags, address)?, store.clone()).await?;
+        let tls = pki.server_config(&pki.issue_serving(&own_names(flags, address)?)?)?;
+        let serving = tokio::spawn({
+            let api = api.clone();
+            async move { api.serve(listener, tls).await }
+        });
+        write_kubeconfigs(data, flags, &pki, address)?;
+        let (controllers, scheduler) = start_parts(&api, &flags.network).await?;
+        tracing::info!(%address, kubeconfig = %data.kubeconfig().display(), "the API is served");
+        if !flags.no_host {
+            supervise::start_detached(data, &flags.host_arguments())?;
+        }
+        let client = Client::in_process(api.in_process(UserInfo::component("coracle-up")));
+        Ok(Self { api, store, client, serving, controllers, scheduler, _held: held })
+    }
+
+    /// A client in this process that may do everything.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.client.kube()
+    }
+
+    /// Finishes what is in flight and closes the store.
+    pub(crate) async fn stop(self) {
+        self.scheduler.stop().await;
+        self.controllers.stop().await;
+        self.api.shut_down();
+        if self.serving.await.is_err() {
+            tracing::error!("the task that serves the API panicked");
+        }
+        self.store.close().await;
+    }
+}
+
+/// Opening reads the whole file, so it runs where it may block.
+async fn open_store(data: &DataDir) -> anyhow::Result<Store> {
+    let path = data.store();
+    let opened = tokio::task::spawn_blocking(move || Store::open_redb(path)).await;
+    opened.context("open the store")?.with_context(|| format!("open {}", data.store().display()))
+}
+
+fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow::Result<Config> {
+    let tokens = match &flags.token_auth_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.with_context(|| format!("read --token-auth-file {}", path.display()))?;
+            Tokens::parse(&text).with_context(|| path.display().to_string())?
+        }
+        None => Pki::tokens(&data.pki())?,
+    };
+    let mut config = Config::new(reachable(address), data.registry());
+    config.tokens = tokens;
+    config.services = service_ranges(flags)?;
+    config.describe = || Box::new(coracle_descriptions::describe());
+    config.nodes = Arc::new(UnixSocketDialer::new(data.agent_socket()));
+    Ok(config)
+}
+
+fn service_ranges(flags: &ServerFlags) -> anyhow::Result<ServiceRanges> {
+    let cidr = &flags.network.service_cidr;
+    let parsed = cidr.split_once('/').and_then(|(network, prefix)| {
+        let prefix = prefix.parse::<u8>().ok().filter(|prefix| (8..=28).contains(prefix))?;
+        Some((network.parse::<Ipv4Addr>().ok()?, prefix))
+    });
+    let (network, prefix) = parsed.with_context(|| {
+        format!("--service-cidr '{cidr}' must be an IPv4 range between /8 and /28, such as 10.96.0.0/12")
+    })?;
+    Ok(ServiceRanges { network, prefix, node_ports: flags.service_node_port_range.clone() })
+}
+
+/// Controllers and scheduler reach the API inside of the process, each under its own name.
+async fn start_parts(
+    api: &ApiServer,
+    network: &NetworkFlags,
+) -> anyhow::Result<(coracle_controllers::Running, coracle_scheduler::Running)> {
+    let as_part = |name: &str| Client::in_process(api.in_process(UserInfo::component(name)));
+    let caches = Caches::new(as_part("kube-controller-manager"));
+    let config = coracle_controllers::Config {
+        cluster_cidr: network.cluster_cidr.parse().context("--cluster-cidr")?,
+        node_mask: network.node_mask,
+    };
+    let controllers = coracle_controllers::run(&caches, config);
+    let scheduler = coracle_scheduler::run(as_part("kube-scheduler"), &caches);
+    Ok((controllers, scheduler))
+}
+
+fn write_kubeconfigs(
+    data: &DataDir,
+    flags: &ServerFlags,
+    pki: &Pki,
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    let server = format!("https://{}", reachable(address));
+    let write = |path, user: &str, group: &str, name: &str| -> anyhow::Result<()> {
+        let identity = pki.issue_client(user, Some(group))?;
+        let text = kubeconfig(&Kubeconfig {
+            server: &server,
+            ca_certificate: pki.ca_certificate(),
+            cluster: CLUSTER,
+            user: name,
+            identity: &identity,
+        });
+        Ok(data.write_private(path, text.as_bytes())?)
+    };
+    write(&data.kubeconfig(), ADMIN, "system:masters", ADMIN)?;
+    let node = format!("system:node:{}", node_name(flags.host.node_name.as_deref()));
+    write(&data.host_kubeconfig(), &node, "system:nodes", &node)
+}
+
+/// Names of this machine for the serving certificate, besides the well-known ones.
+fn own_names(flags: &ServerFlags, address: SocketAddr) -> anyhow::Result<Vec<String>> {
+    let mut names = flags.tls_san.clone();
+    names.push(node_name(flags.host.node_name.as_deref()));
+    if !address.ip().is_unspecified() {
+        names.push(address.ip().to_string());
+    }
+    Ok(names)
+}
+
+/// The address by which this machine reaches a listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        IpAddr::V4(_) => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(_) => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "certificates are dated at the start of the server")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
