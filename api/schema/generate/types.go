@@ -30,6 +30,9 @@ func (f field) line() string {
 	return strings.Join(append([]string{f.name, f.typ, f.proto, f.flags}, f.extras...), "\t")
 }
 
+// noProto stands for the message of inlined fields that are not sent.
+const noProto = "-"
+
 // special are types with a JSON form of their own.
 var special = map[string]string{
 	"k8s.io/apimachinery/pkg/apis/meta/v1.Time":                                             "time",
@@ -89,8 +92,9 @@ func (t *table) addFields(e *entry, goType reflect.Type, via string) {
 			if inner.Kind() == reflect.Pointer {
 				inner = inner.Elem()
 			}
-			path := via
-			if proto != "" {
+			// Without a number (TypeMeta) the inlined fields are never sent.
+			path := noProto
+			if proto != "" && via != noProto {
 				path = strings.TrimPrefix(via+"."+proto, ".")
 			}
 			t.addFields(e, inner, path)
@@ -104,8 +108,8 @@ func (t *table) field(parent reflect.Type, member reflect.StructField, name, opt
 	markers := t.sources.fieldMarkers(parent, member.Name)
 	f := field{name: name, typ: t.typeOf(member.Type)}
 	f.proto, _ = protoNumber(member)
-	if f.proto == "" {
-		f.proto = "0"
+	if f.proto == "" || via == noProto {
+		f.proto, via = "0", ""
 	}
 	f.flags = flags(member, options, markers)
 	typeMarkers := t.sources.typeMarkers(member.Type)

@@ -12,6 +12,7 @@ mod yaml;
 
 use serde_json::Value;
 
+use crate::proto;
 use crate::schema::Type;
 use crate::status::Status;
 
@@ -63,16 +64,15 @@ pub const STRICT_ERRORS_MAX: usize = 100;
 pub fn decode(
     bytes: &[u8],
     media_type: MediaType,
-    ty: &Type,
+    ty: &'static Type,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
     let (value, duplicates) = match media_type {
         MediaType::Json => json::parse(bytes),
         MediaType::Yaml => yaml::parse(bytes),
-        MediaType::Protobuf => {
-            let message = "protobuf bodies are not decoded yet: send application/json";
-            return Err(Status::unsupported_media_type(message));
-        }
+        MediaType::Protobuf => proto::decode(bytes, ty)
+            .map(|value| (value, Vec::new()))
+            .map_err(|error| error.to_string()),
     }
     .map_err(|error| unreadable(ty, &error))?;
     checked(value, duplicates, ty, validation)

@@ -23,7 +23,7 @@ pub type Describe = Box<dyn Fn(&str, &str) -> Option<String>>;
 /// Loads descriptions; called for each rendering, and dropped after it.
 ///
 /// With the crate `coracle-descriptions`:
-/// ```ignore
+/// ```text
 /// Documents::new(|| {
 ///     let table = coracle_descriptions::Table::load();
 ///     Box::new(move |ty, field| table.find(ty, field))
