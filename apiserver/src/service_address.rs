@@ -104,6 +104,11 @@ impl ServiceAddresses {
         ServiceAddresses { ranges, taken: Arc::default() }
     }
 
+    /// The first address of the range, which the `kubernetes` Service has.
+    pub fn first(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.ranges.network).saturating_add(1))
+    }
+
     /// Notes the addresses of a Service that exists already.
     pub fn restore(&self, service: &Value) {
         let mut taken = self.taken.lock();

@@ -3,7 +3,7 @@
 //! *Source:* Kubernetes API concepts, "Receiving resources as Tables" and "Metadata-only fetches".
 
 use coracle_api::registry::Kind;
-use coracle_api::table;
+use crate::columns as table;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

@@ -45,16 +45,16 @@ impl fmt::Display for Digest {
 
 /// Computes a digest piece by piece.
 #[derive(Default)]
-pub struct Hasher(Sha256);
+pub(super) struct Hasher(Sha256);
 
 impl Hasher {
     /// Takes the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// Gives the digest of all bytes taken.
-    pub fn finish(self) -> Digest {
+    pub(super) fn finish(self) -> Digest {
         let mut hex = String::with_capacity(HEX_LENGTH);
         for byte in self.0.finalize() {
             for nibble in [byte >> 4, byte & 15] {

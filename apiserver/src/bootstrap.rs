@@ -1,0 +1,123 @@
+//! The objects that every cluster has: namespaces, the `kubernetes` Service, system priority classes.
+//!
+//! Made at each start when they are missing; the Service's endpoint is also put right when the server's address
+//! changed. They are made by the server itself, so admission and validation are not asked.
+
+use coracle_api::meta;
+use coracle_api::registry::{self, Kind};
+use coracle_api::status::Status;
+use coracle_store::{CommitError, Guard, Write};
+use serde_json::{Value, json};
+
+use crate::cache;
+use crate::clock;
+use crate::metadata;
+use crate::server::{ApiServer, Core};
+use crate::verbs::write;
+
+/// The namespaces that always exist.
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+impl ApiServer {
+    /// Makes what is missing.
+    pub(crate) async fn bootstrap(&self) -> Result<(), Status> {
+        let core = &self.core;
+        for name in NAMESPACES {
+            let labels = json!({"kubernetes.io/metadata.name": name});
+            core.seed(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
+                .await?;
+        }
+        for class in priority_classes() {
+            core.seed(class).await?;
+        }
+        core.seed(core.kubernetes_service()).await?;
+        core.seed_endpoints().await
+    }
+}
+
+impl Core {
+    /// Stores an object unless there is one of its name.
+    async fn seed(&self, object: Value) -> Result<(), Status> {
+        let kind = kind_of(&object)?;
+        if self.objects(kind)?.get(meta::namespace(&object), meta::name(&object)).is_some() {
+            return Ok(());
+        }
+        self.put(kind, object, Guard::Absent).await
+    }
+
+    async fn put(&self, kind: &'static Kind, mut object: Value, guard: Guard) -> Result<(), Status> {
+        metadata::prepare_create(&mut object, &clock::stamp())?;
+        (kind.rules.default)(&mut object);
+        (kind.rules.prepare_create)(&mut object);
+        let claim = self.assign_addresses(kind, &mut object, None)?;
+        let key = cache::object_key(kind, meta::namespace(&object), meta::name(&object));
+        match self.store.commit(vec![Write::put(key, cache::encode(kind, &object), guard)]).await {
+            Ok(_) => {
+                if let Some(claim) = claim {
+                    claim.commit(&object, None);
+                }
+                Ok(())
+            }
+            // Another server on the same store was faster.
+            Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(write::store_failed(&error)),
+        }
+    }
+
+    fn kubernetes_service(&self) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "type": "ClusterIP", "clusterIP": self.addresses.first().to_string(),
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": self.address.port()}],
+            },
+        })
+    }
+
+    /// Keeps the endpoint of the `kubernetes` Service at this server's address.
+    async fn seed_endpoints(&self) -> Result<(), Status> {
+        let family = if self.address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"kubernetes.io/service-name": "kubernetes"},
+            },
+            "addressType": family,
+            "endpoints": [{"addresses": [self.address.ip().to_string()], "conditions": {"ready": true}}],
+            "ports": [{"name": "https", "port": self.address.port(), "protocol": "TCP"}],
+        });
+        let kind = kind_of(&slice)?;
+        let Some(current) = self.objects(kind)?.get("default", "kubernetes") else { return self.seed(slice).await };
+        let stored = current.value();
+        let same = |path: &str| stored.pointer(path) == slice.pointer(path);
+        if same("/endpoints/0/addresses") && same("/ports/0/port") {
+            return Ok(());
+        }
+        self.put(kind, slice, Guard::At(current.revision)).await
+    }
+}
+
+fn kind_of(object: &Value) -> Result<&'static Kind, Status> {
+    let version = object["apiVersion"].as_str().unwrap_or("");
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let kind = registry::by_kind(group, version, object["kind"].as_str().unwrap_or(""));
+    kind.ok_or_else(|| Status::internal("a bootstrap object of an unknown kind"))
+}
+
+fn priority_classes() -> [Value; 2] {
+    let class = |name: &str, value: i64, description: &str| {
+        json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "description": description,
+        })
+    };
+    [
+        class("system-cluster-critical", 2_000_000_000, "For pods without which the cluster does not work; they may move."),
+        class("system-node-critical", 2_000_001_000, "For pods without which their node does not work; they stay there."),
+    ]
+}

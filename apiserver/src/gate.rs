@@ -1,0 +1,134 @@
+//! The three questions before the work: who asks, may they, does the cluster let the write in.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use coracle_api::meta;
+use coracle_api::selector::FieldSelector;
+use coracle_api::status::Status;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderValue};
+use serde_json::Value;
+
+use crate::admission::{self, Operation};
+use crate::authn::UserInfo;
+use crate::authz::Attributes;
+use crate::context::Context;
+use crate::negotiate::header;
+use crate::query::Query;
+use crate::request_info::RequestInfo;
+use crate::server::Core;
+
+/// Where a request comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    /// From this process, in the name of this user.
+    Known(Arc<UserInfo>),
+    /// From a connection, with the user of its client certificate if it has one.
+    Connection(Option<Arc<UserInfo>>),
+}
+
+impl Core {
+    /// Finds out who asks.
+    ///
+    /// # Errors
+    /// 401.
+    pub(crate) fn authenticate(&self, headers: &HeaderMap, caller: Caller) -> Result<Arc<UserInfo>, Status> {
+        match caller {
+            Caller::Known(user) => Ok(user),
+            Caller::Connection(peer) => {
+                self.authenticator.authenticate(peer.as_ref(), &with_bearer(headers))
+            }
+        }
+    }
+
+    /// Checks that a user may do what a request asks for.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) fn authorize(&self, user: &UserInfo, info: &RequestInfo, query: &Query) -> Result<(), Status> {
+        let verb = info.verb.as_str();
+        let Some(path) = &info.resource else {
+            return self.authorizer.check(user, &Attributes { verb, path: &info.path, ..Attributes::default() });
+        };
+        let selector = query.get("fieldSelector").and_then(|text| FieldSelector::parse(text).ok());
+        let attributes = Attributes {
+            verb,
+            group: &path.group,
+            resource: &path.resource,
+            subresource: &path.subresource,
+            namespace: &path.namespace,
+            name: &path.name,
+            path: &info.path,
+            node_name: selector.as_ref().and_then(|selector| selector.equals("spec.nodeName")),
+        };
+        self.authorizer.check(user, &attributes)
+    }
+
+    /// Lets a write in, or not; may change the new object.
+    ///
+    /// `object` is the new object, for a deletion the stored one; `old` is the stored object of an update.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub(crate) fn admit(
+        &self,
+        context: &Context,
+        operation: Operation,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let name = match operation {
+            Operation::Create => meta::name(object).to_owned(),
+            Operation::Update => context.path.name.clone(),
+            Operation::Delete => meta::name(object).to_owned(),
+        };
+        let namespace = meta::namespace(object).to_owned();
+        let request = admission::Request {
+            user: &context.user,
+            operation,
+            kind: context.kind,
+            subresource: &context.path.subresource,
+            namespace: &namespace,
+            name: &name,
+        };
+        match operation {
+            Operation::Create | Operation::Update => admission::admit(&request, Some(object), old, &self.caches),
+            Operation::Delete => admission::admit(&request, None, Some(object), &self.caches),
+        }
+    }
+}
+
+/// Turns a password into a bearer token: image clients can only send `Basic`, and send the token as the password.
+fn with_bearer(headers: &HeaderMap) -> Cow<'_, HeaderMap> {
+    let token = header(headers, AUTHORIZATION)
+        .strip_prefix("Basic ")
+        .and_then(|encoded| STANDARD.decode(encoded.trim()).ok())
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .and_then(|pair| pair.split_once(':').map(|(_, password)| format!("Bearer {password}")))
+        .and_then(|value| HeaderValue::from_str(&value).ok());
+    match token {
+        None => Cow::Borrowed(headers),
+        Some(value) => {
+            let mut changed = HeaderMap::new();
+            changed.insert(AUTHORIZATION, value);
+            Cow::Owned(changed)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_a_token() {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, "Basic YW55OnNlY3JldA==".parse().unwrap());
+        assert_eq!(header(&with_bearer(&headers), AUTHORIZATION), "Bearer secret");
+        headers.insert(AUTHORIZATION, "Bearer x".parse().unwrap());
+        assert_eq!(header(&with_bearer(&headers), AUTHORIZATION), "Bearer x");
+    }
+}

@@ -1,0 +1,210 @@
+//! The way of every request: who asks, what for, may they, then the work; and what every answer carries.
+//!
+//! *Source:* the order of kube-apiserver's filters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_api::registry::{self, Kind};
+use coracle_api::status::Status;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, StatusCode};
+use tokio::time::timeout;
+
+use crate::authn::UserInfo;
+use crate::body::Body;
+use crate::clock;
+use crate::context::Context;
+use crate::gate::Caller;
+use crate::metrics::RequestLabels;
+use crate::negotiate::Negotiated;
+use crate::query::Query;
+use crate::request_info::{RequestInfo, ResourcePath, Verb};
+use crate::respond::{self, Answer};
+use crate::server::Core;
+use crate::verbs::write::Part;
+
+/// Time that a request may take, watches and streams excepted. *Source:* kube-apiserver's `--request-timeout`.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+impl Core {
+    /// Answers a request; never fails, because a failure is an answer.
+    pub(crate) async fn handle(self: Arc<Self>, request: Request<Body>, caller: Caller) -> Answer {
+        let began = clock::instant();
+        let (parts, body) = request.into_parts();
+        let query = Query::parse(parts.uri.query().unwrap_or(""));
+        let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query);
+        let labels = labels(&info);
+        let negotiated = Negotiated::for_plain(&parts.headers, &query);
+        let audit_id = audit_id(&parts);
+        let is_long = is_long_running(&info, &query);
+        let work = self.admitted(parts, body, info, query, caller);
+        let outcome = if is_long { work.await } else { self.bounded(work).await };
+        let mut answer = outcome.unwrap_or_else(|status| respond::status(&status, negotiated));
+        answer.headers_mut().insert(AUDIT_ID, audit_id);
+        let labels = RequestLabels { code: answer.status().as_u16(), ..labels };
+        self.metrics.record(labels, began.elapsed());
+        answer
+    }
+
+    /// Runs a request that is to end soon: counted, and with a deadline.
+    async fn bounded(&self, work: impl Future<Output = Result<Answer, Status>>) -> Result<Answer, Status> {
+        let Ok(_permit) = self.in_flight.try_acquire() else {
+            let why = "too many requests, please try again later";
+            return Err(Status::too_many_requests(why, 1));
+        };
+        self.metrics.in_flight.inc();
+        let outcome = timeout(REQUEST_TIMEOUT, work).await;
+        self.metrics.in_flight.dec();
+        outcome.unwrap_or_else(|_| {
+            Err(Status::timeout("request did not complete within the allotted timeout"))
+        })
+    }
+
+    /// Finds out who asks and whether they may, then does the work.
+    async fn admitted(
+        &self,
+        parts: Parts,
+        body: Body,
+        info: RequestInfo,
+        query: Query,
+        caller: Caller,
+    ) -> Result<Answer, Status> {
+        let is_image = is_image_path(&info.path);
+        let user = match self.authenticate(&parts.headers, caller) {
+            Ok(user) => user,
+            Err(_) if is_image => return Ok(unauthorized_for_images()),
+            Err(status) => return Err(status),
+        };
+        self.authorize(&user, &info, &query)?;
+        if is_image {
+            return Ok(self.images.handle(&parts, body).await);
+        }
+        match info.resource {
+            Some(path) => self.resource(parts, body, path, info.verb, query, user).await,
+            None => self.non_resource(&parts, &info, &query, &user).await,
+        }
+    }
+
+    async fn resource(
+        &self,
+        parts: Parts,
+        body: Body,
+        path: ResourcePath,
+        verb: Verb,
+        query: Query,
+        user: Arc<UserInfo>,
+    ) -> Result<Answer, Status> {
+        let kind = registry::by_resource(&path.group, &path.version, &path.resource);
+        let kind = kind.ok_or_else(Status::unknown_path)?;
+        check_scope(kind, &path, verb)?;
+        let negotiated = Negotiated::for_objects(&parts.headers, &query)?;
+        let context =
+            Context { kind, path, verb, query, headers: parts.headers, user, negotiated, now: clock::now() };
+        match context.path.subresource.as_str() {
+            "" => self.verb(&context, body).await,
+            name => {
+                let known = kind.subresource(name).ok_or_else(Status::unknown_path)?;
+                if !known.verbs.contains(&verb.as_str()) {
+                    return Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()));
+                }
+                self.subresource(&context, known, body, parts.method).await
+            }
+        }
+    }
+
+    async fn verb(&self, context: &Context, body: Body) -> Result<Answer, Status> {
+        let Context { kind, verb, .. } = context;
+        if !kind.has_verb(verb.as_str()) {
+            return Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()));
+        }
+        match verb {
+            Verb::Get => self.get(context),
+            Verb::List => self.list(context).await,
+            Verb::Watch => self.watch(context).await,
+            Verb::Create => self.create(context, body).await,
+            Verb::Update => self.update(context, Part::Main, body).await,
+            Verb::Patch => self.patch(context, Part::Main, body).await,
+            Verb::Delete => self.delete(context, body).await,
+            Verb::DeleteCollection => self.delete_collection(context, body).await,
+            Verb::Post | Verb::Put | Verb::Head | Verb::Options | Verb::Other => {
+                Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()))
+            }
+        }
+    }
+}
+
+/// Checks that the path fits the kind: a namespace where there must be one, none where there must not.
+fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), Status> {
+    let is_namespace = kind.kind == "Namespace" && kind.group.is_empty();
+    if !kind.namespaced && !path.namespace.is_empty() && !is_namespace {
+        return Err(Status::unknown_path());
+    }
+    let needs_namespace = kind.namespaced && path.namespace.is_empty();
+    if needs_namespace && (path.named_in_path || verb == Verb::Create) {
+        if verb == Verb::Create {
+            return Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()));
+        }
+        return Err(Status::unknown_path());
+    }
+    let wrong_place = match verb {
+        Verb::Create => path.named_in_path && path.subresource.is_empty(),
+        Verb::Update | Verb::Patch => !path.named_in_path,
+        Verb::Get
+        | Verb::List
+        | Verb::Watch
+        | Verb::Delete
+        | Verb::DeleteCollection
+        | Verb::Post
+        | Verb::Put
+        | Verb::Head
+        | Verb::Options
+        | Verb::Other => false,
+    };
+    if wrong_place { Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str())) } else { Ok(()) }
+}
+
+/// Whether a request may take any time: it is a stream, or moves an image.
+fn is_long_running(info: &RequestInfo, query: &Query) -> bool {
+    let stream = info.resource.as_ref().is_some_and(|path| {
+        matches!(path.subresource.as_str(), "proxy" | "exec" | "attach" | "portforward")
+            || (path.subresource == "log" && query.is_true("follow"))
+    });
+    stream || info.verb == Verb::Watch || is_image_path(&info.path)
+}
+
+fn is_image_path(path: &str) -> bool {
+    path == "/v2" || path.starts_with("/v2/")
+}
+
+/// 401 in the form that image clients answer with a password.
+fn unauthorized_for_images() -> Answer {
+    let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":null}]}"#;
+    let mut answer = respond::text(StatusCode::UNAUTHORIZED, body);
+    let headers = answer.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"coracle\""));
+    answer
+}
+
+/// The request's id for the audit log: the client's own, or a fresh one.
+fn audit_id(parts: &Parts) -> HeaderValue {
+    let own = parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_BYTES_MAX).cloned();
+    own.or_else(|| HeaderValue::from_str(&clock::uuid()).ok()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Longest id that a client may choose. *Source:* kube-apiserver's `maxAuditIDLength`.
+const AUDIT_ID_BYTES_MAX: usize = 64;
+
+/// The metric labels of a request. Only names from the registry are used, so that no client can make new ones.
+fn labels(info: &RequestInfo) -> RequestLabels {
+    let verb = info.verb.as_str();
+    let Some(path) = &info.resource else { return RequestLabels { verb, ..RequestLabels::default() } };
+    let Some(kind) = registry::by_resource(&path.group, &path.version, &path.resource) else {
+        return RequestLabels { verb, ..RequestLabels::default() };
+    };
+    let subresource = kind.subresource(&path.subresource).map_or("", |sub| sub.name);
+    RequestLabels { verb, group: kind.group, version: kind.version, resource: kind.plural, subresource, code: 0 }
+}

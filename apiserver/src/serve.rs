@@ -1,0 +1,127 @@
+//! The server on a socket: TLS, HTTP/1.1 and HTTP/2, and an orderly end.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use crate::authn::{UserInfo, user_of_certificate};
+use crate::body;
+use crate::gate::Caller;
+use crate::server::{ApiServer, Core};
+
+/// Connections at once. Each costs some ten KiB; clients keep one or two open.
+const CONNECTIONS_MAX: usize = 10_000;
+/// Time for a TLS handshake, so that silent connections do not pile up.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the head of an HTTP/1.1 request. *Source:* kube-apiserver's `ReadHeaderTimeout`.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+/// HTTP/2 streams of one connection at once. *Source:* kube-apiserver's `http2-max-streams-per-connection`.
+const HTTP2_STREAMS_MAX: u32 = 1000;
+/// HTTP/2 flow-control windows in bytes, of a stream and of a connection: bodies are at most 3 MiB.
+const HTTP2_WINDOWS_BYTES: (u32, u32) = (256 * 1024, 1024 * 1024);
+/// Wait after an accept that failed, which happens when file descriptors run out.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Time that requests in flight have at the end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl ApiServer {
+    /// Serves on a listener until [`ApiServer::shut_down`]; then finishes the requests in flight.
+    ///
+    /// `tls` must offer ALPN `h2` and `http/1.1` and ask for client certificates without demanding them.
+    pub async fn serve(&self, listener: TcpListener, tls: Arc<ServerConfig>) {
+        let core = self.core.clone();
+        let acceptor = TlsAcceptor::from(tls);
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let tracker = TaskTracker::new();
+        loop {
+            let Ok(slot) = slots.clone().acquire_owned().await else { break };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = core.shutdown.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let connection = connection(core.clone(), acceptor.clone(), stream);
+                    tracker.spawn(async move {
+                        connection.await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+        tracker.close();
+        let _elapsed = tokio::time::timeout(DRAIN_TIMEOUT, tracker.wait()).await;
+    }
+}
+
+async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {
+    // Answers are small and complete; waiting for more of them only adds delay.
+    let _best_effort = stream.set_nodelay(true);
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+    let stream = match handshake {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!("TLS handshake took too long"),
+    };
+    let certificate: Option<CertificateDer<'static>> =
+        stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|c| c.clone().into_owned());
+    let caller = Caller::Connection(certificate.and_then(|certificate| user(&certificate)));
+    let shutdown = core.shutdown.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (core, caller) = (core.clone(), caller.clone());
+        async move { Ok::<_, Infallible>(core.handle(request.map(body::boxed), caller).await) }
+    });
+    let builder = builder();
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(error, "connection ended with an error");
+    }
+}
+
+/// The user of a client certificate; nobody when it cannot be read, which TLS let through all the same.
+fn user(certificate: &CertificateDer<'_>) -> Option<Arc<UserInfo>> {
+    match user_of_certificate(certificate) {
+        Ok(user) => Some(Arc::new(user)),
+        Err(error) => {
+            tracing::debug!(%error, "client certificate names no user");
+            None
+        }
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let (stream, connection) = HTTP2_WINDOWS_BYTES;
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .initial_stream_window_size(stream)
+        .initial_connection_window_size(connection);
+    builder
+}

@@ -1,0 +1,201 @@
+//! The API server as one value: what it is made of, and the parts that all requests share.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use coracle_api::openapi;
+use coracle_api::registry::{self, Kind};
+use coracle_api::status::Status;
+use coracle_store::Store;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::authn::Authenticator;
+use crate::authz::Authorizer;
+use crate::cache::{Caches, ResourceCache, Selection};
+use crate::discovery::Discovery;
+use crate::metrics::Metrics;
+use crate::node_dialer::{NoNodes, NodeDialer};
+use crate::oci::{ImageRegistry, ImageStore};
+use crate::service_address::{ServiceAddresses, ServiceRanges};
+
+/// Requests worked on at once, watches and streams not counted; one more gets 429. *Source:* kube-apiserver's limits
+/// for reading (400) and writing (200) together.
+const REQUESTS_IN_FLIGHT_MAX: usize = 600;
+
+/// Time between the bookmarks of a watch. *Source:* kube-apiserver's `bookmarkFrequency`.
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+
+/// What an [`ApiServer`] is made with.
+pub struct Config {
+    /// Where clients inside the cluster reach this server: the endpoint of the `kubernetes` Service.
+    pub address: SocketAddr,
+    /// Folder of the built-in image registry.
+    pub images: PathBuf,
+    /// Addresses and ports for Services.
+    pub services: ServiceRanges,
+    /// Field descriptions for OpenAPI.
+    pub describe: openapi::LoadDescriptions,
+    /// Who may ask.
+    pub authenticator: Authenticator,
+    /// How nodes are reached.
+    pub nodes: Arc<dyn NodeDialer>,
+}
+
+impl Config {
+    /// A configuration without nodes and without field descriptions.
+    pub fn new(address: SocketAddr, images: PathBuf, authenticator: Authenticator) -> Config {
+        Config {
+            address,
+            images,
+            services: ServiceRanges::default(),
+            describe: || Box::new(|_, _| None),
+            authenticator,
+            nodes: Arc::new(NoNodes),
+        }
+    }
+}
+
+/// Why a server could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The folder of the image registry cannot be used.
+    #[error("open the image registry in {path}")]
+    Images {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The objects that every cluster has could not be made.
+    #[error("make the cluster's first objects")]
+    Bootstrap(#[source] Status),
+}
+
+/// The API server; a clone is the same server.
+#[derive(Clone)]
+pub struct ApiServer {
+    pub(crate) core: Arc<Core>,
+}
+
+/// What all requests share.
+pub(crate) struct Core {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) discovery: Discovery,
+    pub(crate) openapi: Arc<openapi::Documents>,
+    pub(crate) images: ImageRegistry,
+    pub(crate) addresses: ServiceAddresses,
+    pub(crate) nodes: Arc<dyn NodeDialer>,
+    pub(crate) metrics: Metrics,
+    pub(crate) in_flight: Semaphore,
+    /// Counts up whenever watches should send bookmarks.
+    pub(crate) bookmarks: watch::Sender<u64>,
+    pub(crate) shutdown: CancellationToken,
+    ready: AtomicBool,
+}
+
+impl ApiServer {
+    /// Makes a server over a store: fills the caches, notes the Services' addresses and makes what every cluster has.
+    ///
+    /// The server answers through [`ApiServer::in_process`] as soon as this returns, over TLS once
+    /// [`ApiServer::serve`] runs.
+    ///
+    /// # Errors
+    /// When the image registry's folder cannot be used, or the store fails.
+    pub async fn new(config: Config, store: Store) -> Result<ApiServer, StartError> {
+        let caches = Caches::start(&store);
+        let images = ImageStore::open(&config.images)
+            .map_err(|source| StartError::Images { path: config.images.clone(), source })?;
+        let core = Core {
+            address: config.address,
+            store,
+            authorizer: Authorizer::new(caches.clone()),
+            caches,
+            authenticator: config.authenticator,
+            discovery: Discovery::new(&config.address.to_string()),
+            openapi: Arc::new(openapi::Documents::new(config.describe)),
+            images: ImageRegistry::new(images),
+            addresses: ServiceAddresses::new(config.services),
+            nodes: config.nodes,
+            metrics: Metrics::default(),
+            in_flight: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            bookmarks: watch::Sender::new(0),
+            shutdown: CancellationToken::new(),
+            ready: AtomicBool::new(false),
+        };
+        core.restore_addresses();
+        let server = ApiServer { core: Arc::new(core) };
+        server.bootstrap().await.map_err(StartError::Bootstrap)?;
+        server.core.ready.store(true, Ordering::Release);
+        tokio::spawn(tick(Arc::downgrade(&server.core)));
+        Ok(server)
+    }
+
+    /// Ends all watches and refuses new connections; requests in flight are finished.
+    pub fn shut_down(&self) {
+        self.core.ready.store(false, Ordering::Release);
+        self.core.shutdown.cancel();
+    }
+}
+
+impl Core {
+    /// The cache of a kind.
+    ///
+    /// # Errors
+    /// 500 for a kind that is not of the registry, which only a defect brings about.
+    pub(crate) fn objects(&self, kind: &Kind) -> Result<&Arc<ResourceCache>, Status> {
+        self.caches.resource(kind).ok_or_else(|| Status::internal(format!("no cache for {kind:?}")))
+    }
+
+    /// Whether the server has all that it needs to answer.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Counts a watch or stream for as long as the value lives.
+    pub(crate) fn long_running(&self) -> LongRunning {
+        let gauge = self.metrics.long_running.clone();
+        gauge.inc();
+        LongRunning(gauge)
+    }
+
+    /// Notes the addresses of the Services that exist.
+    fn restore_addresses(&self) {
+        let Some(kind) = registry::by_kind("", "v1", "Service") else { return };
+        let services = self.caches.resource(kind).map(|cache| cache.select(&Selection::all(kind)));
+        for service in services.unwrap_or_default() {
+            self.addresses.restore(&service.value());
+        }
+    }
+}
+
+/// A watch or stream that is open.
+pub(crate) struct LongRunning(prometheus_client::metrics::gauge::Gauge);
+
+impl Drop for LongRunning {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Makes watches send bookmarks; one timer for all of them. Ends with the server.
+async fn tick(core: std::sync::Weak<Core>) {
+    loop {
+        let Some(shutdown) = core.upgrade().map(|core| core.shutdown.clone()) else { return };
+        tokio::select! {
+            () = tokio::time::sleep(BOOKMARK_PERIOD) => {}
+            () = shutdown.cancelled() => return,
+        }
+        let Some(core) = core.upgrade() else { return };
+        core.bookmarks.send_modify(|count| *count += 1);
+    }
+}

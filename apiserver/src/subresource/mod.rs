@@ -1,0 +1,44 @@
+//! Subresources: parts of an object with a path of their own, and actions on it.
+//!
+//! An edge: writes are committed, nodes are dialled. `exec`, `attach`, `portforward` and `eviction` come beside these.
+
+mod binding;
+mod log;
+mod proxy;
+mod scale;
+
+use coracle_api::registry::Subresource;
+use coracle_api::status::Status;
+use http::Method;
+
+use crate::body::Body;
+use crate::context::Context;
+use crate::request_info::Verb;
+use crate::respond::Answer;
+use crate::server::Core;
+use crate::verbs::write::Part;
+
+impl Core {
+    /// Answers a request on a subresource; the verb is one of the subresource's.
+    pub(crate) async fn subresource(
+        &self,
+        context: &Context,
+        subresource: &Subresource,
+        body: Body,
+        method: Method,
+    ) -> Result<Answer, Status> {
+        match (subresource.name, context.verb) {
+            ("status", Verb::Get) => self.get(context),
+            ("status", Verb::Update) => self.update(context, Part::Status, body).await,
+            ("status", Verb::Patch) => self.patch(context, Part::Status, body).await,
+            ("finalize", Verb::Update) => self.update(context, Part::Finalize, body).await,
+            ("scale", Verb::Get) => self.get_scale(context),
+            ("scale", Verb::Update) => self.update_scale(context, body).await,
+            ("scale", Verb::Patch) => self.patch_scale(context, body).await,
+            ("binding", Verb::Create) => self.bind(context, body).await,
+            ("log", Verb::Get) => self.log(context).await,
+            ("proxy", _) => self.node_proxy(context, method, body).await,
+            _ => Err(Status::unknown_path()),
+        }
+    }
+}

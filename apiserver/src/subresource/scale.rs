@@ -1,0 +1,112 @@
+//! `scale`: the number of replicas of a workload, whatever its kind.
+//!
+//! *Source:* `autoscaling/v1 Scale`; the kind's `ScalePaths` say where the numbers are.
+
+use coracle_api::decode::Decoded;
+use coracle_api::field_error::FieldError;
+use coracle_api::key::GroupKind;
+use coracle_api::meta;
+use coracle_api::registry::ScalePaths;
+use coracle_api::schema::{self, Type};
+use coracle_api::selector::LabelSelector;
+use coracle_api::status::Status;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::body::Body;
+use crate::context::Context;
+use crate::options::WriteOptions;
+use crate::respond::{self, Answer};
+use crate::server::Core;
+use crate::verbs::patch::Patch;
+use crate::verbs::update::check_name;
+use crate::verbs::write::{Change, Part};
+
+impl Core {
+    /// Answers with an object's scale.
+    pub(super) fn get_scale(&self, context: &Context) -> Result<Answer, Status> {
+        let object = self.current(context)?.value();
+        Ok(respond::value(StatusCode::OK, &scale_of(&object, paths(context)?), context.plain()))
+    }
+
+    /// Replaces an object's scale.
+    pub(super) async fn update_scale(&self, context: &Context, body: Body) -> Result<Answer, Status> {
+        let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
+        let decoded = context.decode(body, scale_type()?, options.field_validation).await?;
+        check_name(&decoded.value, &context.path.name)?;
+        self.set_scale(context, options, &|_| Ok(decoded.clone())).await
+    }
+
+    /// Changes an object's scale by a patch.
+    pub(super) async fn patch_scale(&self, context: &Context, body: Body) -> Result<Answer, Status> {
+        let options = WriteOptions::parse(&context.query, "PatchOptions")?;
+        let patch = Patch::read(context, body, options.field_validation).await?;
+        let ty = scale_type()?;
+        self.set_scale(context, options, &|scale| patch.apply(scale, ty, options.field_validation)).await
+    }
+
+    async fn set_scale(
+        &self,
+        context: &Context,
+        options: WriteOptions,
+        make: &(dyn Fn(&Value) -> Result<Decoded, Status> + Send + Sync),
+    ) -> Result<Answer, Status> {
+        let paths = paths(context)?;
+        let change = Change { part: Part::Main, dry_run: options.dry_run, needs_version: false };
+        let make = |old: &Value| apply(make(&scale_of(old, paths))?, old, paths);
+        let changed = self.change(context, change, &make).await?;
+        let object: Value = serde_json::from_slice(&changed.json).unwrap_or_default();
+        let mut answer = respond::value(StatusCode::OK, &scale_of(&object, paths), context.plain());
+        respond::warn(&mut answer, &changed.warnings);
+        Ok(answer)
+    }
+}
+
+fn paths(context: &Context) -> Result<&'static ScalePaths, Status> {
+    context.kind.rules.scale.as_ref().ok_or_else(Status::unknown_path)
+}
+
+fn scale_type() -> Result<&'static Type, Status> {
+    schema::lookup("autoscaling", "v1", "Scale").ok_or_else(|| Status::internal("no schema of Scale"))
+}
+
+/// The scale of an object.
+fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
+    let number = |path: &str| object.pointer(path).and_then(Value::as_i64).unwrap_or(0);
+    let selector = object.pointer(paths.selector).map(LabelSelector::from_value);
+    let selector = selector.and_then(Result::ok).map(|selector| selector.to_string()).unwrap_or_default();
+    let mut metadata = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object["metadata"].get(field) {
+            metadata[field] = value.clone();
+        }
+    }
+    json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+        "spec": {"replicas": number(paths.spec_replicas)},
+        "status": {"replicas": number(paths.status_replicas), "selector": selector},
+    })
+}
+
+/// Writes the number of a changed scale into its object.
+fn apply(scale: Decoded, old: &Value, paths: &ScalePaths) -> Result<Decoded, Status> {
+    let replicas = scale.value.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+    if replicas < 0 {
+        let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+        let kind = GroupKind::new("autoscaling", "Scale");
+        return Err(Status::invalid(&kind, meta::name(old), vec![error]));
+    }
+    let mut object = old.clone();
+    if let Some(place) = object.pointer_mut(paths.spec_replicas) {
+        *place = json!(replicas);
+    }
+    // A revision that the client names must be the object's; `change` compares them.
+    match meta::resource_version(&scale.value) {
+        "" => {}
+        version => meta::set(&mut object, "resourceVersion", version),
+    }
+    if !meta::uid(&scale.value).is_empty() {
+        meta::set(&mut object, "uid", meta::uid(&scale.value));
+    }
+    Ok(Decoded { value: object, warnings: scale.warnings })
+}

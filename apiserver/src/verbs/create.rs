@@ -1,0 +1,123 @@
+//! `POST` on a collection: make an object.
+
+use bytes::Bytes;
+use coracle_api::meta;
+use coracle_api::status::Status;
+use coracle_store::{CommitError, Guard, Write};
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::admission::Operation;
+use crate::cache;
+use crate::clock;
+use crate::context::Context;
+use crate::metadata;
+use crate::options::WriteOptions;
+use crate::pod_profile;
+use crate::respond::{self, Answer};
+use crate::server::Core;
+use crate::verbs::write;
+
+/// How often a generated name that is taken is made anew. *Source:* KEP-4420.
+const GENERATE_NAME_TRIES_MAX: usize = 8;
+
+impl Core {
+    /// Makes an object from a request body.
+    pub(crate) async fn create(&self, context: &Context, body: Body) -> Result<Answer, Status> {
+        let options = WriteOptions::parse(&context.query, "CreateOptions")?;
+        let ty = context.kind.ty();
+        let decoded = context.decode(body, ty, options.field_validation).await?;
+        let mut object = decoded.value;
+        metadata::settle_type(&mut object, context.kind, &context.path.namespace)?;
+        let mut warnings = decoded.warnings;
+        let json = self.insert(context, object, options, &mut warnings).await?;
+        let mut answer = context.answer_object(StatusCode::CREATED, json);
+        respond::warn(&mut answer, &warnings);
+        Ok(answer)
+    }
+
+    /// Takes a decoded object through defaulting, admission and validation into the store; gives it as stored.
+    pub(crate) async fn insert(
+        &self,
+        context: &Context,
+        mut object: Value,
+        options: WriteOptions,
+        warnings: &mut Vec<String>,
+    ) -> Result<Bytes, Status> {
+        let kind = context.kind;
+        metadata::prepare_create(&mut object, &clock::stamp())?;
+        (kind.rules.default)(&mut object);
+        let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
+        for tries_left in (0..GENERATE_NAME_TRIES_MAX).rev() {
+            let mut candidate = if generated { object.clone() } else { std::mem::take(&mut object) };
+            if generated {
+                let name = meta::generated_name(meta::generate_name(&candidate), clock::name_suffix());
+                meta::set(&mut candidate, "name", name);
+            }
+            let result = self.insert_named(context, candidate, options, warnings).await;
+            match result {
+                Err(Refused::Exists(name)) if generated && tries_left > 0 => {
+                    tracing::debug!(name, "generated name is taken");
+                }
+                Err(Refused::Exists(name)) if generated => {
+                    return Err(Status::generate_name_conflict(&kind.group_resource(), &name));
+                }
+                Err(Refused::Exists(name)) => return Err(Status::already_exists(&kind.group_resource(), &name)),
+                Err(Refused::Other(status)) => return Err(status),
+                Ok(json) => return Ok(json),
+            }
+        }
+        Err(Status::internal("no try to create the object was made"))
+    }
+
+    async fn insert_named(
+        &self,
+        context: &Context,
+        mut object: Value,
+        options: WriteOptions,
+        warnings: &mut Vec<String>,
+    ) -> Result<Bytes, Refused> {
+        let kind = context.kind;
+        self.admit(context, Operation::Create, &mut object, None)?;
+        (kind.rules.prepare_create)(&mut object);
+        let claim = self.assign_addresses(kind, &mut object, None)?;
+        let errors = (kind.rules.validate)(&object);
+        if !errors.is_empty() {
+            return Err(Status::invalid(&kind.group_kind(), meta::name(&object), errors).into());
+        }
+        warnings.extend(pod_profile::warnings(kind, &object));
+        let key = cache::object_key(kind, meta::namespace(&object), meta::name(&object));
+        if options.dry_run {
+            if self.objects(kind)?.get(meta::namespace(&object), meta::name(&object)).is_some() {
+                return Err(Refused::Exists(meta::name(&object).to_owned()));
+            }
+            return Ok(write::json_of(&object));
+        }
+        let put = Write::put(key, cache::encode(kind, &object), Guard::Absent);
+        match self.store.commit(vec![put]).await {
+            Ok(committed) => {
+                if let Some(claim) = claim {
+                    claim.commit(&object, None);
+                }
+                Ok(write::committed_json(&committed)?)
+            }
+            Err(CommitError::Conflict { .. }) => Err(Refused::Exists(meta::name(&object).to_owned())),
+            Err(error) => Err(write::store_failed(&error).into()),
+        }
+    }
+}
+
+/// Why an object was not made.
+enum Refused {
+    /// There is one of that name.
+    Exists(String),
+    /// Anything else.
+    Other(Status),
+}
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Refused {
+        Refused::Other(status)
+    }
+}

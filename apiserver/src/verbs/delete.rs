@@ -1,0 +1,154 @@
+//! `DELETE` of one object and of a collection.
+
+use bytes::Bytes;
+use coracle_api::decode::{self, FieldValidation};
+use coracle_api::meta;
+use coracle_api::registry::Kind;
+use coracle_api::schema;
+use coracle_api::status::{Details, Reason, Status};
+use coracle_store::{CommitError, Guard, Write};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::admission::Operation;
+use crate::body::{self, Body};
+use crate::cache::{self, Selection};
+use crate::clock;
+use crate::context::Context;
+use crate::deletion::{self, Plan};
+use crate::metadata;
+use crate::options::{DeleteOptions, ListOptions};
+use crate::respond::{self, Answer};
+use crate::server::Core;
+use crate::verbs::write;
+
+/// How often a delete is planned anew when the object changes meanwhile. Controllers write a dying object often; each
+/// lost race means that somebody else's write went through.
+const CONFLICT_TRIES_MAX: usize = 16;
+
+/// Kinds whose delete answers with the object and not with a `Status`. *Source:* the resources with
+/// `ReturnDeletedObject` in kube-apiserver.
+const RETURNS_OBJECT: [(&str, &str); 4] = [("", "Pod"), ("", "Service"), ("", "ServiceAccount"), ("", "Namespace")];
+
+/// What a delete did.
+enum Deleted {
+    /// The object is gone.
+    Gone(Bytes),
+    /// The object is there still, marked.
+    Pending(Bytes),
+}
+
+impl Core {
+    /// Deletes one object.
+    pub(crate) async fn delete(&self, context: &Context, request: Body) -> Result<Answer, Status> {
+        let options = read_options(context, request).await?;
+        let kind = context.kind;
+        match self.delete_one(context, &context.path.namespace, &context.path.name, &options).await? {
+            Deleted::Pending(json) => Ok(context.answer_object(StatusCode::OK, json)),
+            Deleted::Gone(json) if RETURNS_OBJECT.contains(&(kind.group, kind.kind)) => {
+                Ok(context.answer_object(StatusCode::OK, json))
+            }
+            Deleted::Gone(json) => {
+                let object: Value = serde_json::from_slice(&json).unwrap_or_default();
+                let details = Details::of(&kind.group_resource(), meta::name(&object), meta::uid(&object));
+                Ok(respond::value(StatusCode::OK, &Status::success(details), context.plain()))
+            }
+        }
+    }
+
+    /// Deletes all objects that the request selects; answers with those that were there.
+    pub(crate) async fn delete_collection(&self, context: &Context, request: Body) -> Result<Answer, Status> {
+        let list = ListOptions::parse(&context.query, false)?;
+        let options = read_options(context, request).await?;
+        let namespace = Some(context.path.namespace.as_str());
+        let selection = Selection::new(context.kind, namespace, list.labels, list.fields)?;
+        let found = self.objects(context.kind)?.select(&selection);
+        let mut items = Vec::with_capacity(found.len());
+        for object in found {
+            let header = &object.header;
+            match self.delete_one(context, &header.namespace, &header.name, &options).await {
+                Ok(Deleted::Gone(json) | Deleted::Pending(json)) => {
+                    items.push(serde_json::from_slice(&json).unwrap_or(Value::Null));
+                }
+                Err(status) if status.reason == Reason::NotFound => {}
+                Err(status) => return Err(status),
+            }
+        }
+        let whole = json!({
+            "kind": context.kind.list_kind(), "apiVersion": context.kind.api_version(),
+            "metadata": {"resourceVersion": self.store.revision().to_string()}, "items": items,
+        });
+        Ok(respond::value(StatusCode::OK, &whole, context.plain()))
+    }
+
+    async fn delete_one(
+        &self,
+        context: &Context,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
+        let kind = context.kind;
+        let resource = kind.group_resource();
+        for _ in 0..CONFLICT_TRIES_MAX {
+            let found = self.objects(kind)?.get(namespace, name);
+            let current = found.ok_or_else(|| Status::not_found(&resource, name))?;
+            let mut old = current.value();
+            let expected = options.resource_version.as_deref();
+            metadata::check_preconditions(&old, &resource, options.uid.as_deref(), expected)?;
+            self.admit(context, Operation::Delete, &mut old, None)?;
+            let guard = Guard::At(current.revision);
+            let plan = deletion::plan(&old, options, clock::now());
+            let (write, gone) = match &plan {
+                Plan::Keep => return Ok(Deleted::Pending(current.json.clone())),
+                Plan::Remove => (Write::delete(current.key.clone(), guard), true),
+                Plan::Mark(new) => (Write::put(current.key.clone(), cache::encode(kind, new), guard), false),
+            };
+            if options.dry_run {
+                return Ok(dry(plan, current.json.clone()));
+            }
+            match self.store.commit(vec![write]).await {
+                Ok(committed) => {
+                    let json = write::committed_json(&committed)?;
+                    if gone {
+                        self.forget(kind, &old);
+                    }
+                    return Ok(if gone { Deleted::Gone(json) } else { Deleted::Pending(json) });
+                }
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(write::store_failed(&error)),
+            }
+        }
+        Err(Status::modified(&resource, name))
+    }
+
+    /// Frees what the server holds in memory for an object that is gone.
+    fn forget(&self, kind: &Kind, object: &Value) {
+        if write::is_service(kind) {
+            self.addresses.release(object);
+        }
+    }
+}
+
+fn dry(plan: Plan, json: Bytes) -> Deleted {
+    match plan {
+        Plan::Remove => Deleted::Gone(json),
+        Plan::Keep => Deleted::Pending(json),
+        Plan::Mark(new) => Deleted::Pending(write::json_of(&new)),
+    }
+}
+
+/// Reads `DeleteOptions` from the body, or from the query when the body is empty.
+async fn read_options(context: &Context, request: Body) -> Result<DeleteOptions, Status> {
+    let bytes = body::read(request).await?;
+    if bytes.is_empty() {
+        return DeleteOptions::parse(None, &context.query);
+    }
+    let media_type = context.media_type()?;
+    let ty = schema::lookup(context.kind.group, context.kind.version, "DeleteOptions");
+    let value = match ty {
+        Some(ty) => decode::decode(&bytes, media_type, ty, FieldValidation::Ignore)?.value,
+        None => decode::decode_json(&bytes)?.0,
+    };
+    DeleteOptions::parse(Some(&value), &context.query)
+}

@@ -1,0 +1,15 @@
+//! What each verb does to an object or a collection.
+//!
+//! Writes go decode → default → admit → prepare → validate → commit; reads come from the cache. One file per verb;
+//! `write` holds the read-modify-write loop under `PUT`, `PATCH` and the subresources.
+//!
+//! An edge: commits are awaited, bodies are read, watches wait.
+
+mod create;
+mod delete;
+mod get;
+mod list;
+pub(crate) mod patch;
+pub(crate) mod update;
+mod watch;
+pub(crate) mod write;

@@ -1,0 +1,284 @@
+//! `GET` with `watch=true`: the events of a collection as a stream of JSON lines.
+//!
+//! *Source:* Kubernetes API concepts, "Efficient detection of changes", "Watch bookmarks", "Streaming lists";
+//! KEP-3157.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_api::registry::Kind;
+use coracle_api::status::Status;
+use coracle_store::Revision;
+use futures::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::body;
+use crate::cache::{EventType, Object, Selection, Watch, WatchFrom, write_event};
+use crate::clock;
+use crate::context::Context;
+use crate::negotiate::{Form, MetaVersion};
+use crate::options::ListOptions;
+use crate::respond::Answer;
+use crate::server::{Core, LongRunning};
+use crate::table::{self, IncludeColumns, IncludeObject, Tables};
+
+/// Shortest time after which a watch without `timeoutSeconds` ends; the longest is twice as much, so that clients do
+/// not all come back at once. *Source:* kube-apiserver's `--min-request-timeout`.
+const TIMEOUT_SECONDS_MIN: u64 = 1800;
+/// Size of the frames in which the objects at the beginning of a watch are sent.
+const FRAME_BYTES: usize = 64 * 1024;
+/// Annotation of the bookmark that ends the objects at the beginning.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+impl Core {
+    /// Opens a watch and answers with its stream.
+    pub(crate) async fn watch(&self, context: &Context) -> Result<Answer, Status> {
+        let options = ListOptions::parse(&context.query, true)?;
+        let from = watch_from(&options);
+        if options.send_initial_events == Some(true) {
+            self.wait_for(options.resource_version).await;
+        }
+        let form = Lines::new(context);
+        let (labels, fields) = (options.labels, with_name(options.fields, context)?);
+        let selection = Selection::new(context.kind, Some(&context.path.namespace), labels, fields)?;
+        let watch = match self.objects(context.kind)?.watch(selection, from) {
+            Ok(watch) => watch,
+            // As upstream: the stream begins, and its only event says why it ends.
+            Err(status) => return Ok(one_error(&status)),
+        };
+        let spread = u64::from(clock::random()) % TIMEOUT_SECONDS_MIN;
+        let seconds = options.timeout_seconds.filter(|s| *s > 0).unwrap_or(TIMEOUT_SECONDS_MIN + spread);
+        let initial_end = options.send_initial_events == Some(true) && options.bookmarks;
+        let stream = WatchStream {
+            watch,
+            lines: form,
+            phase: Phase::Initial,
+            initial: Vec::new().into_iter(),
+            initial_end,
+            bookmarks: options.bookmarks,
+            tick: self.bookmarks.subscribe(),
+            deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
+            shutdown: self.shutdown.clone(),
+            _open: self.long_running(),
+        };
+        let frames = stream::unfold(stream, |mut stream| async move {
+            let frame = stream.next().await?;
+            Some((Ok(frame), stream))
+        });
+        Ok(stream_answer(body::stream(frames)))
+    }
+}
+
+fn stream_answer(body: body::Body) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = StatusCode::OK;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    answer
+}
+
+fn one_error(status: &Status) -> Answer {
+    let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
+    stream_answer(body::full(line))
+}
+
+/// Adds the name in the path to the field selector, for a watch of one object.
+fn with_name(
+    fields: coracle_api::selector::FieldSelector,
+    context: &Context,
+) -> Result<coracle_api::selector::FieldSelector, Status> {
+    if !context.path.named_in_path {
+        return Ok(fields);
+    }
+    let text = format!("metadata.name={}", context.path.name);
+    coracle_api::selector::FieldSelector::parse(&text).map_err(|error| Status::bad_request(error.to_string()))
+}
+
+fn watch_from(options: &ListOptions) -> WatchFrom {
+    match (options.send_initial_events, options.resource_version) {
+        (Some(true), _) | (None, None | Some(0)) => WatchFrom::Current,
+        (Some(false), None | Some(0)) => WatchFrom::Now,
+        (Some(false) | None, Some(revision)) => WatchFrom::After(Revision(revision)),
+    }
+}
+
+/// What a watch sends next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The objects that were there.
+    Initial,
+    /// What happens.
+    Live,
+    /// Nothing: the last bookmark was sent.
+    Over,
+}
+
+struct WatchStream {
+    watch: Watch,
+    lines: Lines,
+    phase: Phase,
+    initial: std::vec::IntoIter<Arc<Object>>,
+    initial_end: bool,
+    bookmarks: bool,
+    tick: tokio::sync::watch::Receiver<u64>,
+    deadline: Pin<Box<Sleep>>,
+    shutdown: CancellationToken,
+    _open: LongRunning,
+}
+
+/// What ended a wait.
+enum Woken {
+    Events(Vec<u8>),
+    Bookmark,
+    End,
+}
+
+impl WatchStream {
+    /// The next frame, `None` when the watch is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            match self.phase {
+                Phase::Initial => {
+                    let frame = self.initial_frame();
+                    if !frame.is_empty() {
+                        return Some(frame.into());
+                    }
+                }
+                Phase::Live => match self.wait().await {
+                    Woken::Events(frame) if frame.is_empty() => {}
+                    Woken::Events(frame) => return Some(frame.into()),
+                    Woken::Bookmark => {
+                        if let Some(frame) = self.bookmark() {
+                            return Some(frame);
+                        }
+                    }
+                    Woken::End => {
+                        self.phase = Phase::Over;
+                        return self.bookmark();
+                    }
+                },
+                Phase::Over => return None,
+            }
+        }
+    }
+
+    /// Some of the objects that were there; at their end the annotated bookmark, and the live phase begins.
+    fn initial_frame(&mut self) -> Vec<u8> {
+        if self.initial.len() == 0 {
+            self.initial = self.watch.take_initial().into_iter();
+        }
+        let mut frame = Vec::new();
+        for object in self.initial.by_ref() {
+            self.lines.write(EventType::Added, &object, &mut frame);
+            if frame.len() >= FRAME_BYTES {
+                return frame;
+            }
+        }
+        if self.initial_end {
+            self.lines.write_bookmark(self.watch.start(), Some(INITIAL_EVENTS_END), &mut frame);
+        }
+        self.phase = Phase::Live;
+        frame
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let Self { watch, tick, deadline, shutdown, bookmarks, lines, .. } = self;
+        tokio::select! {
+            biased;
+            events = watch.next() => {
+                let Some(events) = events else { return Woken::End };
+                let mut frame = Vec::new();
+                for event in &events {
+                    if let Some(object) = event.object() {
+                        lines.write(event.event_type, object, &mut frame);
+                    }
+                }
+                Woken::Events(frame)
+            }
+            () = deadline.as_mut() => Woken::End,
+            () = shutdown.cancelled() => Woken::End,
+            // The clock lives as long as the server, so a closed channel means that the server is gone.
+            ticked = tick.changed(), if *bookmarks => if ticked.is_ok() { Woken::Bookmark } else { Woken::End },
+        }
+    }
+
+    /// A bookmark at the revision up to which everything was sent, when the client takes bookmarks.
+    fn bookmark(&mut self) -> Option<Bytes> {
+        let revision = self.watch.bookmark().filter(|_| self.bookmarks)?;
+        let mut frame = Vec::new();
+        self.lines.write_bookmark(revision, None, &mut frame);
+        Some(frame.into())
+    }
+}
+
+/// Writes events in the form that the client asked for.
+struct Lines {
+    kind: &'static Kind,
+    form: Form,
+    include: IncludeObject,
+    columns: IncludeColumns,
+}
+
+impl Lines {
+    fn new(context: &Context) -> Lines {
+        let Context { kind, negotiated, .. } = context;
+        Lines { kind, form: negotiated.form, include: context.include_object(), columns: IncludeColumns::Yes }
+    }
+
+    fn write(&mut self, event_type: EventType, object: &Object, out: &mut Vec<u8>) {
+        let converted = match self.form {
+            Form::Object => return write_event(event_type, &object.json, out),
+            Form::Table(version) => {
+                let columns = std::mem::replace(&mut self.columns, IncludeColumns::No);
+                let tables = Tables { kind: self.kind, version, include: self.include, now: clock::now() };
+                tables.event(&object.value(), columns)
+            }
+            Form::PartialMetadata(version) | Form::PartialMetadataList(version) => {
+                table::partial_metadata(&object.value(), version)
+            }
+        };
+        write_event(event_type, converted.to_string().as_bytes(), out);
+    }
+
+    fn write_bookmark(&self, revision: Revision, annotation: Option<&str>, out: &mut Vec<u8>) {
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if let Some(annotation) = annotation {
+            metadata["annotations"] = json!({annotation: "true"});
+        }
+        let object = self.bookmark_object(metadata);
+        let line = json!({"type": "BOOKMARK", "object": object});
+        out.extend_from_slice(line.to_string().as_bytes());
+        out.push(b'\n');
+    }
+
+    fn bookmark_object(&self, mut metadata: Value) -> Value {
+        let typed = |kind: &str, version: &str, metadata: &Value| {
+            json!({"kind": kind, "apiVersion": version, "metadata": metadata})
+        };
+        let of_version = |version: MetaVersion| version.api_version();
+        match self.form {
+            Form::Object => {
+                metadata["creationTimestamp"] = Value::Null;
+                typed(self.kind.kind, &self.kind.api_version(), &metadata)
+            }
+            Form::Table(version) => {
+                let object = typed("PartialObjectMetadata", of_version(version), &metadata);
+                let list_metadata = json!({"resourceVersion": metadata["resourceVersion"]});
+                let mut table = typed("Table", of_version(version), &list_metadata);
+                table["columnDefinitions"] = Value::Null;
+                table["rows"] = json!([{"cells": [], "object": object}]);
+                table
+            }
+            Form::PartialMetadata(version) | Form::PartialMetadataList(version) => {
+                typed("PartialObjectMetadata", of_version(version), &metadata)
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The read-modify-write loop under `PUT`, `PATCH` and the subresources, and what all writes share.
+
+use bytes::Bytes;
+use coracle_api::decode::Decoded;
+use coracle_api::field_error::FieldError;
+use coracle_api::meta;
+use coracle_api::registry::Kind;
+use coracle_api::status::Status;
+use coracle_store::{CommitError, Committed, Guard, Write};
+use serde_json::Value;
+
+use crate::admission::Operation;
+use crate::cache;
+use crate::clock;
+use crate::context::Context;
+use crate::metadata;
+use crate::pod_profile;
+use crate::server::Core;
+use crate::service_address::Claim;
+
+/// How often a change is applied anew when the object changed meanwhile. *Source:* `MaxRetryWhenPatchConflicts`.
+const CONFLICT_TRIES_MAX: usize = 5;
+
+/// Which part of an object a change may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The object but for its status.
+    Main,
+    /// The `status` subresource.
+    Status,
+    /// `spec.finalizers` of a Namespace, by its `finalize` subresource.
+    Finalize,
+    /// What a subresource of the server itself writes, such as `binding`: spec and status at once, and the kind's rules
+    /// against clients do not apply.
+    Internal,
+}
+
+/// How a change is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    /// Which part it may touch.
+    pub(crate) part: Part,
+    /// Whether to stop before the write.
+    pub(crate) dry_run: bool,
+    /// Whether the object that `make` gives must say which revision it is based on, where its kind demands it.
+    pub(crate) needs_version: bool,
+}
+
+/// The outcome of a change.
+pub(crate) struct Changed {
+    /// The object as stored.
+    pub(crate) json: Bytes,
+    /// Texts for `Warning` headers.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Core {
+    /// Reads an object, lets `make` change it, and stores the outcome; again when it was changed meanwhile, unless the
+    /// caller insists on a revision.
+    ///
+    /// An outcome equal to what is stored is not written. An outcome that ends a deletion removes the object.
+    ///
+    /// # Errors
+    /// 404 when there is no such object, 409 when it was changed and the caller insists or tries run out, and all that
+    /// `make`, admission and validation say.
+    pub(crate) async fn change(
+        &self,
+        context: &Context,
+        change: Change,
+        make: &(dyn Fn(&Value) -> Result<Decoded, Status> + Send + Sync),
+    ) -> Result<Changed, Status> {
+        let resource = context.kind.group_resource();
+        for _ in 0..CONFLICT_TRIES_MAX {
+            let current = self.current(context)?;
+            let old = current.value();
+            let mut made = make(&old)?;
+            let insists = check_version(context.kind, change, &mut made.value, &old)?;
+            self.prepare(context, change, &mut made, &old)?;
+            if made.value == old {
+                return Ok(Changed { json: current.json.clone(), warnings: made.warnings });
+            }
+            let claim = self.assign_addresses(context.kind, &mut made.value, Some(&old))?;
+            self.validate(context.kind, change, &made.value, &old)?;
+            if change.part == Part::Main {
+                made.warnings.extend(pod_profile::warnings(context.kind, &made.value));
+            }
+            if change.dry_run {
+                return Ok(Changed { json: json_of(&made.value), warnings: made.warnings });
+            }
+            match self.store.commit(vec![write_of(context.kind, &made.value, &current)]).await {
+                Ok(committed) => {
+                    self.settle_addresses(context.kind, claim, &made.value, &old);
+                    let json = committed_json(&committed)?;
+                    return Ok(Changed { json, warnings: made.warnings });
+                }
+                Err(CommitError::Conflict { .. }) if !insists => {}
+                Err(CommitError::Conflict { .. }) => return Err(Status::modified(&resource, &context.path.name)),
+                Err(error) => return Err(store_failed(&error)),
+            }
+        }
+        Err(Status::modified(&resource, &context.path.name))
+    }
+
+    fn prepare(&self, context: &Context, change: Change, made: &mut Decoded, old: &Value) -> Result<(), Status> {
+        let rules = context.kind.rules;
+        let new = &mut made.value;
+        metadata::prepare_update(new, old, &context.kind.group_resource())?;
+        if change.part != Part::Internal {
+            (rules.default)(new);
+        }
+        match change.part {
+            Part::Internal => {}
+            Part::Main => (rules.prepare_update)(new, old),
+            Part::Status => (rules.prepare_status_update)(new, old),
+            Part::Finalize => keep_all_but_finalizers(new, old),
+        }
+        meta::set(new, "resourceVersion", meta::resource_version(old));
+        self.admit(context, Operation::Update, new, Some(old))
+    }
+
+    fn validate(&self, kind: &Kind, change: Change, new: &Value, old: &Value) -> Result<(), Status> {
+        let errors = match change.part {
+            Part::Main => (kind.rules.validate_update)(new, old),
+            Part::Status => (kind.rules.validate_status_update)(new, old),
+            Part::Internal | Part::Finalize => Vec::new(),
+        };
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid(&kind.group_kind(), meta::name(new), errors))
+    }
+
+    /// Takes addresses for a Service; other kinds need none.
+    pub(crate) fn assign_addresses(
+        &self,
+        kind: &Kind,
+        new: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Option<Claim>, Status> {
+        if !is_service(kind) {
+            return Ok(None);
+        }
+        let claim = self.addresses.assign(new, old, clock::random());
+        claim.map(Some).map_err(|errors| Status::invalid(&kind.group_kind(), meta::name(new), errors))
+    }
+
+    fn settle_addresses(&self, kind: &Kind, claim: Option<Claim>, new: &Value, old: &Value) {
+        if let Some(claim) = claim {
+            claim.commit(new, Some(old));
+        }
+        if is_service(kind) && metadata::is_finished(new) {
+            self.addresses.release(new);
+        }
+    }
+}
+
+/// Whether a kind is that of Services, which have addresses to take and free.
+pub(crate) fn is_service(kind: &Kind) -> bool {
+    (kind.group, kind.kind) == ("", "Service")
+}
+
+/// Checks the revision that a changed object says it is based on; gives whether the caller insists on it.
+fn check_version(kind: &Kind, change: Change, new: &mut Value, old: &Value) -> Result<bool, Status> {
+    let (claimed, stored) = (meta::resource_version(new), meta::resource_version(old));
+    if claimed.is_empty() || claimed == "0" {
+        if change.needs_version && !kind.rules.unconditional_update {
+            let error = FieldError::invalid("metadata.resourceVersion", claimed, "must be specified for an update");
+            return Err(Status::invalid(&kind.group_kind(), meta::name(old), vec![error]));
+        }
+        return Ok(false);
+    }
+    if claimed != stored {
+        return Err(Status::modified(&kind.group_resource(), meta::name(old)));
+    }
+    Ok(change.needs_version)
+}
+
+fn keep_all_but_finalizers(new: &mut Value, old: &Value) {
+    let finalizers = new["spec"]["finalizers"].take();
+    *new = old.clone();
+    if finalizers.as_array().is_some_and(|list| !list.is_empty()) {
+        new["spec"]["finalizers"] = finalizers;
+    } else if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("finalizers");
+    }
+}
+
+/// The write that stores a changed object, or removes it when the change ended its deletion.
+fn write_of(kind: &Kind, new: &Value, current: &cache::Object) -> Write {
+    let guard = Guard::At(current.revision);
+    if metadata::is_finished(new) {
+        Write::delete(current.key.clone(), guard)
+    } else {
+        Write::put(current.key.clone(), cache::encode(kind, new), guard)
+    }
+}
+
+/// The object that a commit stored, as it is served; for a removal, the object as it was.
+///
+/// # Errors
+/// 500 when the commit did nothing, which only a defect brings about.
+pub(crate) fn committed_json(committed: &Committed) -> Result<Bytes, Status> {
+    let event = committed.events.first();
+    let kv = event.and_then(|event| event.current.as_ref().or(event.previous.as_ref()));
+    kv.map(|kv| kv.value.clone()).ok_or_else(|| Status::internal("the commit changed nothing"))
+}
+
+/// An object's JSON, for answers that were not stored.
+pub(crate) fn json_of(object: &Value) -> Bytes {
+    Bytes::from(object.to_string())
+}
+
+/// The answer to a write that the store could not do.
+pub(crate) fn store_failed(error: &CommitError) -> Status {
+    tracing::error!(%error, source = ?std::error::Error::source(error), "write failed");
+    match error {
+        CommitError::Closed => Status::service_unavailable("the server is shutting down"),
+        other => Status::internal(other),
+    }
+}
