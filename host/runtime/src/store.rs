@@ -16,6 +16,7 @@ use crate::http::outgoing::Outgoing;
 use crate::lifecycle;
 use crate::logs::GuestOutput;
 use crate::memory::MemoryHold;
+use crate::wasi::sockets::{self, NetCtx, NetState, NetView};
 
 /// Resources (streams, sockets, files, requests) that one instance may hold at once.
 const RESOURCES_MAX: usize = 64 << 10;
@@ -33,6 +34,7 @@ pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Outgoing,
+    net: NetState,
     pub(crate) table: ResourceTable,
 }
 
@@ -52,6 +54,7 @@ pub(crate) fn store(core: &Arc<Core>, output: GuestOutput) -> Store {
         wasi: wasi.build(),
         http: WasiHttpCtx::new(),
         hooks: Outgoing::new(core.clone()),
+        net: NetState { ns: core.netns.clone(), scope: core.scope.clone() },
         table,
         core: core.clone(),
     };
@@ -79,6 +82,12 @@ impl WasiHttpView for State {
     }
 }
 
+impl NetView for State {
+    fn net(&mut self) -> NetCtx<'_> {
+        NetCtx { net: &mut self.net, table: &mut self.table }
+    }
+}
+
 /// Makes the linker with everything that a guest may import.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
@@ -89,6 +98,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     environment::add_to_linker::<State, Environment>(&mut linker, |state| EnvironmentView {
         core: &state.core,
     })?;
+    sockets::add_to_linker(&mut linker)?;
     lifecycle::add_to_linker(&mut linker)?;
     Ok(linker)
 }

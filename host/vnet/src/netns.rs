@@ -200,6 +200,27 @@ impl NetNs {
         }
     }
 
+    /// The callback that a connection to `destination` would reach from here, wherever on this
+    /// fabric it listens; routed anew at each call, as a connection would be.
+    #[must_use]
+    pub fn callback(&self, destination: SocketAddr) -> Option<Arc<dyn Accept>> {
+        if self.is_own(destination.ip()) {
+            return self.callback_at(destination);
+        }
+        let fabric = self.fabric.upgrade()?;
+        let source = self.spec.ips.iter().find(|ip| ip.is_ipv4() == destination.is_ipv4());
+        let flow = Flow {
+            from: Some(self.spec.tag.clone()),
+            source: SocketAddr::new(*source?, 0),
+            destination,
+            protocol: Protocol::Tcp,
+        };
+        match fabric.route(&flow) {
+            Route::Pod(address) => fabric.get(address.ip())?.callback_at(address),
+            Route::Real(_) | Route::Refused(_) => None,
+        }
+    }
+
     /// Whether somebody listens at `destination` (TCP).
     #[must_use]
     pub fn is_listening(&self, destination: SocketAddr) -> bool {

@@ -69,6 +69,12 @@ impl Log {
         runtime.spawn_blocking(move || shared.write_all());
     }
 
+    /// Writes a line of the host's own, as stderr.
+    pub(crate) fn note(&self, line: &str) {
+        let stream = super::stream::LogStream::stderr(self);
+        stream.put(line.as_bytes());
+    }
+
     /// Resolves when there is room.
     pub(super) async fn ready(&self) {
         self.empty_or(|queue| queue.lines.len() < QUEUE_BYTES_MAX).await;

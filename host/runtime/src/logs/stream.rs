@@ -54,7 +54,12 @@ impl LogStream {
         Self { shared: Arc::new(Shared { log: log.clone(), lines }) }
     }
 
-    fn put(&self, bytes: &[u8]) {
+    /// A stream of its own for lines of the host.
+    pub(super) fn stderr(log: &Log) -> Self {
+        Self::new(log, Output::Stderr)
+    }
+
+    pub(super) fn put(&self, bytes: &[u8]) {
         let now = now();
         let mut lines = self.shared.lines.lock();
         self.shared.log.put(|out| lines.take(bytes, now, out));

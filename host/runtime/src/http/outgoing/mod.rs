@@ -1,0 +1,196 @@
+//! Outgoing `wasi:http` requests of guests, in the pod's network namespace.
+//!
+//! The name is resolved and the address routed as for a socket. Where that leads to an http
+//! container of this host, its handler is called without a connection in between; anywhere else a
+//! connection is made and HTTP/1.1 spoken over it, with TLS for `https`.
+//!
+//! An edge: it waits for names, connections and responses.
+
+mod pace;
+mod target;
+mod tls;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_vnet::{ResolveError, VStream};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use self::pace::Paced;
+use self::target::Target;
+use super::HttpContainer;
+use super::serve::Door;
+use crate::container::Core;
+
+/// How long resolving and connecting may take when the guest does not say.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long the response's head may take when the guest does not say.
+const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// A container's way out; one for each instance.
+pub(crate) struct Outgoing {
+    core: Arc<Core>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+/// What a request comes to.
+type Sent = Result<(http::Response<WasiBody>, Work), Error>;
+
+/// What goes on behind a response.
+type Work = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Work,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let core = self.core.clone();
+        Box::new(async move { send(&core, request, options.unwrap_or_default()).await })
+    }
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        tracing::debug!(container = %self.core.spec.name, %error, "outgoing request failed");
+        ErrorCode::HttpProtocolError
+    }
+
+    fn p2_error_from_connect(&mut self, error: &io::Error) -> ErrorCode {
+        tracing::debug!(container = %self.core.spec.name, %error, "outgoing request not connected");
+        ErrorCode::ConnectionRefused
+    }
+
+    fn p2_error_from_tls(&mut self, error: &io::Error) -> ErrorCode {
+        tracing::debug!(container = %self.core.spec.name, %error, "outgoing request without TLS");
+        ErrorCode::TlsProtocolError
+    }
+}
+
+async fn send(
+    core: &Arc<Core>,
+    request: http::Request<WasiBody>,
+    options: RequestOptions,
+) -> Sent {
+    let target = Target::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
+    let connect = options.connect_timeout.unwrap_or(CONNECT_TIME_MAX);
+    let addresses = timeout(connect, resolve(core, &target));
+    let addresses = addresses.await.map_err(|_| Error::DnsTimeout)??;
+    if !target.is_tls
+        && let Some(http) = addresses.iter().find_map(|address| local(core, *address))
+    {
+        return call(&http, request, options).await;
+    }
+    let stream = timeout(connect, dial(core, &addresses));
+    let stream = stream.await.map_err(|_| Error::ConnectionTimeout)??;
+    if target.is_tls {
+        let stream = timeout(connect, tls::connect(stream, &target.host));
+        exchange(stream.await.map_err(|_| Error::ConnectionTimeout)??, request, options).await
+    } else {
+        exchange(stream, request, options).await
+    }
+}
+
+async fn resolve(core: &Core, target: &Target) -> Result<Vec<SocketAddr>, Error> {
+    let ips = core.netns.resolve(&target.host).await.map_err(|error| match error {
+        ResolveError::NotFound(_) => {
+            Error::DnsError { rcode: Some("NXDOMAIN".to_owned()), info_code: None }
+        }
+        ResolveError::Refused { .. } => Error::HttpRequestDenied,
+        other => Error::DnsError { rcode: Some(other.to_string()), info_code: None },
+    })?;
+    if ips.is_empty() {
+        return Err(Error::DestinationNotFound);
+    }
+    Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, target.port)).collect())
+}
+
+/// The http container of this host that answers at `address`, if one does.
+fn local(core: &Core, address: SocketAddr) -> Option<Arc<HttpContainer>> {
+    let accept = core.netns.callback(address)?;
+    accept.as_any().downcast_ref::<Door>().map(|door| door.container().clone())
+}
+
+/// Calls a container's handler in place of a connection to it.
+async fn call(
+    http: &Arc<HttpContainer>,
+    request: http::Request<WasiBody>,
+    options: RequestOptions,
+) -> Sent {
+    let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIME_MAX);
+    let response = timeout(first_byte, http.call(request)).await;
+    let response = response.map_err(|_| Error::ConnectionReadTimeout)?;
+    let response = response.map(|body| Paced::wrap(body, options.between_bytes_timeout));
+    Ok((response, Box::new(async { Ok(()) })))
+}
+
+/// Connects to the first address that answers.
+async fn dial(core: &Core, addresses: &[SocketAddr]) -> Result<VStream, Error> {
+    let mut last = Error::DestinationNotFound;
+    for address in addresses {
+        match core.netns.connect_tcp(*address, None).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = connect_error(&error),
+        }
+    }
+    Err(last)
+}
+
+fn connect_error(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Error::ConnectionTimeout,
+        io::ErrorKind::QuotaExceeded => Error::ConnectionLimitReached,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Error::DestinationIpUnroutable
+        }
+        io::ErrorKind::InvalidInput => Error::DestinationIpProhibited,
+        _other => Error::ConnectionRefused,
+    }
+}
+
+/// Speaks HTTP/1.1 for one request.
+async fn exchange<I>(
+    stream: I,
+    mut request: http::Request<WasiBody>,
+    options: RequestOptions,
+) -> Sent
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    origin_form(&mut request)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(Error::Hyper)?;
+    let connection = wasmtime_wasi::runtime::spawn(connection);
+    let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIME_MAX);
+    let response = timeout(first_byte, sender.send_request(request)).await;
+    let response = response.map_err(|_| Error::ConnectionReadTimeout)?.map_err(Error::Hyper)?;
+    let response = response.map(|body| {
+        Paced::wrap(body.map_err(Error::Hyper), options.between_bytes_timeout)
+    });
+    let work = async move { connection.await.map_err(Error::Hyper) };
+    Ok((response, Box::new(work)))
+}
+
+/// Leaves of the URI what HTTP/1.1 sends to an origin server.
+///
+/// *Source:* RFC 9112 §3.2.1.
+fn origin_form(request: &mut http::Request<WasiBody>) -> Result<(), Error> {
+    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let uri = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
+    *request.uri_mut() = uri;
+    *request.version_mut() = http::Version::HTTP_11;
+    Ok(())
+}

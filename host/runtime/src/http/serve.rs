@@ -1,0 +1,77 @@
+//! Connections: HTTP/1.1 and HTTP/2 over any byte stream.
+//!
+//! An edge: each connection is a task, which ends with its client or with the container.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use coracle_vnet::{Accept, VStream};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::HttpContainer;
+
+/// Bytes of a request's head.
+///
+/// *Source:* twice what nginx takes by default.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Where connections to a container come in.
+pub(crate) struct Door(pub(super) Arc<HttpContainer>);
+
+impl Accept for Door {
+    fn accept(&self, stream: VStream) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            tracing::warn!("connection refused: not on a tokio runtime");
+            return;
+        };
+        runtime.spawn(serve(self.0.clone(), stream));
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Door {
+    /// The container behind it.
+    pub(crate) fn container(&self) -> &Arc<HttpContainer> {
+        &self.0
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve<I>(http: Arc<HttpContainer>, stream: I)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let container = http.clone();
+    let service = service_fn(move |request| {
+        let container = container.clone();
+        async move { Ok::<_, Infallible>(container.call(request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(HEAD_BYTES_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let mut is_closing = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = http.killed.cancelled() => return,
+            () = http.stopping.cancelled(), if !is_closing => {
+                is_closing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(container = %http.core.spec.name, %error, "connection ended");
+                }
+                return;
+            }
+        }
+    }
+}
