@@ -162,7 +162,6 @@ impl Cluster {
     }
 
     /// Runs kubectl, which has to succeed, and gives what it printed.
-    #[must_use]
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.kubectl(arguments);
         assert!(output.ok, "kubectl {}: {output:?}\n{}", arguments.join(" "), self.logs());

@@ -49,6 +49,39 @@ pub fn kubectl(version: &str) -> PathBuf {
     path
 }
 
+/// Runs a script of ours with the Python packages of `tools/python/requirements.txt`, which has to
+/// succeed, and gives what it printed.
+#[must_use]
+pub fn python(script: &str, arguments: &[&str]) -> String {
+    let output = Command::new(python_environment().join("bin/python"))
+        .arg(root().join(script))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A virtual environment in the cache, made when its requirements change.
+fn python_environment() -> PathBuf {
+    let requirements = root().join("tests/e2e/tools/python/requirements.txt");
+    let wanted = fs::read_to_string(&requirements).unwrap();
+    let path = cache().join("python");
+    let stamp = path.join("requirements.txt");
+    let _one = BUILDING.lock().unwrap();
+    if fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+        return path;
+    }
+    let run = |command: &mut Command| {
+        let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        assert!(status.success(), "{command:?}: {status}");
+    };
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&path));
+    run(Command::new(path.join("bin/pip")).args(["install", "--quiet", "-r"]).arg(&requirements));
+    fs::write(stamp, wanted).unwrap();
+    path
+}
+
 /// `$XDG_CACHE_HOME/coracle-tests`, by default in the home's `.cache`.
 fn cache() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
