@@ -41,8 +41,14 @@ impl VStream {
             membership: None,
             scope: None,
         };
-        let far =
-            VStream { local: server, peer: client, rx: up, tx: down, membership: None, scope: None };
+        let far = VStream {
+            local: server,
+            peer: client,
+            rx: up,
+            tx: down,
+            membership: None,
+            scope: None,
+        };
         (near, far)
     }
 
