@@ -18,3 +18,4 @@ pub mod openapi;
 pub mod validate;
 pub mod proto;
 pub mod table;
+pub mod fit;
