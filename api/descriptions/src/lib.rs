@@ -92,7 +92,9 @@ mod tests {
         assert!(table.find(spec, "containers").unwrap().contains("List of containers"));
         let strategy = table.find("io.k8s.api.apps.v1.DeploymentStrategy", "type").unwrap();
         assert!(strategy.contains("RollingUpdate"), "{strategy}");
-        assert!(table.find("io.k8s.apimachinery.pkg.api.resource.Quantity", "").unwrap().contains('\n'));
+        assert!(
+            table.find("io.k8s.apimachinery.pkg.api.resource.Quantity", "").unwrap().contains('\n')
+        );
         assert_eq!(table.find(pod, "nothing"), None);
         assert_eq!(table.find("nothing", ""), None);
     }

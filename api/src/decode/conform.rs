@@ -92,13 +92,20 @@ impl Walk {
         }
     }
 
-    fn value(&mut self, value: &mut Value, ty: &FieldType, place: &Place<'_>) -> Result<(), String> {
+    fn value(
+        &mut self,
+        value: &mut Value,
+        ty: &FieldType,
+        place: &Place<'_>,
+    ) -> Result<(), String> {
         match ty {
             FieldType::Ref(inner) => match value {
                 Value::Object(members) => self.structure(members, inner, place.path),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                    Err(mismatch(Mismatch::WrongKind, value, ty, place))
-                }
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_) => Err(mismatch(Mismatch::WrongKind, value, ty, place)),
             },
             FieldType::List(item) => self.list(value, item, ty, place),
             FieldType::Map(item) => self.map(value, item, ty, place),
@@ -118,8 +125,9 @@ impl Walk {
             | FieldType::IntOrString
             | FieldType::RawExtension
             | FieldType::FieldsV1
-            | FieldType::Json => scalar::normalise(value, ty)
-                .map_err(|problem| mismatch(problem, value, ty, place)),
+            | FieldType::Json => {
+                scalar::normalise(value, ty).map_err(|problem| mismatch(problem, value, ty, place))
+            }
         }
     }
 
@@ -199,9 +207,7 @@ fn is_left_out(value: &Value, field: &Field) -> bool {
         Value::Null => true,
         Value::Bool(set) => !set,
         // An int-or-string is a structure in Go, which is never left out.
-        Value::Number(number) => {
-            field.ty != FieldType::IntOrString && number.as_f64() == Some(0.0)
-        }
+        Value::Number(number) => field.ty != FieldType::IntOrString && number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty() && field.ty != FieldType::IntOrString,
         Value::Array(items) => items.is_empty(),
         Value::Object(members) => members.is_empty() && matches!(field.ty, FieldType::Map(_)),

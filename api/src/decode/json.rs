@@ -18,9 +18,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
     let tree = Tree { duplicates: &mut duplicates }
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| {
-            format!("couldn't get version/kind; json parse error: {error}")
-        })?;
+        .map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))?;
     Ok((tree, duplicates))
 }
 

@@ -82,11 +82,7 @@ pub fn decode(
 ///
 /// # Errors
 /// As [`decode`].
-pub fn conform(
-    value: Value,
-    ty: &Type,
-    validation: FieldValidation,
-) -> Result<Decoded, Status> {
+pub fn conform(value: Value, ty: &Type, validation: FieldValidation) -> Result<Decoded, Status> {
     checked(value, Vec::new(), ty, validation)
 }
 
@@ -103,7 +99,8 @@ pub fn decode_json(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
 /// # Errors
 /// 400 when it is not YAML.
 pub fn decode_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
-    yaml::parse(bytes).map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))
+    yaml::parse(bytes)
+        .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
 fn checked(

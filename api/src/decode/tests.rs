@@ -32,17 +32,54 @@ fn check_yaml(body: &str, expected: Expect) {
 
 #[test]
 fn wrong_types_are_named_with_place_and_remedy() {
-    check(r#"{"spec": {"replicas": "3"}}"#, expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32 (leave out the quotes: 3)"#]]);
-    check(r#"{"spec": {"replicas": 3000000000}}"#, expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"#]]);
-    check(r#"{"spec": {"replicas": 1.5}}"#, expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"#]]);
+    check(
+        r#"{"spec": {"replicas": "3"}}"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32 (leave out the quotes: 3)"#
+        ]],
+    );
+    check(
+        r#"{"spec": {"replicas": 3000000000}}"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"#
+        ]],
+    );
+    check(
+        r#"{"spec": {"replicas": 1.5}}"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"#
+        ]],
+    );
     check(
         r#"{"spec": {"template": {"spec": {"containers": [{"env": [{"name": "A", "value": 5}]}]}}}}"#,
-        expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal number into Go struct field EnvVar.spec.template.spec.containers[0].env[0].value of type string (put it in quotes: "5")"#]],
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal number into Go struct field EnvVar.spec.template.spec.containers[0].env[0].value of type string (put it in quotes: "5")"#
+        ]],
     );
-    check(r#"{"spec": {"template": {"spec": {"containers": {}}}}}"#, expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container (write a list)"#]]);
-    check(r#"{"spec": []}"#, expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec (write a mapping)"#]]);
-    check(r#"[]"#, expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal array into Go value of type v1.Deployment"#]]);
-    check(r#"{"metadata": {"labels": {"a": true}}}"#, expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels.a of type string (put it in quotes: "true")"#]]);
+    check(
+        r#"{"spec": {"template": {"spec": {"containers": {}}}}}"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container (write a list)"#
+        ]],
+    );
+    check(
+        r#"{"spec": []}"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec (write a mapping)"#
+        ]],
+    );
+    check(
+        r#"[]"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal array into Go value of type v1.Deployment"#
+        ]],
+    );
+    check(
+        r#"{"metadata": {"labels": {"a": true}}}"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels.a of type string (put it in quotes: "true")"#
+        ]],
+    );
 }
 
 #[test]
@@ -50,23 +87,52 @@ fn wrong_content_is_named() {
     let container = |field: &str| {
         format!(r#"{{"spec": {{"template": {{"spec": {{"containers": [{{{field}}}]}}}}}}}}"#)
     };
-    check(&container(r#""resources": {"limits": {"cpu": "many"}}"#), expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: Go struct field ResourceRequirements.spec.template.spec.containers[0].resources.limits.cpu: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"#]]);
-    check(r#"{"metadata": {"creationTimestamp": "yesterday"}}"#, expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: Go struct field ObjectMeta.metadata.creationTimestamp: parsing time "yesterday" as "2006-01-02T15:04:05Z07:00": must be RFC 3339"#]]);
-    check(&container(r#""livenessProbe": {"httpGet": {"port": true}}"#), expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal bool into Go struct field HTTPGetAction.spec.template.spec.containers[0].livenessProbe.httpGet.port of type intstr.IntOrString"#]]);
+    check(
+        &container(r#""resources": {"limits": {"cpu": "many"}}"#),
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: Go struct field ResourceRequirements.spec.template.spec.containers[0].resources.limits.cpu: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"#
+        ]],
+    );
+    check(
+        r#"{"metadata": {"creationTimestamp": "yesterday"}}"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: Go struct field ObjectMeta.metadata.creationTimestamp: parsing time "yesterday" as "2006-01-02T15:04:05Z07:00": must be RFC 3339"#
+        ]],
+    );
+    check(
+        &container(r#""livenessProbe": {"httpGet": {"port": true}}"#),
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal bool into Go struct field HTTPGetAction.spec.template.spec.containers[0].livenessProbe.httpGet.port of type intstr.IntOrString"#
+        ]],
+    );
 }
 
 #[test]
 fn unknown_and_duplicate_fields_are_named_with_their_path() {
     check(
         r#"{"spec": {"xyz": 1, "template": {"spec": {"containers": [{"Image": "a"}]}}}}"#,
-        expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.template.spec.containers[0].Image", unknown field "spec.xyz""#]],
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.template.spec.containers[0].Image", unknown field "spec.xyz""#
+        ]],
     );
-    check(r#"{"kind": "Deployment", "apiVersion": "apps/v1", "kind": "Deployment"}"#, expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "kind""#]]);
+    check(
+        r#"{"kind": "Deployment", "apiVersion": "apps/v1", "kind": "Deployment"}"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "kind""#
+        ]],
+    );
     check(
         r#"{"spec": {"template": {"spec": {"containers": [{"image": "a", "image": "b"}]}}}}"#,
-        expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.template.spec.containers[0].image""#]],
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.template.spec.containers[0].image""#
+        ]],
     );
-    check_yaml("spec:\n  replicas: 1\n  replicas: 2\n", expect![[r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.replicas""#]]);
+    check_yaml(
+        "spec:\n  replicas: 1\n  replicas: 2\n",
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.replicas""#
+        ]],
+    );
 }
 
 #[test]
@@ -81,11 +147,36 @@ fn warnings_instead_of_refusal() {
 
 #[test]
 fn broken_bodies() {
-    check("", expect!["the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 0"]);
-    check("{\"spec\": ", expect!["the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 9"]);
-    check("{} {}", expect!["the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: trailing characters at line 1 column 4"]);
-    check_yaml("a: [", expect!["the object provided is unrecognized (must be of type Deployment): unclosed bracket '[' at line 1, column 4"]);
-    check(&"[".repeat(100_000), expect!["the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: recursion limit exceeded at line 1 column 128"]);
+    check(
+        "",
+        expect![
+            "the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 0"
+        ],
+    );
+    check(
+        "{\"spec\": ",
+        expect![
+            "the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 9"
+        ],
+    );
+    check(
+        "{} {}",
+        expect![
+            "the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: trailing characters at line 1 column 4"
+        ],
+    );
+    check_yaml(
+        "a: [",
+        expect![
+            "the object provided is unrecognized (must be of type Deployment): unclosed bracket '[' at line 1, column 4"
+        ],
+    );
+    check(
+        &"[".repeat(100_000),
+        expect![
+            "the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: recursion limit exceeded at line 1 column 128"
+        ],
+    );
 }
 
 #[test]
@@ -117,7 +208,8 @@ fn secrets_may_break_lines() {
     let body = "{\"data\": {\"a\": \"aGVs\\nbG8=\\n\"}}";
     let decoded = decode(body.as_bytes(), MediaType::Json, secret, FieldValidation::Strict);
     assert_eq!(decoded.unwrap().value["data"]["a"], "aGVsbG8=");
-    let error = decode(b"{\"data\": {\"a\": \"hello\"}}", MediaType::Json, secret, FieldValidation::Warn);
+    let error =
+        decode(b"{\"data\": {\"a\": \"hello\"}}", MediaType::Json, secret, FieldValidation::Warn);
     expect![[r#"Secret in version "v1" cannot be handled as a Secret: json: Go struct field Secret.data.a: illegal base64 data (Invalid input length: 5): encode the bytes as standard, padded base64"#]].assert_eq(&error.unwrap_err().to_string());
 }
 
@@ -166,9 +258,20 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(json!("100m")),
     ];
     let name = prop_oneof![
-        Just("metadata"), Just("spec"), Just("status"), Just("containers"), Just("volumes"),
-        Just("env"), Just("resources"), Just("limits"), Just("labels"), Just("ports"),
-        Just("livenessProbe"), Just("creationTimestamp"), Just("tolerations"), Just("other"),
+        Just("metadata"),
+        Just("spec"),
+        Just("status"),
+        Just("containers"),
+        Just("volumes"),
+        Just("env"),
+        Just("resources"),
+        Just("limits"),
+        Just("labels"),
+        Just("ports"),
+        Just("livenessProbe"),
+        Just("creationTimestamp"),
+        Just("tolerations"),
+        Just("other"),
     ];
     leaf.prop_recursive(6, 64, 6, move |inner| {
         prop_oneof![

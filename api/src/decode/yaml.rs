@@ -75,10 +75,11 @@ fn is_separator(line: &str) -> bool {
 /// Reads one YAML document; gives the tree and the paths of duplicate keys.
 pub(super) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
     let duplicates = RefCell::new(Vec::new());
-    let value = serde_saphyr::with_deserializer_from_slice_with_options(bytes, options(), |reader| {
-        Tree { duplicates: &mut duplicates.borrow_mut() }.deserialize(reader)
-    })
-    .map_err(|error| error.to_string())?;
+    let value =
+        serde_saphyr::with_deserializer_from_slice_with_options(bytes, options(), |reader| {
+            Tree { duplicates: &mut duplicates.borrow_mut() }.deserialize(reader)
+        })
+        .map_err(|error| error.to_string())?;
     Ok((value, duplicates.into_inner()))
 }
 

@@ -11,7 +11,8 @@ const AFFINITY_SECONDS: i64 = 10_800;
 
 /// Fills a Service.
 pub fn set(service: &mut Value) {
-    if let Some(balancer) = service.pointer_mut("/status/loadBalancer").and_then(Value::as_object_mut)
+    if let Some(balancer) =
+        service.pointer_mut("/status/loadBalancer").and_then(Value::as_object_mut)
     {
         for ingress in items(balancer, "ingress") {
             if !text(ingress, "ip").is_empty() {
@@ -32,7 +33,8 @@ fn set_affinity(spec: &mut Members) {
         spec.remove("sessionAffinityConfig");
         return;
     }
-    let client = ensure(spec, "sessionAffinityConfig").and_then(|config| ensure(config, "clientIP"));
+    let client =
+        ensure(spec, "sessionAffinityConfig").and_then(|config| ensure(config, "clientIP"));
     if let Some(client) = client {
         fill_pointer(client, "timeoutSeconds", AFFINITY_SECONDS);
     }
@@ -40,7 +42,8 @@ fn set_affinity(spec: &mut Members) {
 
 fn set_policies(spec: &mut Members) {
     let kind = text(spec, "type").to_owned();
-    let listed = |name: &str| spec.get(name).and_then(Value::as_array).is_some_and(|l| !l.is_empty());
+    let listed =
+        |name: &str| spec.get(name).and_then(Value::as_array).is_some_and(|l| !l.is_empty());
     let external = match kind.as_str() {
         "NodePort" | "LoadBalancer" => true,
         "ClusterIP" => listed("externalIPs"),

@@ -141,13 +141,18 @@ spec:
 
 #[test]
 fn deployment() {
-    check("Deployment", "/spec", "spec: {template: {spec: {containers: []}}}", expect![[r#"
+    check(
+        "Deployment",
+        "/spec",
+        "spec: {template: {spec: {containers: []}}}",
+        expect![[r#"
         progressDeadlineSeconds: 600
         replicas: 1
         revisionHistoryLimit: 10
         strategy: {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":"25%"},"type":"RollingUpdate"}
         template: {"metadata":{},"spec":{"containers":[],"dnsPolicy":"ClusterFirst","restartPolicy":"Always","schedulerName":"default-scheduler","securityContext":{},"terminationGracePeriodSeconds":30}}
-    "#]]);
+    "#]],
+    );
     check(
         "Deployment",
         "/spec/strategy",
@@ -160,54 +165,94 @@ fn deployment() {
 
 #[test]
 fn service() {
-    check("Service", "/spec", "spec: {ports: [{port: 80}, {port: 53, targetPort: dns, protocol: UDP}]}", expect![[r#"
+    check(
+        "Service",
+        "/spec",
+        "spec: {ports: [{port: 80}, {port: 53, targetPort: dns, protocol: UDP}]}",
+        expect![[r#"
         internalTrafficPolicy: "Cluster"
         ports: [{"port":80,"protocol":"TCP","targetPort":80},{"port":53,"protocol":"UDP","targetPort":"dns"}]
         sessionAffinity: "None"
         type: "ClusterIP"
-    "#]]);
-    check("Service", "/spec", "spec: {type: NodePort, sessionAffinity: ClientIP, ports: []}", expect![[r#"
+    "#]],
+    );
+    check(
+        "Service",
+        "/spec",
+        "spec: {type: NodePort, sessionAffinity: ClientIP, ports: []}",
+        expect![[r#"
         externalTrafficPolicy: "Cluster"
         internalTrafficPolicy: "Cluster"
         sessionAffinity: "ClientIP"
         sessionAffinityConfig: {"clientIP":{"timeoutSeconds":10800}}
         type: "NodePort"
-    "#]]);
-    check("Service", "/spec", "spec: {type: ExternalName, externalName: a.b}", expect![[r#"
+    "#]],
+    );
+    check(
+        "Service",
+        "/spec",
+        "spec: {type: ExternalName, externalName: a.b}",
+        expect![[r#"
         externalName: "a.b"
         sessionAffinity: "None"
         type: "ExternalName"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn small_kinds() {
-    check("Namespace", "/metadata", "metadata: {name: a}", expect![[r#"
+    check(
+        "Namespace",
+        "/metadata",
+        "metadata: {name: a}",
+        expect![[r#"
         labels: {"kubernetes.io/metadata.name":"a"}
         name: "a"
-    "#]]);
-    check("Secret", "", "{data: {a: eA==, b: eA==}, stringData: {b: hello}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "Secret",
+        "",
+        "{data: {a: eA==, b: eA==}, stringData: {b: hello}}",
+        expect![[r#"
         data: {"a":"eA==","b":"aGVsbG8="}
         metadata: {}
         type: "Opaque"
-    "#]]);
-    check("PriorityClass", "", "value: 5", expect![[r#"
+    "#]],
+    );
+    check(
+        "PriorityClass",
+        "",
+        "value: 5",
+        expect![[r#"
         metadata: {}
         preemptionPolicy: "PreemptLowerPriority"
         value: 5
-    "#]]);
-    check("EndpointSlice", "", "{addressType: IPv4, endpoints: [], ports: [{port: 80}]}", expect![[r#"
+    "#]],
+    );
+    check(
+        "EndpointSlice",
+        "",
+        "{addressType: IPv4, endpoints: [], ports: [{port: 80}]}",
+        expect![[r#"
         addressType: "IPv4"
         endpoints: []
         metadata: {}
         ports: [{"name":"","port":80,"protocol":"TCP"}]
-    "#]]);
-    check("Node", "/status", "status: {capacity: {cpu: 2}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "Node",
+        "/status",
+        "status: {capacity: {cpu: 2}}",
+        expect![[r#"
         allocatable: {"cpu":"2"}
         capacity: {"cpu":"2"}
         daemonEndpoints: {"kubeletEndpoint":{"Port":0}}
         nodeInfo: {"architecture":"","bootID":"","containerRuntimeVersion":"","kernelVersion":"","kubeProxyVersion":"","kubeletVersion":"","machineID":"","operatingSystem":"","osImage":"","systemUUID":""}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -19,7 +19,8 @@ pub(super) fn set(volume: &mut Members) {
         let policy = pull_policy(text(image, "reference"));
         fill(image, "pullPolicy", policy);
     }
-    let claim = inside(volume, "ephemeral").and_then(|source| inside(source, "volumeClaimTemplate"));
+    let claim =
+        inside(volume, "ephemeral").and_then(|source| inside(source, "volumeClaimTemplate"));
     if let Some(spec) = claim.and_then(|template| inside(template, "spec")) {
         fill_pointer(spec, "volumeMode", "Filesystem");
     }

@@ -10,7 +10,8 @@ use crate::registry;
 pub(super) fn of(group: &str, version: &str, describe: &Describe) -> Value {
     let mut schemas = Schemas::new(describe);
     let mut paths = Map::new();
-    let served = registry::kinds().iter().filter(|kind| kind.group == group && kind.version == version);
+    let served =
+        registry::kinds().iter().filter(|kind| kind.group == group && kind.version == version);
     for kind in served {
         paths.extend(operations::paths(kind, &mut schemas));
     }

@@ -55,10 +55,10 @@ const OBJECT: &[(&str, Operation)] = &[
 /// Returns the paths of a kind with their operations.
 pub(super) fn paths(kind: &Kind, schemas: &mut Schemas<'_>) -> Vec<(String, Value)> {
     let root = root(kind);
-    let base = if kind.namespaced { format!("{root}/namespaces/{{namespace}}") } else { root.clone() };
+    let base =
+        if kind.namespaced { format!("{root}/namespaces/{{namespace}}") } else { root.clone() };
     let mut found = Vec::new();
-    let collection =
-        Place { kind, subresource: None, in_namespace: kind.namespaced, named: false };
+    let collection = Place { kind, subresource: None, in_namespace: kind.namespaced, named: false };
     found.push((format!("{base}/{}", kind.plural), item(&collection, COLLECTION, schemas)));
     let object = Place { named: true, ..collection };
     let object_path = format!("{base}/{}/{{name}}", kind.plural);
@@ -154,7 +154,9 @@ fn responses(place: &Place<'_>, operation: &Operation, schemas: &mut Schemas<'_>
     };
     let ok = match answer {
         Some(schema) => json!({"description": "OK", "content": content(OBJECT_TYPES, &schema)}),
-        None => json!({"description": "OK", "content": content(&["text/plain"], &json!({"type": "string"}))}),
+        None => {
+            json!({"description": "OK", "content": content(&["text/plain"], &json!({"type": "string"}))})
+        }
     };
     let mut responses = json!({"401": {"description": "Unauthorized"}, "200": ok.clone()});
     if matches!(operation.action, "post" | "put" | "patch") {

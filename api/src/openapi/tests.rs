@@ -7,7 +7,9 @@ use super::*;
 
 fn document(path: &str) -> Value {
     let documents = Documents::new(|| {
-        Box::new(|ty, field| (ty.ends_with(".Pod") && field == "spec").then(|| "Wanted.".to_owned()))
+        Box::new(|ty, field| {
+            (ty.ends_with(".Pod") && field == "spec").then(|| "Wanted.".to_owned())
+        })
     });
     serde_json::from_slice(&documents.render(path).unwrap()).unwrap()
 }
@@ -37,7 +39,10 @@ fn every_reference_ends_in_the_same_document() {
         walk(&document, &mut |value| {
             if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
                 references += 1;
-                assert!(document.pointer(&reference[1..]).is_some_and(Value::is_object), "{reference}");
+                assert!(
+                    document.pointer(&reference[1..]).is_some_and(Value::is_object),
+                    "{reference}"
+                );
             }
         });
         assert!(references > 20, "{group}/{version} has {references}");
@@ -55,8 +60,12 @@ fn every_patch_takes_field_validation_and_dry_run() {
             if patch["x-kubernetes-group-version-kind"] != wanted {
                 return;
             }
-            let names: Vec<&str> =
-                patch["parameters"].as_array().unwrap().iter().filter_map(|p| p["name"].as_str()).collect();
+            let names: Vec<&str> = patch["parameters"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|p| p["name"].as_str())
+                .collect();
             assert!(names.contains(&"fieldValidation") && names.contains(&"dryRun"), "{kind:?}");
             seen += 1;
         });
@@ -71,7 +80,9 @@ fn every_kind_is_found_by_explain() {
         let wanted = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
         let schemas = document["components"]["schemas"].as_object().unwrap();
         let named = schemas.values().filter(|schema| {
-            schema["x-kubernetes-group-version-kind"].as_array().is_some_and(|l| l.contains(&wanted))
+            schema["x-kubernetes-group-version-kind"]
+                .as_array()
+                .is_some_and(|l| l.contains(&wanted))
         });
         assert_eq!(named.count(), 1, "{kind:?}");
     }
@@ -80,8 +91,18 @@ fn every_kind_is_found_by_explain() {
 #[test]
 fn fields_say_how_they_merge() {
     let spec = "/components/schemas/io.k8s.api.core.v1.PodSpec";
-    check("apis/apps/v1", &format!("{spec}/properties/volumes"), expect![[r##"{"items":{"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.Volume"}],"default":{}},"type":"array","x-kubernetes-list-map-keys":["name"],"x-kubernetes-list-type":"map","x-kubernetes-patch-merge-key":"name","x-kubernetes-patch-strategy":"merge,retainKeys"}"##]]);
-    check("apis/apps/v1", &format!("{spec}/properties/restartPolicy"), expect![[r#"{"enum":["Always","Never","OnFailure"],"type":"string"}"#]]);
+    check(
+        "apis/apps/v1",
+        &format!("{spec}/properties/volumes"),
+        expect![[
+            r##"{"items":{"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.Volume"}],"default":{}},"type":"array","x-kubernetes-list-map-keys":["name"],"x-kubernetes-list-type":"map","x-kubernetes-patch-merge-key":"name","x-kubernetes-patch-strategy":"merge,retainKeys"}"##
+        ]],
+    );
+    check(
+        "apis/apps/v1",
+        &format!("{spec}/properties/restartPolicy"),
+        expect![[r#"{"enum":["Always","Never","OnFailure"],"type":"string"}"#]],
+    );
     check("apis/apps/v1", &format!("{spec}/required"), expect![[r#"["containers"]"#]]);
     check(
         "apis/apps/v1",
@@ -92,7 +113,13 @@ fn fields_say_how_they_merge() {
 
 #[test]
 fn descriptions_and_references_stand_side_by_side() {
-    check("api/v1", "/components/schemas/io.k8s.api.core.v1.Pod/properties/spec", expect![[r##"{"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.PodSpec"}],"default":{},"description":"Wanted."}"##]]);
+    check(
+        "api/v1",
+        "/components/schemas/io.k8s.api.core.v1.Pod/properties/spec",
+        expect![[
+            r##"{"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.PodSpec"}],"default":{},"description":"Wanted."}"##
+        ]],
+    );
 }
 
 #[test]
@@ -118,7 +145,8 @@ fn operations_are_named_as_upstream() {
         readAppsV1NamespacedDeploymentStatus
         replaceAppsV1NamespacedDeployment
         replaceAppsV1NamespacedDeploymentScale
-        replaceAppsV1NamespacedDeploymentStatus"#]].assert_eq(&ids.join("\n"));
+        replaceAppsV1NamespacedDeploymentStatus"#]]
+    .assert_eq(&ids.join("\n"));
 }
 
 #[test]

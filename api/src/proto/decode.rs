@@ -72,7 +72,11 @@ fn put_field(object: &mut Map<String, Value>, wire: Wire<'_>, at: &At) -> Result
         FieldType::List(item) => {
             let list = object.entry(name).or_insert_with(|| Value::Array(Vec::new()));
             let Value::Array(list) = list else { return Err(at.wrong_wire()) };
-            if at.field.proto_wrapped { wrapped(list, wire, item, at) } else { items(list, wire, item, at) }
+            if at.field.proto_wrapped {
+                wrapped(list, wire, item, at)
+            } else {
+                items(list, wire, item, at)
+            }
         }
         FieldType::Map(item) => {
             let map = object.entry(name).or_insert_with(|| Value::Object(Map::new()));
@@ -110,7 +114,12 @@ fn put_field(object: &mut Map<String, Value>, wire: Wire<'_>, at: &At) -> Result
 }
 
 /// Reads one item, or several packed scalars.
-fn items(list: &mut Vec<Value>, wire: Wire<'_>, ty: &'static FieldType, at: &At) -> Result<(), ProtoError> {
+fn items(
+    list: &mut Vec<Value>,
+    wire: Wire<'_>,
+    ty: &'static FieldType,
+    at: &At,
+) -> Result<(), ProtoError> {
     let scalar = matches!(ty, FieldType::Int32 | FieldType::Int64 | FieldType::Bool);
     if let (true, Wire::Bytes(mut packed)) = (scalar, wire) {
         while !packed.is_empty() {
@@ -124,7 +133,12 @@ fn items(list: &mut Vec<Value>, wire: Wire<'_>, ty: &'static FieldType, at: &At)
 }
 
 /// Reads a list that travels in a message of its own.
-fn wrapped(list: &mut Vec<Value>, wire: Wire<'_>, ty: &'static FieldType, at: &At) -> Result<(), ProtoError> {
+fn wrapped(
+    list: &mut Vec<Value>,
+    wire: Wire<'_>,
+    ty: &'static FieldType,
+    at: &At,
+) -> Result<(), ProtoError> {
     for entry in Reader::new(at.bytes(wire)?, at.field.name) {
         if let (1, inner) = entry? {
             items(list, inner, ty, at)?;

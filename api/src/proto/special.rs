@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::decode::{self, At};
-use super::wire::{self, Reader, Wire};
 use super::encode::message;
+use super::wire::{self, Reader, Wire};
 use super::{Envelope, MAGIC, ProtoError};
 use crate::schema::{FieldType, Type};
 
@@ -70,7 +70,8 @@ fn time(bytes: &[u8], digits: usize, at: &At) -> Result<Value, ProtoError> {
         return Ok(Value::Null);
     }
     let Numbers { first: seconds, second } = numbers(bytes, at)?;
-    let nanos = if digits == 0 { 0 } else { i32::try_from(second / 1000 * 1000).unwrap_or_default() };
+    let nanos =
+        if digits == 0 { 0 } else { i32::try_from(second / 1000 * 1000).unwrap_or_default() };
     let time = Timestamp::new(seconds, nanos).map_err(|_| at.truncated())?;
     Ok(format!("{time:.digits$}").into())
 }

@@ -348,7 +348,7 @@ const PLAIN: Rules = Rules {
     prepare_status_update: strategy::status_only,
     validate: strategy::accept,
     validate_update: strategy::accept_update,
-    validate_status_update: strategy::accept_update,
+    validate_status_update: validate::metadata::validate_update,
     selectable: &[],
     select: select::none,
     has_generation: false,

@@ -177,16 +177,14 @@ impl Subresource {
 
 /// Returns the kind behind a path: by group (`""` for core), version and plural.
 pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    kinds().iter().find(|kind| {
-        kind.plural == plural && kind.group == group && kind.version == version
-    })
+    kinds()
+        .iter()
+        .find(|kind| kind.plural == plural && kind.group == group && kind.version == version)
 }
 
 /// Returns the kind by group (`""` for core), version and CamelCase name.
 pub fn by_kind(group: &str, version: &str, name: &str) -> Option<&'static Kind> {
-    kinds()
-        .iter()
-        .find(|kind| kind.kind == name && kind.group == group && kind.version == version)
+    kinds().iter().find(|kind| kind.kind == name && kind.group == group && kind.version == version)
 }
 
 /// Returns the groups and versions that are served, each once, in the order of discovery.
@@ -203,3 +201,6 @@ pub fn group_versions() -> Vec<(&'static str, &'static str)> {
 fn api_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,8 +38,7 @@ struct Fields {
 }
 
 /// Stands for a type that the table does not have; it has no fields.
-static UNKNOWN: Type =
-    Type { name: "unknown", atomic: false, lines: "", fields: OnceLock::new() };
+static UNKNOWN: Type = Type { name: "unknown", atomic: false, lines: "", fields: OnceLock::new() };
 
 /// Returns a type without fields, for kinds that the table does not have.
 pub(crate) fn unknown() -> &'static Type {
@@ -233,8 +232,10 @@ pub struct PatchStrategy {
 impl PatchStrategy {
     /// Writes the strategy as in a struct tag: `merge,retainKeys`; `None` for the usual one.
     pub fn text(self) -> Option<String> {
-        let words = [(self.merge, "merge"), (self.retain_keys, "retainKeys"), (self.replace, "replace")];
-        let set: Vec<&str> = words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect();
+        let words =
+            [(self.merge, "merge"), (self.retain_keys, "retainKeys"), (self.replace, "replace")];
+        let set: Vec<&str> =
+            words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect();
         (!set.is_empty()).then(|| set.join(","))
     }
 }

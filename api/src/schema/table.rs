@@ -26,11 +26,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| read(TEXT));
 ///
 /// Kinds of `meta.k8s.io/v1` (`DeleteOptions`, `Status`, `Table`…) are found in every group.
 pub fn lookup(group: &str, version: &str, kind: &str) -> Option<&'static Type> {
-    let group_version = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
+    let group_version =
+        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     find(&group_version, kind).or_else(|| find(META, kind))
 }
 
@@ -118,7 +115,8 @@ mod tests {
         assert_eq!(ports.merge_key, Some("port"));
         let port = named("io.k8s.api.core.v1.ContainerPort").unwrap();
         assert_eq!(port.field("protocol").unwrap().default, Some("\"TCP\""));
-        let replicas = named("io.k8s.api.apps.v1.DeploymentSpec").unwrap().field("replicas").unwrap();
+        let replicas =
+            named("io.k8s.api.apps.v1.DeploymentSpec").unwrap().field("replicas").unwrap();
         assert!(replicas.pointer && replicas.ty == FieldType::Int32);
     }
 

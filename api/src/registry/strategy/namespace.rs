@@ -3,9 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{keep, keep_status};
+use crate::defaults;
 
-/// Starts active, with the finalizer that the namespace controller removes at the end.
+/// Starts active, with the finalizer that the namespace controller removes at the end, and with the
+/// label that defaulting could not give while the name was still to be generated.
 pub fn create(object: &mut Value) {
+    defaults::namespace::set(object);
     let Some(fields) = object.as_object_mut() else { return };
     fields.insert("status".to_owned(), json!({"phase": "Active"}));
     let spec = fields.entry("spec").or_insert_with(|| json!({}));
@@ -22,23 +25,4 @@ pub fn create(object: &mut Value) {
 pub fn update(new: &mut Value, old: &Value) {
     keep(new, old, "spec");
     keep_status(new, old);
-}
-
-/// Takes nothing but `spec.finalizers` from an update of the `finalize` subresource.
-pub fn finalize(new: &mut Value, old: &Value) {
-    let finalizers = new.pointer("/spec/finalizers").cloned();
-    let resource_version = new.pointer("/metadata/resourceVersion").cloned();
-    *new = old.clone();
-    if let (Some(spec), Some(finalizers)) =
-        (new.get_mut("spec").and_then(Value::as_object_mut), finalizers)
-    {
-        spec.insert("finalizers".to_owned(), finalizers);
-    } else if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.remove("finalizers");
-    }
-    if let (Some(metadata), Some(revision)) =
-        (new.get_mut("metadata").and_then(Value::as_object_mut), resource_version)
-    {
-        metadata.insert("resourceVersion".to_owned(), revision);
-    }
 }

@@ -107,6 +107,7 @@ fn node_port(port: &Value) -> i64 {
 }
 
 fn same_port(one: &Value, other: &Value) -> bool {
-    let protocol = |port: &Value| port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned();
+    let protocol =
+        |port: &Value| port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned();
     one.get("port") == other.get("port") && protocol(one) == protocol(other)
 }
