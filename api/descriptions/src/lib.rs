@@ -58,6 +58,12 @@ impl Table {
     }
 }
 
+/// Loads the table and returns its look-up: type name and field name (empty for the type) to text.
+pub fn describe() -> impl Fn(&str, &str) -> Option<String> + 'static {
+    let table = Table::load();
+    move |ty, field| table.find(ty, field)
+}
+
 /// Finds the lines that start a type: `=name<TAB>description`.
 fn index(text: &str) -> HashMap<String, (usize, usize)> {
     let mut types = HashMap::new();

@@ -22,13 +22,7 @@ pub type Describe = Box<dyn Fn(&str, &str) -> Option<String>>;
 
 /// Loads descriptions; called for each rendering, and dropped after it.
 ///
-/// With the crate `coracle-descriptions`:
-/// ```text
-/// Documents::new(|| {
-///     let table = coracle_descriptions::Table::load();
-///     Box::new(move |ty, field| table.find(ty, field))
-/// })
-/// ```
+/// The crate `coracle-descriptions` has them: `|| Box::new(coracle_descriptions::describe())`.
 pub type LoadDescriptions = fn() -> Describe;
 
 /// The OpenAPI v3 documents of a server.
