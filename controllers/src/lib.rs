@@ -1,1 +1,18 @@
 //! Observed in, actions out: a folder per kind.
+//!
+//! Every folder has a pure `reconcile` from what was observed to what is to be done, and a `run`
+//! that observes and does it. What could not be observed is unknown and never taken for absent.
+
+pub mod deployment;
+pub mod endpointslice;
+pub mod node;
+pub mod objects;
+pub mod replicaset;
+pub mod serviceaccount;
+
+mod context;
+mod run;
+mod write;
+
+pub use context::Config;
+pub use run::{Controllers, run};

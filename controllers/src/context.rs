@@ -1,0 +1,57 @@
+//! What every controller's edge is given, and what it gives back: caches, configuration, tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_client::{Caches, Client, Drive, Recorder, Subscription};
+
+/// How the controllers behave; the defaults are those of kube-controller-manager.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses of all pods, IPv4 CIDR; each node gets a part.
+    pub cluster_cidr: String,
+    /// Prefix length of a node's part.
+    pub node_mask: u8,
+    /// How long a node's Lease may stand still before the node counts as lost.
+    pub node_grace: Duration,
+    /// Certificate of the cluster's authority in PEM, for `kube-root-ca.crt`; `None`: not written.
+    pub root_ca: Option<String>,
+    /// Concurrent reconciles per controller.
+    pub workers: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            cluster_cidr: "10.128.0.0/9".to_owned(),
+            node_mask: 18,
+            node_grace: Duration::from_secs(40),
+            root_ca: None,
+            workers: 4,
+        }
+    }
+}
+
+/// Shared by all controllers of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) caches: Caches,
+    pub(crate) config: Arc<Config>,
+}
+
+impl Context {
+    /// Makes a recorder that speaks as one controller.
+    pub(crate) fn recorder(&self, component: &str) -> Recorder {
+        Recorder::new(&self.client, component, "")
+    }
+}
+
+/// A controller at work: its workers and what feeds them.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Workers and other tasks.
+    pub(crate) drive: Drive,
+    /// Observers of caches that fill the queue.
+    pub(crate) feeds: Vec<Subscription>,
+}

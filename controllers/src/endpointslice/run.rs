@@ -1,0 +1,135 @@
+//! The edge of the EndpointSlice controller: observes caches, carries the actions out.
+
+use std::sync::Arc;
+
+use coracle_client::{Cache, Change, ObjectKey, Outcome, Queue, drive};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PropagationPolicy;
+
+use super::reconcile::has_selector;
+use super::{Action, CONTROLLER, MANAGED_BY, Observed, SERVICE_NAME, matters, reconcile};
+use crate::context::{Context, Running};
+use crate::objects::namespace;
+use crate::write::{self, WriteError, settle};
+
+struct Controller {
+    context: Context,
+    services: Cache<Service>,
+    pods: Cache<Pod>,
+    slices: Cache<EndpointSlice>,
+}
+
+/// Starts the controller.
+pub(crate) fn start(context: &Context) -> Running {
+    let queue = Queue::new();
+    let controller = Arc::new(Controller {
+        context: context.clone(),
+        services: context.caches.get(),
+        pods: context.caches.get(),
+        slices: context.caches.get(),
+    });
+    let feeds = vec![
+        controller.services.observe({
+            let queue = queue.clone();
+            move |change| queue.add(change.key.clone())
+        }),
+        controller.slices.observe({
+            let queue = queue.clone();
+            move |change| {
+                let slice = change.latest().filter(|slice| is_kept(&slice.metadata));
+                if let Some(service) = slice.and_then(|slice| service_of(&slice.metadata)) {
+                    queue.add(service);
+                }
+            }
+        }),
+        controller.pods.observe({
+            let (queue, services) = (queue.clone(), controller.services.clone());
+            move |change| pod_changed(&queue, &services, change)
+        }),
+    ];
+    let drive = drive("endpointslice", queue, context.config.workers, move |key| {
+        let controller = Arc::clone(&controller);
+        async move { settle(controller.reconcile(&key).await) }
+    });
+    Running { drive, feeds }
+}
+
+fn is_kept(meta: &ObjectMeta) -> bool {
+    let labels = meta.labels.as_ref();
+    labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == CONTROLLER)
+}
+
+fn service_of(meta: &ObjectMeta) -> Option<ObjectKey> {
+    let service = meta.labels.as_ref()?.get(SERVICE_NAME)?;
+    Some(ObjectKey::namespaced(namespace(meta), service))
+}
+
+fn selects(service: &Service, meta: &ObjectMeta) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let (Some(selector), Some(labels)) = (selector, &meta.labels) else { return false };
+    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Adds the Services of a pod, and those that it has just left, when anything they tell changed.
+fn pod_changed(queue: &Queue<ObjectKey>, services: &Cache<Service>, change: &Change<Pod>) {
+    if let (Some(old), Some(new)) = (&change.old, &change.new)
+        && !matters(old, new)
+    {
+        return;
+    }
+    let Some(pod) = change.latest() else { return };
+    for service in services.list_in(namespace(&pod.metadata)) {
+        let mut states = [&change.old, &change.new].into_iter().flatten();
+        if states.any(|pod| selects(&service, &pod.metadata)) {
+            queue.add(write::key(&service.metadata));
+        }
+    }
+}
+
+impl Controller {
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Outcome, WriteError> {
+        self.services.wait_synced().await;
+        self.pods.wait_synced().await;
+        self.slices.wait_synced().await;
+        let Some(service) = self.services.get_key(key) else { return Ok(Outcome::Done) };
+        if !has_selector(&service) {
+            return Ok(Outcome::Done);
+        }
+        for action in reconcile(&self.observe(service)) {
+            self.apply(action).await?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn observe(&self, service: Arc<Service>) -> Observed {
+        let namespace = namespace(&service.metadata);
+        let mut pods = self.pods.list_in(namespace);
+        pods.retain(|pod| selects(&service, &pod.metadata));
+        let mut slices = self.slices.list_in(namespace);
+        let key = write::key(&service.metadata);
+        slices.retain(|slice| {
+            is_kept(&slice.metadata) && service_of(&slice.metadata).as_ref() == Some(&key)
+        });
+        Observed { service, pods, slices }
+    }
+
+    async fn apply(&self, action: Action) -> Result<(), WriteError> {
+        match action {
+            Action::Create(slice) => {
+                let api = write::api_of(&self.context.client, &slice.metadata);
+                write::create(&api, &self.slices, &*slice).await.map(drop)
+            }
+            Action::Update(slice) => {
+                let api = write::api_of(&self.context.client, &slice.metadata);
+                write::replace(&api, &self.slices, &*slice).await
+            }
+            Action::Delete(slice) => {
+                let api = write::api_of::<EndpointSlice>(&self.context.client, &slice.metadata);
+                let background = PropagationPolicy::Background;
+                write::delete(&api, &self.slices, &slice.metadata, background, None).await
+            }
+        }
+    }
+}

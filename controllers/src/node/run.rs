@@ -1,0 +1,215 @@
+//! The edge of the node controller: Leases in, Node writes and evictions out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_client::{Cache, Change, EventKind, Outcome, Queue, Recorder, Scope, drive};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{Patch, PatchParams};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::lifecycle::not_ready;
+use super::{Action, Cidr, Observed, next_free, reconcile};
+use crate::context::{Context, Running};
+use crate::objects::name;
+use crate::write::{self, WriteError, settle};
+
+/// Namespace of the nodes' Leases.
+const LEASES: &str = "kube-node-lease";
+
+/// When a node's Lease was seen to change: the clocks of two machines are never compared.
+#[derive(Debug, Clone, PartialEq)]
+struct Heard {
+    renewed: Option<MicroTime>,
+    at: Instant,
+}
+
+struct Controller {
+    context: Context,
+    nodes: Cache<Node>,
+    pods: Cache<Pod>,
+    leases: Cache<Lease>,
+    heard: Arc<Mutex<HashMap<String, Heard>>>,
+    recorder: Recorder,
+}
+
+/// Starts the controller.
+pub(crate) fn start(context: &Context) -> Running {
+    let queue = Queue::new();
+    let controller = Arc::new(Controller {
+        context: context.clone(),
+        nodes: context.caches.get(),
+        pods: context.caches.get(),
+        leases: Cache::start(&context.client, Scope::all().in_namespace(LEASES)),
+        heard: Arc::default(),
+        recorder: context.recorder("node-controller"),
+    });
+    let feeds = vec![
+        controller.nodes.observe({
+            let queue = queue.clone();
+            move |change| node_changed(&queue, change)
+        }),
+        controller.leases.observe({
+            let heard = Arc::clone(&controller.heard);
+            move |change| lease_changed(&heard, change)
+        }),
+        controller.pods.observe({
+            let (queue, nodes) = (queue.clone(), controller.nodes.clone());
+            move |change| pod_changed(&queue, &nodes, change)
+        }),
+    ];
+    // One worker: it also hands out address ranges, each once.
+    let drive = drive("node", queue, 1, move |name: String| {
+        let controller = Arc::clone(&controller);
+        async move { settle(controller.reconcile(&name).await) }
+    });
+    Running { drive, feeds }
+}
+
+/// A heartbeat in the Node's status is no reason to look; a changed spec or condition is.
+fn node_changed(queue: &Queue<String>, change: &Change<Node>) {
+    let told = |node: &Arc<Node>| {
+        let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let states: Vec<_> = conditions.map(|c| (c.type_.clone(), c.status.clone())).collect();
+        (node.spec.clone(), states)
+    };
+    if change.new.is_some() && change.old.as_ref().map(told) != change.new.as_ref().map(told) {
+        queue.add(change.key.name.clone());
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
+fn lease_changed(heard: &Mutex<HashMap<String, Heard>>, change: &Change<Lease>) {
+    let mut heard = heard.lock();
+    let Some(lease) = &change.new else {
+        heard.remove(&change.key.name);
+        return;
+    };
+    let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
+    if heard.get(&change.key.name).is_none_or(|before| before.renewed != renewed) {
+        heard.insert(change.key.name.clone(), Heard { renewed, at: Instant::now() });
+    }
+}
+
+/// A pod that comes to a node with taints may have to go again.
+fn pod_changed(queue: &Queue<String>, nodes: &Cache<Node>, change: &Change<Pod>) {
+    let node = |pod: &Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    let (old, new) = (change.old.as_ref().and_then(node), change.new.as_ref().and_then(node));
+    let Some(bound) = new.filter(|new| old.as_ref() != Some(new)) else { return };
+    let tainted = |node: Arc<Node>| {
+        let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+        taints.into_iter().flatten().any(|taint| taint.effect == "NoExecute")
+    };
+    if nodes.get(None, &bound).is_some_and(tainted) {
+        queue.add(bound);
+    }
+}
+
+impl Controller {
+    #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
+    async fn reconcile(&self, name: &str) -> Result<Outcome, WriteError> {
+        self.nodes.wait_synced().await;
+        self.pods.wait_synced().await;
+        self.leases.wait_synced().await;
+        let Some(node) = self.nodes.get(None, name) else { return Ok(Outcome::Done) };
+        self.give_range(&node).await?;
+        let node = self.nodes.get(None, name).unwrap_or(node);
+        let observed = self.observe(node);
+        let now = Timestamp::now();
+        let mut outcome = Outcome::Done;
+        for action in reconcile(&observed, now) {
+            if let Action::RequeueAfter(wait) = action {
+                outcome = Outcome::RequeueAfter(wait);
+            } else {
+                self.apply(&observed.node, action, now).await?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn observe(&self, node: Arc<Node>) -> Observed {
+        let silent_for = self.silence(&node);
+        let mut pods = self.pods.list();
+        let bound = Some(name(&node.metadata));
+        pods.retain(|pod| pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) == bound);
+        Observed { node, silent_for, grace: self.context.config.node_grace, pods }
+    }
+
+    /// Gives how long a node has said nothing; one that never spoke counts from now on.
+    #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
+    fn silence(&self, node: &Node) -> Option<Duration> {
+        let mut heard = self.heard.lock();
+        let never = || Heard { renewed: None, at: Instant::now() };
+        Some(heard.entry(name(&node.metadata).to_owned()).or_insert_with(never).at.elapsed())
+    }
+
+    async fn give_range(&self, node: &Node) -> Result<(), WriteError> {
+        let range = |node: &Node| node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone());
+        if range(node).is_some_and(|range| !range.is_empty()) {
+            return Ok(());
+        }
+        let all = self.nodes.list();
+        let used: Vec<Cidr> =
+            all.iter().filter_map(|node| range(node)).filter_map(|r| r.parse().ok()).collect();
+        let config = &self.context.config;
+        let cluster = config.cluster_cidr.parse().ok();
+        let free = cluster.and_then(|cluster| next_free(cluster, config.node_mask, &used));
+        let Some(free) = free.map(|free| free.to_string()) else {
+            let message = format!(
+                "No range of /{} is free in the cluster's {}; start the server with a larger --cluster-cidr",
+                config.node_mask, config.cluster_cidr
+            );
+            self.recorder.event(node, EventKind::Warning, "CIDRNotAvailable", message);
+            return Ok(());
+        };
+        let body = json!({"spec": {"podCIDR": free, "podCIDRs": [free]}});
+        write::patch(&self.context.client.cluster(), &self.nodes, &node.metadata, &body).await
+    }
+
+    async fn apply(&self, node: &Node, action: Action, now: Timestamp) -> Result<(), WriteError> {
+        let nodes = self.context.client.cluster();
+        match action {
+            Action::SetConditions(conditions) => {
+                let said = format!("Node {} status is now: NodeNotReady", name(&node.metadata));
+                self.recorder.event(node, EventKind::Normal, "NodeNotReady", said);
+                let body = json!({"status": {"conditions": conditions}});
+                write::patch_status(&nodes, &self.nodes, &node.metadata, &body).await
+            }
+            Action::SetTaints(taints) => {
+                let taints = if taints.is_empty() { Value::Null } else { json!(taints) };
+                let guard = node.metadata.resource_version.as_deref();
+                let fresh = self.nodes.get(None, name(&node.metadata));
+                let guard =
+                    fresh.as_ref().map_or(guard, |n| n.metadata.resource_version.as_deref());
+                let body =
+                    json!({"metadata": {"resourceVersion": guard}, "spec": {"taints": taints}});
+                write::patch(&nodes, &self.nodes, &node.metadata, &body).await
+            }
+            Action::MarkNotReady(pod) => self.mark(&pod, now).await,
+            Action::Evict(pod) => {
+                let said = format!("Marking for deletion Pod {}", write::key(&pod.metadata));
+                self.recorder.event(&*pod, EventKind::Normal, "TaintManagerEviction", said);
+                write::delete_pod(&self.context.client, &self.pods, &pod).await
+            }
+            Action::RequeueAfter(_) => Ok(()),
+        }
+    }
+
+    async fn mark(&self, pod: &Pod, now: Timestamp) -> Result<(), WriteError> {
+        let Some(conditions) = not_ready(pod, now) else { return Ok(()) };
+        self.recorder.event(pod, EventKind::Warning, "NodeNotReady", "Node is not ready");
+        let api = write::api_of::<Pod>(&self.context.client, &pod.metadata);
+        let body = Patch::Merge(json!({"status": {"conditions": conditions}}));
+        match api.patch_status(name(&pod.metadata), &PatchParams::default(), &body).await {
+            Ok(pod) => self.pods.assume(pod),
+            Err(error) => tracing::debug!(%error, "pod not marked"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Taints that follow from a node's condition, and how long a pod bears them.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// Taint of a node that says it is not ready.
+pub(super) const NOT_READY: &str = "node.kubernetes.io/not-ready";
+/// Taint of a node that says nothing any more.
+pub(super) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+const NO_SCHEDULE: &str = "NoSchedule";
+const NO_EXECUTE: &str = "NoExecute";
+
+/// Gives the taints that a node should have when its `Ready` condition is `ready`; others stay.
+///
+/// A taint that stays keeps its time. *Source:* Kubernetes docs, "Taints and Tolerations: Taint
+/// based Evictions".
+pub(super) fn wanted(old: &[Taint], ready: Option<&str>, now: Timestamp) -> Vec<Taint> {
+    let key = match ready {
+        Some("True") => None,
+        Some("False") => Some(NOT_READY),
+        // A node without a condition has only just been made.
+        None => Some(NOT_READY),
+        Some(_) => Some(UNREACHABLE),
+    };
+    let ours = |taint: &&Taint| taint.key == NOT_READY || taint.key == UNREACHABLE;
+    let mut all: Vec<Taint> = old.iter().filter(|taint| !ours(taint)).cloned().collect();
+    // A node that is new gets no NoExecute: nothing runs there that could be driven out.
+    let effects = if ready.is_none() { &[NO_SCHEDULE][..] } else { &[NO_SCHEDULE, NO_EXECUTE] };
+    for (key, effect) in key.into_iter().flat_map(|key| effects.iter().map(move |e| (key, *e))) {
+        let there = old.iter().find(|taint| taint.key == key && taint.effect == effect);
+        all.push(there.cloned().unwrap_or_else(|| Taint {
+            key: key.to_owned(),
+            effect: effect.to_owned(),
+            time_added: Some(Time(now)),
+            value: None,
+        }));
+    }
+    all
+}
+
+/// Gives how long a pod may still stay on a node with these taints: zero: it goes now; `None`: it
+/// may stay.
+pub(super) fn remaining(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<SignedDuration> {
+    let driving: Vec<&Taint> = taints.iter().filter(|taint| taint.effect == NO_EXECUTE).collect();
+    let since = driving.iter().filter_map(|taint| taint.time_added.as_ref()).map(|t| t.0).max()?;
+    let empty = Vec::new();
+    let tolerations =
+        pod.spec.as_ref().and_then(|spec| spec.tolerations.as_ref()).unwrap_or(&empty);
+    let mut shortest: Option<i64> = None;
+    for taint in driving {
+        let matching: Vec<&Toleration> =
+            tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+        if matching.is_empty() {
+            return Some(SignedDuration::ZERO);
+        }
+        let seconds = matching.iter().filter_map(|toleration| toleration.toleration_seconds).min();
+        shortest = shortest.into_iter().chain(seconds).min();
+    }
+    let until = SignedDuration::from_secs(shortest?.max(0));
+    Some((until - now.duration_since(since)).max(SignedDuration::ZERO))
+}
+
+/// *Source:* `Toleration` in the API reference.
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let effect = toleration.effect.as_deref().unwrap_or_default();
+    let key = toleration.key.as_deref().unwrap_or_default();
+    let exists = toleration.operator.as_deref() == Some("Exists");
+    let same = toleration.value.as_deref().unwrap_or_default()
+        == taint.value.as_deref().unwrap_or_default();
+    (effect.is_empty() || effect == taint.effect)
+        && ((key.is_empty() && exists) || key == taint.key)
+        && (exists || same)
+}

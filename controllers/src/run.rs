@@ -1,0 +1,44 @@
+//! Starts all controllers of a process and owns them.
+
+use std::sync::Arc;
+
+use coracle_client::Caches;
+
+use crate::context::{Config, Context, Running};
+use crate::{deployment, endpointslice, node, replicaset, serviceaccount};
+
+/// All controllers at work. Dropping it ends them in the middle; [`stop`](Self::stop) waits.
+#[derive(Debug)]
+pub struct Controllers {
+    running: Vec<Running>,
+}
+
+/// Starts every controller over shared caches. Returns at once; needs a tokio runtime.
+///
+/// Each controller waits by itself until the caches that it reads are synced. With several
+/// servers, call it only while holding the lease (`coracle_client::Lease`).
+pub fn run(caches: &Caches, config: Config) -> Controllers {
+    let context = Context {
+        client: caches.client().clone(),
+        caches: caches.clone(),
+        config: Arc::new(config),
+    };
+    let running = vec![
+        deployment::run::start(&context),
+        replicaset::run::start(&context),
+        endpointslice::run::start(&context),
+        serviceaccount::run::start(&context),
+        node::run::start(&context),
+    ];
+    Controllers { running }
+}
+
+impl Controllers {
+    /// Ends all controllers at their next await and waits until every task is gone.
+    pub async fn stop(self) {
+        for running in self.running {
+            drop(running.feeds);
+            running.drive.stop().await;
+        }
+    }
+}
