@@ -1,5 +1,5 @@
 //! Client libraries, unmodified: kube-rs and the official Python client.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
 
