@@ -1,0 +1,152 @@
+//! Does what the path of the request says, so that one service shows every way in which a request
+//! can go.
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasip2::exports::http::incoming_handler::Guest;
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{
+    Fields, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
+    ResponseOutparam, Scheme,
+};
+use wasip2::io::streams::{OutputStream, StreamError};
+
+/// Requests that this instance has seen.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
+struct Behave;
+
+impl Guest for Behave {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let seen = SEEN.fetch_add(1, Ordering::Relaxed) + 1;
+        let path = request.path_with_query().unwrap_or_default();
+        let (path, query) = path.split_once('?').unwrap_or((&path, ""));
+        match path {
+            "/count" => answer(out, 200, format!("{seen}\n").as_bytes()),
+            "/trap" => panic!("trapped as asked"),
+            "/silent" => {}
+            "/spin" => spin(),
+            "/allocate" => {
+                let mib: usize = query.parse().unwrap_or(1);
+                let held = black_box(vec![1_u8; mib << 20]);
+                answer(out, 200, format!("{} MiB\n", held.len() >> 20).as_bytes());
+            }
+            "/echo" => echo(&request, out),
+            "/stream" => stream(out, query.parse().unwrap_or(1)),
+            "/late-trap" => late_trap(out),
+            "/trailers" => trailers(out),
+            "/call" => call(query, out),
+            "/log" => {
+                println!("{query}");
+                answer(out, 200, b"logged\n");
+            }
+            "/env" => {
+                let value = std::env::var(query).unwrap_or_else(|_| "unset".to_owned());
+                answer(out, 200, format!("{value}\n").as_bytes());
+            }
+            _ => answer(out, 404, b"no such behaviour\n"),
+        }
+    }
+}
+
+fn begin(out: ResponseOutparam, status: u16) -> (OutgoingBody, OutputStream) {
+    let response = OutgoingResponse::new(Fields::new());
+    response.set_status_code(status).expect("a valid status");
+    let body = response.body().expect("the first body");
+    ResponseOutparam::set(out, Ok(response));
+    let stream = body.write().expect("the first stream");
+    (body, stream)
+}
+
+fn answer(out: ResponseOutparam, status: u16, text: &[u8]) {
+    let (body, stream) = begin(out, status);
+    let _ = stream.blocking_write_and_flush(text);
+    drop(stream);
+    let _ = OutgoingBody::finish(body, None);
+}
+
+fn spin() -> ! {
+    let mut turns = 0_u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+/// Sends the request's body back as it comes.
+fn echo(request: &IncomingRequest, out: ResponseOutparam) {
+    let incoming = request.consume().expect("the first consume");
+    let input = incoming.stream().expect("the first stream");
+    let (body, output) = begin(out, 200);
+    loop {
+        match input.blocking_read(4096) {
+            Ok(bytes) => {
+                if output.blocking_write_and_flush(&bytes).is_err() {
+                    break;
+                }
+            }
+            Err(StreamError::Closed) => break,
+            Err(StreamError::LastOperationFailed(_)) => return,
+        }
+    }
+    drop(output);
+    let _ = OutgoingBody::finish(body, None);
+}
+
+/// Sends so many pieces of 1,000 bytes.
+fn stream(out: ResponseOutparam, pieces: u32) {
+    let (body, output) = begin(out, 200);
+    for _ in 0..pieces {
+        if output.blocking_write_and_flush(&[b'x'; 1000]).is_err() {
+            break;
+        }
+    }
+    drop(output);
+    let _ = OutgoingBody::finish(body, None);
+}
+
+/// Traps when half of the response is out.
+fn late_trap(out: ResponseOutparam) {
+    let (_body, output) = begin(out, 200);
+    let _ = output.blocking_write_and_flush(b"half");
+    panic!("trapped as asked");
+}
+
+fn trailers(out: ResponseOutparam) {
+    let (body, output) = begin(out, 200);
+    let _ = output.blocking_write_and_flush(b"body");
+    drop(output);
+    let trailers = Fields::new();
+    trailers.append("x-sum", b"4").expect("a valid field");
+    let _ = OutgoingBody::finish(body, Some(trailers));
+}
+
+/// Asks the authority and path in the query, and answers with what it answered.
+fn call(query: &str, out: ResponseOutparam) {
+    let (authority, path) = query.split_once('/').unwrap_or((query, ""));
+    let request = OutgoingRequest::new(Fields::new());
+    request.set_method(&Method::Get).expect("a valid method");
+    request.set_scheme(Some(&Scheme::Http)).expect("a valid scheme");
+    request.set_authority(Some(authority)).expect("a valid authority");
+    request.set_path_with_query(Some(&format!("/{path}"))).expect("a valid path");
+    match outgoing_handler::handle(request, None) {
+        Ok(future) => {
+            future.subscribe().block();
+            match future.get().expect("ready").expect("the first get") {
+                Ok(response) => {
+                    let status = response.status();
+                    let body = response.consume().expect("the first consume");
+                    let input = body.stream().expect("the first stream");
+                    let mut text = format!("{status} ").into_bytes();
+                    while let Ok(bytes) = input.blocking_read(4096) {
+                        text.extend_from_slice(&bytes);
+                    }
+                    answer(out, 200, &text);
+                }
+                Err(code) => answer(out, 200, format!("error {code:?}\n").as_bytes()),
+            }
+        }
+        Err(code) => answer(out, 200, format!("refused {code:?}\n").as_bytes()),
+    }
+}
+
+wasip2::http::proxy::export!(Behave);
