@@ -5,8 +5,11 @@
 
 pub mod deployment;
 pub mod endpointslice;
+pub mod garbage;
+pub mod namespace;
 pub mod node;
 pub mod objects;
+pub mod podgc;
 pub mod replicaset;
 pub mod serviceaccount;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use coracle_client::Caches;
 
 use crate::context::{Config, Context, Running};
-use crate::{deployment, endpointslice, node, replicaset, serviceaccount};
+use crate::{
+    deployment, endpointslice, garbage, namespace, node, podgc, replicaset, serviceaccount,
+};
 
 /// All controllers at work. Dropping it ends them in the middle; [`stop`](Self::stop) waits.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
         endpointslice::run::start(&context),
         serviceaccount::run::start(&context),
         node::run::start(&context),
+        namespace::run::start(&context),
+        garbage::run::start(&context),
+        podgc::run::start(&context),
     ];
     Controllers { running }
 }

@@ -2,7 +2,7 @@
 
 use coracle_client::cache::Object;
 use coracle_client::{Cache, Client, Failure, ObjectKey, Outcome};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
@@ -136,6 +136,24 @@ where
     Ok(())
 }
 
+/// Replaces the finalizers of a namespace; with none left it goes.
+pub(crate) async fn finalize(
+    client: &Client,
+    cache: &Cache<Namespace>,
+    namespace: &Namespace,
+) -> Result<(), WriteError> {
+    let meta = &namespace.metadata;
+    let api: Api<Namespace> = client.cluster();
+    let parameters = PostParams::default();
+    let made = api.replace_subresource("finalize", name(meta), &parameters, namespace).await;
+    let made = made.map_err(failed::<Namespace>("finalize", meta))?;
+    let left = made.spec.as_ref().and_then(|spec| spec.finalizers.as_ref());
+    if left.is_none_or(Vec::is_empty) && !lingers(&made.metadata) {
+        cache.assume_deleted(&key(meta), uid(meta));
+    }
+    Ok(())
+}
+
 /// Writes what differs between two statuses.
 pub(crate) async fn set_status<K, S>(
     api: &Api<K>,
@@ -198,6 +216,11 @@ pub(crate) async fn delete_pod(
 ) -> Result<(), WriteError> {
     let api = api_of::<Pod>(client, &pod.metadata);
     delete(&api, cache, &pod.metadata, PropagationPolicy::Background, None).await
+}
+
+/// Gives a list for a merge patch: an empty one is taken off altogether.
+pub(crate) fn or_null<T: Serialize>(list: &[T]) -> Value {
+    if list.is_empty() { Value::Null } else { json!(list) }
 }
 
 /// Gives the merge patch (RFC 7386) from one value to another.

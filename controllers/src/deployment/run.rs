@@ -151,12 +151,12 @@ impl Controller {
             Action::Adopt(set) => {
                 let mut owners = set.metadata.owner_references.clone().unwrap_or_default();
                 owners.push(controller_reference(&**deployment));
-                self.set_owners(&set, json!(owners)).await
+                self.set_owners(&set, write::or_null(&owners)).await
             }
             Action::Release(set) => {
                 let mut owners = set.metadata.owner_references.clone().unwrap_or_default();
                 owners.retain(|owner| owner.uid != uid(meta));
-                self.set_owners(&set, json!(owners)).await
+                self.set_owners(&set, write::or_null(&owners)).await
             }
             Action::SetRevision(number) => {
                 let api = write::api_of(&self.context.client, meta);

@@ -328,6 +328,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn every_pod_is_in_exactly_one_slice_and_it_comes_to_rest(
             steps in prop::collection::vec(

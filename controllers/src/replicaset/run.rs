@@ -212,14 +212,14 @@ impl Controller {
     async fn adopt(&self, set: &ReplicaSet, pod: &Pod) -> Result<(), WriteError> {
         let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
         owners.push(controller_reference(set));
-        self.set_owners(pod, json!(owners)).await
+        self.set_owners(pod, write::or_null(&owners)).await
     }
 
     async fn release(&self, set: &ReplicaSet, pod: &Pod) -> Result<(), WriteError> {
         debug_assert!(is_controlled_by(&pod.metadata, &set.metadata));
         let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
         owners.retain(|owner| owner.uid != uid(&set.metadata));
-        self.set_owners(pod, json!(owners)).await
+        self.set_owners(pod, write::or_null(&owners)).await
     }
 
     async fn set_owners(&self, pod: &Pod, owners: serde_json::Value) -> Result<(), WriteError> {

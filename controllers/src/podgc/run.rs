@@ -1,0 +1,104 @@
+//! The edge of the pod collector: watches nodes go, deletes what they leave.
+
+use std::sync::Arc;
+
+use coracle_client::{Cache, Change, Failure, Outcome, Queue, drive};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::PropagationPolicy;
+
+use super::{Action, Observed, QUARANTINE, reconcile};
+use crate::context::{Context, Running};
+use crate::write::{self, WriteError, settle};
+
+struct Controller {
+    context: Context,
+    nodes: Cache<Node>,
+    pods: Cache<Pod>,
+}
+
+/// Starts the controller; its keys are names of nodes.
+pub(crate) fn start(context: &Context) -> Running {
+    let queue = Queue::new();
+    let controller = Arc::new(Controller {
+        context: context.clone(),
+        nodes: context.caches.get(),
+        pods: context.caches.get(),
+    });
+    let feeds = vec![
+        controller.nodes.observe({
+            let queue = queue.clone();
+            move |change| {
+                if change.new.is_none() {
+                    queue.add_after(change.key.name.clone(), QUARANTINE);
+                }
+            }
+        }),
+        controller.pods.observe({
+            let (queue, nodes) = (queue.clone(), controller.nodes.clone());
+            move |change| pod_changed(&queue, &nodes, change)
+        }),
+    ];
+    let drive = drive("podgc", queue, 1, move |node: String| {
+        let controller = Arc::clone(&controller);
+        async move { settle(controller.reconcile(&node).await) }
+    });
+    Running { drive, feeds }
+}
+
+fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
+}
+
+/// A pod that comes to a node that is not there is looked at after the quarantine.
+fn pod_changed(queue: &Queue<String>, nodes: &Cache<Node>, change: &Change<Pod>) {
+    let Some(node) = change.new.as_ref().and_then(|pod| node_of(pod)) else { return };
+    let before = change.old.as_ref().and_then(|pod| node_of(pod));
+    if before != Some(node) && nodes.get(None, node).is_none() {
+        queue.add_after(node.to_owned(), QUARANTINE);
+    }
+}
+
+impl Controller {
+    #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
+    async fn reconcile(&self, node: &str) -> Result<Outcome, WriteError> {
+        self.nodes.wait_synced().await;
+        self.pods.wait_synced().await;
+        if self.nodes.get(None, node).is_some() {
+            return Ok(Outcome::Done);
+        }
+        let mut pods = self.pods.list();
+        pods.retain(|pod| node_of(pod) == Some(node));
+        if pods.is_empty() {
+            return Ok(Outcome::Done);
+        }
+        let node_exists = self.ask(node).await;
+        for action in reconcile(&Observed { node_exists, pods }, Timestamp::now()) {
+            self.apply(action).await?;
+        }
+        Ok(if node_exists.is_none() { Outcome::Retry } else { Outcome::Done })
+    }
+
+    async fn ask(&self, node: &str) -> Option<bool> {
+        match self.context.client.cluster::<Node>().get(node).await {
+            Ok(_) => Some(true),
+            Err(error) if error.is_not_found() => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    async fn apply(&self, action: Action) -> Result<(), WriteError> {
+        match action {
+            Action::SetStatus(pod, status) => {
+                let api = write::api_of::<Pod>(&self.context.client, &pod.metadata);
+                let old = pod.status.as_ref();
+                write::set_status(&api, &self.pods, &pod.metadata, old, &*status).await
+            }
+            Action::Delete(pod) => {
+                let api = write::api_of::<Pod>(&self.context.client, &pod.metadata);
+                let background = PropagationPolicy::Background;
+                write::delete(&api, &self.pods, &pod.metadata, background, Some(0)).await
+            }
+        }
+    }
+}
