@@ -113,7 +113,8 @@ pub fn references(pod: &Pod) -> BTreeSet<ObjectRef> {
 }
 
 /// Lists what one container's environment refers to.
-fn env_references(container: &Container) -> Vec<(ObjectKind, String)> {
+#[must_use]
+pub fn env_references(container: &Container) -> Vec<(ObjectKind, String)> {
     let from = container.env_from.iter().flatten().flat_map(|from| {
         let map = from.config_map_ref.as_ref().map(|map| (ObjectKind::ConfigMap, map.name.clone()));
         let secret = from.secret_ref.as_ref().map(|secret| (ObjectKind::Secret, secret.name.clone()));

@@ -32,9 +32,12 @@ pub enum ImageFault {
     /// Policy `Never`, and it is not here.
     #[error("Container image \"{0}\" is not present with pull policy of Never")]
     NeverPull(String),
-    /// The registry did not give it.
+    /// It could not be fetched or kept.
     #[error("{0}")]
     Pull(String),
+    /// The registry could not be asked.
+    #[error("{0}")]
+    Unreachable(String),
     /// It has nothing that we can run.
     #[error("{0}")]
     NotWasm(#[from] NotWasm),
@@ -47,10 +50,19 @@ impl ImageFault {
         let reason = match self {
             Self::Name { .. } => "InvalidImageName",
             Self::NeverPull(_) => "ErrImageNeverPull",
-            Self::Pull(_) => "ErrImagePull",
+            Self::Pull(_) | Self::Unreachable(_) => "ErrImagePull",
             Self::NotWasm(_) => "ErrImageNotWasm",
         };
         Fault { reason: reason.into(), message: self.to_string() }
+    }
+}
+
+impl From<super::registry::RegistryError> for ImageFault {
+    fn from(error: super::registry::RegistryError) -> Self {
+        match error {
+            super::registry::RegistryError::Unreachable(text) => Self::Unreachable(text),
+            super::registry::RegistryError::Refused(text) => Self::Pull(text),
+        }
     }
 }
 
@@ -156,7 +168,7 @@ impl Images {
         reference: &Reference,
         credentials: Option<&Credentials>,
     ) -> Result<LocalImage, ImageFault> {
-        let fetched = registry.manifest(reference, credentials).await.map_err(ImageFault::Pull)?;
+        let fetched = registry.manifest(reference, credentials).await?;
         let (manifest, digest) = self.resolve(registry, reference, credentials, fetched).await?;
         if let Some(image) = self.store.by_digest(&digest) {
             let image = LocalImage { image_id: reference.image_id(&digest), ..image };
@@ -184,7 +196,7 @@ impl Images {
         let chosen = manifest::pick(&manifest)?.digest.clone();
         let exact = Reference { digest: Some(chosen), ..reference.clone() };
         let (bytes, digest) =
-            registry.manifest(&exact, credentials).await.map_err(ImageFault::Pull)?;
+            registry.manifest(&exact, credentials).await?;
         Ok((read_manifest(reference, &bytes)?, digest))
     }
 
@@ -296,9 +308,9 @@ impl Source<'_> {
         let download = self.images.store.download(rand::random());
         let fetched =
             self.registry.blob(self.reference, self.credentials, &descriptor.digest, &download);
-        if let Err(message) = fetched.await {
+        if let Err(error) = fetched.await {
             let _ = tokio::fs::remove_file(&download).await;
-            return Err(ImageFault::Pull(message));
+            return Err(error.into());
         }
         let (store, digest) = (self.images.store.clone(), descriptor.digest.clone());
         blocking(move || store.admit(&digest, &download)).await?;

@@ -42,7 +42,18 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Fetches manifests and blobs. Errors are sentences for the pod's owner.
+/// Why a registry gave nothing; a sentence for the pod's owner.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// It could not be asked: worth using what is here already.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It answered with a refusal, or with something that we cannot use.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Fetches manifests and blobs.
 pub trait Registry: Send + Sync {
     /// Fetches a manifest by tag or digest; gives its bytes and its digest. A reference with a
     /// digest gets exactly that content.
@@ -50,7 +61,7 @@ pub trait Registry: Send + Sync {
         &'a self,
         reference: &'a Reference,
         credentials: Option<&'a Credentials>,
-    ) -> BoxFuture<'a, Result<(Bytes, String), String>>;
+    ) -> BoxFuture<'a, Result<(Bytes, String), RegistryError>>;
 
     /// Fetches a blob into a new file. The caller checks the digest.
     fn blob<'a>(
@@ -59,7 +70,7 @@ pub trait Registry: Send + Sync {
         credentials: Option<&'a Credentials>,
         digest: &'a str,
         to: &'a Path,
-    ) -> BoxFuture<'a, Result<(), String>>;
+    ) -> BoxFuture<'a, Result<(), RegistryError>>;
 }
 
 /// Any registry over HTTPS; registries on this machine over HTTP.
@@ -117,7 +128,7 @@ impl Registry for OciRegistry {
         &'a self,
         reference: &'a Reference,
         credentials: Option<&'a Credentials>,
-    ) -> BoxFuture<'a, Result<(Bytes, String), String>> {
+    ) -> BoxFuture<'a, Result<(Bytes, String), RegistryError>> {
         async move {
             let client = self.client(reference, credentials);
             let auth = auth(credentials);
@@ -135,12 +146,14 @@ impl Registry for OciRegistry {
         credentials: Option<&'a Credentials>,
         digest: &'a str,
         to: &'a Path,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    ) -> BoxFuture<'a, Result<(), RegistryError>> {
         async move {
             let client = self.client(reference, credentials);
             let auth = auth(credentials);
             client.store_auth_if_needed(&reference.registry, &auth).await;
-            let io = |error: std::io::Error| format!("write {}: {error}", to.display());
+            let io = |error: std::io::Error| {
+                RegistryError::Refused(format!("write {}: {error}", to.display()))
+            };
             let mut file = tokio::fs::File::create(to).await.map_err(io)?;
             client
                 .pull_blob(&theirs(reference), digest, &mut file)
@@ -153,7 +166,22 @@ impl Registry for OciRegistry {
 }
 
 /// Words a registry's refusal as people know it from other runtimes.
-fn explain(reference: &Reference, error: &oci_client::errors::OciDistributionError) -> String {
+fn explain(
+    reference: &Reference,
+    error: &oci_client::errors::OciDistributionError,
+) -> RegistryError {
+    use oci_client::errors::OciDistributionError;
+    let text = sentence(reference, error);
+    if matches!(error, OciDistributionError::RequestError(_)) {
+        return RegistryError::Unreachable(text);
+    }
+    RegistryError::Refused(text)
+}
+
+fn sentence(
+    reference: &Reference,
+    error: &oci_client::errors::OciDistributionError,
+) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -187,22 +215,26 @@ impl BuiltInRegistry {
         &self,
         reference: &Reference,
         path: String,
-    ) -> Result<http::Response<kube::client::Body>, String> {
+    ) -> Result<http::Response<kube::client::Body>, RegistryError> {
         let request = http::Request::get(path)
             .header(http::header::ACCEPT, ACCEPTED.join(", "))
             .body(kube::client::Body::empty())
-            .map_err(|error| error.to_string())?;
+            .map_err(refused)?;
+        let what = format!("failed to resolve reference \"{reference}\"");
         let response = self.client.send(request).await.map_err(|error| {
-            format!("failed to resolve reference \"{reference}\": ask the API server: {error}")
+            RegistryError::Unreachable(format!("{what}: ask the API server: {error}"))
         })?;
         match response.status().as_u16() {
             200 => Ok(response),
-            404 => Err(format!(
-                "failed to resolve reference \"{reference}\": not found; check the name and tag, or push the image first with `coracle push`"
-            )),
-            code => Err(format!(
-                "failed to resolve reference \"{reference}\": unexpected status {code} from the built-in registry"
-            )),
+            404 => Err(RegistryError::Refused(format!(
+                "{what}: not found; check the name and tag, or push the image first with `coracle push`"
+            ))),
+            code @ (429 | 502..=504) => Err(RegistryError::Unreachable(format!(
+                "{what}: the built-in registry answers with status {code}"
+            ))),
+            code => Err(RegistryError::Refused(format!(
+                "{what}: the built-in registry answers with status {code}"
+            ))),
         }
     }
 }
@@ -212,16 +244,18 @@ impl Registry for BuiltInRegistry {
         &'a self,
         reference: &'a Reference,
         _credentials: Option<&'a Credentials>,
-    ) -> BoxFuture<'a, Result<(Bytes, String), String>> {
+    ) -> BoxFuture<'a, Result<(Bytes, String), RegistryError>> {
         async move {
             let path = format!("/v2/{}/manifests/{}", reference.repository, reference.version());
             let body = self.get(reference, path).await?.into_body();
             let limited = http_body_util::Limited::new(body, MANIFEST_BYTES_MAX);
-            let bytes = limited.collect().await.map_err(|error| error.to_string())?.to_bytes();
+            let bytes = limited.collect().await.map_err(cut)?.to_bytes();
             let digest = super::store::digest_of(&bytes);
             match &reference.digest {
                 Some(wanted) if *wanted != digest => {
-                    Err(format!("manifest of \"{reference}\" has digest {digest}"))
+                    Err(RegistryError::Refused(format!(
+                        "manifest of \"{reference}\" has digest {digest}"
+                    )))
                 }
                 Some(_) | None => Ok((bytes, digest)),
             }
@@ -235,20 +269,31 @@ impl Registry for BuiltInRegistry {
         _credentials: Option<&'a Credentials>,
         digest: &'a str,
         to: &'a Path,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    ) -> BoxFuture<'a, Result<(), RegistryError>> {
         async move {
             let path = format!("/v2/{}/blobs/{digest}", reference.repository);
             let body = self.get(reference, path).await?.into_body();
-            let io = |error: std::io::Error| format!("write {}: {error}", to.display());
+            let io = |error: std::io::Error| {
+                RegistryError::Refused(format!("write {}: {error}", to.display()))
+            };
             let mut file = tokio::fs::File::create(to).await.map_err(io)?;
             let mut chunks = body.into_data_stream();
-            while let Some(chunk) = chunks.try_next().await.map_err(|error| error.to_string())? {
+            while let Some(chunk) = chunks.try_next().await.map_err(cut)? {
                 file.write_all(&chunk).await.map_err(io)?;
             }
             file.flush().await.map_err(io)
         }
         .boxed()
     }
+}
+
+fn refused(error: impl std::fmt::Display) -> RegistryError {
+    RegistryError::Refused(error.to_string())
+}
+
+/// The connection broke in the middle, or the answer was too long.
+fn cut(error: impl std::fmt::Display) -> RegistryError {
+    RegistryError::Unreachable(format!("read from the built-in registry: {error}"))
 }
 
 /// Picks the registry of a reference.

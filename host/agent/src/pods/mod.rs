@@ -15,6 +15,7 @@ pub mod conditions;
 pub mod container_status;
 pub mod hostname;
 pub mod notes;
+pub mod patch;
 pub mod qos;
 pub mod status;
 

@@ -1,0 +1,456 @@
+//! The agent's loop: news in, state changed, actions begun. It alone owns the pods' states.
+//!
+//! A pod that has nothing to do costs an entry here and nothing else: no task, no timer.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use coracle_client::{Cache, Change, Changes};
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission;
+use crate::checkpoint::{SavedPod, Writer};
+use crate::clock::now;
+use crate::config::objects::references;
+use crate::effects::{self, Message, PodView, PreparedImages, Shared, Target};
+use crate::pods::plan::{self, Index, PodKey};
+use crate::pods::reconcile::{Action, begin, is_over, reconcile};
+use crate::pods::state::{PodEvent, PodState, Sandbox, Terminated, Volumes};
+use crate::record::record;
+use crate::runtime::ExitReport;
+use crate::worker::{Tell, Worker};
+
+/// How one life ended, with what the loop needs to know which one it was.
+struct Ended {
+    uid: String,
+    index: Index,
+    id: String,
+    started_at: Timestamp,
+    report: ExitReport,
+}
+
+/// The loop's own state.
+pub(crate) struct Agent {
+    shared: Arc<Shared>,
+    writer: Writer,
+    workers: HashMap<String, Worker>,
+    images: HashMap<String, PreparedImages>,
+    /// The moments at which pods are looked at again; one per pod at most.
+    timers: BTreeSet<(Timestamp, String)>,
+    exits: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// Pods whose state has changed since they were looked at.
+    dirty: HashSet<String>,
+}
+
+impl Agent {
+    pub(crate) fn new(shared: Arc<Shared>, writer: Writer) -> Self {
+        Self {
+            shared,
+            writer,
+            workers: HashMap::new(),
+            images: HashMap::new(),
+            timers: BTreeSet::new(),
+            exits: FuturesUnordered::new(),
+            dirty: HashSet::new(),
+        }
+    }
+
+    /// Takes the pods that the checkpoint has kept.
+    pub(crate) fn recover(&mut self, saved: Vec<SavedPod>) {
+        let at = now();
+        for record in saved {
+            let Some(state) = record.recover(at) else { continue };
+            let mut worker = Worker::new(Arc::new(record.pod.clone()), state, at);
+            let kept = record.ip.and_then(|ip| ip.parse().ok());
+            let kept = kept.filter(|ip| self.shared.addresses.reserve(*ip));
+            worker.kept_ip = kept.map(|ip| ip.to_string());
+            self.adopt(worker);
+        }
+    }
+
+    /// Runs until `stop` is cancelled.
+    pub(crate) async fn run(
+        &mut self,
+        pods: Cache<Pod>,
+        mut news: mpsc::UnboundedReceiver<Message>,
+        stop: CancellationToken,
+    ) {
+        let mut changes = pods.subscribe();
+        for pod in pods.list() {
+            self.observe(pod);
+        }
+        loop {
+            self.settle();
+            let due = self.timers.first().map(|(moment, _)| *moment);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                change = changes.next() => self.changed(change, &mut changes),
+                Some(message) = news.recv() => {
+                    self.take(message, &pods);
+                    while let Ok(message) = news.try_recv() {
+                        self.take(message, &pods);
+                    }
+                }
+                Some(ended) = self.exits.next(), if !self.exits.is_empty() => self.ended(ended),
+                () = sleep_until(due), if due.is_some() => self.fire(),
+            }
+        }
+    }
+
+    /// Ends everything that runs, without a word to the server: its pods go on at the next start.
+    pub(crate) async fn shut_down(&mut self, grace: std::time::Duration) {
+        for worker in self.workers.values() {
+            let rows = plan::containers(&worker.pod).zip(&worker.state.containers);
+            for ((_, spec), _) in rows.filter(|(_, container)| container.is_live()) {
+                self.shared.runtime.stop(&worker.key, &spec.name, grace);
+            }
+        }
+        let all = async { while self.exits.next().await.is_some() {} };
+        let _ = tokio::time::timeout(grace, all).await;
+        for worker in self.workers.values() {
+            self.shared.runtime.remove_sandbox(&worker.key).await;
+        }
+    }
+
+    fn changed(&mut self, change: Change<Pod>, changes: &mut Changes<Pod>) {
+        self.apply_change(change);
+        while let Some(change) = changes.try_next() {
+            self.apply_change(change);
+        }
+    }
+
+    fn apply_change(&mut self, change: Change<Pod>) {
+        let uid = |pod: &Arc<Pod>| pod.metadata.uid.clone().unwrap_or_default();
+        let (old, new) = (change.old.as_ref().map(uid), change.new.as_ref().map(uid));
+        if let Some(old) = old.filter(|old| new.as_ref() != Some(old)) {
+            self.object_gone(&old);
+        }
+        if let Some(pod) = change.new {
+            self.observe(pod);
+        }
+    }
+
+    /// Takes a pod's object as it is now.
+    fn observe(&mut self, pod: Arc<Pod>) {
+        let key = PodKey::of(&pod);
+        let at = now();
+        if !self.workers.contains_key(&key.uid) {
+            if is_terminal(&pod) && pod.metadata.deletion_timestamp.is_none() {
+                return;
+            }
+            let mut state = PodState::new(&pod, at);
+            if let Some(verdict) = admission::judge(&self.shared, &pod, self.workers.values()) {
+                let notes = state.apply(&pod, PodEvent::Condemned(verdict), at);
+                notes.into_iter().for_each(|note| record(&self.shared.recorder, &pod, note));
+            }
+            self.adopt(Worker::new(pod.clone(), state, at));
+        }
+        let Some(worker) = self.workers.get_mut(&key.uid) else { return };
+        worker.state.observe(&pod, at);
+        let told_apart = |pod: &Pod| (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
+        let refresh = told_apart(&worker.pod) != told_apart(&pod);
+        worker.pod = pod;
+        if refresh {
+            self.refresh(&key.uid);
+        }
+        self.dirty.insert(key.uid);
+    }
+
+    fn adopt(&mut self, worker: Worker) {
+        let uid = worker.key.uid.clone();
+        self.shared.objects.acquire(&uid, references(&worker.pod));
+        self.images.insert(uid.clone(), PreparedImages::default());
+        self.workers.insert(uid.clone(), worker);
+        self.dirty.insert(uid);
+    }
+
+    fn object_gone(&mut self, uid: &str) {
+        if let Some(worker) = self.workers.get_mut(uid) {
+            worker.state.object_gone = true;
+            self.dirty.insert(uid.to_owned());
+        }
+    }
+
+    fn take(&mut self, message: Message, pods: &Cache<Pod>) {
+        match message {
+            Message::Event(uid, event) => self.apply(&uid, event),
+            Message::Started { uid, index, id, at, exit } => {
+                let (owner, life) = (uid.clone(), id.clone());
+                self.exits.push(Box::pin(async move {
+                    Ended { uid: owner, index, id: life, started_at: at, report: exit.await }
+                }));
+                self.apply(&uid, PodEvent::Started { index, id, at });
+            }
+            Message::Object(object) => {
+                for uid in self.shared.objects.users(&object) {
+                    self.apply(&uid, PodEvent::ConfigChanged);
+                    self.refresh(&uid);
+                }
+            }
+            Message::Told { uid, sent } => self.told(&uid, sent),
+            Message::Synced => {
+                let known = pods.list();
+                let known: HashSet<_> =
+                    known.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
+                let gone: Vec<String> =
+                    self.workers.keys().filter(|uid| !known.contains(uid.as_str())).cloned().collect();
+                gone.iter().for_each(|uid| self.object_gone(uid));
+            }
+            Message::Ask { one, answer } => {
+                let wanted = |worker: &&Worker| match &one {
+                    Some((namespace, name)) => {
+                        worker.key.namespace == *namespace && worker.key.name == *name
+                    }
+                    None => true,
+                };
+                // Whoever asked may have left.
+                let _ = answer.send(self.workers.values().filter(wanted).map(view).collect());
+            }
+        }
+    }
+
+    fn apply(&mut self, uid: &str, event: PodEvent) {
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        let pod = worker.pod.clone();
+        for note in worker.state.apply(&pod, event, now()) {
+            record(&self.shared.recorder, &pod, note);
+        }
+        self.dirty.insert(uid.to_owned());
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        let Ended { uid, index, id, started_at, report } = ended;
+        let exit = Terminated {
+            exit_code: report.code,
+            reason: report.reason,
+            message: report.message,
+            started_at,
+            finished_at: now(),
+            id,
+        };
+        self.apply(&uid, PodEvent::Exited { index, exit });
+    }
+
+    fn told(&mut self, uid: &str, sent: Option<serde_json::Map<String, serde_json::Value>>) {
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        worker.told(sent);
+        self.dirty.insert(uid.to_owned());
+        if worker.finalize_due(&self.shared.host, now()) {
+            self.finalize(uid);
+        }
+    }
+
+    fn fire(&mut self) {
+        let at = now();
+        while let Some((moment, uid)) = self.timers.pop_first() {
+            if moment > at {
+                self.timers.insert((moment, uid));
+                return;
+            }
+            if let Some(worker) = self.workers.get_mut(&uid) {
+                worker.wake = None;
+            }
+            self.dirty.insert(uid);
+        }
+    }
+
+    /// Looks at every pod that has news until there is nothing more to begin.
+    fn settle(&mut self) {
+        for uid in std::mem::take(&mut self.dirty) {
+            self.look_at(&uid);
+        }
+    }
+
+    fn look_at(&mut self, uid: &str) {
+        let at = now();
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        let plan = reconcile(&worker.pod, &worker.state, at);
+        let mut wake = plan.wake;
+        for action in plan.actions {
+            self.carry_out(uid, action);
+        }
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        match worker.tell(&self.shared.host, at) {
+            Tell::Nothing => {}
+            Tell::Later(moment) => wake = Some(wake.map_or(moment, |wake| wake.min(moment))),
+            Tell::Send { patch, sent } => {
+                let (shared, target) = (self.shared.clone(), target(worker, &self.images));
+                tokio::spawn(async move {
+                    effects::status::send(&shared, &target, patch, sent).await;
+                });
+            }
+        }
+        self.set_timer(uid, wake);
+        self.keep(uid);
+        self.forget_if_done(uid);
+    }
+
+    fn set_timer(&mut self, uid: &str, wake: Option<Timestamp>) {
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        if worker.wake == wake {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut worker.wake, wake) {
+            self.timers.remove(&(old, uid.to_owned()));
+        }
+        if let Some(moment) = wake {
+            self.timers.insert((moment, uid.to_owned()));
+        }
+    }
+
+    /// Keeps the pod's record if it is another one than the last.
+    fn keep(&mut self, uid: &str) {
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        let mut record = SavedPod::of(&worker.pod, &worker.state);
+        record.ip = record.ip.or_else(|| worker.kept_ip.clone());
+        let Ok(record) = serde_json::to_vec(&record) else { return };
+        if record != worker.saved {
+            worker.saved.clone_from(&record);
+            self.writer.keep(uid, record);
+        }
+    }
+
+    /// Drops a pod of which neither object nor anything here is left.
+    fn forget_if_done(&mut self, uid: &str) {
+        let Some(worker) = self.workers.get(uid) else { return };
+        let state = &worker.state;
+        let clear = matches!(state.sandbox, Sandbox::Absent | Sandbox::Removed | Sandbox::Failed { .. })
+            && matches!(state.volumes, Volumes::Absent | Volumes::Removed);
+        if !state.object_gone || !clear || !is_over(&worker.pod, state) {
+            return;
+        }
+        let logs = effects::start::log_dir(&self.shared.config.data_dir, &worker.key);
+        tokio::task::spawn_blocking(move || std::fs::remove_dir_all(logs));
+        self.set_timer(uid, None);
+        self.shared.objects.release(uid);
+        self.images.remove(uid);
+        self.workers.remove(uid);
+        self.writer.forget(uid);
+    }
+
+    fn refresh(&mut self, uid: &str) {
+        let Some(worker) = self.workers.get(uid) else { return };
+        if worker.state.volumes == Volumes::Mounted {
+            let (shared, target) = (self.shared.clone(), target(worker, &self.images));
+            tokio::spawn(async move { effects::volumes::refresh(&shared, &target).await });
+        }
+    }
+
+    fn finalize(&self, uid: &str) {
+        let Some(worker) = self.workers.get(uid) else { return };
+        let (shared, target) = (self.shared.clone(), target(worker, &self.images));
+        tokio::spawn(async move { effects::status::finalize(&shared, &target).await });
+    }
+
+    /// Begins one action. Effects run beside the loop and end with news for it.
+    fn carry_out(&mut self, uid: &str, action: Action) {
+        let Some(worker) = self.workers.get_mut(uid) else { return };
+        let target = target(worker, &self.images);
+        let container = |index: Index| worker.state.containers.get(index);
+        let run = |index: Index| container(index).and_then(|container| container.run().cloned());
+        let shared = self.shared.clone();
+        let work: BoxFuture<'static, ()> = match &action {
+            Action::CreateSandbox => {
+                let kept = worker.kept_ip.take().and_then(|ip| ip.parse().ok());
+                Box::pin(async move { effects::sandbox::create(&shared, &target, kept).await })
+            }
+            Action::MountVolumes => {
+                Box::pin(async move { effects::volumes::mount(&shared, &target).await })
+            }
+            Action::EnsureImage(index) => {
+                let (index, before) = (*index, container(*index).map(|c| c.last_image_id.clone()));
+                let before = before.unwrap_or_default();
+                Box::pin(async move { effects::image::ensure(&shared, &target, index, before).await })
+            }
+            Action::Start(index) => {
+                let (index, count) = (*index, container(*index).map_or(0, next_count));
+                Box::pin(async move { effects::start::start(&shared, &target, index, count).await })
+            }
+            Action::PostStart(index) => {
+                let (index, Some(run)) = (*index, run(*index)) else { return };
+                Box::pin(async move {
+                    effects::hooks::post_start(&shared, &target, index, run.id).await;
+                })
+            }
+            Action::Probe(index, kind) => {
+                let (index, kind, Some(run)) = (*index, *kind, run(*index)) else { return };
+                Box::pin(async move {
+                    effects::probes::probe(&shared, &target, index, kind, run.id).await;
+                })
+            }
+            Action::Stop { index, reason, deadline } => {
+                let (index, reason, deadline) = (*index, *reason, *deadline);
+                let again = run(index).is_some_and(|run| run.stop_by.is_some());
+                Box::pin(async move {
+                    if again {
+                        effects::stop::hurry(&shared, &target, index, deadline);
+                    } else {
+                        effects::stop::stop(&shared, &target, index, reason, deadline).await;
+                    }
+                })
+            }
+            Action::Condemn(verdict) => {
+                let event = PodEvent::Condemned(verdict.clone());
+                Box::pin(async move { shared.tell(&target.key.uid, event) })
+            }
+            Action::RemoveSandbox => {
+                Box::pin(async move { effects::sandbox::remove(&shared, &target).await })
+            }
+            Action::RemoveVolumes => {
+                Box::pin(async move { effects::volumes::remove(&shared, &target).await })
+            }
+            Action::Finalize => {
+                begin(&mut worker.state, &action);
+                if worker.may_finalize(&self.shared.host, now()) {
+                    self.finalize(uid);
+                }
+                return;
+            }
+        };
+        begin(&mut worker.state, &action);
+        tokio::spawn(work);
+    }
+}
+
+fn target(worker: &Worker, images: &HashMap<String, PreparedImages>) -> Target {
+    Target {
+        key: worker.key.clone(),
+        pod: worker.pod.clone(),
+        ip: worker.state.ip().map(str::to_owned),
+        volumes: worker.volumes.clone(),
+        filling: worker.filling.clone(),
+        images: images.get(&worker.key.uid).cloned().unwrap_or_default(),
+    }
+}
+
+/// The restart count that a container will have once it is started.
+fn next_count(container: &crate::pods::state::ContainerState) -> u32 {
+    container.restart_count.saturating_add(u32::from(container.last.is_some()))
+}
+
+fn view(worker: &Worker) -> PodView {
+    PodView {
+        key: worker.key.clone(),
+        pod: worker.pod.clone(),
+        status: worker.status().cloned(),
+    }
+}
+
+fn is_terminal(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+async fn sleep_until(due: Option<Timestamp>) {
+    let Some(due) = due else { return };
+    let left = due.duration_since(now());
+    if let Ok(left) = std::time::Duration::try_from(left) {
+        tokio::time::sleep(left).await;
+    }
+}

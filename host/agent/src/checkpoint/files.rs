@@ -1,0 +1,141 @@
+//! The checkpoint on disk. Blocking calls.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::saved::SavedPod;
+use super::seal::Sealer;
+use crate::config::{Data, ObjectKind, ObjectRef};
+
+/// The checkpoint's folder.
+#[derive(Clone, Debug)]
+pub struct Files {
+    root: PathBuf,
+    sealer: Option<Arc<Sealer>>,
+}
+
+/// What is kept about the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedNode {
+    /// `spec.podCIDR`.
+    pub pod_cidr: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedObject {
+    object: ObjectRef,
+    immutable: bool,
+    values: BTreeMap<String, Vec<u8>>,
+}
+
+impl Files {
+    /// Opens the checkpoint in `root`; makes what is missing. Without a sealer no Secret is kept.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(root: PathBuf, sealer: Option<Arc<Sealer>>) -> io::Result<Self> {
+        for part in ["pods", "objects"] {
+            fs::create_dir_all(root.join(part))?;
+        }
+        Ok(Self { root, sealer })
+    }
+
+    /// Keeps a pod.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_pod(&self, uid: &str, record: &[u8]) -> io::Result<()> {
+        write_whole(&self.pod(uid), record)
+    }
+
+    /// Forgets a pod.
+    pub fn remove_pod(&self, uid: &str) {
+        let _ = fs::remove_file(self.pod(uid));
+    }
+
+    /// Reads all pods; a damaged record is left out and said in the log.
+    #[must_use]
+    pub fn pods(&self) -> Vec<SavedPod> {
+        let entries = fs::read_dir(self.root.join("pods")).into_iter().flatten().flatten();
+        let read = |entry: fs::DirEntry| {
+            let path = entry.path();
+            let bytes = fs::read(&path).ok()?;
+            let record = serde_json::from_slice(&bytes);
+            record.inspect_err(|error| tracing::warn!(?path, %error, "skipped a pod record")).ok()
+        };
+        entries
+            .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "json"))
+            .filter_map(read)
+            .collect()
+    }
+
+    /// Keeps an object that pods refer to; a Secret only sealed.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_object(&self, object: &ObjectRef, data: &Data) -> io::Result<()> {
+        let (immutable, values) = (data.immutable, data.values.clone());
+        let record = SavedObject { object: object.clone(), immutable, values };
+        let plain = serde_json::to_vec(&record)?;
+        let name = object_name(object);
+        let bytes = match (object.kind, &self.sealer) {
+            (ObjectKind::ConfigMap, _) => Some(plain),
+            (ObjectKind::Secret, Some(sealer)) => sealer.seal(&name, &plain),
+            (ObjectKind::Secret, None) => None,
+        };
+        bytes.map_or(Ok(()), |bytes| write_whole(&self.root.join("objects").join(&name), &bytes))
+    }
+
+    /// Reads an object as it was kept.
+    #[must_use]
+    pub fn read_object(&self, object: &ObjectRef) -> Option<Data> {
+        let name = object_name(object);
+        let bytes = fs::read(self.root.join("objects").join(&name)).ok()?;
+        let plain = match object.kind {
+            ObjectKind::ConfigMap => bytes,
+            ObjectKind::Secret => self.sealer.as_ref()?.open_sealed(&name, &bytes)?,
+        };
+        let record: SavedObject = serde_json::from_slice(&plain).ok()?;
+        Some(Data { values: record.values, immutable: record.immutable })
+    }
+
+    /// Forgets an object.
+    pub fn remove_object(&self, object: &ObjectRef) {
+        let _ = fs::remove_file(self.root.join("objects").join(object_name(object)));
+    }
+
+    /// Keeps what is known of the node.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_node(&self, node: &SavedNode) -> io::Result<()> {
+        write_whole(&self.root.join("node.json"), &serde_json::to_vec(node)?)
+    }
+
+    /// Reads what is known of the node.
+    #[must_use]
+    pub fn node(&self) -> SavedNode {
+        let bytes = fs::read(self.root.join("node.json")).ok();
+        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    fn pod(&self, uid: &str) -> PathBuf {
+        self.root.join("pods").join(format!("{uid}.json"))
+    }
+}
+
+fn object_name(object: &ObjectRef) -> String {
+    format!("{}_{}_{}", object.kind.word(), object.namespace, object.name)
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let beside = path.with_file_name(format!("{name}.new"));
+    fs::write(&beside, bytes)?;
+    fs::rename(&beside, path)
+}

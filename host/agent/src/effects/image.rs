@@ -1,0 +1,129 @@
+//! Makes a container's image be here and prepared.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Shared, Target};
+use crate::config::objects::{ObjectKind, ObjectRef};
+use crate::images::pull::Policy;
+use crate::images::{ImageFault, LocalImage, Pulled, credentials};
+use crate::pods::plan::{self, Index};
+use crate::pods::state::{Fault, PodEvent};
+
+/// Prefix of the annotation that plugs images into a container's imports.
+const COMPOSE_ANNOTATION: &str = "coracle.dev/compose.";
+
+/// Looks up or pulls the image of a container, and compiles it. `used_before` is the image of its
+/// last life, which serves when no registry can be asked.
+pub(crate) async fn ensure(shared: &Shared, target: &Target, index: Index, used_before: String) {
+    let event = match try_ensure(shared, target, index, &used_before).await {
+        Ok((image_id, note)) => PodEvent::ImageReady { index, image_id, note },
+        Err(fault) => PodEvent::ImageFailed { index, fault },
+    };
+    shared.tell(&target.key.uid, event);
+}
+
+async fn try_ensure(
+    shared: &Shared,
+    target: &Target,
+    index: Index,
+    used_before: &str,
+) -> Result<(String, String), Fault> {
+    let Some(container) = plan::container(&target.pod, index) else {
+        return Err(Fault { reason: "InvalidImageName".into(), message: String::new() });
+    };
+    let name = container.image.as_deref().unwrap_or_default();
+    let policy = Policy::parse(container.image_pull_policy.as_deref());
+    let pulled = fetch(shared, target, index, name, policy, used_before).await;
+    let pulled = pulled.map_err(|error| error.fault())?;
+    let mut plugs = Vec::new();
+    for plug in plugs_of(target, &container.name) {
+        let pulled = fetch(shared, target, index, &plug, policy, "").await;
+        plugs.push(pulled.map_err(|error| error.fault())?.image);
+    }
+    shared.runtime.prepare(&pulled.image, &plugs).await?;
+    let image_id = pulled.image.image_id.clone();
+    let note = note(name, &pulled);
+    target.images.lock().insert(index, (pulled.image, plugs));
+    Ok((image_id, note))
+}
+
+async fn fetch(
+    shared: &Shared,
+    target: &Target,
+    index: Index,
+    name: &str,
+    policy: Policy,
+    used_before: &str,
+) -> Result<Pulled, ImageFault> {
+    if let Some(image) = shared.images.local(name, policy)? {
+        return Ok(Pulled { image, took: None });
+    }
+    shared.tell(&target.key.uid, PodEvent::ImagePulling { index });
+    let credentials = pull_credentials(shared, target, name).await;
+    match shared.images.pull(name, credentials.as_ref()).await {
+        Err(ImageFault::Unreachable(message)) => match local_copy(shared, used_before) {
+            Some(image) => Ok(Pulled { image, took: None }),
+            None => Err(ImageFault::Unreachable(message)),
+        },
+        done => done,
+    }
+}
+
+fn local_copy(shared: &Shared, used_before: &str) -> Option<LocalImage> {
+    let (_, digest) = used_before.split_once('@')?;
+    shared.images.store().by_digest(digest)
+}
+
+async fn pull_credentials(
+    shared: &Shared,
+    target: &Target,
+    image: &str,
+) -> Option<crate::images::registry::Credentials> {
+    let secrets: BTreeSet<ObjectRef> = plan::spec(&target.pod)
+        .image_pull_secrets
+        .iter()
+        .flatten()
+        .map(|secret| ObjectRef {
+            kind: ObjectKind::Secret,
+            namespace: target.key.namespace.clone(),
+            name: secret.name.clone(),
+        })
+        .collect();
+    if secrets.is_empty() {
+        return None;
+    }
+    let objects = shared.objects.get(&secrets).await.ok()?;
+    credentials::find(&target.pod, image, &objects)
+}
+
+fn plugs_of(target: &Target, container: &str) -> Vec<String> {
+    let annotations = target.pod.metadata.annotations.as_ref();
+    let list = annotations.and_then(|map| map.get(&format!("{COMPOSE_ANNOTATION}{container}")));
+    let parts = list.into_iter().flat_map(|list| list.split(','));
+    parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+}
+
+/// *Source:* the messages of kubelet's image manager.
+fn note(name: &str, pulled: &Pulled) -> String {
+    match pulled.took {
+        None => format!(
+            "Container image \"{name}\" already present on machine and can be accessed by the pod"
+        ),
+        Some(took) => {
+            let took = go_duration(took);
+            format!(
+                "Successfully pulled image \"{name}\" in {took} ({took} including waiting). Image size: {} bytes.",
+                pulled.image.size_bytes
+            )
+        }
+    }
+}
+
+fn go_duration(took: Duration) -> String {
+    if took < Duration::from_secs(1) {
+        format!("{}ms", took.as_millis())
+    } else {
+        format!("{:.3}s", took.as_secs_f64())
+    }
+}

@@ -1,0 +1,185 @@
+//! Tries probes: `httpGet` and `tcpSocket`, dialled into the pod's network namespace.
+//!
+//! *Source:* kubelet's probers, for outcomes and their words.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{Shared, Target};
+use crate::pods::plan::{self, Index};
+use crate::pods::probe::{Outcome, ProbeKind, timeout};
+use crate::pods::state::PodEvent;
+
+/// Tries a probe of the life `id` once.
+pub(crate) async fn probe(
+    shared: &Shared,
+    target: &Target,
+    index: Index,
+    kind: ProbeKind,
+    id: String,
+) {
+    let found = plan::container(&target.pod, index)
+        .and_then(|container| Some((container, kind.of(container)?)));
+    let outcome = match found {
+        Some((container, probe)) => attempt(shared, target, container, probe).await,
+        None => Outcome::Unknown("the container declares no such probe".into()),
+    };
+    shared.tell(&target.key.uid, PodEvent::Probed { index, id, kind, outcome });
+}
+
+async fn attempt(shared: &Shared, target: &Target, container: &Container, probe: &Probe) -> Outcome {
+    let time = timeout(probe);
+    if let Some(action) = &probe.http_get {
+        let call = match HttpCall::of(container, action, target.ip.as_deref()) {
+            Ok(call) => call,
+            Err(message) => return Outcome::Unknown(message),
+        };
+        return match get(shared, target, &call, time).await {
+            Ok(200..400) => Outcome::Success,
+            Ok(code) => Outcome::Failure(format!("HTTP probe failed with statuscode: {code}")),
+            Err(message) => Outcome::Failure(message),
+        };
+    }
+    if let Some(action) = &probe.tcp_socket {
+        return match address(container, &action.port, target.ip.as_deref()) {
+            Ok(address) => match dial(shared, target, address) {
+                Ok(_) => Outcome::Success,
+                Err(message) => Outcome::Failure(message),
+            },
+            Err(message) => Outcome::Unknown(message),
+        };
+    }
+    Outcome::Unknown("only httpGet and tcpSocket probes are served yet".into())
+}
+
+/// One HTTP request into a pod.
+pub(crate) struct HttpCall {
+    address: SocketAddr,
+    host: String,
+    path: String,
+    headers: Vec<(String, String)>,
+}
+
+impl HttpCall {
+    /// Resolves the port and fills in what an action leaves out.
+    pub(crate) fn of(
+        container: &Container,
+        action: &HTTPGetAction,
+        ip: Option<&str>,
+    ) -> Result<Self, String> {
+        if action.scheme.as_deref().unwrap_or("HTTP") != "HTTP" {
+            return Err("scheme HTTPS is not served yet; use HTTP or tcpSocket".into());
+        }
+        let other = action.host.as_deref().filter(|host| !host.is_empty() && Some(*host) != ip);
+        if let Some(host) = other {
+            return Err(format!("host \"{host}\" must be the pod itself; leave `host` out"));
+        }
+        let address = address(container, &action.port, ip)?;
+        let path = action.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into());
+        let path = if path.starts_with('/') { path } else { format!("/{path}") };
+        let headers = action.http_headers.iter().flatten();
+        let headers: Vec<_> =
+            headers.map(|header| (header.name.clone(), header.value.clone())).collect();
+        let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let host = host.map_or_else(|| address.to_string(), |(_, value)| value.clone());
+        Ok(Self { address, host, path, headers })
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}{}", self.address, self.path)
+    }
+
+    fn request(&self) -> Result<http::Request<Empty<Bytes>>, String> {
+        let mut request = http::Request::get(&self.path)
+            .header(http::header::HOST, &self.host)
+            .header(http::header::CONNECTION, "close");
+        let named = |wanted: &str| {
+            self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        };
+        if !named("user-agent") {
+            request = request.header(http::header::USER_AGENT, "kube-probe/1.35");
+        }
+        if !named("accept") {
+            request = request.header(http::header::ACCEPT, "*/*");
+        }
+        for (name, value) in &self.headers {
+            if !name.eq_ignore_ascii_case("host") {
+                request = request.header(name, value);
+            }
+        }
+        request.body(Empty::new()).map_err(|error| error.to_string())
+    }
+}
+
+/// Sends a request and gives the status code of the answer.
+pub(crate) async fn get(
+    shared: &Shared,
+    target: &Target,
+    call: &HttpCall,
+    time: Duration,
+) -> Result<u16, String> {
+    let what = |problem: String| format!("Get \"{}\": {problem}", call.url());
+    let stream = dial(shared, target, call.address).map_err(what)?;
+    let asked = async {
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
+        let request = call.request()?;
+        let answer = sender.send_request(request);
+        tokio::pin!(connection);
+        tokio::select! {
+            answer = answer => answer.map(|answer| answer.status().as_u16()),
+            closed = &mut connection => match closed {
+                Err(error) => Err(error),
+                Ok(()) => return Err("EOF".to_owned()),
+            },
+        }
+        .map_err(|error| error.to_string())
+    };
+    match tokio::time::timeout(time, asked).await {
+        Ok(answer) => answer.map_err(what),
+        Err(_) => Err(what(
+            "context deadline exceeded (Client.Timeout exceeded while awaiting headers)".into(),
+        )),
+    }
+}
+
+fn dial(
+    shared: &Shared,
+    target: &Target,
+    address: SocketAddr,
+) -> Result<Box<dyn crate::runtime::Duplex>, String> {
+    shared.runtime.dial(&target.key, address).map_err(|error| {
+        let problem = match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+            _ => error.to_string(),
+        };
+        format!("dial tcp {address}: connect: {problem}")
+    })
+}
+
+fn address(
+    container: &Container,
+    port: &IntOrString,
+    ip: Option<&str>,
+) -> Result<SocketAddr, String> {
+    let ip: IpAddr = ip.and_then(|ip| ip.parse().ok()).ok_or("the pod has no address")?;
+    let number = match port {
+        IntOrString::Int(number) => Some(*number),
+        IntOrString::String(name) => container
+            .ports
+            .iter()
+            .flatten()
+            .find(|port| port.name.as_deref() == Some(name))
+            .map(|port| port.container_port)
+            .or_else(|| name.parse().ok()),
+    };
+    let number = number.and_then(|number| u16::try_from(number).ok());
+    let number = number.ok_or_else(|| format!("couldn't find port: {port:?}"))?;
+    Ok(SocketAddr::new(ip, number))
+}

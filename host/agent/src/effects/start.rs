@@ -1,0 +1,177 @@
+//! Starts a container.
+
+use std::path::PathBuf;
+
+use coracle_api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::{Message, Shared, Target};
+use crate::clock::now;
+use crate::config::env::{self, Environment};
+use crate::config::{argv, objects};
+use crate::images::LocalImage;
+use crate::pods::plan::{self, Index, PodKey};
+use crate::pods::state::{Fault, PodEvent};
+use crate::runtime::{Isolation, StartRequest};
+use crate::volumes::mounts;
+
+/// The annotation that says how requests of http containers share instances.
+const ISOLATION_ANNOTATION: &str = "coracle.dev/isolation";
+
+/// Port of an http component whose container declares none.
+const HTTP_PORT_DEFAULT: u16 = 80;
+
+/// Starts a container; `restart_count` is the number of its log file.
+pub(crate) async fn start(shared: &Shared, target: &Target, index: Index, restart_count: u32) {
+    let uid = &target.key.uid;
+    match try_start(shared, target, index, restart_count).await {
+        Ok(started) => {
+            let (id, at) = (life_id(), now());
+            let message =
+                Message::Started { uid: uid.clone(), index, id, at, exit: started.exit };
+            let _ = shared.news.send(message);
+        }
+        Err(fault) => shared.tell(uid, PodEvent::StartFailed { index, fault }),
+    }
+}
+
+async fn try_start(
+    shared: &Shared,
+    target: &Target,
+    index: Index,
+    restart_count: u32,
+) -> Result<crate::runtime::Started, Fault> {
+    let container = plan::container(&target.pod, index).ok_or_else(|| Fault {
+        reason: "CreateContainerError".into(),
+        message: "the pod has no such container".into(),
+    })?;
+    let prepared = target.images.lock().get(&index).cloned();
+    let (image, plugs) = prepared.ok_or_else(|| Fault {
+        reason: "CreateContainerError".into(),
+        message: "the image is not prepared".into(),
+    })?;
+    let env = environment(shared, target, container, &image).await?;
+    let volumes = target.volumes.lock().clone();
+    let request = StartRequest {
+        pod: target.key.clone(),
+        container: container.name.clone(),
+        argv: argv::argv(container, &image.entrypoint, &image.arguments, &env),
+        mounts: mounts::mounts(container, &volumes, &env)?,
+        cwd: container.working_dir.clone().or_else(|| image.working_dir.clone()),
+        read_only_root: read_only_root(container),
+        scratch: shared.volumes.scratch(&target.key.uid),
+        memory_bytes: limit(container, "memory").and_then(amount),
+        cpu_millis: limit(container, "cpu").and_then(millis),
+        http_port: http_port(container),
+        isolation: isolation(&target.pod),
+        log: log_path(&shared.config.data_dir, &target.key, &container.name, restart_count),
+        termination_message_path: container
+            .termination_message_path
+            .clone()
+            .unwrap_or_else(|| "/dev/termination-log".into()),
+        env: env.0,
+        image,
+        plugs,
+    };
+    if let Some(folder) = request.log.parent() {
+        tokio::fs::create_dir_all(folder).await.map_err(|error| Fault {
+            reason: "CreateContainerError".into(),
+            message: format!("make log folder {}: {error}", folder.display()),
+        })?;
+    }
+    shared.runtime.start(request).await
+}
+
+async fn environment(
+    shared: &Shared,
+    target: &Target,
+    container: &Container,
+    image: &LocalImage,
+) -> Result<Environment, Fault> {
+    let wanted: std::collections::BTreeSet<_> = objects::env_references(container)
+        .into_iter()
+        .map(|(kind, name)| objects::ObjectRef {
+            kind,
+            namespace: target.key.namespace.clone(),
+            name,
+        })
+        .collect();
+    let objects = shared.objects.get(&wanted).await.map_err(|object| Fault {
+        reason: "CreateContainerConfigError".into(),
+        message: format!("failed to sync {object} cache: timed out waiting for the condition"),
+    })?;
+    let services = shared.services.in_namespace(&target.key.namespace);
+    let facts = shared.facts(target.ip.as_deref());
+    let sources = env::Sources {
+        pod: &target.pod,
+        container,
+        facts: &facts,
+        objects: &objects,
+        services: &services,
+        image: &image.env,
+    };
+    let mut env = env::environment(&sources)?;
+    if env.get("PORT").is_none() {
+        env.set("PORT", http_port(container).to_string());
+    }
+    Ok(env)
+}
+
+/// The port named `http`, else the first TCP port, else 80.
+fn http_port(container: &Container) -> u16 {
+    let ports = container.ports.as_deref().unwrap_or_default();
+    let tcp = || ports.iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let named = tcp().find(|port| port.name.as_deref() == Some("http"));
+    let port = named.or_else(|| tcp().next()).map(|port| port.container_port);
+    port.and_then(|port| u16::try_from(port).ok()).unwrap_or(HTTP_PORT_DEFAULT)
+}
+
+fn isolation(pod: &Pod) -> Isolation {
+    let annotations = pod.metadata.annotations.as_ref();
+    match annotations.and_then(|map| map.get(ISOLATION_ANNOTATION)).map(String::as_str) {
+        Some("pooled") => Isolation::Pooled,
+        Some("resident") => Isolation::Resident,
+        Some(_) | None => Isolation::Request,
+    }
+}
+
+fn read_only_root(container: &Container) -> bool {
+    let context = container.security_context.as_ref();
+    context.and_then(|context| context.read_only_root_filesystem).unwrap_or(false)
+}
+
+fn limit<'a>(container: &'a Container, resource: &str) -> Option<&'a str> {
+    let limits = container.resources.as_ref()?.limits.as_ref()?;
+    limits.get(resource).map(|quantity| quantity.0.as_str())
+}
+
+/// Reads a quantity as a whole number, rounded up.
+pub(crate) fn amount(text: &str) -> Option<u64> {
+    let quantity: Quantity = text.parse().ok()?;
+    u64::try_from(quantity.value()).ok()
+}
+
+fn millis(text: &str) -> Option<u32> {
+    let quantity: Quantity = text.parse().ok()?;
+    u32::try_from(quantity.milli_value()).ok()
+}
+
+/// Gives the log folder of a pod.
+pub(crate) fn log_dir(data_dir: &std::path::Path, pod: &PodKey) -> PathBuf {
+    data_dir.join("logs").join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid))
+}
+
+/// Gives the log file of one life of a container.
+pub(crate) fn log_path(
+    data_dir: &std::path::Path,
+    pod: &PodKey,
+    container: &str,
+    restart_count: u32,
+) -> PathBuf {
+    log_dir(data_dir, pod).join(container).join(format!("{restart_count}.log"))
+}
+
+/// A new identifier, as long as those of other runtimes.
+fn life_id() -> String {
+    format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
+}

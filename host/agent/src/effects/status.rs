@@ -1,0 +1,59 @@
+//! Tells the API server: status patches and the final deletion.
+
+use std::time::Duration;
+
+use coracle_client::Failure as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use serde_json::{Map, Value};
+
+use super::{Message, Shared, Target};
+use crate::pods::state::PodEvent;
+
+/// Pause before a status is sent again that the server did not take.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Sends a patch; afterwards the server has `sent`.
+pub(crate) async fn send(
+    shared: &Shared,
+    target: &Target,
+    patch: Value,
+    sent: Map<String, Value>,
+) {
+    let api = shared.client.namespaced::<Pod>(&target.key.namespace);
+    let params = PatchParams::default();
+    let written = api.patch_status(&target.key.name, &params, &Patch::Strategic(&patch)).await;
+    let sent = match written {
+        Ok(_) => Some(sent),
+        // The pod is gone or another one has its name: nobody is left to be told.
+        Err(error) if error.is_not_found() || error.is_conflict() => Some(sent),
+        Err(error) => {
+            tracing::debug!(pod = %target.key, error = error.message(), "status not sent");
+            tokio::time::sleep(RETRY_PAUSE).await;
+            None
+        }
+    };
+    let _ = shared.news.send(Message::Told { uid: target.key.uid.clone(), sent });
+}
+
+/// Deletes the object for good.
+pub(crate) async fn finalize(shared: &Shared, target: &Target) {
+    let api = shared.client.namespaced::<Pod>(&target.key.namespace);
+    let params = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(Preconditions {
+            uid: Some(target.key.uid.clone()),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&target.key.name, &params).await {
+        Ok(_) => {}
+        Err(error) if error.is_not_found() || error.is_conflict() => {}
+        Err(error) => {
+            tracing::debug!(pod = %target.key, error = error.message(), "pod not deleted");
+            tokio::time::sleep(RETRY_PAUSE).await;
+            shared.tell(&target.key.uid, PodEvent::FinalizeFailed);
+        }
+    }
+}

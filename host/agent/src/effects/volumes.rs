@@ -1,0 +1,105 @@
+//! Fills, refreshes and removes the volumes of a pod.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Volume;
+
+use super::{Shared, Target};
+use crate::config::objects::{self, ObjectRef};
+use crate::pods::plan;
+use crate::pods::state::PodEvent;
+use crate::volumes::mounts::Mounted;
+use crate::volumes::payload::{Content, Sources, VolumeFault, content};
+
+/// Fills all volumes for the first time.
+pub(crate) async fn mount(shared: &Shared, target: &Target) {
+    let event = match fill_all(shared, target).await {
+        Ok(()) => PodEvent::VolumesMounted,
+        Err(VolumeFault { volume, message }) => PodEvent::VolumesFailed { volume, message },
+    };
+    shared.tell(&target.key.uid, event);
+}
+
+/// Brings the volumes of a running pod up to date. What is missing now leaves the old content.
+pub(crate) async fn refresh(shared: &Shared, target: &Target) {
+    if let Err(fault) = fill_all(shared, target).await {
+        tracing::debug!(pod = %target.key, volume = fault.volume, %fault, "volume not refreshed");
+    }
+}
+
+/// Removes all volumes, on disk and in memory.
+pub(crate) async fn remove(shared: &Shared, target: &Target) {
+    let _turn = target.filling.lock().await;
+    let (roots, uid) = (shared.volumes.clone(), target.key.uid.clone());
+    let removed = tokio::task::spawn_blocking(move || roots.remove(&uid)).await;
+    if let Ok(Err(error)) = removed {
+        tracing::warn!(pod = %target.key, %error, "cannot remove the volumes of a pod");
+    }
+    target.volumes.lock().clear();
+    shared.tell(&target.key.uid, PodEvent::VolumesRemoved);
+}
+
+async fn fill_all(shared: &Shared, target: &Target) -> Result<(), VolumeFault> {
+    let _turn = target.filling.lock().await;
+    let volumes = plan::spec(&target.pod).volumes.as_deref().unwrap_or_default();
+    let contents = contents(shared, target, volumes).await?;
+    let (roots, uid, unique) = (shared.volumes.clone(), target.key.uid.clone(), rand::random());
+    let filled = tokio::task::spawn_blocking(move || fill(&roots, &uid, contents, unique)).await;
+    match filled {
+        Ok(Ok(mounted)) => {
+            *target.volumes.lock() = mounted;
+            Ok(())
+        }
+        Ok(Err(fault)) => Err(fault),
+        Err(_) => Err(fault("", "the host is shutting down".into())),
+    }
+}
+
+async fn contents(
+    shared: &Shared,
+    target: &Target,
+    volumes: &[Volume],
+) -> Result<Vec<(String, Content)>, VolumeFault> {
+    let facts = shared.facts(target.ip.as_deref());
+    let mut contents = Vec::new();
+    for volume in volumes {
+        let wanted: BTreeSet<ObjectRef> = objects::volume_references(volume)
+            .into_iter()
+            .map(|(kind, name)| ObjectRef { kind, namespace: target.key.namespace.clone(), name })
+            .collect();
+        let objects = shared.objects.get(&wanted).await.map_err(|object| {
+            fault(&volume.name, format!("failed to sync {object} cache: timed out waiting for the condition"))
+        })?;
+        let sources = Sources {
+            pod: &target.pod,
+            facts: &facts,
+            objects: &objects,
+            host_path_prefixes: &shared.config.host_path_prefixes,
+            data_dir: &shared.config.data_dir,
+        };
+        if let Some(content) = content(&sources, volume)? {
+            contents.push((volume.name.clone(), content));
+        }
+    }
+    Ok(contents)
+}
+
+fn fill(
+    roots: &crate::volumes::VolumeRoots,
+    uid: &str,
+    contents: Vec<(String, Content)>,
+    unique: u64,
+) -> Result<BTreeMap<String, Mounted>, VolumeFault> {
+    let scratch = roots.scratch(uid);
+    std::fs::create_dir_all(&scratch).map_err(|error| fault("", error.to_string()))?;
+    let one = |(name, content): (String, Content)| {
+        let place = roots.fill(uid, &name, &content, unique);
+        let place = place.map_err(|error| fault(&name, error.to_string()))?;
+        Ok((name, Mounted { place, content }))
+    };
+    contents.into_iter().map(one).collect()
+}
+
+fn fault(volume: &str, message: String) -> VolumeFault {
+    VolumeFault { volume: volume.to_owned(), message }
+}

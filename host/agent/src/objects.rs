@@ -1,0 +1,162 @@
+//! Follows the ConfigMaps and Secrets that this host's pods refer to, each by its own name.
+//!
+//! One watch per object, shared by the pods that refer to it, ended with the last of them. A node
+//! may read nothing else. While no server answers, the kept copies stand in.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_client::{Cache, Client, Scope, Subscription};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use parking_lot::Mutex;
+
+use crate::checkpoint::Files;
+use crate::config::{Data, ObjectKind, ObjectRef, Objects};
+
+/// How long a container waits for the first answer about an object before the kept copy is used.
+const FIRST_ANSWER_MAX: Duration = Duration::from_secs(3);
+
+enum Source {
+    Map(Cache<ConfigMap>),
+    Secret(Cache<Secret>),
+}
+
+struct Entry {
+    source: Arc<Source>,
+    users: HashSet<String>,
+    _changes: Subscription,
+}
+
+/// Tells that an object has changed, appeared or gone.
+pub(crate) type OnChange = Arc<dyn Fn(ObjectRef) + Send + Sync>;
+
+/// The objects that pods refer to.
+pub(crate) struct Followed {
+    client: Client,
+    files: Files,
+    on_change: OnChange,
+    entries: Mutex<HashMap<ObjectRef, Entry>>,
+}
+
+impl Followed {
+    pub(crate) fn new(client: Client, files: Files, on_change: OnChange) -> Self {
+        Self { client, files, on_change, entries: Mutex::default() }
+    }
+
+    /// Begins to follow what a pod refers to.
+    pub(crate) fn acquire(&self, uid: &str, objects: BTreeSet<ObjectRef>) {
+        let mut entries = self.entries.lock();
+        for object in objects {
+            let entry = entries.entry(object.clone()).or_insert_with(|| self.follow(&object));
+            entry.users.insert(uid.to_owned());
+        }
+    }
+
+    /// Ends what only this pod needed.
+    pub(crate) fn release(&self, uid: &str) {
+        let mut gone = Vec::new();
+        self.entries.lock().retain(|object, entry| {
+            entry.users.remove(uid);
+            if entry.users.is_empty() {
+                gone.push(object.clone());
+            }
+            !entry.users.is_empty()
+        });
+        for object in gone {
+            self.files.remove_object(&object);
+        }
+    }
+
+    /// Lists the pods that refer to an object.
+    pub(crate) fn users(&self, object: &ObjectRef) -> Vec<String> {
+        let entries = self.entries.lock();
+        entries.get(object).into_iter().flat_map(|entry| entry.users.iter().cloned()).collect()
+    }
+
+    /// Gives what is known of some objects; waits for the first answer about each, not for ever.
+    ///
+    /// # Errors
+    /// Names the object of which nothing is known: no server answered and no copy was kept.
+    pub(crate) async fn get(&self, objects: &BTreeSet<ObjectRef>) -> Result<Objects, ObjectRef> {
+        let mut found = Objects::new();
+        for object in objects {
+            let source = self.entries.lock().get(object).map(|entry| entry.source.clone());
+            let known = match source {
+                Some(source) => source.read(object).await,
+                None => None,
+            };
+            let data = match known {
+                Some(answer) => answer,
+                None => Some(Arc::new(self.files.read_object(object).ok_or(object.clone())?)),
+            };
+            found.insert(object.clone(), data);
+        }
+        Ok(found)
+    }
+
+    fn follow(&self, object: &ObjectRef) -> Entry {
+        let scope = Scope::all()
+            .in_namespace(&object.namespace)
+            .fields(format!("metadata.name={}", object.name));
+        let told = Told {
+            object: object.clone(),
+            files: self.files.clone(),
+            on_change: self.on_change.clone(),
+        };
+        let (source, changes) = match object.kind {
+            ObjectKind::ConfigMap => {
+                let cache = Cache::<ConfigMap>::start(&self.client, scope);
+                let changes = cache
+                    .observe(move |change| told.tell(change.new.as_deref().cloned().map(Data::from)));
+                (Source::Map(cache), changes)
+            }
+            ObjectKind::Secret => {
+                let cache = Cache::<Secret>::start(&self.client, scope);
+                let changes = cache
+                    .observe(move |change| told.tell(change.new.as_deref().cloned().map(Data::from)));
+                (Source::Secret(cache), changes)
+            }
+        };
+        Entry { source: Arc::new(source), users: HashSet::new(), _changes: changes }
+    }
+}
+
+impl Source {
+    /// The object, or that there is none; nothing while no answer has come.
+    async fn read(&self, object: &ObjectRef) -> Option<Option<Arc<Data>>> {
+        let (namespace, name) = (Some(object.namespace.as_str()), object.name.as_str());
+        match self {
+            Self::Map(cache) => {
+                tokio::time::timeout(FIRST_ANSWER_MAX, cache.wait_synced()).await.ok()?;
+                Some(cache.get(namespace, name).map(|map| Arc::new((*map).clone().into())))
+            }
+            Self::Secret(cache) => {
+                tokio::time::timeout(FIRST_ANSWER_MAX, cache.wait_synced()).await.ok()?;
+                Some(cache.get(namespace, name).map(|map| Arc::new((*map).clone().into())))
+            }
+        }
+    }
+}
+
+/// What an observer of one object does.
+struct Told {
+    object: ObjectRef,
+    files: Files,
+    on_change: OnChange,
+}
+
+impl Told {
+    fn tell(&self, data: Option<Data>) {
+        let (files, object) = (self.files.clone(), self.object.clone());
+        tokio::task::spawn_blocking(move || match data {
+            Some(data) => {
+                if let Err(error) = files.write_object(&object, &data) {
+                    tracing::warn!(%object, %error, "cannot keep a copy of an object");
+                }
+            }
+            None => files.remove_object(&object),
+        });
+        (self.on_change)(self.object.clone());
+    }
+}

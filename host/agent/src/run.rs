@@ -1,0 +1,181 @@
+//! Starts the agent: opens its folders, registers the node, and runs the loop until it is told to
+//! end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_client::{Cache, Client, Recorder, Scope};
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::addresses::Addresses;
+use crate::agent::Agent;
+use crate::checkpoint::seal::Sealer;
+use crate::checkpoint::{Files, Writer};
+use crate::effects::{Message, Shared};
+use crate::images::registry::{BuiltInRegistry, OciRegistry, Registries};
+use crate::images::{ImageStore, Images};
+use crate::node;
+use crate::objects::Followed;
+use crate::pods::status::HostFacts;
+use crate::runtime::Runtime;
+use crate::server;
+use crate::settings::{AgentConfig, Services};
+use crate::volumes::VolumeRoots;
+
+/// What containers get to stop when the host ends.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Why the agent cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// A folder, the key or the socket cannot be used.
+    #[error("{what} {path}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The image store cannot be used.
+    #[error("open the image store")]
+    Images(#[source] crate::images::store::StoreError),
+    /// The memory folder lies on a disk, where Secrets must not be.
+    #[error("memory folder {path} must be on a tmpfs; Secrets are kept there")]
+    MemoryDir {
+        /// The folder.
+        path: std::path::PathBuf,
+    },
+}
+
+/// What the agent works with.
+pub struct Parts {
+    /// The host's own connection to the API server.
+    pub client: Client,
+    /// What runs containers.
+    pub runtime: Arc<dyn Runtime>,
+    /// Services and Namespaces.
+    pub services: Arc<dyn Services>,
+}
+
+/// Makes this node's pods true until `stop` is cancelled; then ends what runs and returns.
+///
+/// Works with no server reachable: pods of the checkpoint are started again at once.
+///
+/// # Errors
+/// When a folder, the key or the socket cannot be used.
+pub async fn run(
+    config: AgentConfig,
+    parts: Parts,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
+    let (files, volumes) = open(&config)?;
+    let images = ImageStore::open(config.data_dir.join("images")).map_err(AgentError::Images)?;
+    let built_in = Arc::new(BuiltInRegistry::new(parts.client.kube()));
+    let registries = Registries::new(built_in, Arc::new(OciRegistry::new()));
+    let (news, received) = mpsc::unbounded_channel();
+    let changed = {
+        let news = news.clone();
+        Arc::new(move |object| {
+            let _ = news.send(Message::Object(object));
+        })
+    };
+    let shared = Arc::new(Shared {
+        client: parts.client.clone(),
+        runtime: parts.runtime,
+        images: Images::new(Arc::new(images), registries),
+        objects: Followed::new(parts.client.clone(), files.clone(), changed),
+        services: parts.services,
+        recorder: Recorder::new(&parts.client, "kubelet", &config.node_name),
+        addresses: Addresses::new(),
+        volumes,
+        host: HostFacts { host_ip: config.host_ip.to_string() },
+        allocatable: node::facts::allocatable(&config),
+        news: news.clone(),
+        config,
+    });
+    let end = stop.child_token();
+    let _end = end.clone().drop_guard();
+    let server = server::listen(shared.clone(), end.clone()).await?;
+    let node = tokio::spawn(node::keep(shared.clone(), files.clone(), end.clone()));
+    let scope = Scope::all().fields(format!("spec.nodeName={}", shared.config.node_name));
+    let pods = Cache::<Pod>::start(&shared.client, scope);
+    let mut agent = Agent::new(shared.clone(), Writer::start(files.clone()));
+    recover(&mut agent, &shared, &files);
+    let synced = {
+        let pods = pods.clone();
+        tokio::spawn(async move {
+            pods.wait_synced().await;
+            let _ = news.send(Message::Synced);
+        })
+    };
+    agent.run(pods, received, stop).await;
+    synced.abort();
+    agent.shut_down(SHUTDOWN_GRACE).await;
+    end.cancel();
+    let _ = tokio::join!(server, node);
+    Ok(())
+}
+
+fn open(config: &AgentConfig) -> Result<(Files, VolumeRoots), AgentError> {
+    let io = |what, path: &std::path::Path| {
+        let path = path.to_owned();
+        move |source| AgentError::Io { what, path, source }
+    };
+    for path in [&config.data_dir, &config.memory_dir] {
+        std::fs::create_dir_all(path).map_err(io("make folder", path))?;
+    }
+    let private = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
+    for path in [&config.data_dir, &config.memory_dir] {
+        std::fs::set_permissions(path, private.clone()).map_err(io("protect folder", path))?;
+    }
+    if !is_in_memory(&config.memory_dir) {
+        return Err(AgentError::MemoryDir { path: config.memory_dir.clone() });
+    }
+    let sealer = config.seal_key.as_ref().map(|path| {
+        Sealer::open(path).map(Arc::new).map_err(io("open host key", path))
+    });
+    let checkpoint = config.data_dir.join("checkpoint");
+    let files = Files::open(checkpoint.clone(), sealer.transpose()?)
+        .map_err(io("open checkpoint", &checkpoint))?;
+    let volumes = VolumeRoots {
+        disk: config.data_dir.join("pods"),
+        memory: config.memory_dir.join("pods"),
+    };
+    for path in [&volumes.disk, &volumes.memory] {
+        std::fs::create_dir_all(path).map_err(io("make folder", path))?;
+    }
+    Ok((files, volumes))
+}
+
+fn is_in_memory(path: &std::path::Path) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    rustix::fs::statfs(path).is_ok_and(|stat| {
+        let kind = u64::try_from(stat.f_type).unwrap_or(0);
+        kind == TMPFS || kind == RAMFS
+    })
+}
+
+/// Brings back the pods of the checkpoint, and clears what belongs to none of them.
+fn recover(agent: &mut Agent, shared: &Arc<Shared>, files: &Files) {
+    let node = files.node();
+    if !node.pod_cidr.is_empty() {
+        shared.addresses.set(&node.pod_cidr);
+    }
+    let saved = files.pods();
+    let known: std::collections::HashSet<String> =
+        saved.iter().filter_map(|record| record.pod.metadata.uid.clone()).collect();
+    for uid in shared.volumes.uids().into_iter().filter(|uid| !known.contains(uid)) {
+        if let Err(error) = shared.volumes.remove(&uid) {
+            tracing::warn!(uid, %error, "cannot remove the volumes of a pod that is gone");
+        }
+    }
+    tracing::info!(pods = saved.len(), "took up the pods of the checkpoint");
+    agent.recover(saved);
+}

@@ -1,0 +1,12 @@
+//! The agent's HTTP server on a Unix socket, with the kubelet's paths: the API server reaches logs
+//! through it.
+//!
+//! `lines` and `select` (pure) read the CRI log format; `logs` streams files; `routes` answers.
+
+pub mod lines;
+pub(crate) mod listen;
+pub(crate) mod logs;
+pub(crate) mod routes;
+pub mod select;
+
+pub(crate) use listen::listen;

@@ -1,0 +1,187 @@
+//! Answers the kubelet's paths.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use k8s_openapi::api::core::v1::ContainerStatus;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::logs;
+use super::select::{LogOptions, decode};
+use crate::clock::now;
+use crate::effects::start::log_path;
+use crate::effects::{Message, PodView, Shared};
+
+/// Pieces of a log that wait for a slow reader.
+const LOG_PIECES_MAX: usize = 8;
+
+pub(crate) type Body = BoxBody<Bytes, Infallible>;
+
+/// Answers one request.
+pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
+    }
+    let path = request.uri().path().to_owned();
+    let parts: Vec<String> = path.split('/').skip(1).map(decode).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    match parts.as_slice() {
+        ["healthz" | "livez" | "readyz"] => text(StatusCode::OK, "ok"),
+        ["pods"] => json_answer(&pods(&shared).await),
+        ["stats", "summary"] => json_answer(&summary(&shared).await),
+        ["containerLogs", namespace, pod, container] => {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            match container_logs(&shared, namespace, pod, container, &query).await {
+                Ok(answer) => answer,
+                Err((code, message)) => text(code, &message),
+            }
+        }
+        _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
+    }
+}
+
+type Refusal = (StatusCode, String);
+
+async fn container_logs(
+    shared: &Arc<Shared>,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+    query: &str,
+) -> Result<Response<Body>, Refusal> {
+    let bad = |message: String| (StatusCode::BAD_REQUEST, message);
+    let options = LogOptions::parse(query, now()).map_err(bad)?;
+    let one = Some((namespace.to_owned(), pod.to_owned()));
+    let view = ask(shared, one.clone()).await.into_iter().next().ok_or_else(|| {
+        (StatusCode::NOT_FOUND, format!("pod \"{pod}\" not found"))
+    })?;
+    let life = life(&view, container, options.previous).map_err(bad)?;
+    let path = log_path(&shared.config.data_dir, &view.key, container, life);
+    let (name, asked) = (container.to_owned(), shared.clone());
+    let is_live: logs::IsLive = Arc::new(move || {
+        let (name, one, asked) = (name.clone(), one.clone(), asked.clone());
+        async move { ask(&asked, one).await.iter().any(|view| is_running(view, &name, life)) }
+            .boxed()
+    });
+    let (sender, receiver) = mpsc::channel(LOG_PIECES_MAX);
+    tokio::spawn(async move {
+        if let Err(error) = logs::stream(path.clone(), options, is_live, sender).await {
+            tracing::debug!(?path, %error, "log stream ended");
+        }
+    });
+    let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
+        let bytes: Bytes = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(Frame::data(bytes)), receiver))
+    });
+    let body = BodyExt::boxed(StreamBody::new(pieces));
+    Ok(respond(StatusCode::OK, "text/plain", body))
+}
+
+/// Finds which life's log is asked for.
+///
+/// *Source:* kubelet's `validateContainerLogStatus`, whose sentences these are.
+fn life(view: &PodView, container: &str, previous: bool) -> Result<u32, String> {
+    let pod = &view.key.name;
+    let known = crate::pods::plan::containers(&view.pod).any(|(_, spec)| spec.name == container);
+    if !known {
+        return Err(format!("container {container} is not valid for pod {pod}"));
+    }
+    let waiting = |reason: &str| {
+        format!("container \"{container}\" in pod \"{pod}\" is waiting to start: {reason}")
+    };
+    let Some(status) = status_of(view, container) else {
+        return Err(waiting("ContainerCreating"));
+    };
+    let count = u32::try_from(status.restart_count).unwrap_or(0);
+    let ended = status.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
+    let waits = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+    match (previous, waits) {
+        (false, Some(waits)) if !ended => {
+            Err(waiting(waits.reason.as_deref().unwrap_or_default()))
+        }
+        (false, _) => Ok(count),
+        (true, Some(_)) if ended => Ok(count),
+        (true, None) if count > 0 => Ok(count - 1),
+        (true, _) => Err(format!(
+            "previous terminated container \"{container}\" in pod \"{pod}\" not found"
+        )),
+    }
+}
+
+fn is_running(view: &PodView, container: &str, life: u32) -> bool {
+    status_of(view, container).is_some_and(|status| {
+        let running = status.state.as_ref().is_some_and(|state| state.running.is_some());
+        running && u32::try_from(status.restart_count) == Ok(life)
+    })
+}
+
+fn status_of<'a>(view: &'a PodView, container: &str) -> Option<&'a ContainerStatus> {
+    let status = view.status.as_ref()?;
+    let apps = status.container_statuses.iter().flatten();
+    let init = status.init_container_statuses.iter().flatten();
+    apps.chain(init).find(|status| status.name == container)
+}
+
+async fn pods(shared: &Shared) -> Value {
+    let items: Vec<Value> = ask(shared, None)
+        .await
+        .into_iter()
+        .map(|view| {
+            let mut pod = (*view.pod).clone();
+            pod.status = view.status;
+            serde_json::to_value(pod).unwrap_or_default()
+        })
+        .collect();
+    json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items })
+}
+
+async fn summary(shared: &Shared) -> Value {
+    let views = ask(shared, None).await;
+    let time = crate::node::object::seconds(now());
+    let pod = |view: &PodView| {
+        let containers = crate::pods::plan::containers(&view.pod).filter_map(|(_, spec)| {
+            let usage = shared.runtime.usage(&view.key, &spec.name)?;
+            Some(json!({
+                "name": spec.name,
+                "cpu": { "time": time, "usageCoreNanoSeconds": usage.cpu_usec.saturating_mul(1000) },
+                "memory": { "time": time, "workingSetBytes": usage.memory_bytes },
+            }))
+        });
+        let (name, namespace, uid) = (&view.key.name, &view.key.namespace, &view.key.uid);
+        json!({
+            "podRef": { "name": name, "namespace": namespace, "uid": uid },
+            "containers": containers.collect::<Vec<_>>(),
+        })
+    };
+    let pods: Vec<Value> = views.iter().map(pod).collect();
+    json!({ "node": { "nodeName": shared.config.node_name }, "pods": pods })
+}
+
+async fn ask(shared: &Shared, one: Option<(String, String)>) -> Vec<PodView> {
+    let (answer, answered) = oneshot::channel();
+    let _ = shared.news.send(Message::Ask { one, answer });
+    answered.await.unwrap_or_default()
+}
+
+fn text(code: StatusCode, text: &str) -> Response<Body> {
+    respond(code, "text/plain; charset=utf-8", Full::from(text.to_owned()).boxed())
+}
+
+fn json_answer(value: &Value) -> Response<Body> {
+    respond(StatusCode::OK, "application/json", Full::from(value.to_string()).boxed())
+}
+
+fn respond(code: StatusCode, media_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    let value = http::HeaderValue::from_static(media_type);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, value);
+    response
+}

@@ -1,0 +1,104 @@
+//! What the agent is told at its start.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, Service};
+
+/// Pods that one host takes unless told otherwise.
+pub const PODS_MAX: u32 = 16_000;
+
+/// Settings of the agent; the caller has read files and environment.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Name of the Node object: the host name in lower case.
+    pub node_name: String,
+    /// The agent's own folder: images, volumes, logs, checkpoint, socket.
+    pub data_dir: PathBuf,
+    /// A folder in a memory file system, for Secrets and volumes with medium `Memory`. Outside of
+    /// `data_dir`. Nobody else uses it.
+    pub memory_dir: PathBuf,
+    /// The key by which Secrets in the checkpoint are sealed: a file outside of `data_dir`, made
+    /// when it is missing. Without one no Secret is kept, and pods that need one wait for the
+    /// server after a restart.
+    pub seal_key: Option<PathBuf>,
+    /// The host's own address (`status.hostIP`, the node's `InternalIP`).
+    pub host_ip: IpAddr,
+    /// Most pods at once.
+    pub pods_max: u32,
+    /// Prefixes of host paths that pods may mount; empty for none.
+    pub host_path_prefixes: Vec<PathBuf>,
+    /// Labels for the Node besides the usual ones.
+    pub labels: BTreeMap<String, String>,
+    /// Version shown as the node's `kubeletVersion`, such as `v1.35.4+coracle`.
+    pub kubelet_version: String,
+    /// Version shown as the node's `containerRuntimeVersion`, such as `wasmtime://48.0.8`.
+    pub runtime_version: String,
+    /// Address of the DNS server that `/etc/resolv.conf` names.
+    pub dns_ip: Option<IpAddr>,
+    /// Domain of the cluster.
+    pub cluster_domain: String,
+}
+
+impl AgentConfig {
+    /// Settings with the usual values for a node.
+    #[must_use]
+    pub fn new(node_name: &str, data_dir: PathBuf, memory_dir: PathBuf, host_ip: IpAddr) -> Self {
+        Self {
+            node_name: node_name.to_owned(),
+            data_dir,
+            memory_dir,
+            seal_key: None,
+            host_ip,
+            pods_max: PODS_MAX,
+            host_path_prefixes: Vec::new(),
+            labels: BTreeMap::new(),
+            kubelet_version: "v1.35.4+coracle".into(),
+            runtime_version: "wasmtime://48.0.8".into(),
+            dns_ip: None,
+            cluster_domain: "cluster.local".into(),
+        }
+    }
+
+    /// Where the kubelet-like HTTP server listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.data_dir.join("agent.sock")
+    }
+}
+
+/// Knows what a pod's surroundings contribute: Services become environment variables, a Namespace
+/// may grant addresses outside.
+pub trait Services: Send + Sync + 'static {
+    /// Lists the Services of a namespace, and `default/kubernetes`, as far as they are known.
+    fn in_namespace(&self, namespace: &str) -> Vec<Arc<Service>>;
+
+    /// Gives the value of a namespace's `coracle.dev/egress` annotation.
+    fn egress_of_namespace(&self, namespace: &str) -> Option<String>;
+}
+
+/// The surroundings as the shared caches have them.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// All Services.
+    pub services: coracle_client::Cache<Service>,
+    /// All Namespaces.
+    pub namespaces: coracle_client::Cache<Namespace>,
+}
+
+impl Services for Surroundings {
+    fn in_namespace(&self, namespace: &str) -> Vec<Arc<Service>> {
+        let mut services = self.services.list_in(namespace);
+        if namespace != "default" {
+            services.extend(self.services.get(Some("default"), "kubernetes"));
+        }
+        services
+    }
+
+    fn egress_of_namespace(&self, namespace: &str) -> Option<String> {
+        let namespace = self.namespaces.get(None, namespace)?;
+        namespace.metadata.annotations.as_ref()?.get("coracle.dev/egress").cloned()
+    }
+}

@@ -1,0 +1,160 @@
+//! One pod in the agent's loop: its object, its state, and how far its status has been told.
+//!
+//! Pure: the loop feeds it and carries out what it gives back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+
+use crate::pods::conditions::OWNED;
+use crate::pods::patch;
+use crate::pods::plan::PodKey;
+use crate::pods::state::PodState;
+use crate::pods::status::{HostFacts, Phase, phase, pod_status};
+use crate::volumes::mounts::Mounted;
+
+/// How long a status that only says "on its way" is held back: most pods are Ready before, and then
+/// one write tells all.
+const PENDING_HELD_BACK: SignedDuration = SignedDuration::from_millis(25);
+
+/// The volumes of a pod that are there, by name.
+pub(crate) type MountedVolumes = Arc<Mutex<BTreeMap<String, Mounted>>>;
+
+/// One pod.
+pub(crate) struct Worker {
+    pub(crate) key: PodKey,
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) state: PodState,
+    pub(crate) volumes: MountedVolumes,
+    /// Held while volumes are filled, so that an older content never overwrites a newer one.
+    pub(crate) filling: Arc<tokio::sync::Mutex<()>>,
+    /// When the loop looks at it again by itself.
+    pub(crate) wake: Option<Timestamp>,
+    /// The address it had before the host was restarted.
+    pub(crate) kept_ip: Option<String>,
+    /// The record that was written last.
+    pub(crate) saved: Vec<u8>,
+    first_seen: Timestamp,
+    told: Told,
+}
+
+/// How far the API server knows the pod's status.
+struct Told {
+    /// The status that was computed last.
+    last: Option<PodStatus>,
+    /// What the server has, as far as we know.
+    sent: Map<String, Value>,
+    /// A write is under way.
+    in_flight: bool,
+    /// Deletion waits for the last write.
+    finalize: bool,
+}
+
+/// What to tell the API server.
+pub(crate) enum Tell {
+    /// Nothing new.
+    Nothing,
+    /// Look again then.
+    Later(Timestamp),
+    /// This patch; afterwards the server has `sent`.
+    Send {
+        patch: Value,
+        sent: Map<String, Value>,
+    },
+}
+
+impl Worker {
+    pub(crate) fn new(pod: Arc<Pod>, state: PodState, now: Timestamp) -> Self {
+        let sent = pod.status.as_ref().map(patch::owned).unwrap_or_default();
+        Self {
+            key: PodKey::of(&pod),
+            pod,
+            state,
+            volumes: Arc::default(),
+            filling: Arc::default(),
+            wake: None,
+            kept_ip: None,
+            saved: Vec::new(),
+            first_seen: now,
+            told: Told { last: None, sent, in_flight: false, finalize: false },
+        }
+    }
+
+    /// Decides what to tell the server now. When it gives `Send`, the write counts as under way.
+    pub(crate) fn tell(&mut self, host: &HostFacts, now: Timestamp) -> Tell {
+        if self.told.in_flight || self.state.object_gone {
+            return Tell::Nothing;
+        }
+        let before = self.previous();
+        let status = pod_status(&self.pod, &self.state, before.as_ref(), host, now);
+        let wanted = patch::owned(&status);
+        self.told.last = Some(status);
+        let Some(patch) = patch::patch(&self.pod, &self.told.sent, &wanted) else {
+            return Tell::Nothing;
+        };
+        let held = self.first_seen.checked_add(PENDING_HELD_BACK).unwrap_or(now);
+        if now < held && phase(&self.pod, &self.state) == Phase::Pending && !self.has_fault() {
+            return Tell::Later(held);
+        }
+        self.told.in_flight = true;
+        Tell::Send { patch, sent: wanted }
+    }
+
+    /// Takes note that a write is over; `sent` is what the server has now, if it took it.
+    pub(crate) fn told(&mut self, sent: Option<Map<String, Value>>) {
+        self.told.in_flight = false;
+        if let Some(sent) = sent {
+            self.told.sent = sent;
+        }
+    }
+
+    /// Asks for the deletion of the object after the last status; gives true once it may go ahead.
+    pub(crate) fn may_finalize(&mut self, host: &HostFacts, now: Timestamp) -> bool {
+        self.told.finalize = true;
+        self.finalize_due(host, now)
+    }
+
+    /// Gives true when a deletion was asked for and everything has been told.
+    pub(crate) fn finalize_due(&mut self, host: &HostFacts, now: Timestamp) -> bool {
+        if !self.told.finalize || self.told.in_flight {
+            return false;
+        }
+        let before = self.previous();
+        let status = pod_status(&self.pod, &self.state, before.as_ref(), host, now);
+        let due = patch::owned(&status) == self.told.sent;
+        self.told.finalize = !due;
+        due
+    }
+
+    /// Gives the status as it was computed last, for whoever asks the agent itself.
+    pub(crate) fn status(&self) -> Option<&PodStatus> {
+        self.told.last.as_ref().or(self.pod.status.as_ref())
+    }
+
+    /// Our own last status with the conditions that others wrote since.
+    fn previous(&self) -> Option<PodStatus> {
+        let Some(mut own) = self.told.last.clone() else { return self.pod.status.clone() };
+        let ours = |kind: &str| OWNED.contains(&kind);
+        let foreign = self.pod.status.as_ref().and_then(|status| status.conditions.clone());
+        let foreign = foreign.into_iter().flatten().filter(|condition| !ours(&condition.type_));
+        let mut conditions = own.conditions.take().unwrap_or_default();
+        conditions.retain(|condition| ours(&condition.type_));
+        conditions.extend(foreign);
+        own.conditions = Some(conditions);
+        Some(own)
+    }
+
+    fn has_fault(&self) -> bool {
+        use crate::pods::state::{Image, Life, Sandbox, Volumes};
+        matches!(self.state.sandbox, Sandbox::Failed { .. })
+            || matches!(self.state.volumes, Volumes::Failed { .. })
+            || self.state.containers.iter().any(|container| {
+                matches!(container.life, Life::Blocked { .. } | Life::Exited { .. })
+                    || matches!(container.image, Image::Failed { .. })
+            })
+    }
+}
