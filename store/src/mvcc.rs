@@ -80,7 +80,9 @@ impl Mvcc {
     pub fn restore(items: Vec<Kv>, log: Vec<(Revision, Vec<LoggedChange>)>) -> Mvcc {
         let newest = items.iter().map(|kv| kv.modified).max().unwrap_or(Revision::FIRST);
         let revision = log.last().map_or(newest, |(revision, _)| *revision);
-        let compacted = log.first().map_or(revision, |(first, _)| Revision(first.0 - 1));
+        let before_log = log.first().map_or(revision, |(first, _)| Revision(first.0 - 1));
+        // Nothing happened up to the first revision, so nothing of it can be missing.
+        let compacted = if before_log > Revision::FIRST { before_log } else { Revision(0) };
         let keys: BTreeMap<Bytes, Kv> = items.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
         let mut mvcc = Mvcc { keys, revision, compacted, ..Mvcc::default() };
         let mut before: HashMap<Bytes, Option<Kv>> = HashMap::new();

@@ -50,10 +50,11 @@ impl Watch {
             if self.over {
                 return None;
             }
+            let ended = self.shared.ended();
             let latest = *self.changed.borrow_and_update();
             if latest > self.after || self.after < self.shared.compacted() {
                 self.scan();
-            } else if self.changed.changed().await.is_err() {
+            } else if ended || self.changed.changed().await.is_err() {
                 self.over = true;
             }
         }

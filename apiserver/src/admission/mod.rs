@@ -82,7 +82,8 @@ pub fn admit(
 
 /// The object's `spec` as a map; made when it is not there, so that rules can write into it.
 fn spec_mut(object: &mut Value) -> Option<&mut serde_json::Map<String, Value>> {
-    let spec = object.as_object_mut()?.entry("spec").or_insert_with(|| Value::Object(Default::default()));
+    let spec =
+        object.as_object_mut()?.entry("spec").or_insert_with(|| Value::Object(Default::default()));
     spec.as_object_mut()
 }
 

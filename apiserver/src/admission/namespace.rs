@@ -35,7 +35,8 @@ fn creation(request: &Request<'_>, caches: &Caches) -> Result<(), Status> {
     if !namespace.header.deleting || !request.subresource.is_empty() {
         return Ok(());
     }
-    let why = format!("unable to create new content in namespace {name} because it is being terminated");
+    let why =
+        format!("unable to create new content in namespace {name} because it is being terminated");
     let cause = format!("namespace {name} is being terminated");
     Err(request.forbidden(why).with_cause("NamespaceTerminating", &cause, "metadata.namespace"))
 }

@@ -43,7 +43,8 @@ fn restrict(
     let name = meta::name(object);
     match (request.kind.group, request.kind.kind) {
         ("", "Node") if name != node => {
-            Err(request.forbidden(format!("node \"{node}\" is not allowed to modify node \"{name}\"")))
+            Err(request
+                .forbidden(format!("node \"{node}\" is not allowed to modify node \"{name}\"")))
         }
         ("", "Node") => own_taints(request, node, object, old),
         ("coordination.k8s.io", "Lease") if name != node => Err(request.forbidden(format!(
@@ -76,7 +77,9 @@ fn own_pod(request: &Request<'_>, node: &str, old: Option<&Value>) -> Result<(),
         return Ok(());
     }
     let name = request.name;
-    Err(request.forbidden(format!("node \"{node}\" can only write pod \"{name}\" when it is bound to that node")))
+    Err(request.forbidden(format!(
+        "node \"{node}\" can only write pod \"{name}\" when it is bound to that node"
+    )))
 }
 
 fn taint(object: &mut Value) {
@@ -86,8 +89,7 @@ fn taint(object: &mut Value) {
         *taints = json!([]);
     }
     let Some(taints) = taints.as_array_mut() else { return };
-    let is_not_ready =
-        |taint: &Value| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule";
+    let is_not_ready = |taint: &Value| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule";
     if !taints.iter().any(is_not_ready) {
         taints.push(json!({"key": NOT_READY, "effect": "NoSchedule"}));
     }

@@ -15,7 +15,11 @@ const NO_CLASS: i64 = 0;
 const PREEMPT: &str = "PreemptLowerPriority";
 
 /// Resolves the class of a new pod, and keeps the default class alone.
-pub(super) fn admit(request: &Request<'_>, object: &mut Value, caches: &Caches) -> Result<(), Status> {
+pub(super) fn admit(
+    request: &Request<'_>,
+    object: &mut Value,
+    caches: &Caches,
+) -> Result<(), Status> {
     let (group, kind) = (request.kind.group, request.kind.kind);
     let is_delete = request.operation == Operation::Delete;
     if (group, kind) == ("scheduling.k8s.io", "PriorityClass") && !is_delete {

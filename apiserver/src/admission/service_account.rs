@@ -12,12 +12,17 @@ use serde_json::Value;
 const DEFAULT: &str = "default";
 
 /// Gives a new pod its account, and its account's pull secrets.
-pub(super) fn admit(request: &Request<'_>, object: &mut Value, caches: &Caches) -> Result<(), Status> {
+pub(super) fn admit(
+    request: &Request<'_>,
+    object: &mut Value,
+    caches: &Caches,
+) -> Result<(), Status> {
     if !request.is_core("Pod") || request.operation != Operation::Create {
         return Ok(());
     }
     let Some(spec) = spec_mut(object) else { return Ok(()) };
-    let text = |field: &str| spec.get(field).and_then(Value::as_str).filter(|name| !name.is_empty());
+    let text =
+        |field: &str| spec.get(field).and_then(Value::as_str).filter(|name| !name.is_empty());
     let name = text("serviceAccountName").or(text("serviceAccount")).unwrap_or(DEFAULT).to_owned();
     spec.insert("serviceAccountName".to_owned(), name.clone().into());
     spec.insert("serviceAccount".to_owned(), name.clone().into());

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 /// What is in the cluster of these tests.
 fn cluster() -> Vec<Value> {
-    let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    let namespace =
+        |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     let mut leaving = namespace("leaving");
     leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     let class = |name: &str, value: i64, default: bool| {
@@ -41,7 +42,11 @@ async fn caches() -> Arc<Caches> {
     for object in cluster() {
         let kind = kind_of(&object);
         let meta = &object["metadata"];
-        let key = object_key(kind, meta["namespace"].as_str().unwrap_or(""), meta["name"].as_str().unwrap());
+        let key = object_key(
+            kind,
+            meta["namespace"].as_str().unwrap_or(""),
+            meta["name"].as_str().unwrap(),
+        );
         store.commit(vec![Write::put(key, encode(kind, &object), Guard::Absent)]).await.unwrap();
     }
     caches
@@ -69,7 +74,10 @@ fn by_node(operation: Operation, old: Option<Value>) -> Case {
 #[tokio::main(flavor = "current_thread")]
 async fn check(case: Case, mut object: Value, expected: Expect) {
     let caches = caches().await;
-    let (namespace, name) = (coracle_api::meta::namespace(&object).to_owned(), coracle_api::meta::name(&object).to_owned());
+    let (namespace, name) = (
+        coracle_api::meta::namespace(&object).to_owned(),
+        coracle_api::meta::name(&object).to_owned(),
+    );
     let request = Request {
         user: &case.user,
         operation: case.operation,
@@ -97,10 +105,23 @@ fn node(name: &str, spec: Value) -> Value {
 #[test]
 fn namespaces_must_exist_and_stay() {
     check(CREATE(), pod("nowhere", json!({})), expect![[r#"404: namespaces "nowhere" not found"#]]);
-    check(CREATE(), pod("leaving", json!({})), expect![[r#"403: pods "p" is forbidden: unable to create new content in namespace leaving because it is being terminated"#]]);
+    check(
+        CREATE(),
+        pod("leaving", json!({})),
+        expect![[
+            r#"403: pods "p" is forbidden: unable to create new content in namespace leaving because it is being terminated"#
+        ]],
+    );
     let case = Case { operation: Operation::Delete, ..CREATE() };
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}});
-    check(case, namespace, expect![[r#"403: namespaces "kube-system" is forbidden: this namespace may not be deleted"#]]);
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}});
+    check(
+        case,
+        namespace,
+        expect![[
+            r#"403: namespaces "kube-system" is forbidden: this namespace may not be deleted"#
+        ]],
+    );
 }
 
 #[test]
@@ -121,21 +142,55 @@ fn a_terminating_namespace_is_named_in_the_cause() {
 
 #[test]
 fn pods_get_account_priority_and_tolerations() {
-    check(CREATE(), pod("default", json!({})), expect![[r#""#]]);
+    check(
+        CREATE(),
+        pod("default", json!({})),
+        expect![[
+            r#"{"preemptionPolicy":"Never","priority":5,"priorityClassName":"usual","serviceAccount":"default","serviceAccountName":"default","tolerations":[{"effect":"NoExecute","key":"node.kubernetes.io/not-ready","operator":"Exists","tolerationSeconds":300},{"effect":"NoExecute","key":"node.kubernetes.io/unreachable","operator":"Exists","tolerationSeconds":300}]}"#
+        ]],
+    );
     let spec = json!({
         "serviceAccountName": "robot",
         "priorityClassName": "high",
         "tolerations": [{"operator": "Exists"}],
     });
-    check(CREATE(), pod("default", spec), expect![[r#""#]]);
+    check(
+        CREATE(),
+        pod("default", spec),
+        expect![[
+            r#"{"imagePullSecrets":[{"name":"pull"}],"preemptionPolicy":"Never","priority":1000,"priorityClassName":"high","serviceAccount":"robot","serviceAccountName":"robot","tolerations":[{"operator":"Exists"}]}"#
+        ]],
+    );
 }
 
 #[test]
 fn pods_must_fit_their_account_and_class() {
-    check(CREATE(), pod("default", json!({"serviceAccountName": "nobody"})), expect![[r#""#]]);
-    check(CREATE(), pod("default", json!({"priorityClassName": "none"})), expect![[r#""#]]);
-    check(CREATE(), pod("default", json!({"priorityClassName": "high", "priority": 7})), expect![[r#""#]]);
-    check(CREATE(), pod("default", json!({"preemptionPolicy": "PreemptLowerPriority"})), expect![[r#""#]]);
+    check(
+        CREATE(),
+        pod("default", json!({"serviceAccountName": "nobody"})),
+        expect![[
+            r#"403: pods "p" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found"#
+        ]],
+    );
+    check(
+        CREATE(),
+        pod("default", json!({"priorityClassName": "none"})),
+        expect![[r#"403: pods "p" is forbidden: no PriorityClass with name none was found"#]],
+    );
+    check(
+        CREATE(),
+        pod("default", json!({"priorityClassName": "high", "priority": 7})),
+        expect![[
+            r#"403: pods "p" is forbidden: the integer value of priority (7) must not be provided in pod spec; priority admission controller computed 1000 from the given PriorityClass name"#
+        ]],
+    );
+    check(
+        CREATE(),
+        pod("default", json!({"preemptionPolicy": "PreemptLowerPriority"})),
+        expect![[
+            r#"403: pods "p" is forbidden: the string value of PreemptionPolicy (PreemptLowerPriority) must not be provided in pod spec; priority admission controller computed Never from the given PriorityClass name"#
+        ]],
+    );
 }
 
 #[test]
@@ -146,33 +201,87 @@ fn one_priority_class_is_the_default() {
             "metadata": {"name": name}, "globalDefault": true,
         })
     };
-    check(CREATE(), class("other"), expect![[r#""#]]);
-    check(CREATE(), class("usual"), expect![[r#""#]]);
+    check(
+        CREATE(),
+        class("other"),
+        expect![[
+            r#"403: priorityclasses.scheduling.k8s.io "other" is forbidden: PriorityClass usual is already marked as default. Only one default can exist"#
+        ]],
+    );
+    check(CREATE(), class("usual"), expect!["null"]);
 }
 
 #[test]
 fn new_nodes_are_tainted_once() {
-    check(CREATE(), node("n1", json!({})), expect![[r#""#]]);
-    let taints = json!({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]});
-    check(CREATE(), node("n1", taints), expect![[r#""#]]);
+    check(
+        CREATE(),
+        node("n1", json!({})),
+        expect![[r#"{"taints":[{"effect":"NoSchedule","key":"node.kubernetes.io/not-ready"}]}"#]],
+    );
+    let taints =
+        json!({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]});
+    check(
+        CREATE(),
+        node("n1", taints),
+        expect![[r#"{"taints":[{"effect":"NoSchedule","key":"node.kubernetes.io/not-ready"}]}"#]],
+    );
 }
 
 #[test]
 fn a_node_writes_about_itself() {
-    check(by_node(Operation::Create, None), node("n1", json!({})), expect![[r#""#]]);
-    check(by_node(Operation::Create, None), node("n2", json!({})), expect![[r#""#]]);
+    check(
+        by_node(Operation::Create, None),
+        node("n1", json!({})),
+        expect![[r#"{"taints":[{"effect":"NoSchedule","key":"node.kubernetes.io/not-ready"}]}"#]],
+    );
+    check(
+        by_node(Operation::Create, None),
+        node("n2", json!({})),
+        expect![[r#"403: nodes "n2" is forbidden: node "n1" is not allowed to modify node "n2""#]],
+    );
     let tainted = node("n1", json!({"taints": [{"key": "a", "effect": "NoSchedule"}]}));
-    check(by_node(Operation::Update, Some(tainted)), node("n1", json!({})), expect![[r#""#]]);
+    check(
+        by_node(Operation::Update, Some(tainted)),
+        node("n1", json!({})),
+        expect![[r#"403: nodes "n1" is forbidden: node "n1" is not allowed to modify taints"#]],
+    );
     let own = pod("default", json!({"nodeName": "n1"}));
     let other = pod("default", json!({"nodeName": "n2"}));
-    let status = |old: &Value| Case { subresource: "status", ..by_node(Operation::Update, Some(old.clone())) };
-    check(status(&own), own.clone(), expect![[r#""#]]);
-    check(status(&other), other.clone(), expect![[r#""#]]);
-    check(by_node(Operation::Delete, Some(other.clone())), other, expect![[r#""#]]);
-    check(by_node(Operation::Create, None), own, expect![[r#""#]]);
+    let status = |old: &Value| Case {
+        subresource: "status",
+        ..by_node(Operation::Update, Some(old.clone()))
+    };
+    check(status(&own), own.clone(), expect![[r#"{"nodeName":"n1"}"#]]);
+    check(
+        status(&other),
+        other.clone(),
+        expect![[
+            r#"403: pods "p" is forbidden: node "n1" can only write pod "p" when it is bound to that node"#
+        ]],
+    );
+    check(
+        by_node(Operation::Delete, Some(other.clone())),
+        other,
+        expect![[
+            r#"403: pods "p" is forbidden: node "n1" can only write pod "p" when it is bound to that node"#
+        ]],
+    );
+    check(
+        by_node(Operation::Create, None),
+        own,
+        expect![[
+            r#"403: pods "p" is forbidden: node "n1" can only write pod "p" when it is bound to that node"#
+        ]],
+    );
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {"name": "n2", "namespace": "default"}, "spec": {},
     });
-    check(by_node(Operation::Create, None), lease, expect![[r#""#]]);
+    check(
+        by_node(Operation::Create, None),
+        lease,
+        expect![[
+            r#"403: leases.coordination.k8s.io "n2" is forbidden: node "n1" can only access a lease with the same name as the requesting node"#
+        ]],
+    );
 }

@@ -51,8 +51,19 @@ pub struct Authorizer {
 /// Paths that every known user may read. *Source:* the bootstrap roles `system:discovery` and
 /// `system:public-info-viewer`. Those with a closing slash stand for all below them.
 const DISCOVERY_PATHS: [&str; 13] = [
-    "/api", "/api/", "/apis", "/apis/", "/openapi", "/openapi/", "/version", "/healthz", "/livez", "/readyz",
-    "/healthz/", "/livez/", "/readyz/",
+    "/api",
+    "/api/",
+    "/apis",
+    "/apis/",
+    "/openapi",
+    "/openapi/",
+    "/version",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/healthz/",
+    "/livez/",
+    "/readyz/",
 ];
 
 impl Authorizer {

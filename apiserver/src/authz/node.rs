@@ -26,7 +26,9 @@ pub(super) fn authorize(caches: &Caches, node: &str, attributes: &Attributes<'_>
         ("", "services" | "namespaces") | ("discovery.k8s.io", "endpointslices") => {
             reads && attributes.subresource.is_empty()
         }
-        ("" | "events.k8s.io", "events") => matches!(attributes.verb, "create" | "update" | "patch"),
+        ("" | "events.k8s.io", "events") => {
+            matches!(attributes.verb, "create" | "update" | "patch")
+        }
         _ => false,
     };
     if allowed { Decision::Allow } else { Decision::Deny(String::new()) }
@@ -119,7 +121,8 @@ fn refers(pod: &Value, resource: &str, name: &str) -> bool {
         "serviceaccounts" => text(spec, "/serviceAccountName") == Some(name),
         "secrets" => {
             let pulls = items(spec, "/imagePullSecrets");
-            pulls.into_iter().any(|pull| text(pull, "/name") == Some(name)) || names(spec, &SECRET, name)
+            pulls.into_iter().any(|pull| text(pull, "/name") == Some(name))
+                || names(spec, &SECRET, name)
         }
         _ => names(spec, &CONFIG_MAP, name),
     }

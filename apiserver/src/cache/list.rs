@@ -105,7 +105,9 @@ pub(super) fn select<'a>(
             let found = tree.get(key.as_bytes()).filter(|_| after);
             Either::One(found.into_iter())
         }
-        Some(_) | None => Either::Many(tree.scan(scope.into_bytes(), start.as_deref().map(str::as_bytes))),
+        Some(_) | None => {
+            Either::Many(tree.scan(scope.into_bytes(), start.as_deref().map(str::as_bytes)))
+        }
     };
     let everything = !selection.has_selectors();
     objects.filter(move |object| everything || selection.matches(&object.header))
@@ -113,7 +115,9 @@ pub(super) fn select<'a>(
 
 /// The prefix of the keys of a selection.
 fn scope(prefix: &str, selection: &Selection) -> String {
-    selection.namespace().map_or_else(|| prefix.to_owned(), |namespace| format!("{prefix}{namespace}/"))
+    selection
+        .namespace()
+        .map_or_else(|| prefix.to_owned(), |namespace| format!("{prefix}{namespace}/"))
 }
 
 /// One of two iterators over the same.
@@ -210,7 +214,9 @@ fn snapshot(cache: &ResourceCache, revision: ListRevision) -> Result<Snapshot, U
     let latest = cache.latest();
     match revision {
         ListRevision::Latest => Ok(latest),
-        ListRevision::NotOlderThan(asked) | ListRevision::Exact(asked) if asked > latest.revision => {
+        ListRevision::NotOlderThan(asked) | ListRevision::Exact(asked)
+            if asked > latest.revision =>
+        {
             Err(Unreadable::Future(latest.revision))
         }
         ListRevision::NotOlderThan(_) => Ok(latest),

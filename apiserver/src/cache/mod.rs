@@ -77,7 +77,13 @@ impl Caches {
     }
 
     /// One object by its resource, at the latest revision.
-    pub fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+    pub fn get(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Object>> {
         self.by_resource(group, plural)?.get(namespace, name)
     }
 

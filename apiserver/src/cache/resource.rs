@@ -113,11 +113,7 @@ impl ResourceCache {
     ///
     /// # Errors
     /// 410 when the history after the given revision is gone.
-    pub fn watch(
-        self: &Arc<Self>,
-        selection: Selection,
-        from: WatchFrom,
-    ) -> Result<Watch, Status> {
+    pub fn watch(self: &Arc<Self>, selection: Selection, from: WatchFrom) -> Result<Watch, Status> {
         // The hub is locked first: a change is in the state, or will be fanned out, or both, and then it is skipped.
         let mut hub = self.hub.lock();
         let published = self.progress.published();
@@ -188,7 +184,8 @@ impl ResourceCache {
     }
 
     fn change(&self, tree: &Tree, event: &Event) -> Arc<Change> {
-        let header = event.note.as_ref().and_then(|note| Arc::clone(&note.0).downcast::<Header>().ok());
+        let header =
+            event.note.as_ref().and_then(|note| Arc::clone(&note.0).downcast::<Header>().ok());
         let current = event.current.as_ref().map(|kv| Arc::new(Object::new(self.kind, kv, header)));
         Arc::new(Change::new(event.revision, current, tree.get(&event.key).cloned()))
     }
@@ -220,7 +217,11 @@ impl ResourceCache {
 
 impl State {
     /// What a selection shows of the history after a revision.
-    fn replay(&self, after: Revision, selection: &Selection) -> Result<VecDeque<WatchEvent>, Status> {
+    fn replay(
+        &self,
+        after: Revision,
+        selection: &Selection,
+    ) -> Result<VecDeque<WatchEvent>, Status> {
         if after < self.compacted {
             let compacted = self.compacted;
             return Err(Status::resource_expired(format!(

@@ -61,7 +61,8 @@ impl Tree {
         }
         if objects.len() > CHUNK_OBJECTS_MAX {
             // Keys that only grow are common, so the first half is left full.
-            let keep = if index + 1 == chunks.len() { CHUNK_OBJECTS_MAX } else { CHUNK_OBJECTS_MAX / 2 };
+            let keep =
+                if index + 1 == chunks.len() { CHUNK_OBJECTS_MAX } else { CHUNK_OBJECTS_MAX / 2 };
             self.split(index, keep);
         }
     }

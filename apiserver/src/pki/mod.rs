@@ -57,7 +57,9 @@ pub enum PkiError {
         source: io::Error,
     },
     /// The authority's certificate is there and its key is not: nothing can be signed.
-    #[error("read {path}: the key of the cluster's CA is missing; restore it, or delete ca.crt to begin a new cluster")]
+    #[error(
+        "read {path}: the key of the cluster's CA is missing; restore it, or delete ca.crt to begin a new cluster"
+    )]
     KeyMissing {
         /// The key's file.
         path: PathBuf,
@@ -115,7 +117,8 @@ impl Pki {
     }
 
     fn of(ca_pem: String, key_pem: &str, now: Timestamp) -> Result<Pki, PkiError> {
-        let key = KeyPair::from_pem(key_pem).map_err(because("read the key of the cluster's CA"))?;
+        let key =
+            KeyPair::from_pem(key_pem).map_err(because("read the key of the cluster's CA"))?;
         let malformed = "read the certificate of the cluster's CA";
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(because(malformed))?;
         let ca_der = tls::first_certificate(&ca_pem)?;

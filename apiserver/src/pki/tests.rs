@@ -48,7 +48,8 @@ fn reads_the_token_file() {
     assert!(Pki::tokens(folder.path()).is_ok());
     std::fs::write(folder.path().join("tokens.csv"), "only-a-token\n").unwrap();
     let error = Pki::tokens(folder.path()).err().unwrap();
-    expect!["read the token file, line 1: it must have a token and a user name"].assert_eq(&error.to_string());
+    expect!["read the token file, line 1: it must have a token and a user name"]
+        .assert_eq(&error.to_string());
 }
 
 #[test]
@@ -85,7 +86,12 @@ fn writes_kubeconfigs() {
 }
 
 /// Connects to a server at `name`, and gives whom the server saw.
-async fn meet(server: &Pki, client: &Pki, name: &str, identity: Option<Identity>) -> Result<Option<UserInfo>, String> {
+async fn meet(
+    server: &Pki,
+    client: &Pki,
+    name: &str,
+    identity: Option<Identity>,
+) -> Result<Option<UserInfo>, String> {
     let serving = server.issue_serving(&["node.example".to_owned()]).unwrap();
     let acceptor = TlsAcceptor::from(server.server_config(&serving).unwrap());
     let config = match &identity {
@@ -108,7 +114,9 @@ async fn tls_verifies_both_sides() {
     let pki = Pki::open(&folder.path().join("a"), today()).unwrap();
     let stranger = Pki::open(&folder.path().join("b"), today()).unwrap();
     let admin = || pki.issue_client("admin", Some("system:masters")).unwrap();
-    for name in ["localhost", "127.0.0.1", "::1", "kubernetes.default.svc", "10.96.0.1", "node.example"] {
+    for name in
+        ["localhost", "127.0.0.1", "::1", "kubernetes.default.svc", "10.96.0.1", "node.example"]
+    {
         let user = meet(&pki, &pki, name, Some(admin())).await.unwrap().unwrap();
         assert_eq!(user, UserInfo::new("admin", ["system:masters"]));
     }

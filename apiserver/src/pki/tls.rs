@@ -39,7 +39,10 @@ impl Pki {
     ///
     /// # Errors
     /// When the identity is malformed.
-    pub fn client_config(&self, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, PkiError> {
+    pub fn client_config(
+        &self,
+        identity: Option<&Identity>,
+    ) -> Result<Arc<ClientConfig>, PkiError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(refused)?

@@ -13,9 +13,7 @@ pub use self::memory::Memory;
 pub use self::redb::Redb;
 pub use self::sequencer::Sequencer;
 
-use crate::{
-    Batch, CommitError, Committed, Kv, Mvcc, Page, ReadError, Revision, Watch, Write,
-};
+use crate::{Batch, CommitError, Committed, Kv, Mvcc, Page, ReadError, Revision, Watch, Write};
 use futures::future::BoxFuture;
 use std::io;
 use std::sync::Arc;

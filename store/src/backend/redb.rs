@@ -171,7 +171,8 @@ fn compact(database: &mut Database) -> Result<(), redb::Error> {
 }
 
 fn load(database: &Database, path: &Path) -> Result<Mvcc, OpenError> {
-    let cut = || OpenError::Format { path: path.to_owned(), what: "a record is cut off".to_owned() };
+    let cut =
+        || OpenError::Format { path: path.to_owned(), what: "a record is cut off".to_owned() };
     let items = load_keys(database).map_err(|error| io_error(path, error))?.ok_or_else(cut)?;
     let log = load_log(database).map_err(|error| io_error(path, error))?.ok_or_else(cut)?;
     Ok(Mvcc::restore(items, log))

@@ -9,6 +9,7 @@ use crate::{CommitError, Committed, Kv, Page, ReadError, Revision, Watch, Write}
 use futures::future::BoxFuture;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -32,6 +33,8 @@ pub(crate) struct State {
 pub(crate) struct Shared {
     state: RwLock<State>,
     revision: watch::Sender<Revision>,
+    /// No commit will come any more.
+    ended: AtomicBool,
 }
 
 impl Shared {
@@ -43,6 +46,16 @@ impl Shared {
     /// Tells of new revisions, and of the store's end.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
         self.revision.subscribe()
+    }
+
+    /// Whether no commit will come any more.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.revision.send_modify(|_| {});
     }
 
     /// The oldest revision that can be watched from.
@@ -85,7 +98,7 @@ impl Sequencer {
     pub fn start(mvcc: Mvcc, journal: impl Journal + 'static) -> Sequencer {
         let revision = watch::Sender::new(mvcc.revision());
         let state = RwLock::new(State { mvcc, observers: Vec::new() });
-        let shared = Arc::new(Shared { state, revision });
+        let shared = Arc::new(Shared { state, revision, ended: AtomicBool::new(false) });
         let (queue, requests) = mpsc::channel(REQUESTS_QUEUED_MAX);
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -95,9 +108,8 @@ impl Sequencer {
             started: now(),
             broken: false,
         };
-        let spawned = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || writer.run());
+        let spawned =
+            std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
         if let Err(error) = spawned {
             // Without its thread the queue is closed, and every commit says so.
             tracing::error!(%error, "no thread for the store's writer");
@@ -293,6 +305,12 @@ impl Writer {
         }
         self.shared.revision.send_replace(revision);
         observers
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.end();
     }
 }
 

@@ -1,0 +1,164 @@
+use super::*;
+use crate::backend::Sequencer;
+use crate::{CommitError, Guard, Store, Write};
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// A disk in memory that outlives the database on it and fails when told so.
+#[derive(Debug, Clone, Default)]
+struct Disk {
+    file: Arc<InMemoryBackend>,
+    /// How many writes and syncs succeed before all fail.
+    good: Arc<AtomicUsize>,
+    failing: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn fail_after(&self, operations: usize) {
+        self.good.store(operations, Ordering::SeqCst);
+        self.failing.store(true, Ordering::SeqCst);
+    }
+
+    fn mend(&self) {
+        self.failing.store(false, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if !self.failing.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let left =
+            self.good.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map(|_| ()).map_err(|_| io::Error::other("disk on fire"))
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check()?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.file.write(offset, data)
+    }
+}
+
+fn open(disk: &Disk) -> (Mvcc, Redb) {
+    let disk = disk.clone();
+    let path = Path::new("disk");
+    let reopen = move || {
+        // A reopened file is on a mended disk, or the store stays closed.
+        let database = Builder::new().create_with_backend(disk.clone());
+        database.map_err(|error| io_error(path, error.into()))
+    };
+    Redb::open_with(Box::new(reopen), path).unwrap()
+}
+
+fn put(key: usize) -> Vec<Write> {
+    vec![Write::put(format!("/{key}"), Bytes::from(vec![7; 100]), Guard::Absent)]
+}
+
+/// Fails the disk at each of its operations in turn: whatever was acknowledged is there afterwards, and what was not
+/// acknowledged is there whole or not at all.
+#[tokio::test]
+async fn an_io_error_loses_nothing_acknowledged() {
+    for operations in 0..12 {
+        let disk = Disk::default();
+        let (mvcc, journal) = open(&disk);
+        let mended = Mending { journal, disk: disk.clone() };
+        let store = Store::over(Sequencer::start(mvcc, mended));
+        let mut acknowledged = Vec::new();
+        for key in 0..8 {
+            if key == 4 {
+                disk.fail_after(operations);
+            }
+            match store.commit(put(key)).await {
+                Ok(committed) => acknowledged.push((key, committed.revision)),
+                Err(CommitError::Io(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(acknowledged.len() >= 7, "after {operations}: {acknowledged:?}");
+        store.close().await;
+        let (mvcc, _) = open(&disk);
+        for (key, revision) in &acknowledged {
+            let kv = mvcc.get(format!("/{key}").as_bytes()).unwrap();
+            assert_eq!(kv.modified, *revision);
+        }
+        assert_eq!(mvcc.scan(b"/").count(), acknowledged.len());
+        assert_eq!(mvcc.revision(), acknowledged.last().unwrap().1);
+    }
+}
+
+/// A journal whose disk is mended before it recovers.
+struct Mending {
+    journal: Redb,
+    disk: Disk,
+}
+
+impl Journal for Mending {
+    fn append(&mut self, batch: &Batch) -> io::Result<()> {
+        self.journal.append(batch)
+    }
+
+    fn recover(&mut self) -> io::Result<Revision> {
+        self.disk.mend();
+        self.journal.recover()
+    }
+}
+
+#[tokio::test]
+async fn a_dead_disk_closes_the_store_and_leaves_reads() {
+    let disk = Disk::default();
+    let (mvcc, journal) = open(&disk);
+    let store = Store::over(Sequencer::start(mvcc, journal));
+    store.commit(put(1)).await.unwrap();
+    disk.fail_after(0);
+    assert!(matches!(store.commit(put(2)).await, Err(CommitError::Io(_))));
+    assert!(matches!(store.commit(put(3)).await, Err(CommitError::Closed)));
+    assert!(store.get(b"/1").await.unwrap().is_some());
+    assert!(store.get(b"/2").await.unwrap().is_none());
+}
+
+#[test]
+fn a_second_process_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let _first = Redb::open(&path).unwrap();
+    let error = Redb::open(&path).err().unwrap();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+}
+
+#[test]
+fn other_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    std::fs::write(&path, "no database of ours, but some text that is long enough").unwrap();
+    let error = Redb::open(&path).err().unwrap();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    let database = Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(META).unwrap().insert(FORMAT_NAME, 99).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = Redb::open(&path).err().unwrap();
+    assert!(error.to_string().ends_with("its format is 99, this version knows 1"), "{error}");
+}
