@@ -246,6 +246,22 @@ fn schemas_of_custom_resources() {
     );
 }
 
+#[test]
+fn hostile_yaml_is_refused() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = level - 1;
+        let list = vec![format!("*a{before}"); 10].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{list}]\n"));
+    }
+    assert!(decode_yaml(bomb.as_bytes()).is_err());
+    for deep in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000)] {
+        assert!(decode_yaml(deep.as_bytes()).is_err());
+    }
+    assert!(decode_yaml(b"a: !!binary x\nb: [1, *nothing]").is_err());
+    assert!(decode_yaml(b"\xff\xfe").is_err());
+}
+
 /// JSON of any shape with names that the schema of pods knows.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![

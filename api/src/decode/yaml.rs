@@ -11,6 +11,10 @@ use serde_saphyr::{DuplicateKeyPolicy, Options};
 
 use super::json::Tree;
 
+/// Scalars, lists and mappings that aliases may repeat in one document: enough for any manifest, and
+/// a few megabytes at most for a hostile one.
+const ALIAS_EVENTS_MAX: usize = 50_000;
+
 /// Why a YAML text has no documents.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -89,5 +93,8 @@ fn options() -> Options {
         legacy_octal_numbers: true,
         strict_booleans: false,
         with_snippet: false,
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: ALIAS_EVENTS_MAX,
+        },
     }
 }
