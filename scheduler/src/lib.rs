@@ -1,1 +1,27 @@
 //! Which node for this pod, and why not the others.
+//!
+//! Comes in: pods and nodes as they change. Goes out: bindings, and for pods that fit nowhere the
+//! reasons. Deciding is pure (`schedule`, `filters`, `scores`); books and order are pure too
+//! (`snapshot`, `queue`, `scheduler`); only `run` speaks with the API server.
+
+pub mod condition;
+pub mod filters;
+pub mod fit_error;
+pub mod pod_info;
+pub mod queue;
+pub mod run;
+pub mod schedule;
+pub mod scheduler;
+pub mod scores;
+pub mod snapshot;
+
+#[cfg(test)]
+mod testing;
+
+pub use fit_error::FitError;
+pub use run::{Config, Running, run};
+pub use schedule::{Decision, schedule};
+pub use scheduler::{Scheduler, Step};
+
+/// Name of the scheduler that takes pods which name none.
+pub const SCHEDULER_NAME_DEFAULT: &str = "default-scheduler";

@@ -1,0 +1,35 @@
+//! A taint keeps away every pod that does not tolerate it.
+
+use k8s_openapi::api::core::v1::{Taint, Toleration};
+
+use super::{Cause, Refusal};
+use crate::pod_info::PodInfo;
+use crate::snapshot::NodeInfo;
+
+pub(super) fn check(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
+    let binding = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
+    let mut taints = node.taints().iter().filter(binding);
+    if taints.all(|taint| tolerates(pod.tolerations(), taint)) {
+        return None;
+    }
+    Refusal::final_one(Cause::Taints, "node(s) had untolerated taint(s)")
+}
+
+/// Tells whether any of the tolerations covers a taint.
+pub fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
+    tolerations.iter().any(|toleration| covers(toleration, taint))
+}
+
+fn covers(toleration: &Toleration, taint: &Taint) -> bool {
+    let given = |text: &Option<String>| text.as_deref().unwrap_or_default().to_owned();
+    let (key, effect) = (given(&toleration.key), given(&toleration.effect));
+    if !effect.is_empty() && effect != taint.effect || !key.is_empty() && key != taint.key {
+        return false;
+    }
+    match toleration.operator.as_deref().unwrap_or_default() {
+        "Exists" => true,
+        // Without a key only `Exists` covers anything.
+        "Equal" | "" => !key.is_empty() && given(&toleration.value) == given(&taint.value),
+        _ => false,
+    }
+}

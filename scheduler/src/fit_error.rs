@@ -1,0 +1,75 @@
+//! Why no node takes a pod, counted over the nodes, in upstream's words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::filters::{Cause, Refusal};
+
+/// What displacing other pods would bring, per node.
+const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
+const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
+const NOT_DONE: &str = "Preemption of pods with lower priority is not done by this scheduler";
+
+/// Why no node takes a pod.
+///
+/// `Display` gives the message of the `FailedScheduling` event.
+/// *Source:* `framework.FitError`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FitError {
+    /// Number of known nodes.
+    pub nodes: usize,
+    /// How many nodes gave each reason.
+    pub reasons: BTreeMap<String, usize>,
+    /// Which filters refused.
+    pub causes: BTreeSet<Cause>,
+    /// How many nodes would or would not profit from displacing pods.
+    pub preemption: BTreeMap<&'static str, usize>,
+    /// Whether the pod may displace others at all.
+    pub may_preempt: bool,
+}
+
+impl FitError {
+    /// Begins to count over that many nodes.
+    pub fn new(nodes: usize, may_preempt: bool) -> Self {
+        FitError { nodes, may_preempt, ..FitError::default() }
+    }
+
+    /// Counts the refusal of one node, on which pods of lower priority may be.
+    pub fn count(&mut self, refusal: Refusal, has_lower_priority: bool) {
+        self.causes.insert(refusal.cause);
+        for reason in refusal.reasons {
+            *self.reasons.entry(reason.into_owned()).or_default() += 1;
+        }
+        let verdict = match (refusal.preemption_may_help, has_lower_priority) {
+            (false, _) => NOT_HELPFUL,
+            (true, false) => NO_VICTIMS,
+            (true, true) => NOT_DONE,
+        };
+        *self.preemption.entry(verdict).or_default() += 1;
+    }
+}
+
+impl fmt::Display for FitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nodes == 0 {
+            return f.write_str("no nodes available to schedule pods");
+        }
+        let nodes = self.nodes;
+        let reasons = self.reasons.iter().map(|(reason, count)| (reason.as_str(), *count));
+        write!(f, "0/{nodes} nodes are available: {}.", histogram(reasons))?;
+        if !self.may_preempt {
+            return f.write_str(" preemption: not eligible due to preemptionPolicy=Never.");
+        }
+        let verdicts = self.preemption.iter().map(|(verdict, count)| (*verdict, *count));
+        write!(f, " preemption: 0/{nodes} nodes are available: {}.", histogram(verdicts))
+    }
+}
+
+impl std::error::Error for FitError {}
+
+/// Writes `2 reason, 1 other`, sorted as text.
+fn histogram<'a>(counts: impl Iterator<Item = (&'a str, usize)>) -> String {
+    let mut parts: Vec<String> = counts.map(|(text, count)| format!("{count} {text}")).collect();
+    parts.sort();
+    parts.join(", ")
+}

@@ -1,0 +1,267 @@
+//! The edge: follows pods and nodes, asks the books for the next step, and carries it out.
+//!
+//! One task owns the books, so nothing is locked while it decides. Bindings and conditions are sent
+//! by tasks of their own that report back to it; a decision never waits for one of them.
+
+use std::sync::Arc;
+
+use coracle_client::events::EventKind;
+use coracle_client::{Caches, Change, Changes, Client, Failure, Recorder};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::condition::unschedulable_patch;
+use crate::fit_error::FitError;
+use crate::pod_info;
+use crate::scheduler::{BindFailure, Scheduler, Step};
+
+/// Requests in flight at once. More would only queue up in the server; when so many are out, the
+/// next decision waits for one to come back.
+const REQUESTS_IN_FLIGHT_MAX: usize = 128;
+
+/// How a scheduler is run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Takes the pods with this `schedulerName`; also the component of its events.
+    pub name: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { name: crate::SCHEDULER_NAME_DEFAULT.to_owned() }
+    }
+}
+
+/// A scheduler at work. Dropping it ends it in the middle; [`stop`](Self::stop) waits.
+#[derive(Debug)]
+pub struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Takes no further pods, waits for the requests in flight, and ends.
+    pub async fn stop(self) {
+        // The task may have ended by itself only by a panic, which is logged below.
+        let _ = self.stop.send(());
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the scheduler's task panicked");
+        }
+    }
+}
+
+/// Starts a scheduler over shared caches. Returns at once; needs a tokio runtime.
+///
+/// It waits by itself until the caches that it reads are synced, because a half-filled snapshot
+/// would overfill nodes. With several servers, call it only while holding the lease.
+pub fn run(caches: &Caches, config: Config) -> Running {
+    let (stop, stopped) = oneshot::channel();
+    let edge = Edge::new(caches, &config);
+    let task = tokio::spawn(edge.run(caches.clone(), stopped));
+    Running { stop, task }
+}
+
+/// What came of a request.
+enum End {
+    Bound { pod: Arc<Pod>, node: String, result: Result<(), kube::Error> },
+    Told,
+}
+
+struct Edge {
+    client: Client,
+    recorder: Recorder,
+    scheduler: Scheduler,
+    requests: JoinSet<End>,
+    began: Instant,
+}
+
+impl Edge {
+    fn new(caches: &Caches, config: &Config) -> Self {
+        Edge {
+            client: caches.client().clone(),
+            recorder: Recorder::new(caches.client(), &config.name, ""),
+            scheduler: Scheduler::new(config.name.clone()),
+            requests: JoinSet::new(),
+            began: Instant::now(),
+        }
+    }
+
+    fn now(&self) -> std::time::Duration {
+        self.began.elapsed()
+    }
+
+    async fn run(mut self, caches: Caches, mut stopped: oneshot::Receiver<()>) {
+        let (pods, nodes) = (caches.get::<Pod>(), caches.get::<Node>());
+        tokio::select! {
+            () = nodes.wait_synced() => {}
+            _ = &mut stopped => return,
+        }
+        tokio::select! {
+            () = pods.wait_synced() => {}
+            _ = &mut stopped => return,
+        }
+        let (mut pods, mut nodes) = (pods.subscribe(), nodes.subscribe());
+        loop {
+            self.take_waiting(&mut pods, &mut nodes);
+            self.step();
+            let wakes_at = self.scheduler.wakes_at().map(|after| self.began + after);
+            tokio::select! {
+                change = pods.next() => self.pod_changed(&change),
+                change = nodes.next() => self.node_changed(&change),
+                Some(end) = self.requests.join_next() => self.ended(end),
+                () = sleep_until(wakes_at) => {}
+                _ = &mut stopped => break,
+            }
+        }
+        while self.requests.join_next().await.is_some() {}
+    }
+
+    /// Takes every change that has come, so that decisions see the newest state.
+    fn take_waiting(&mut self, pods: &mut Changes<Pod>, nodes: &mut Changes<Node>) {
+        while let Some(change) = nodes.try_next() {
+            self.node_changed(&change);
+        }
+        while let Some(change) = pods.try_next() {
+            self.pod_changed(&change);
+        }
+        while let Some(end) = self.requests.try_join_next() {
+            self.ended(end);
+        }
+    }
+
+    /// Decides about every pod that is ready and sends the requests.
+    fn step(&mut self) {
+        while self.requests.len() < REQUESTS_IN_FLIGHT_MAX {
+            match self.scheduler.next(self.now(), rand::random()) {
+                Some(Step::Bind { pod, node }) => self.bind(pod, node),
+                Some(Step::Refuse { pod, error }) => self.refuse(&pod, &error),
+                None => break,
+            }
+        }
+    }
+
+    fn pod_changed(&mut self, change: &Change<Pod>) {
+        let now = self.now();
+        let gone = change.old.as_ref().filter(|old| {
+            let uid = change.new.as_ref().map(|new| pod_info::uid(new));
+            uid != Some(pod_info::uid(old))
+        });
+        if let Some(old) = gone {
+            self.scheduler.pod_gone(pod_info::uid(old), now);
+        }
+        if let Some(new) = &change.new {
+            self.scheduler.pod_set(Arc::clone(new), now);
+        }
+    }
+
+    fn node_changed(&mut self, change: &Change<Node>) {
+        let now = self.now();
+        match &change.new {
+            Some(new) => self.scheduler.node_set(change.old.as_deref(), Arc::clone(new), now),
+            None => self.scheduler.node_gone(&change.key.name),
+        }
+    }
+
+    fn bind(&mut self, pod: Arc<Pod>, node: String) {
+        let client = self.client.clone();
+        self.requests.spawn(async move {
+            let result = send_binding(&client, &pod, &node).await;
+            End::Bound { pod, node, result }
+        });
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
+    fn refuse(&mut self, pod: &Arc<Pod>, error: &FitError) {
+        let message = error.to_string();
+        tracing::debug!(pod = %key(pod), message, "no node takes the pod");
+        self.recorder.event(&**pod, EventKind::Warning, "FailedScheduling", message.clone());
+        let Some(patch) = unschedulable_patch(pod, &message, Timestamp::now()) else { return };
+        let (client, pod) = (self.client.clone(), Arc::clone(pod));
+        self.requests.spawn(async move {
+            if let Err(error) = send_condition(&client, &pod, &patch).await
+                && !error.is_not_found()
+            {
+                tracing::debug!(pod = %key(&pod), error = error.message(), "condition not written");
+            }
+            End::Told
+        });
+    }
+
+    fn ended(&mut self, end: Result<End, tokio::task::JoinError>) {
+        match end {
+            Ok(End::Bound { pod, node, result: Ok(()) }) => {
+                tracing::info!(pod = %key(&pod), node, "bound pod");
+                self.scheduler.bound(pod_info::uid(&pod));
+                let message = format!("Successfully assigned {} to {node}", key(&pod));
+                self.recorder.event(&*pod, EventKind::Normal, "Scheduled", message);
+            }
+            Ok(End::Bound { pod, node, result: Err(error) }) => self.not_bound(&pod, &node, &error),
+            Ok(End::Told) => {}
+            Err(error) => tracing::error!(%error, "a request of the scheduler panicked"),
+        }
+    }
+
+    fn not_bound(&mut self, pod: &Pod, node: &str, error: &kube::Error) {
+        let failure = if error.is_not_found() { BindFailure::Final } else { BindFailure::Retry };
+        tracing::warn!(pod = %key(pod), node, error = error.message(), "binding failed");
+        self.scheduler.bind_failed(pod_info::uid(pod), failure, self.now());
+        if failure == BindFailure::Retry {
+            let message = format!("binding to {node} rejected: {}", error.message());
+            self.recorder.event(pod, EventKind::Warning, "FailedScheduling", message);
+        }
+    }
+}
+
+/// Sleeps until a moment, for ever when there is none.
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn send_binding(client: &Client, pod: &Pod, node: &str) -> Result<(), kube::Error> {
+    let (namespace, name) = names(pod);
+    let binding = Binding {
+        metadata: ObjectMeta {
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            uid: pod.metadata.uid.clone(),
+            ..ObjectMeta::default()
+        },
+        target: ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(node.to_owned()),
+            ..ObjectReference::default()
+        },
+    };
+    let api: Api<Pod> = client.namespaced(namespace);
+    let parameters = PostParams::default();
+    api.create_subresource::<_, Value>("binding", name, &parameters, &binding).await.map(drop)
+}
+
+async fn send_condition(client: &Client, pod: &Pod, patch: &Value) -> Result<(), kube::Error> {
+    let (namespace, name) = names(pod);
+    let api: Api<Pod> = client.namespaced(namespace);
+    api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
+}
+
+fn names(pod: &Pod) -> (&str, &str) {
+    let metadata = &pod.metadata;
+    (
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn key(pod: &Pod) -> String {
+    let (namespace, name) = names(pod);
+    format!("{namespace}/{name}")
+}

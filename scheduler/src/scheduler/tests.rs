@@ -1,0 +1,174 @@
+//! The books from the first change to the binding, without a server.
+
+use super::*;
+use crate::testing::{cpu_pod, node, pod};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const NOW: Duration = Duration::ZERO;
+
+fn with_node(change: Value) -> Scheduler {
+    let mut scheduler = Scheduler::new("default-scheduler");
+    scheduler.node_set(None, node("n", change), NOW);
+    scheduler
+}
+
+/// Gives the next step in a word: `bind POD NODE` or `refuse POD`.
+fn next(scheduler: &mut Scheduler, now: Duration) -> String {
+    let name = |pod: &Pod| pod.metadata.name.clone().unwrap_or_default();
+    match scheduler.next(now, 0) {
+        Some(Step::Bind { pod, node }) => format!("bind {} {node}", name(&pod)),
+        Some(Step::Refuse { pod, .. }) => format!("refuse {}", name(&pod)),
+        None => String::new(),
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The pod as the API shows it after the binding.
+fn on_node(pod: &Pod, node: &str) -> Arc<Pod> {
+    let mut pod = pod.clone();
+    pod.spec.as_mut().unwrap().node_name = Some(node.to_owned());
+    Arc::new(pod)
+}
+
+#[test]
+fn decided_pods_hold_their_place_before_the_server_answers() {
+    let mut scheduler = with_node(json!({}));
+    for name in ["a", "b", "c"] {
+        scheduler.pod_set(cpu_pod(name, "2"), NOW);
+    }
+    assert_eq!(next(&mut scheduler, NOW), "bind a n");
+    assert_eq!(next(&mut scheduler, NOW), "bind b n");
+    assert_eq!(next(&mut scheduler, NOW), "refuse c");
+    assert_eq!(next(&mut scheduler, NOW), "");
+}
+
+#[test]
+fn a_failed_binding_gives_the_place_back() {
+    let mut scheduler = with_node(json!({}));
+    scheduler.pod_set(cpu_pod("a", "3"), NOW);
+    scheduler.pod_set(cpu_pod("b", "3"), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "bind a n");
+    assert_eq!(next(&mut scheduler, NOW), "refuse b");
+    scheduler.bind_failed("a", BindFailure::Final, seconds(5));
+    assert_eq!(next(&mut scheduler, seconds(5)), "bind b n");
+}
+
+#[test]
+fn a_binding_that_the_api_shows_first_is_not_undone() {
+    let mut scheduler = with_node(json!({}));
+    let pod = cpu_pod("a", "3");
+    scheduler.pod_set(Arc::clone(&pod), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "bind a n");
+    scheduler.pod_set(on_node(&pod, "n"), NOW);
+    scheduler.bind_failed("a", BindFailure::Retry, NOW);
+    assert_eq!(scheduler.snapshot().place_of("a"), Some("n"));
+    assert_eq!(next(&mut scheduler, seconds(60)), "");
+}
+
+#[test]
+fn own_status_updates_start_no_new_try() {
+    let mut scheduler = with_node(json!({}));
+    let mut big = cpu_pod("a", "5");
+    scheduler.pod_set(Arc::clone(&big), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "refuse a");
+    let status = serde_json::from_value(json!({"phase": "Pending"})).unwrap();
+    Arc::make_mut(&mut big).status = Some(status);
+    scheduler.pod_set(Arc::clone(&big), seconds(5));
+    assert_eq!(next(&mut scheduler, seconds(5)), "");
+    Arc::make_mut(&mut big).metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
+    scheduler.pod_set(big, seconds(6));
+    assert_eq!(next(&mut scheduler, seconds(6)), "refuse a");
+}
+
+#[test]
+fn changes_that_help_wake_pods() {
+    let mut scheduler = with_node(json!({}));
+    scheduler.pod_set(pod("a", json!({"nodeSelector": {"env": "test"}})), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "refuse a");
+    let old = node("n", json!({}));
+    let heartbeat = node("n", json!({"status": {"conditions": []}}));
+    scheduler.node_set(Some(&old), heartbeat, seconds(5));
+    assert_eq!(next(&mut scheduler, seconds(5)), "");
+    let labelled = node("n", json!({"metadata": {"labels": {"env": "test"}}}));
+    scheduler.node_set(Some(&old), labelled, seconds(6));
+    assert_eq!(next(&mut scheduler, seconds(6)), "bind a n");
+}
+
+#[test]
+fn pods_that_end_make_room() {
+    let mut scheduler = with_node(json!({}));
+    let running = on_node(&cpu_pod("old", "4"), "n");
+    scheduler.pod_set(Arc::clone(&running), NOW);
+    scheduler.pod_set(cpu_pod("a", "4"), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "refuse a");
+    let mut done = (*running).clone();
+    done.status = Some(serde_json::from_value(json!({"phase": "Succeeded"})).unwrap());
+    scheduler.pod_set(Arc::new(done), seconds(2));
+    assert_eq!(next(&mut scheduler, seconds(2)), "bind a n");
+    scheduler.pod_gone("a", seconds(3));
+    assert_eq!(scheduler.snapshot().place_of("a"), None);
+}
+
+#[test]
+fn only_own_pending_pods_are_taken() {
+    let mut scheduler = with_node(json!({}));
+    scheduler.pod_set(pod("a", json!({"schedulerName": "mine"})), NOW);
+    scheduler.pod_set(pod("b", json!({"schedulingGates": [{"name": "x"}]})), NOW);
+    let mut deleted = (*pod("c", json!({}))).clone();
+    deleted.metadata.deletion_timestamp =
+        Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+    scheduler.pod_set(Arc::new(deleted), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "");
+    scheduler.pod_set(pod("b", json!({})), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "bind b n");
+}
+
+#[test]
+fn the_first_node_wakes_everybody() {
+    let mut scheduler = Scheduler::new("default-scheduler");
+    scheduler.pod_set(pod("a", json!({})), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "refuse a");
+    scheduler.node_set(None, node("n", json!({})), seconds(1));
+    assert_eq!(next(&mut scheduler, seconds(1)), "bind a n");
+}
+
+proptest! {
+    /// However bindings end and pods go, a node is never given more than it has.
+    #[test]
+    fn nodes_are_never_overfull(
+        steps in proptest::collection::vec((0_u8..6, 0_usize..8, 1_i64..4), 1..120),
+    ) {
+        let mut scheduler = with_node(json!({}));
+        let mut flying: Vec<Arc<Pod>> = vec![];
+        let mut now = NOW;
+        for (step, index, cores) in steps {
+            now += seconds(1);
+            let name = format!("p{index}");
+            match step {
+                0 | 1 => if scheduler.snapshot().place_of(&name).is_none() {
+                    scheduler.pod_set(cpu_pod(&name, &cores.to_string()), now);
+                },
+                2 => scheduler.pod_gone(&name, now),
+                3 => if let Some(Step::Bind { pod, .. }) = scheduler.next(now, 0) {
+                    flying.push(pod);
+                },
+                4 => if let Some(pod) = flying.pop() {
+                    scheduler.bind_failed(pod_info::uid(&pod), BindFailure::Retry, now);
+                },
+                _ => if let Some(pod) = flying.pop() {
+                    if scheduler.snapshot().place_of(pod_info::uid(&pod)).is_some() {
+                        scheduler.pod_set(on_node(&pod, "n"), now);
+                    }
+                    scheduler.bound(pod_info::uid(&pod));
+                },
+            }
+            let node = scheduler.snapshot().node("n").unwrap();
+            prop_assert!(node.state.requested.cpu_millis <= 4000);
+            prop_assert!(node.state.requested.cpu_millis >= 0);
+        }
+    }
+}
