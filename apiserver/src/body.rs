@@ -63,7 +63,9 @@ pub async fn read_up_to(mut body: Body, bytes_max: usize) -> Result<Bytes, Statu
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Status::bad_request(format!("cannot read the request body: {error}")))?;
+        let frame = frame.map_err(|error| {
+            Status::bad_request(format!("cannot read the request body: {error}"))
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > bytes_max {
             return Err(too_large());

@@ -45,7 +45,12 @@ impl Core {
         self.put(kind, object, Guard::Absent).await
     }
 
-    async fn put(&self, kind: &'static Kind, mut object: Value, guard: Guard) -> Result<(), Status> {
+    async fn put(
+        &self,
+        kind: &'static Kind,
+        mut object: Value,
+        guard: Guard,
+    ) -> Result<(), Status> {
         metadata::prepare_create(&mut object, &clock::stamp())?;
         (kind.rules.default)(&mut object);
         (kind.rules.prepare_create)(&mut object);
@@ -92,7 +97,9 @@ impl Core {
             "ports": [{"name": "https", "port": self.address.port(), "protocol": "TCP"}],
         });
         let kind = kind_of(&slice)?;
-        let Some(current) = self.objects(kind)?.get("default", "kubernetes") else { return self.seed(slice).await };
+        let Some(current) = self.objects(kind)?.get("default", "kubernetes") else {
+            return self.seed(slice).await;
+        };
         let stored = current.value();
         let same = |path: &str| stored.pointer(path) == slice.pointer(path);
         if same("/endpoints/0/addresses") && same("/ports/0/port") {
@@ -117,7 +124,15 @@ fn priority_classes() -> [Value; 2] {
         })
     };
     [
-        class("system-cluster-critical", 2_000_000_000, "For pods without which the cluster does not work; they may move."),
-        class("system-node-critical", 2_000_001_000, "For pods without which their node does not work; they stay there."),
+        class(
+            "system-cluster-critical",
+            2_000_000_000,
+            "For pods without which the cluster does not work; they may move.",
+        ),
+        class(
+            "system-node-critical",
+            2_000_001_000,
+            "For pods without which their node does not work; they stay there.",
+        ),
     ]
 }

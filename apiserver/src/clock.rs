@@ -7,7 +7,10 @@ use rand::Rng;
 use crate::metadata::Stamp;
 
 /// The current time.
-#[expect(clippy::disallowed_methods, reason = "the one place of the server's request path that reads the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of the server's request path that reads the clock"
+)]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

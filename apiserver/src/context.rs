@@ -93,7 +93,12 @@ impl Context {
             Form::Table(version) => {
                 let object = parsed();
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                let tables = Tables { kind: self.kind, version, include: self.include_object(), now: self.now };
+                let tables = Tables {
+                    kind: self.kind,
+                    version,
+                    include: self.include_object(),
+                    now: self.now,
+                };
                 let table = tables.table(std::iter::once(&object), metadata);
                 respond::value(code, &table, self.negotiated)
             }

@@ -52,7 +52,8 @@ fn is_pod(object: &Value) -> bool {
 }
 
 fn has_namespace_finalizers(object: &Value) -> bool {
-    object["kind"] == "Namespace" && object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty())
+    object["kind"] == "Namespace"
+        && object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty())
 }
 
 /// Seconds that the object may take to end. Only pods end gracefully, and only where something runs them.
@@ -100,7 +101,11 @@ fn mark(new: &mut Value, old: &Value, grace: i64, now: Timestamp) {
         }
         Some(_) => {}
         None => {
-            meta::set(new, "deletionTimestamp", metadata::time(now + SignedDuration::from_secs(grace)));
+            meta::set(
+                new,
+                "deletionTimestamp",
+                metadata::time(now + SignedDuration::from_secs(grace)),
+            );
             meta::set(new, "deletionGracePeriodSeconds", grace);
             if meta::generation(old) > 0 {
                 meta::set(new, "generation", meta::generation(old) + 1);
@@ -151,8 +156,20 @@ mod tests {
     fn policies_are_finalizers() {
         let object = json!({"kind": "ReplicaSet", "metadata": {"name": "a", "generation": 1}});
         check(object.clone(), policy(Propagation::Background), expect!["remove"]);
-        check(object.clone(), policy(Propagation::Orphan), expect![[r#"mark {"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["orphan"],"generation":2,"name":"a"}"#]]);
-        check(object, policy(Propagation::Foreground), expect![[r#"mark {"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["foregroundDeletion"],"generation":2,"name":"a"}"#]]);
+        check(
+            object.clone(),
+            policy(Propagation::Orphan),
+            expect![[
+                r#"mark {"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["orphan"],"generation":2,"name":"a"}"#
+            ]],
+        );
+        check(
+            object,
+            policy(Propagation::Foreground),
+            expect![[
+                r#"mark {"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["foregroundDeletion"],"generation":2,"name":"a"}"#
+            ]],
+        );
         let changed = json!({"kind": "ReplicaSet", "metadata": {"deletionTimestamp": "2025-12-31T00:00:00Z",
             "deletionGracePeriodSeconds": 0, "finalizers": ["foregroundDeletion"]}});
         check(changed.clone(), DeleteOptions::default(), expect!["keep"]);
@@ -161,29 +178,65 @@ mod tests {
 
     #[test]
     fn pods_get_their_grace() {
-        check(pod(json!({})), DeleteOptions::default(), expect![[r#"mark {"deletionGracePeriodSeconds":30,"deletionTimestamp":"2026-01-01T00:00:30Z"}"#]]);
+        check(
+            pod(json!({})),
+            DeleteOptions::default(),
+            expect![[
+                r#"mark {"deletionGracePeriodSeconds":30,"deletionTimestamp":"2026-01-01T00:00:30Z"}"#
+            ]],
+        );
         check(pod(json!({})), graceful(0), expect!["remove"]);
-        check(pod(json!({})), graceful(-1), expect![[r#"mark {"deletionGracePeriodSeconds":1,"deletionTimestamp":"2026-01-01T00:00:01Z"}"#]]);
+        check(
+            pod(json!({})),
+            graceful(-1),
+            expect![[
+                r#"mark {"deletionGracePeriodSeconds":1,"deletionTimestamp":"2026-01-01T00:00:01Z"}"#
+            ]],
+        );
         let unscheduled = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"terminationGracePeriodSeconds": 30}});
         check(unscheduled, DeleteOptions::default(), expect!["remove"]);
     }
 
     #[test]
     fn a_second_delete_may_only_shorten() {
-        let dying = || pod(json!({"deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30}));
+        let dying = || {
+            pod(
+                json!({"deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30}),
+            )
+        };
         check(dying(), DeleteOptions::default(), expect!["keep"]);
         check(dying(), graceful(60), expect!["keep"]);
-        check(dying(), graceful(10), expect![[r#"mark {"deletionGracePeriodSeconds":10,"deletionTimestamp":"2026-01-01T00:00:10Z"}"#]]);
+        check(
+            dying(),
+            graceful(10),
+            expect![[
+                r#"mark {"deletionGracePeriodSeconds":10,"deletionTimestamp":"2026-01-01T00:00:10Z"}"#
+            ]],
+        );
         check(dying(), graceful(0), expect!["remove"]);
-        let held = pod(json!({"deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30,
-            "finalizers": ["x"]}));
-        check(held, graceful(0), expect![[r#"mark {"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["x"]}"#]]);
+        let held = pod(
+            json!({"deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30,
+            "finalizers": ["x"]}),
+        );
+        check(
+            held,
+            graceful(0),
+            expect![[
+                r#"mark {"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["x"]}"#
+            ]],
+        );
     }
 
     #[test]
     fn namespaces_wait_for_their_content() {
         let namespace = json!({"kind": "Namespace", "metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]}});
-        check(namespace, DeleteOptions::default(), expect![[r#"mark {"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","name":"a"}"#]]);
+        check(
+            namespace,
+            DeleteOptions::default(),
+            expect![[
+                r#"mark {"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","name":"a"}"#
+            ]],
+        );
         let empty = json!({"kind": "Namespace", "metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"finalizers": []}});
         check(empty, DeleteOptions::default(), expect!["remove"]);

@@ -35,7 +35,11 @@ impl Core {
     ///
     /// # Errors
     /// 401.
-    pub(crate) fn authenticate(&self, headers: &HeaderMap, caller: Caller) -> Result<Arc<UserInfo>, Status> {
+    pub(crate) fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        caller: Caller,
+    ) -> Result<Arc<UserInfo>, Status> {
         match caller {
             Caller::Known(user) => Ok(user),
             Caller::Connection(peer) => {
@@ -48,10 +52,17 @@ impl Core {
     ///
     /// # Errors
     /// 403.
-    pub(crate) fn authorize(&self, user: &UserInfo, info: &RequestInfo, query: &Query) -> Result<(), Status> {
+    pub(crate) fn authorize(
+        &self,
+        user: &UserInfo,
+        info: &RequestInfo,
+        query: &Query,
+    ) -> Result<(), Status> {
         let verb = info.verb.as_str();
         let Some(path) = &info.resource else {
-            return self.authorizer.check(user, &Attributes { verb, path: &info.path, ..Attributes::default() });
+            return self
+                .authorizer
+                .check(user, &Attributes { verb, path: &info.path, ..Attributes::default() });
         };
         let selector = query.get("fieldSelector").and_then(|text| FieldSelector::parse(text).ok());
         let attributes = Attributes {
@@ -95,7 +106,9 @@ impl Core {
             name: &name,
         };
         match operation {
-            Operation::Create | Operation::Update => admission::admit(&request, Some(object), old, &self.caches),
+            Operation::Create | Operation::Update => {
+                admission::admit(&request, Some(object), old, &self.caches)
+            }
             Operation::Delete => admission::admit(&request, None, Some(object), &self.caches),
         }
     }

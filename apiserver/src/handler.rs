@@ -50,7 +50,10 @@ impl Core {
     }
 
     /// Runs a request that is to end soon: counted, and with a deadline.
-    async fn bounded(&self, work: impl Future<Output = Result<Answer, Status>>) -> Result<Answer, Status> {
+    async fn bounded(
+        &self,
+        work: impl Future<Output = Result<Answer, Status>>,
+    ) -> Result<Answer, Status> {
         let Ok(_permit) = self.in_flight.try_acquire() else {
             let why = "too many requests, please try again later";
             return Err(Status::too_many_requests(why, 1));
@@ -101,8 +104,16 @@ impl Core {
         let kind = kind.ok_or_else(Status::unknown_path)?;
         check_scope(kind, &path, verb)?;
         let negotiated = Negotiated::for_objects(&parts.headers, &query)?;
-        let context =
-            Context { kind, path, verb, query, headers: parts.headers, user, negotiated, now: clock::now() };
+        let context = Context {
+            kind,
+            path,
+            verb,
+            query,
+            headers: parts.headers,
+            user,
+            negotiated,
+            now: clock::now(),
+        };
         match context.path.subresource.as_str() {
             "" => self.verb(&context, body).await,
             name => {
@@ -163,7 +174,11 @@ fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), Statu
         | Verb::Options
         | Verb::Other => false,
     };
-    if wrong_place { Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str())) } else { Ok(()) }
+    if wrong_place {
+        Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()))
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether a request may take any time: it is a stream, or moves an image.
@@ -181,18 +196,23 @@ fn is_image_path(path: &str) -> bool {
 
 /// 401 in the form that image clients answer with a password.
 fn unauthorized_for_images() -> Answer {
-    let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":null}]}"#;
+    let body =
+        r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":null}]}"#;
     let mut answer = respond::text(StatusCode::UNAUTHORIZED, body);
     let headers = answer.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"coracle\""));
+    headers.insert(
+        http::header::WWW_AUTHENTICATE,
+        HeaderValue::from_static("Basic realm=\"coracle\""),
+    );
     answer
 }
 
 /// The request's id for the audit log: the client's own, or a fresh one.
 fn audit_id(parts: &Parts) -> HeaderValue {
     let own = parts.headers.get(AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_BYTES_MAX).cloned();
-    own.or_else(|| HeaderValue::from_str(&clock::uuid()).ok()).unwrap_or(HeaderValue::from_static(""))
+    own.or_else(|| HeaderValue::from_str(&clock::uuid()).ok())
+        .unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Longest id that a client may choose. *Source:* kube-apiserver's `maxAuditIDLength`.
@@ -201,10 +221,19 @@ const AUDIT_ID_BYTES_MAX: usize = 64;
 /// The metric labels of a request. Only names from the registry are used, so that no client can make new ones.
 fn labels(info: &RequestInfo) -> RequestLabels {
     let verb = info.verb.as_str();
-    let Some(path) = &info.resource else { return RequestLabels { verb, ..RequestLabels::default() } };
+    let Some(path) = &info.resource else {
+        return RequestLabels { verb, ..RequestLabels::default() };
+    };
     let Some(kind) = registry::by_resource(&path.group, &path.version, &path.resource) else {
         return RequestLabels { verb, ..RequestLabels::default() };
     };
     let subresource = kind.subresource(&path.subresource).map_or("", |sub| sub.name);
-    RequestLabels { verb, group: kind.group, version: kind.version, resource: kind.plural, subresource, code: 0 }
+    RequestLabels {
+        verb,
+        group: kind.group,
+        version: kind.version,
+        resource: kind.plural,
+        subresource,
+        code: 0,
+    }
 }

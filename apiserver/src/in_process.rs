@@ -46,6 +46,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (core, user) = (self.core.clone(), self.user.clone());
-        Box::pin(async move { Ok(core.handle(request.map(body::boxed), Caller::Known(user)).await) })
+        Box::pin(
+            async move { Ok(core.handle(request.map(body::boxed), Caller::Known(user)).await) },
+        )
     }
 }

@@ -82,9 +82,18 @@ pub fn check_type(object: &mut Value, kind: &Kind) -> Result<(), Status> {
 /// 400 when the object carries a `resourceVersion`: it would be a copy of another one.
 pub fn prepare_create(object: &mut Value, stamp: &Stamp) -> Result<(), Status> {
     if !meta::resource_version(object).is_empty() {
-        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(Status::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "resourceVersion", "generation"] {
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "managedFields",
+        "resourceVersion",
+        "generation",
+    ] {
         meta::remove(object, field);
     }
     meta::set(object, "uid", stamp.uid.as_str());
@@ -96,13 +105,25 @@ pub fn prepare_create(object: &mut Value, stamp: &Stamp) -> Result<(), Status> {
 ///
 /// # Errors
 /// 409 when the client names another uid, i.e. means an object that was deleted since.
-pub fn prepare_update(new: &mut Value, old: &Value, resource: &GroupResource) -> Result<(), Status> {
+pub fn prepare_update(
+    new: &mut Value,
+    old: &Value,
+    resource: &GroupResource,
+) -> Result<(), Status> {
     let (claimed, uid) = (meta::uid(new), meta::uid(old));
     if !claimed.is_empty() && claimed != uid {
-        let why = format!("Precondition failed: UID in precondition: {claimed}, UID in object meta: {uid}");
+        let why = format!(
+            "Precondition failed: UID in precondition: {claimed}, UID in object meta: {uid}"
+        );
         return Err(Status::conflict(resource, meta::name(old), why));
     }
-    for field in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         match old["metadata"].get(field) {
             Some(value) => meta::set(new, field, value.clone()),
             None => meta::remove(new, field),
@@ -126,7 +147,9 @@ pub fn check_preconditions(
 ) -> Result<(), Status> {
     let name = meta::name(object);
     let fail = |what: &str, wanted: &str, found: &str| {
-        let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+        let why = format!(
+            "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+        );
         Err(Status::conflict(resource, name, why))
     };
     match (uid, resource_version) {

@@ -11,7 +11,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// Upper bounds in seconds of the buckets for request durations. *Source:* kube-apiserver's, thinned out.
-const DURATION_BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
+const DURATION_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
 
 /// Labels of a finished request. All values come from closed sets: the registry of kinds, the verbs, status codes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,14 +59,26 @@ impl Default for Metrics {
         let durations: Family<DurationLabels, Histogram> =
             Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
         let (in_flight, long_running) = (Gauge::default(), Gauge::default());
-        registry.register("apiserver_request", "Requests by verb, resource and status code", requests.clone());
+        registry.register(
+            "apiserver_request",
+            "Requests by verb, resource and status code",
+            requests.clone(),
+        );
         registry.register(
             "apiserver_request_duration_seconds",
             "Seconds from a request's head to the head of its answer",
             durations.clone(),
         );
-        registry.register("apiserver_current_inflight_requests", "Requests being worked on", in_flight.clone());
-        registry.register("apiserver_longrunning_requests", "Watches and streams that are open", long_running.clone());
+        registry.register(
+            "apiserver_current_inflight_requests",
+            "Requests being worked on",
+            in_flight.clone(),
+        );
+        registry.register(
+            "apiserver_longrunning_requests",
+            "Watches and streams that are open",
+            long_running.clone(),
+        );
         Metrics { registry, requests, durations, in_flight, long_running }
     }
 }
@@ -96,7 +109,13 @@ mod tests {
     #[test]
     fn counts_requests_under_upstreams_name() {
         let metrics = Metrics::default();
-        let labels = RequestLabels { verb: "get", resource: "pods", version: "v1", code: 200, ..Default::default() };
+        let labels = RequestLabels {
+            verb: "get",
+            resource: "pods",
+            version: "v1",
+            code: 200,
+            ..Default::default()
+        };
         metrics.record(labels, Duration::from_millis(2));
         let text = metrics.encode();
         assert!(text.contains(

@@ -133,23 +133,36 @@ impl Negotiated {
         let chosen = if accept.is_empty() {
             Some((Encoding::Json, Form::Object))
         } else {
-            media_ranges(accept).iter().find_map(|range| Some((encoding_of(range)?, form_of(range)?)))
+            media_ranges(accept)
+                .iter()
+                .find_map(|range| Some((encoding_of(range)?, form_of(range)?)))
         };
         let (encoding, form) = chosen.ok_or_else(not_acceptable)?;
-        Ok(Negotiated { encoding: prettify(encoding, headers, query), form, gzip: takes_gzip(headers) })
+        Ok(Negotiated {
+            encoding: prettify(encoding, headers, query),
+            form,
+            gzip: takes_gzip(headers),
+        })
     }
 
     /// Chooses the encoding of an answer that has one form only, such as discovery or a `Status`.
     ///
     /// Never fails: a `Status` must reach the client in some encoding.
     pub fn for_plain(headers: &HeaderMap, query: &Query) -> Negotiated {
-        let encoding = media_ranges(header(headers, ACCEPT)).iter().find_map(encoding_of).unwrap_or(Encoding::Json);
-        Negotiated { encoding: prettify(encoding, headers, query), form: Form::Object, gzip: takes_gzip(headers) }
+        let encoding = media_ranges(header(headers, ACCEPT))
+            .iter()
+            .find_map(encoding_of)
+            .unwrap_or(Encoding::Json);
+        Negotiated {
+            encoding: prettify(encoding, headers, query),
+            form: Form::Object,
+            gzip: takes_gzip(headers),
+        }
     }
 }
 
 fn not_acceptable() -> Status {
-    Status::not_acceptable(&format!("only the following media types are accepted: {SUPPORTED}"))
+    Status::not_acceptable(format!("only the following media types are accepted: {SUPPORTED}"))
 }
 
 fn encoding_of(range: &MediaRange<'_>) -> Option<Encoding> {
@@ -237,12 +250,23 @@ mod tests {
 
     #[test]
     fn nothing_acceptable() {
-        check("application/vnd.kubernetes.protobuf", expect![[
-            "406 only the following media types are accepted: application/json, application/yaml"
-        ]]);
-        check("text/html", expect![["406 only the following media types are accepted: application/json, application/yaml"]]);
-        check("application/json;as=Chart;g=meta.k8s.io;v=v1", expect![[
-            "406 only the following media types are accepted: application/json, application/yaml"
-        ]]);
+        check(
+            "application/vnd.kubernetes.protobuf",
+            expect![[
+                "406 only the following media types are accepted: application/json, application/yaml"
+            ]],
+        );
+        check(
+            "text/html",
+            expect![[
+                "406 only the following media types are accepted: application/json, application/yaml"
+            ]],
+        );
+        check(
+            "application/json;as=Chart;g=meta.k8s.io;v=v1",
+            expect![[
+                "406 only the following media types are accepted: application/json, application/yaml"
+            ]],
+        );
     }
 }

@@ -47,7 +47,10 @@ pub struct NoNodes;
 
 impl NodeDialer for NoNodes {
     fn dial<'a>(&'a self, node: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Duplex>>> {
-        let error = io::Error::new(io::ErrorKind::NotConnected, format!("node {node:?} has no agent connected"));
+        let error = io::Error::new(
+            io::ErrorKind::NotConnected,
+            format!("node {node:?} has no agent connected"),
+        );
         Box::pin(async move { Err(error) })
     }
 }

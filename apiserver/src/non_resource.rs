@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use coracle_api::status::Status;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
+};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use jiff::SignedDuration;
@@ -53,9 +55,10 @@ impl Core {
     }
 
     fn paths(&self) -> serde_json::Value {
-        let mut paths: Vec<String> = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3"]
-            .map(str::to_owned)
-            .into();
+        let mut paths: Vec<String> =
+            ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3"]
+                .map(str::to_owned)
+                .into();
         paths.extend(["/readyz", "/version", "/v2/"].map(str::to_owned));
         for (group, version) in coracle_api::registry::group_versions() {
             if !group.is_empty() {
@@ -69,20 +72,25 @@ impl Core {
 
     fn show_metrics(&self) -> Answer {
         let mut answer = respond::text(StatusCode::OK, self.metrics.encode());
-        let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        let kind =
+            HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
         answer.headers_mut().insert(CONTENT_TYPE, kind);
         answer
     }
 
     /// `/healthz`, `/livez`, `/readyz`, with their single checks and `?verbose`.
     fn health(&self, path: &str, query: &Query) -> Option<Answer> {
-        let (endpoint, wanted) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+        let (endpoint, wanted) = path
+            .trim_start_matches('/')
+            .split_once('/')
+            .unwrap_or((path.trim_start_matches('/'), ""));
         let is_ready_check = match endpoint {
             "readyz" => true,
             "healthz" | "livez" => false,
             _ => return None,
         };
-        let mut checks = vec![("ping", true), ("store", !self.shutdown.is_cancelled()), ("caches", true)];
+        let mut checks =
+            vec![("ping", true), ("store", !self.shutdown.is_cancelled()), ("caches", true)];
         if is_ready_check {
             checks.push(("bootstrap", self.is_ready()));
             checks.push(("shutdown", !self.shutdown.is_cancelled()));
@@ -98,12 +106,19 @@ impl Core {
         Some(report(endpoint, &checks, query.flag("verbose").is_some()))
     }
 
-    async fn openapi_index(&self, headers: &HeaderMap, plain: Negotiated) -> Result<Answer, Status> {
+    async fn openapi_index(
+        &self,
+        headers: &HeaderMap,
+        plain: Negotiated,
+    ) -> Result<Answer, Status> {
         let documents = self.openapi.clone();
-        let index = tokio::task::spawn_blocking(move || documents.index()).await.map_err(Status::internal)?;
+        let index = tokio::task::spawn_blocking(move || documents.index())
+            .await
+            .map_err(Status::internal)?;
         let json = Bytes::from(index.to_string());
         let etag = format!("\"{}\"", sha512_hex(&json));
-        let unchanged = headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
+        let unchanged =
+            headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
         let mut answer = if unchanged {
             respond::bytes(StatusCode::NOT_MODIFIED, Bytes::new(), plain)
         } else {
@@ -114,7 +129,12 @@ impl Core {
         Ok(answer)
     }
 
-    async fn openapi_document(&self, path: &str, headers: &HeaderMap, query: &Query) -> Result<Answer, Status> {
+    async fn openapi_document(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        query: &Query,
+    ) -> Result<Answer, Status> {
         let documents = self.openapi.clone();
         let name = path.to_owned();
         // Rendering takes milliseconds and is rare: clients keep documents by their hash.
@@ -125,15 +145,18 @@ impl Core {
             let json = if stale { Vec::new() } else { documents.render(&name)? };
             Some((hash, stale, json))
         });
-        let (hash, stale, json) = found.await.map_err(Status::internal)?.ok_or_else(Status::unknown_path)?;
+        let (hash, stale, json) =
+            found.await.map_err(Status::internal)?.ok_or_else(Status::unknown_path)?;
         if stale {
             let mut answer = respond::text(StatusCode::MOVED_PERMANENTLY, "");
             set(&mut answer, LOCATION, &format!("/openapi/v3/{path}?hash={hash}"));
             return Ok(answer);
         }
-        let negotiated = Negotiated { encoding: Encoding::Json, form: Form::Object, gzip: takes_gzip(headers) };
+        let negotiated =
+            Negotiated { encoding: Encoding::Json, form: Form::Object, gzip: takes_gzip(headers) };
         let etag = format!("\"{hash}\"");
-        let unchanged = headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
+        let unchanged =
+            headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
         let code = if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
         let json = if unchanged { Bytes::new() } else { Bytes::from(json) };
         let mut answer = respond::bytes(code, json, negotiated);
@@ -159,7 +182,11 @@ fn report(endpoint: &str, checks: &[(&str, bool)], verbose: bool) -> Answer {
     let healthy = checks.iter().all(|(_, passed)| *passed);
     let mut text = String::new();
     for (name, passed) in checks {
-        let line = if *passed { format!("[+]{name} ok\n") } else { format!("[-]{name} failed: reason withheld\n") };
+        let line = if *passed {
+            format!("[+]{name} ok\n")
+        } else {
+            format!("[-]{name} failed: reason withheld\n")
+        };
         text.push_str(&line);
     }
     if !healthy {
@@ -181,7 +208,8 @@ mod tests {
     #[tokio::test]
     async fn health_reports() {
         let check = async |checks: &[(&str, bool)], verbose, expected: &str| {
-            let body = report("readyz", checks, verbose).into_body().collect().await.unwrap().to_bytes();
+            let body =
+                report("readyz", checks, verbose).into_body().collect().await.unwrap().to_bytes();
             assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
         };
         check(&[("ping", true)], false, "ok").await;

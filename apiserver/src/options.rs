@@ -69,17 +69,27 @@ impl ListOptions {
         } else {
             options.check_list(&mut errors);
         }
-        if errors.is_empty() { Ok(options) } else { Err(Status::invalid(&GroupKind::new("meta.k8s.io", "ListOptions"), "", errors)) }
+        if errors.is_empty() {
+            Ok(options)
+        } else {
+            Err(Status::invalid(&GroupKind::new("meta.k8s.io", "ListOptions"), "", errors))
+        }
     }
 
     fn check_list(&self, errors: &mut Vec<FieldError>) {
         let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
         if let Some(version_match) = self.version_match {
             if self.resource_version.is_none() {
-                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+                forbid(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                );
             }
             if self.continue_token.is_some() {
-                forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+                forbid(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden when continue is provided",
+                );
             }
             if version_match == VersionMatch::Exact && self.resource_version == Some(0) {
                 let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
@@ -116,7 +126,11 @@ fn version_match(text: &str, errors: &mut Vec<FieldError>) -> Option<VersionMatc
         "Exact" => Some(VersionMatch::Exact),
         "NotOlderThan" => Some(VersionMatch::NotOlderThan),
         other => {
-            errors.push(FieldError::not_supported("resourceVersionMatch", other, &["Exact", "NotOlderThan"]));
+            errors.push(FieldError::not_supported(
+                "resourceVersionMatch",
+                other,
+                &["Exact", "NotOlderThan"],
+            ));
             None
         }
     }
@@ -131,20 +145,23 @@ pub fn resource_version(text: &str) -> Result<Option<u64>, Status> {
         return Ok(None);
     }
     let invalid = |_| {
-        let error = FieldError::invalid("resourceVersion", text, "strconv.ParseUint: invalid syntax");
-        Status::bad_request(&error.to_string())
+        let error =
+            FieldError::invalid("resourceVersion", text, "strconv.ParseUint: invalid syntax");
+        Status::bad_request(error.to_string())
     };
     text.parse().map(Some).map_err(invalid)
 }
 
 fn non_negative(query: &Query, name: &str) -> Result<Option<u64>, Status> {
-    let bad = |text: String| Status::bad_request(&format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"));
+    let bad = |text: String| {
+        Status::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+    };
     let value = query.integer(name).map_err(bad)?;
     Ok(value.and_then(|n| u64::try_from(n).ok()))
 }
 
 fn bad(error: impl std::fmt::Display) -> Status {
-    Status::bad_request(&error.to_string())
+    Status::bad_request(error.to_string())
 }
 
 /// What every write takes besides its object.
@@ -180,7 +197,11 @@ impl WriteOptions {
             errors.push(FieldError::too_long("fieldManager", FIELD_MANAGER_BYTES_MAX));
         }
         let options = WriteOptions { dry_run, field_validation };
-        if errors.is_empty() { Ok(options) } else { Err(Status::invalid(&GroupKind::new("meta.k8s.io", kind), "", errors)) }
+        if errors.is_empty() {
+            Ok(options)
+        } else {
+            Err(Status::invalid(&GroupKind::new("meta.k8s.io", kind), "", errors))
+        }
     }
 }
 
@@ -237,7 +258,9 @@ impl DeleteOptions {
             None => query.get(name),
         };
         let precondition = |name: &str| match body {
-            Some(body) => body.get("preconditions").and_then(|p| p.get(name)).and_then(Value::as_str),
+            Some(body) => {
+                body.get("preconditions").and_then(|p| p.get(name)).and_then(Value::as_str)
+            }
             None => query.get(name).filter(|_| name == "uid"),
         };
         let mut errors = Vec::new();
@@ -248,7 +271,7 @@ impl DeleteOptions {
         let grace_period_seconds = match body {
             Some(body) => body.get("gracePeriodSeconds").and_then(Value::as_i64),
             None => query.integer("gracePeriodSeconds").map_err(|text| {
-                Status::bad_request(&format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
+                Status::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
             })?,
         };
         let options = DeleteOptions {
@@ -258,16 +281,28 @@ impl DeleteOptions {
             propagation: propagation(text("propagationPolicy").unwrap_or(""), orphan, &mut errors),
             dry_run: dry_run_of(body, query, &mut errors),
         };
-        if errors.is_empty() { Ok(options) } else { Err(Status::invalid(&GroupKind::new("meta.k8s.io", "DeleteOptions"), "", errors)) }
+        if errors.is_empty() {
+            Ok(options)
+        } else {
+            Err(Status::invalid(&GroupKind::new("meta.k8s.io", "DeleteOptions"), "", errors))
+        }
     }
 }
 
 fn dry_run_of(body: Option<&Value>, query: &Query, errors: &mut Vec<FieldError>) -> bool {
-    let in_body = body.and_then(|b| b.get("dryRun")).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let in_body = body
+        .and_then(|b| b.get("dryRun"))
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     dry_run(in_body.iter().filter_map(Value::as_str).chain(query.all("dryRun")), errors)
 }
 
-fn propagation(text: &str, orphan: Option<bool>, errors: &mut Vec<FieldError>) -> Option<Propagation> {
+fn propagation(
+    text: &str,
+    orphan: Option<bool>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Propagation> {
     if orphan.is_some() && !text.is_empty() {
         let why = "orphanDependents and deletionPropagation cannot be both set";
         errors.push(FieldError::invalid("propagationPolicy", text, why));
@@ -302,20 +337,36 @@ mod tests {
     #[test]
     fn lists() {
         check_list("limit=500&resourceVersion=0", false, expect!["rv=Some(0) limit=500"]);
-        check_list("resourceVersionMatch=Exact", false, expect![[
-            r#"422 ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"#
-        ]]);
-        check_list("sendInitialEvents=true", false, expect![[
-            r#"422 ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"#
-        ]]);
+        check_list(
+            "resourceVersionMatch=Exact",
+            false,
+            expect![[
+                r#"422 ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"#
+            ]],
+        );
+        check_list(
+            "sendInitialEvents=true",
+            false,
+            expect![[
+                r#"422 ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"#
+            ]],
+        );
     }
 
     #[test]
     fn watches() {
-        check_list("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", true, expect!["rv=None limit=0"]);
-        check_list("sendInitialEvents=true", true, expect![[
-            r#"422 ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"#
-        ]]);
+        check_list(
+            "sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
+            true,
+            expect!["rv=None limit=0"],
+        );
+        check_list(
+            "sendInitialEvents=true",
+            true,
+            expect![[
+                r#"422 ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"#
+            ]],
+        );
     }
 
     #[test]
@@ -323,13 +374,17 @@ mod tests {
         let body = serde_json::json!({"propagationPolicy": "Foreground", "gracePeriodSeconds": 0,
             "preconditions": {"uid": "u"}});
         let options = DeleteOptions::parse(Some(&body), &Query::default()).unwrap();
-        assert_eq!(options, DeleteOptions {
-            grace_period_seconds: Some(0),
-            uid: Some("u".to_owned()),
-            propagation: Some(Propagation::Foreground),
-            ..DeleteOptions::default()
-        });
-        let status = DeleteOptions::parse(None, &Query::parse("propagationPolicy=Never")).unwrap_err();
+        assert_eq!(
+            options,
+            DeleteOptions {
+                grace_period_seconds: Some(0),
+                uid: Some("u".to_owned()),
+                propagation: Some(Propagation::Foreground),
+                ..DeleteOptions::default()
+            }
+        );
+        let status =
+            DeleteOptions::parse(None, &Query::parse("propagationPolicy=Never")).unwrap_err();
         assert_eq!(status.code(), 422);
     }
 }

@@ -59,7 +59,11 @@ pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
 fn without_meaning(value: &Value, path: &str, fields: &[(&str, &str)]) -> Vec<String> {
     let set = |field: &str| value.pointer(&format!("/{field}")).is_some_and(is_set);
     let fields = fields.iter().filter(|(field, _)| set(field));
-    fields.map(|(field, why)| format!("{path}.{}: has no effect on Coracle: {why}", field.replace('/', "."))).collect()
+    fields
+        .map(|(field, why)| {
+            format!("{path}.{}: has no effect on Coracle: {why}", field.replace('/', "."))
+        })
+        .collect()
 }
 
 /// Whether a field asks for something: `false` and empty values ask for nothing.
@@ -83,15 +87,21 @@ mod tests {
         let spec = json!({"hostPID": true, "hostIPC": false, "containers": [
             {"name": "a", "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}, "runAsUser": 0}}]});
         let pod = json!({"spec": spec});
-        assert_eq!(warnings(by_kind("", "v1", "Pod").unwrap(), &pod), [
-            "spec.hostPID: has no effect on Coracle: components have no process table to share",
-            "spec.containers[0].securityContext.capabilities.add: has no effect on Coracle: components have no Linux capabilities",
-            "spec.containers[0].securityContext.runAsUser: has no effect on Coracle: components have no user ids",
-        ]);
+        assert_eq!(
+            warnings(by_kind("", "v1", "Pod").unwrap(), &pod),
+            [
+                "spec.hostPID: has no effect on Coracle: components have no process table to share",
+                "spec.containers[0].securityContext.capabilities.add: has no effect on Coracle: components have no Linux capabilities",
+                "spec.containers[0].securityContext.runAsUser: has no effect on Coracle: components have no user ids",
+            ]
+        );
         let deployment = json!({"spec": {"template": {"spec": {"hostIPC": true}}}});
-        assert_eq!(warnings(by_kind("apps", "v1", "Deployment").unwrap(), &deployment), [
-            "spec.template.spec.hostIPC: has no effect on Coracle: components have no IPC namespace"
-        ]);
+        assert_eq!(
+            warnings(by_kind("apps", "v1", "Deployment").unwrap(), &deployment),
+            [
+                "spec.template.spec.hostIPC: has no effect on Coracle: components have no IPC namespace"
+            ]
+        );
         assert!(warnings(by_kind("", "v1", "ConfigMap").unwrap(), &pod).is_empty());
     }
 }

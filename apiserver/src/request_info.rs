@@ -130,16 +130,19 @@ impl RequestInfo {
     pub fn parse(method: &Method, path: &str, query: &Query) -> RequestInfo {
         let resource = parse_resource(path);
         let Some(mut resource) = resource else {
-            return RequestInfo { path: path.to_owned(), verb: Verb::of_non_resource(method), resource: None };
+            return RequestInfo {
+                path: path.to_owned(),
+                verb: Verb::of_non_resource(method),
+                resource: None,
+            };
         };
         let mut verb = Verb::of_resource(method);
         if resource.name.is_empty() {
-            verb = match verb {
-                Verb::Get if query.is_true("watch") => Verb::Watch,
-                Verb::Get => Verb::List,
-                Verb::Delete => Verb::DeleteCollection,
-                other => other,
-            };
+            if verb == Verb::Get {
+                verb = if query.is_true("watch") { Verb::Watch } else { Verb::List };
+            } else if verb == Verb::Delete {
+                verb = Verb::DeleteCollection;
+            }
             if let Some(name) = query.get("fieldSelector").and_then(name_in_field_selector) {
                 resource.name = name.to_owned();
             }
@@ -183,7 +186,9 @@ fn parse_resource(path: &str) -> Option<ResourcePath> {
 fn split_namespace<'a, 'b>(parts: &'a [&'b str]) -> (&'b str, &'a [&'b str]) {
     match parts {
         ["namespaces", namespace] => (namespace, parts),
-        ["namespaces", namespace, third, ..] if NAMESPACE_SUBRESOURCES.contains(third) => (namespace, parts),
+        ["namespaces", namespace, third, ..] if NAMESPACE_SUBRESOURCES.contains(third) => {
+            (namespace, parts)
+        }
         ["namespaces", namespace, ..] => (namespace, parts.get(2..).unwrap_or_default()),
         _ => ("", parts),
     }
@@ -238,28 +243,43 @@ mod tests {
         check("GET /api/v1/pods", expect!["list /v1 ns= pods/ name= rest="]);
         check("GET /api/v1/namespaces/a/pods?watch=1", expect!["watch /v1 ns=a pods/ name= rest="]);
         check("GET /api/v1/namespaces/a/pods/x", expect!["get /v1 ns=a pods/ name=x rest="]);
-        check("GET /api/v1/namespaces/a/pods/x/log?follow=true", expect!["get /v1 ns=a pods/log name=x rest="]);
-        check("PUT /apis/apps/v1/namespaces/a/deployments/x/scale", expect![
-            "update apps/v1 ns=a deployments/scale name=x rest="
-        ]);
-        check("DELETE /api/v1/namespaces/a/pods", expect!["deletecollection /v1 ns=a pods/ name= rest="]);
-        check("GET /api/v1/nodes/n/proxy/containerLogs/a/b", expect![
-            "get /v1 ns= nodes/proxy name=n rest=containerLogs/a/b"
-        ]);
+        check(
+            "GET /api/v1/namespaces/a/pods/x/log?follow=true",
+            expect!["get /v1 ns=a pods/log name=x rest="],
+        );
+        check(
+            "PUT /apis/apps/v1/namespaces/a/deployments/x/scale",
+            expect!["update apps/v1 ns=a deployments/scale name=x rest="],
+        );
+        check(
+            "DELETE /api/v1/namespaces/a/pods",
+            expect!["deletecollection /v1 ns=a pods/ name= rest="],
+        );
+        check(
+            "GET /api/v1/nodes/n/proxy/containerLogs/a/b",
+            expect!["get /v1 ns= nodes/proxy name=n rest=containerLogs/a/b"],
+        );
     }
 
     #[test]
     fn namespaces_are_both_scope_and_resource() {
         check("GET /api/v1/namespaces", expect!["list /v1 ns= namespaces/ name= rest="]);
         check("GET /api/v1/namespaces/a", expect!["get /v1 ns=a namespaces/ name=a rest="]);
-        check("PUT /api/v1/namespaces/a/finalize", expect!["update /v1 ns=a namespaces/finalize name=a rest="]);
-        check("PATCH /api/v1/namespaces/a/status", expect!["patch /v1 ns=a namespaces/status name=a rest="]);
+        check(
+            "PUT /api/v1/namespaces/a/finalize",
+            expect!["update /v1 ns=a namespaces/finalize name=a rest="],
+        );
+        check(
+            "PATCH /api/v1/namespaces/a/status",
+            expect!["patch /v1 ns=a namespaces/status name=a rest="],
+        );
     }
 
     #[test]
     fn a_field_selector_by_name_names_the_object() {
-        check("GET /api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Dx&watch=true", expect![
-            "watch /v1 ns=a pods/ name=x rest="
-        ]);
+        check(
+            "GET /api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Dx&watch=true",
+            expect!["watch /v1 ns=a pods/ name=x rest="],
+        );
     }
 }

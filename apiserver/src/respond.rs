@@ -6,7 +6,9 @@ use bytes::Bytes;
 use coracle_api::status::Status;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY, WARNING};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY, WARNING,
+};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -41,7 +43,8 @@ pub fn json(code: StatusCode, json: Bytes, negotiated: Negotiated) -> Answer {
 
 /// Answers with bytes that are in the negotiated encoding already.
 pub fn bytes(code: StatusCode, bytes: Bytes, negotiated: Negotiated) -> Answer {
-    let compressed = (negotiated.gzip && bytes.len() > GZIP_BYTES_MIN).then(|| gzip(&bytes)).flatten();
+    let compressed =
+        (negotiated.gzip && bytes.len() > GZIP_BYTES_MIN).then(|| gzip(&bytes)).flatten();
     let is_compressed = compressed.is_some();
     let mut answer = Response::new(body::full(compressed.unwrap_or(bytes)));
     *answer.status_mut() = code;
@@ -112,7 +115,8 @@ pub fn warn(answer: &mut Answer, warnings: &[String]) {
 
 /// Compresses for the wire; `None` when the encoder fails, and the body is sent as it is.
 pub fn gzip(bytes: &[u8]) -> Option<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::new(GZIP_LEVEL));
+    let mut encoder =
+        GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::new(GZIP_LEVEL));
     encoder.write_all(bytes).ok()?;
     encoder.finish().ok().map(Bytes::from)
 }

@@ -79,8 +79,12 @@ async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => return tracing::debug!("TLS handshake took too long"),
     };
-    let certificate: Option<CertificateDer<'static>> =
-        stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|c| c.clone().into_owned());
+    let certificate: Option<CertificateDer<'static>> = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|c| c.clone().into_owned());
     let caller = Caller::Connection(certificate.and_then(|certificate| user(&certificate)));
     let shutdown = core.shutdown.clone();
     let service = service_fn(move |request: Request<Incoming>| {

@@ -13,7 +13,7 @@ use coracle_store::Store;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::authn::Authenticator;
+use crate::authn::{Authenticator, Tokens};
 use crate::authz::Authorizer;
 use crate::cache::{Caches, ResourceCache, Selection};
 use crate::discovery::Discovery;
@@ -39,21 +39,21 @@ pub struct Config {
     pub services: ServiceRanges,
     /// Field descriptions for OpenAPI.
     pub describe: openapi::LoadDescriptions,
-    /// Who may ask.
-    pub authenticator: Authenticator,
+    /// Static bearer tokens; client certificates need no configuration but the TLS one.
+    pub tokens: Tokens,
     /// How nodes are reached.
     pub nodes: Arc<dyn NodeDialer>,
 }
 
 impl Config {
-    /// A configuration without nodes and without field descriptions.
-    pub fn new(address: SocketAddr, images: PathBuf, authenticator: Authenticator) -> Config {
+    /// A configuration without tokens, nodes and field descriptions.
+    pub fn new(address: SocketAddr, images: PathBuf) -> Config {
         Config {
             address,
             images,
             services: ServiceRanges::default(),
             describe: || Box::new(|_, _| None),
-            authenticator,
+            tokens: Tokens::default(),
             nodes: Arc::new(NoNodes),
         }
     }
@@ -120,7 +120,7 @@ impl ApiServer {
             store,
             authorizer: Authorizer::new(caches.clone()),
             caches,
-            authenticator: config.authenticator,
+            authenticator: Authenticator::new(config.tokens),
             discovery: Discovery::new(&config.address.to_string()),
             openapi: Arc::new(openapi::Documents::new(config.describe)),
             images: ImageRegistry::new(images),

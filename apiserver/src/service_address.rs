@@ -30,7 +30,11 @@ pub struct ServiceRanges {
 
 impl Default for ServiceRanges {
     fn default() -> ServiceRanges {
-        ServiceRanges { network: Ipv4Addr::new(10, 96, 0, 0), prefix: 12, node_ports: 30000..=32767 }
+        ServiceRanges {
+            network: Ipv4Addr::new(10, 96, 0, 0),
+            prefix: 12,
+            node_ports: 30000..=32767,
+        }
     }
 }
 
@@ -135,7 +139,12 @@ impl ServiceAddresses {
     ///
     /// # Errors
     /// One per field that asks for something that is taken or out of range, or when a range is full.
-    pub fn assign(&self, new: &mut Value, old: Option<&Value>, random: u32) -> Result<Claim, Vec<FieldError>> {
+    pub fn assign(
+        &self,
+        new: &mut Value,
+        old: Option<&Value>,
+        random: u32,
+    ) -> Result<Claim, Vec<FieldError>> {
         let mut claim = Claim { taken: self.taken.clone(), ips: Vec::new(), ports: Vec::new() };
         let mut errors = Vec::new();
         self.assign_ip(new, old, random, &mut claim, &mut errors);
@@ -182,7 +191,12 @@ impl ServiceAddresses {
     }
 
     /// Takes the address that was asked for, or any; also says whether it is newly taken.
-    fn take_ip(&self, asked: &str, had: &[Ipv4Addr], random: u32) -> Result<(Ipv4Addr, bool), String> {
+    fn take_ip(
+        &self,
+        asked: &str,
+        had: &[Ipv4Addr],
+        random: u32,
+    ) -> Result<(Ipv4Addr, bool), String> {
         let mut taken = self.taken.lock();
         if asked.is_empty() {
             let ip = self.free_ip(&taken, random);
@@ -190,7 +204,8 @@ impl ServiceAddresses {
             taken.ips.insert(ip);
             return Ok((ip, true));
         }
-        let ip: Ipv4Addr = asked.parse().map_err(|_| "must be a valid IP address, (e.g. 10.9.8.7)".to_owned())?;
+        let ip: Ipv4Addr =
+            asked.parse().map_err(|_| "must be a valid IP address, (e.g. 10.9.8.7)".to_owned())?;
         if had.contains(&ip) {
             return Ok((ip, false));
         }
@@ -217,7 +232,10 @@ impl ServiceAddresses {
         let start = random % upper;
         let upper_band = (0..upper).map(|i| band + (start + i) % upper);
         let lower_band = 1..band;
-        upper_band.chain(lower_band).map(at).find(|ip| self.ranges.contains(*ip) && !taken.ips.contains(ip))
+        upper_band
+            .chain(lower_band)
+            .map(at)
+            .find(|ip| self.ranges.contains(*ip) && !taken.ips.contains(ip))
     }
 
     fn assign_ports(
@@ -238,8 +256,13 @@ impl ServiceAddresses {
             let asked = port["nodePort"].as_u64().unwrap_or(0);
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
             // One Service may use a number for TCP and for UDP.
-            let shared = own.iter().any(|(number, other)| u64::from(*number) == asked && *other != protocol);
-            let result = if shared { Ok((asked as u16, false)) } else { self.take_port(asked, &had, random) };
+            let shared =
+                own.iter().any(|(number, other)| u64::from(*number) == asked && *other != protocol);
+            let result = if shared {
+                Ok((asked as u16, false))
+            } else {
+                self.take_port(asked, &had, random)
+            };
             match result {
                 Ok((number, fresh)) => {
                     port["nodePort"] = json!(number);
@@ -291,8 +314,11 @@ fn needs_node_ports(service: &Value) -> bool {
 
 fn cluster_ips(service: &Value) -> Vec<Ipv4Addr> {
     let all = service["spec"]["clusterIPs"].as_array().into_iter().flatten();
-    let mut ips: Vec<Ipv4Addr> =
-        all.chain([&service["spec"]["clusterIP"]]).filter_map(Value::as_str).filter_map(|ip| ip.parse().ok()).collect();
+    let mut ips: Vec<Ipv4Addr> = all
+        .chain([&service["spec"]["clusterIP"]])
+        .filter_map(Value::as_str)
+        .filter_map(|ip| ip.parse().ok())
+        .collect();
     ips.dedup();
     ips
 }
@@ -351,19 +377,27 @@ mod tests {
     #[test]
     fn honours_what_is_asked_for() {
         let addresses = addresses();
-        let asking = || json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.10", "ports": [
-            {"port": 53, "protocol": "UDP", "nodePort": 30001}, {"port": 53, "protocol": "TCP", "nodePort": 30001}]}});
+        let asking = || {
+            json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.10", "ports": [
+            {"port": 53, "protocol": "UDP", "nodePort": 30001}, {"port": 53, "protocol": "TCP", "nodePort": 30001}]}})
+        };
         let mut first = asking();
         addresses.assign(&mut first, None, 0).unwrap().commit(&first, None);
-        assert_eq!(errors(addresses.assign(&mut asking(), None, 0)), [
-            r#"spec.clusterIPs: Invalid value: ["10.96.0.10"]: failed to allocate IP 10.96.0.10: provided IP is already allocated"#,
-            "spec.ports[0].nodePort: Invalid value: 30001: provided port is already allocated",
-            "spec.ports[1].nodePort: Invalid value: 30001: provided port is already allocated",
-        ]);
+        assert_eq!(
+            errors(addresses.assign(&mut asking(), None, 0)),
+            [
+                r#"spec.clusterIPs: Invalid value: ["10.96.0.10"]: failed to allocate IP 10.96.0.10: provided IP is already allocated"#,
+                "spec.ports[0].nodePort: Invalid value: 30001: provided port is already allocated",
+                "spec.ports[1].nodePort: Invalid value: 30001: provided port is already allocated",
+            ]
+        );
         let mut outside = service("NodePort", json!([{"port": 80, "nodePort": 80}]));
-        assert_eq!(errors(addresses.assign(&mut outside, None, 0)), [
-            "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-30001"
-        ]);
+        assert_eq!(
+            errors(addresses.assign(&mut outside, None, 0)),
+            [
+                "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-30001"
+            ]
+        );
     }
 
     #[test]

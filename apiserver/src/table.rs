@@ -3,7 +3,7 @@
 //! *Source:* Kubernetes API concepts, "Receiving resources as Tables" and "Metadata-only fetches".
 
 use coracle_api::registry::Kind;
-use crate::columns as table;
+use coracle_api::table;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -74,24 +74,21 @@ impl Tables {
     }
 
     fn columns(&self) -> Value {
-        table::columns(self.kind)
-            .iter()
-            .map(|column| {
-                json!({
-                    "name": column.name, "type": column.kind, "format": column.format,
-                    "description": column.description, "priority": column.priority,
-                })
-            })
-            .collect()
+        table::columns(self.kind).iter().map(table::Column::to_value).collect()
     }
 
     fn row(&self, object: &Value) -> Value {
-        let cells = table::row(self.kind, object, self.now);
-        match self.include {
-            IncludeObject::None => json!({"cells": cells}),
-            IncludeObject::Metadata => json!({"cells": cells, "object": partial_metadata(object, self.version)}),
-            IncludeObject::Object => json!({"cells": cells, "object": object}),
+        let mut row = json!({"cells": table::row(self.kind, object, self.now)});
+        let conditions = table::row_conditions(self.kind, object);
+        if !conditions.is_empty() {
+            row["conditions"] = conditions.into();
         }
+        match self.include {
+            IncludeObject::None => {}
+            IncludeObject::Metadata => row["object"] = partial_metadata(object, self.version),
+            IncludeObject::Object => row["object"] = object.clone(),
+        }
+        row
     }
 }
 

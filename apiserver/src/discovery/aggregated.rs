@@ -39,8 +39,10 @@ fn group(name: &str) -> Value {
 }
 
 fn resources(group: &str, version: &str) -> Vec<Value> {
-    let mut kinds: Vec<&Kind> =
-        registry::kinds().iter().filter(|kind| kind.group == group && kind.version == version).collect();
+    let mut kinds: Vec<&Kind> = registry::kinds()
+        .iter()
+        .filter(|kind| kind.group == group && kind.version == version)
+        .collect();
     kinds.sort_by_key(|kind| kind.plural);
     kinds.into_iter().map(resource).collect()
 }

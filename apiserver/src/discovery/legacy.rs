@@ -15,7 +15,11 @@ pub(super) fn documents(address: &str) -> HashMap<String, Value> {
     );
     let mut groups: Vec<Value> = Vec::new();
     for (group, version) in registry::group_versions() {
-        let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let path = if group.is_empty() {
+            format!("/api/{version}")
+        } else {
+            format!("/apis/{group}/{version}")
+        };
         documents.insert(path, resource_list(group, version));
         if !group.is_empty() && !groups.iter().any(|known| known["name"] == group) {
             groups.push(api_group(group));
@@ -27,7 +31,10 @@ pub(super) fn documents(address: &str) -> HashMap<String, Value> {
         whole["apiVersion"] = json!("v1");
         documents.insert(format!("/apis/{}", group["name"].as_str().unwrap_or("")), whole);
     }
-    documents.insert("/apis".to_owned(), json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}));
+    documents.insert(
+        "/apis".to_owned(),
+        json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
+    );
     documents
 }
 
@@ -42,7 +49,9 @@ fn api_group(name: &str) -> Value {
 
 fn resource_list(group: &str, version: &str) -> Value {
     let mut resources: Vec<Value> = Vec::new();
-    for kind in registry::kinds().iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in
+        registry::kinds().iter().filter(|kind| kind.group == group && kind.version == version)
+    {
         resources.push(resource(kind));
         resources.extend(kind.subresources.iter().map(|sub| {
             let mut value = json!({
@@ -57,7 +66,8 @@ fn resource_list(group: &str, version: &str) -> Value {
         }));
     }
     resources.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let group_version =
+        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources})
 }
 

@@ -20,7 +20,8 @@ use crate::query::Query;
 use crate::respond::{self, Answer};
 
 /// `Content-Type` of an aggregated document.
-const AGGREGATED_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED_TYPE: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// All discovery documents.
 #[derive(Debug)]
@@ -136,7 +137,14 @@ mod tests {
     #[test]
     fn legacy_documents_for_every_group_version() {
         let discovery = Discovery::new("127.0.0.1:6443");
-        for path in ["/api", "/apis", "/api/v1", "/apis/apps", "/apis/apps/v1", "/apis/coordination.k8s.io/v1"] {
+        for path in [
+            "/api",
+            "/apis",
+            "/api/v1",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/apis/coordination.k8s.io/v1",
+        ] {
             let answer = discovery.answer(path, &HeaderMap::new(), &Query::default());
             assert_eq!(answer.map(|a| a.status()), Some(StatusCode::OK), "{path}");
         }

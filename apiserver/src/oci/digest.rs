@@ -20,8 +20,13 @@ impl Digest {
     /// `DIGEST_INVALID` for other algorithms and malformed text.
     pub fn parse(text: &str) -> Result<Digest, OciError> {
         let hex = text.strip_prefix("sha256:").unwrap_or("");
-        let well_formed = hex.len() == HEX_LENGTH && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if well_formed { Ok(Digest(hex.to_owned())) } else { Err(OciError::DigestInvalid(text.to_owned())) }
+        let well_formed = hex.len() == HEX_LENGTH
+            && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if well_formed {
+            Ok(Digest(hex.to_owned()))
+        } else {
+            Err(OciError::DigestInvalid(text.to_owned()))
+        }
     }
 
     /// Computes the digest of bytes in memory.
@@ -78,7 +83,13 @@ mod tests {
 
     #[test]
     fn malformed_digests_are_refused() {
-        for text in ["", "sha256:", "sha512:00", "sha256:../../etc/passwd", &format!("sha256:{}", "A".repeat(64))] {
+        for text in [
+            "",
+            "sha256:",
+            "sha512:00",
+            "sha256:../../etc/passwd",
+            &format!("sha256:{}", "A".repeat(64)),
+        ] {
             assert!(Digest::parse(text).is_err(), "{text}");
         }
     }

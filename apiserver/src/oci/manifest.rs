@@ -29,7 +29,8 @@ impl Manifest {
     /// `MANIFEST_INVALID` when it is no JSON object or names malformed digests, or when its `mediaType` is another
     /// than the one it was pushed as.
     pub(super) fn parse(bytes: &[u8], content_type: &str) -> Result<Manifest, OciError> {
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| OciError::ManifestInvalid(e.to_string()))?;
+        let value: Value =
+            serde_json::from_slice(bytes).map_err(|e| OciError::ManifestInvalid(e.to_string()))?;
         if !value.is_object() {
             return Err(OciError::ManifestInvalid("must be a JSON object".to_owned()));
         }
@@ -59,8 +60,11 @@ fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
 }
 
 fn digests<'a>(descriptors: impl Iterator<Item = &'a Value>) -> Result<Vec<Digest>, OciError> {
-    let texts = descriptors.filter_map(|descriptor| descriptor.get("digest").and_then(Value::as_str));
-    texts.map(|text| Digest::parse(text).map_err(|e| OciError::ManifestInvalid(e.to_string()))).collect()
+    let texts =
+        descriptors.filter_map(|descriptor| descriptor.get("digest").and_then(Value::as_str));
+    texts
+        .map(|text| Digest::parse(text).map_err(|e| OciError::ManifestInvalid(e.to_string())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -71,9 +75,13 @@ mod tests {
     #[test]
     fn reads_references() {
         let digest = Digest::of(b"x").to_string();
-        let manifest = json!({"config": {"mediaType": "c", "digest": digest}, "layers": [{"digest": digest}]});
+        let manifest =
+            json!({"config": {"mediaType": "c", "digest": digest}, "layers": [{"digest": digest}]});
         let parsed = Manifest::parse(manifest.to_string().as_bytes(), "t").unwrap();
-        assert_eq!((parsed.blobs.len(), parsed.artifact_type.as_str(), parsed.media_type.as_str()), (2, "c", "t"));
+        assert_eq!(
+            (parsed.blobs.len(), parsed.artifact_type.as_str(), parsed.media_type.as_str()),
+            (2, "c", "t")
+        );
     }
 
     #[test]

@@ -23,7 +23,11 @@ impl Repository {
     /// `NAME_INVALID` when it does not follow the grammar; no valid name leaves its folder or begins with `_`.
     pub fn parse(text: &str) -> Result<Repository, OciError> {
         let valid = text.len() <= NAME_BYTES_MAX && text.split('/').all(is_component);
-        if valid { Ok(Repository(text.to_owned())) } else { Err(OciError::NameInvalid(text.to_owned())) }
+        if valid {
+            Ok(Repository(text.to_owned()))
+        } else {
+            Err(OciError::NameInvalid(text.to_owned()))
+        }
     }
 
     /// The name.
@@ -41,12 +45,14 @@ impl fmt::Display for Repository {
 /// `[a-z0-9]+` joined by `.`, `_`, `__` or any number of `-`.
 fn is_component(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let ends = text.bytes().next().is_some_and(alphanumeric) && text.bytes().last().is_some_and(alphanumeric);
+    let ends = text.bytes().next().is_some_and(alphanumeric)
+        && text.bytes().last().is_some_and(alphanumeric);
     let legal = text.bytes().all(|b| alphanumeric(b) || b"._-".contains(&b));
     let separators = text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    ends && legal && separators.filter(|s| !s.is_empty()).all(|s| {
-        matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-')
-    })
+    ends && legal
+        && separators
+            .filter(|s| !s.is_empty())
+            .all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
 }
 
 /// How a manifest is named.
@@ -70,7 +76,11 @@ impl Reference {
         let legal = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
         let valid = first && text.len() <= TAG_BYTES_MAX && text.bytes().all(legal);
-        if valid { Ok(Reference::Tag(text.to_owned())) } else { Err(OciError::NameInvalid(text.to_owned())) }
+        if valid {
+            Ok(Reference::Tag(text.to_owned()))
+        } else {
+            Err(OciError::NameInvalid(text.to_owned()))
+        }
     }
 }
 
@@ -126,7 +136,8 @@ impl UploadId {
     /// # Errors
     /// `BLOB_UPLOAD_UNKNOWN` when it is no UUID, so that no other text reaches a path.
     pub fn parse(text: &str) -> Result<UploadId, OciError> {
-        let id = uuid::Uuid::parse_str(text).map_err(|_| OciError::UploadUnknown(text.to_owned()))?;
+        let id =
+            uuid::Uuid::parse_str(text).map_err(|_| OciError::UploadUnknown(text.to_owned()))?;
         Ok(UploadId(id.to_string()))
     }
 
@@ -149,7 +160,9 @@ impl Route {
             ("GET", "_catalog") => return Ok(Route::Catalog),
             _ => {}
         }
-        if let Some(name) = path.strip_suffix("/blobs/uploads/").or_else(|| path.strip_suffix("/blobs/uploads")) {
+        if let Some(name) =
+            path.strip_suffix("/blobs/uploads/").or_else(|| path.strip_suffix("/blobs/uploads"))
+        {
             return if method == "POST" {
                 Repository::parse(name).map(Route::StartUpload)
             } else {
@@ -208,16 +221,25 @@ mod tests {
         check("GET /v2/a/b/tags/list", expect![[r#"Tags(Repository("a/b"))"#]]);
         check("HEAD /v2/a/manifests/1.0", expect![[r#"GetManifest(Repository("a"), Tag("1.0"))"#]]);
         check("POST /v2/a/b/blobs/uploads/", expect![[r#"StartUpload(Repository("a/b"))"#]]);
-        check("PATCH /v2/a/blobs/uploads/not-a-uuid", expect!["blob upload not-a-uuid unknown to the registry"]);
+        check(
+            "PATCH /v2/a/blobs/uploads/not-a-uuid",
+            expect!["blob upload not-a-uuid unknown to the registry"],
+        );
         check("PUT /v2/a/tags/list", expect!["the operation is not supported here"]);
     }
 
     #[test]
     fn hostile_names() {
-        check("GET /v2/../x/tags/list", expect![[r#"invalid repository name or reference "../x""#]]);
-        check("GET /v2/_blobs/tags/list", expect![[r#"invalid repository name or reference "_blobs""#]]);
+        check(
+            "GET /v2/../x/tags/list",
+            expect![[r#"invalid repository name or reference "../x""#]],
+        );
+        check(
+            "GET /v2/_blobs/tags/list",
+            expect![[r#"invalid repository name or reference "_blobs""#]],
+        );
         check("GET /v2/A/tags/list", expect![[r#"invalid repository name or reference "A""#]]);
-        check("GET /v2/a/manifests/..", expect![[r#"invalid repository name or reference """#]]);
+        check("GET /v2/a/manifests/..", expect![[r#"invalid repository name or reference "..""#]]);
         check("GET /v2/a/manifests/-x", expect![[r#"invalid repository name or reference "-x""#]]);
         assert!(Repository::parse("a__b/c-d.e--f").is_ok());
         assert!(Repository::parse("a..b").is_err());

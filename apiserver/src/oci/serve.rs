@@ -73,7 +73,9 @@ impl ImageRegistry {
             Route::Tags(name) => self.tags(name, &query).await,
             Route::Referrers(name, digest) => self.referrers(name, digest, &query).await,
             Route::GetManifest(name, reference) => self.get_manifest(name, reference).await,
-            Route::PutManifest(name, reference) => self.put_manifest(name, reference, &parts.headers, request).await,
+            Route::PutManifest(name, reference) => {
+                self.put_manifest(name, reference, &parts.headers, request).await
+            }
             Route::DeleteManifest(name, reference) => {
                 self.blocking(move |store| store.delete_manifest(&name, &reference)).await?;
                 Ok(empty(StatusCode::ACCEPTED))
@@ -85,8 +87,12 @@ impl ImageRegistry {
             }
             Route::StartUpload(name) => self.start_upload(name, &query, request).await,
             Route::UploadStatus(name, id) => self.upload_status(name, id).await,
-            Route::UploadChunk(name, id) => self.upload_chunk(name, id, &parts.headers, request).await,
-            Route::FinishUpload(name, id) => self.finish_upload(name, id, &query, &parts.headers, request).await,
+            Route::UploadChunk(name, id) => {
+                self.upload_chunk(name, id, &parts.headers, request).await
+            }
+            Route::FinishUpload(name, id) => {
+                self.finish_upload(name, id, &query, &parts.headers, request).await
+            }
             Route::CancelUpload(_, id) => {
                 self.blocking(move |store| store.cancel_upload(&id)).await?;
                 Ok(empty(StatusCode::NO_CONTENT))
@@ -123,13 +129,19 @@ impl ImageRegistry {
         Ok(answer)
     }
 
-    async fn referrers(&self, name: Repository, subject: Digest, query: &Query) -> Result<Answer, OciError> {
+    async fn referrers(
+        &self,
+        name: Repository,
+        subject: Digest,
+        query: &Query,
+    ) -> Result<Answer, OciError> {
         let stored = self.blocking(move |store| Ok(store.manifests(&name))).await?;
         let wanted = query.get("artifactType").map(str::to_owned);
         let mut manifests = Vec::new();
         for stored in stored {
             let Ok(manifest) = Manifest::parse(&stored.bytes, &stored.media_type) else { continue };
-            let other_type = wanted.as_ref().is_some_and(|wanted| *wanted != manifest.artifact_type);
+            let other_type =
+                wanted.as_ref().is_some_and(|wanted| *wanted != manifest.artifact_type);
             if manifest.subject.as_ref() != Some(&subject) || other_type {
                 continue;
             }
@@ -137,7 +149,9 @@ impl ImageRegistry {
                 "mediaType": stored.media_type, "digest": stored.digest.to_string(), "size": stored.bytes.len(),
                 "artifactType": manifest.artifact_type,
             });
-            if let (Some(map), Value::Object(annotations)) = (descriptor.as_object_mut(), manifest.annotations) {
+            if let (Some(map), Value::Object(annotations)) =
+                (descriptor.as_object_mut(), manifest.annotations)
+            {
                 map.insert("annotations".to_owned(), annotations.into());
             }
             manifests.push(descriptor);
@@ -152,7 +166,11 @@ impl ImageRegistry {
         Ok(answer)
     }
 
-    async fn get_manifest(&self, name: Repository, reference: Reference) -> Result<Answer, OciError> {
+    async fn get_manifest(
+        &self,
+        name: Repository,
+        reference: Reference,
+    ) -> Result<Answer, OciError> {
         let stored = self.blocking(move |store| store.manifest(&name, &reference)).await?;
         let length = stored.bytes.len();
         let mut answer = Response::new(body::full(stored.bytes));
@@ -173,7 +191,9 @@ impl ImageRegistry {
         let bytes = body::read_up_to(request, MANIFEST_BYTES_MAX).await;
         let bytes = bytes.map_err(|_| OciError::SizeInvalid(MANIFEST_BYTES_MAX as u64))?;
         let repository = name.clone();
-        let put = move |store: &ImageStore| store.put_manifest(&repository, &reference, &content_type, &bytes);
+        let put = move |store: &ImageStore| {
+            store.put_manifest(&repository, &reference, &content_type, &bytes)
+        };
         let put = self.blocking(put).await?;
         let mut answer = empty(StatusCode::CREATED);
         set(&mut answer, LOCATION, &format!("/v2/{name}/manifests/{}", put.digest));
@@ -195,9 +215,15 @@ impl ImageRegistry {
         Ok(answer)
     }
 
-    async fn start_upload(&self, name: Repository, query: &Query, request: Body) -> Result<Answer, OciError> {
+    async fn start_upload(
+        &self,
+        name: Repository,
+        query: &Query,
+        request: Body,
+    ) -> Result<Answer, OciError> {
         if let (Some(mount), Some(from)) = (query.get("mount"), query.get("from")) {
-            let (digest, from, into) = (Digest::parse(mount)?, Repository::parse(from)?, name.clone());
+            let (digest, from, into) =
+                (Digest::parse(mount)?, Repository::parse(from)?, name.clone());
             let wanted = digest.clone();
             if self.blocking(move |store| store.mount(&into, &from, &wanted)).await? {
                 return Ok(blob_created(&name, &digest));
@@ -259,7 +285,12 @@ impl ImageRegistry {
     }
 
     /// Appends a request body to an upload; gives the bytes received in all.
-    async fn receive(&self, id: &UploadId, received: u64, mut request: Body) -> Result<u64, OciError> {
+    async fn receive(
+        &self,
+        id: &UploadId,
+        received: u64,
+        mut request: Body,
+    ) -> Result<u64, OciError> {
         let asked = id.clone();
         let file = self.blocking(move |store| store.append_to(&asked)).await?;
         let mut file = tokio::fs::File::from_std(file);
@@ -276,7 +307,12 @@ impl ImageRegistry {
         Ok(total)
     }
 
-    async fn complete(&self, name: Repository, id: UploadId, digest: Digest) -> Result<Answer, OciError> {
+    async fn complete(
+        &self,
+        name: Repository,
+        id: UploadId,
+        digest: Digest,
+    ) -> Result<Answer, OciError> {
         let (repository, wanted) = (name.clone(), digest.clone());
         self.blocking(move |store| store.finish_upload(&repository, &id, &wanted)).await?;
         Ok(blob_created(&name, &digest))
@@ -287,7 +323,12 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The part of a sorted list that `last` and `n` ask for, and the last name of it when more follow.
 fn page(names: Vec<String>, query: &Query) -> (Vec<String>, Option<String>) {
-    let limit = query.integer("n").ok().flatten().and_then(|n| usize::try_from(n).ok()).unwrap_or(LIST_ITEMS_DEFAULT);
+    let limit = query
+        .integer("n")
+        .ok()
+        .flatten()
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(LIST_ITEMS_DEFAULT);
     let last = query.get("last").unwrap_or("");
     let mut rest = names.into_iter().filter(|name| name.as_str() > last);
     let page: Vec<String> = rest.by_ref().take(limit).collect();

@@ -71,7 +71,8 @@ impl ImageStore {
         if !self.blob_link(name, digest).exists() {
             return Err(OciError::BlobUnknown(digest.to_string()));
         }
-        let file = File::open(self.blob(digest)).map_err(|_| OciError::BlobUnknown(digest.to_string()))?;
+        let file =
+            File::open(self.blob(digest)).map_err(|_| OciError::BlobUnknown(digest.to_string()))?;
         let length = file.metadata().map_err(io("read a blob's size"))?.len();
         Ok((file, length))
     }
@@ -107,20 +108,30 @@ impl ImageStore {
     /// # Errors
     /// `BLOB_UPLOAD_UNKNOWN`.
     pub fn cancel_upload(&self, id: &UploadId) -> Result<(), OciError> {
-        fs::remove_file(self.upload(id)).map_err(|_| OciError::UploadUnknown(id.as_str().to_owned()))
+        fs::remove_file(self.upload(id))
+            .map_err(|_| OciError::UploadUnknown(id.as_str().to_owned()))
     }
 
     /// Turns an upload into a blob of the repository, when it has the digest that the client says.
     ///
     /// # Errors
     /// `DIGEST_INVALID` when the content has another digest: the upload is thrown away. Or the disk's error.
-    pub fn finish_upload(&self, name: &Repository, id: &UploadId, wanted: &Digest) -> Result<(), OciError> {
+    pub fn finish_upload(
+        &self,
+        name: &Repository,
+        id: &UploadId,
+        wanted: &Digest,
+    ) -> Result<(), OciError> {
         let path = self.upload(id);
-        let file = File::open(&path).map_err(|_| OciError::UploadUnknown(id.as_str().to_owned()))?;
+        let file =
+            File::open(&path).map_err(|_| OciError::UploadUnknown(id.as_str().to_owned()))?;
         let found = hash(&file).map_err(io("read an upload"))?;
         if found != *wanted {
             self.cancel_upload(id)?;
-            return Err(OciError::DigestMismatch { wanted: wanted.to_string(), found: found.to_string() });
+            return Err(OciError::DigestMismatch {
+                wanted: wanted.to_string(),
+                found: found.to_string(),
+            });
         }
         file.sync_all().map_err(io("sync an upload"))?;
         let _order = self.links.lock();
@@ -132,7 +143,12 @@ impl ImageStore {
     ///
     /// # Errors
     /// The disk's error.
-    pub fn mount(&self, name: &Repository, from: &Repository, digest: &Digest) -> Result<bool, OciError> {
+    pub fn mount(
+        &self,
+        name: &Repository,
+        from: &Repository,
+        digest: &Digest,
+    ) -> Result<bool, OciError> {
         let _order = self.links.lock();
         if !self.blob_link(from, digest).exists() || !self.blob(digest).exists() {
             return Ok(false);
@@ -156,7 +172,10 @@ impl ImageStore {
         let digest = Digest::of(bytes);
         match reference {
             Reference::Digest(wanted) if *wanted != digest => {
-                return Err(OciError::DigestMismatch { wanted: wanted.to_string(), found: digest.to_string() });
+                return Err(OciError::DigestMismatch {
+                    wanted: wanted.to_string(),
+                    found: digest.to_string(),
+                });
             }
             Reference::Digest(_) | Reference::Tag(_) => {}
         }
@@ -170,7 +189,8 @@ impl ImageStore {
         let link = self.manifest_link(name, &digest);
         write_new(&link, manifest.media_type.as_bytes()).map_err(io("link a manifest"))?;
         if let Reference::Tag(tag) = reference {
-            write_new(&self.tags(name).join(tag), digest.to_string().as_bytes()).map_err(io("write a tag"))?;
+            write_new(&self.tags(name).join(tag), digest.to_string().as_bytes())
+                .map_err(io("write a tag"))?;
         }
         Ok(PutManifest { digest, subject: manifest.subject })
     }
@@ -179,10 +199,15 @@ impl ImageStore {
     ///
     /// # Errors
     /// `MANIFEST_UNKNOWN`.
-    pub fn manifest(&self, name: &Repository, reference: &Reference) -> Result<StoredManifest, OciError> {
+    pub fn manifest(
+        &self,
+        name: &Repository,
+        reference: &Reference,
+    ) -> Result<StoredManifest, OciError> {
         let unknown = || OciError::ManifestUnknown(reference.to_string());
         let digest = self.resolve(name, reference)?;
-        let media_type = fs::read_to_string(self.manifest_link(name, &digest)).map_err(|_| unknown())?;
+        let media_type =
+            fs::read_to_string(self.manifest_link(name, &digest)).map_err(|_| unknown())?;
         let bytes = fs::read(self.blob(&digest)).map_err(|_| unknown())?;
         Ok(StoredManifest { media_type, digest, bytes: bytes.into() })
     }
@@ -201,10 +226,16 @@ impl ImageStore {
     ///
     /// # Errors
     /// `MANIFEST_UNKNOWN`, or the disk's error.
-    pub fn delete_manifest(&self, name: &Repository, reference: &Reference) -> Result<(), OciError> {
+    pub fn delete_manifest(
+        &self,
+        name: &Repository,
+        reference: &Reference,
+    ) -> Result<(), OciError> {
         let unknown = |_| OciError::ManifestUnknown(reference.to_string());
         let digest = match reference {
-            Reference::Tag(tag) => return fs::remove_file(self.tags(name).join(tag)).map_err(unknown),
+            Reference::Tag(tag) => {
+                return fs::remove_file(self.tags(name).join(tag)).map_err(unknown);
+            }
             Reference::Digest(digest) => digest,
         };
         let stored = self.manifest(name, reference)?;
@@ -228,8 +259,7 @@ impl ImageStore {
         let _order = self.links.lock();
         let unknown = |_| OciError::BlobUnknown(digest.to_string());
         fs::remove_file(self.blob_link(name, digest)).map_err(unknown)?;
-        let linked = self.repositories().iter().any(|other| self.blob_link(other, digest).exists());
-        if linked {
+        if self.is_linked(digest) {
             return Ok(());
         }
         fs::remove_file(self.blob(digest)).map_err(io("delete a blob"))
@@ -241,7 +271,9 @@ impl ImageStore {
         let mut anywhere = BTreeSet::new();
         for other in self.repositories() {
             for stored in self.manifests(&other) {
-                let named = Manifest::parse(&stored.bytes, &stored.media_type).map(|m| m.blobs).unwrap_or_default();
+                let named = Manifest::parse(&stored.bytes, &stored.media_type)
+                    .map(|m| m.blobs)
+                    .unwrap_or_default();
                 if other == *name {
                     in_repository.extend(named.iter().cloned());
                 }
@@ -253,8 +285,7 @@ impl ImageStore {
             remove_if_there(&self.blob_link(name, digest)).map_err(io("unlink a blob"))?;
         }
         for digest in candidates.difference(&anywhere) {
-            let linked = self.repositories().iter().any(|other| self.blob_link(other, digest).exists());
-            if !linked {
+            if !self.is_linked(digest) {
                 remove_if_there(&self.blob(digest)).map_err(io("delete a blob"))?;
             }
         }
@@ -279,13 +310,21 @@ impl ImageStore {
         Ok(files(&self.tags(name)))
     }
 
-    /// All repositories with at least one manifest folder, sorted.
+    /// All repositories to which a manifest was pushed, sorted.
     pub fn repositories(&self) -> Vec<Repository> {
+        self.repositories_with("_manifests")
+    }
+
+    fn repositories_with(&self, folder: &str) -> Vec<Repository> {
         let mut found = Vec::new();
-        let base = self.root.join("repositories");
-        collect_repositories(&base, "", &mut found);
+        collect_repositories(&self.root.join("repositories"), "", folder, &mut found);
         found.sort();
         found.iter().filter_map(|name| Repository::parse(name).ok()).collect()
+    }
+
+    /// Whether any repository has the blob, with or without a manifest that names it.
+    fn is_linked(&self, digest: &Digest) -> bool {
+        self.repositories_with("_blobs").iter().any(|name| self.blob_link(name, digest).exists())
     }
 
     fn blob(&self, digest: &Digest) -> PathBuf {
@@ -359,19 +398,21 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 /// Names of the visible files in a folder, sorted; none when there is no such folder.
 fn files(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| !name.starts_with('.'));
     names.sort();
     names
 }
 
-fn collect_repositories(folder: &Path, name: &str, found: &mut Vec<String>) {
+/// Collects the names of the folders below `folder` that hold one called `marker`.
+fn collect_repositories(folder: &Path, name: &str, marker: &str, found: &mut Vec<String>) {
     for entry in files(folder) {
-        if entry == "_manifests" {
+        if entry == marker {
             found.push(name.to_owned());
         } else if !entry.starts_with('_') {
             let inner = if name.is_empty() { entry.clone() } else { format!("{name}/{entry}") };
-            collect_repositories(&folder.join(&entry), &inner, found);
+            collect_repositories(&folder.join(&entry), &inner, marker, found);
         }
     }
 }
@@ -399,7 +440,10 @@ mod tests {
     fn push_manifest(store: &ImageStore, name: &Repository, blob: &Digest, tag: &str) -> Digest {
         let manifest = json!({"layers": [{"digest": blob.to_string()}], "tag": tag}).to_string();
         let reference = Reference::parse(tag).unwrap();
-        store.put_manifest(name, &reference, "application/json", manifest.as_bytes()).unwrap().digest
+        store
+            .put_manifest(name, &reference, "application/json", manifest.as_bytes())
+            .unwrap()
+            .digest
     }
 
     #[test]
@@ -422,7 +466,10 @@ mod tests {
         let id = UploadId::parse(&uuid::Uuid::new_v4().to_string()).unwrap();
         store.start_upload(&id).unwrap();
         let wanted = Digest::of(b"other");
-        assert!(matches!(store.finish_upload(&name, &id, &wanted), Err(OciError::DigestMismatch { .. })));
+        assert!(matches!(
+            store.finish_upload(&name, &id, &wanted),
+            Err(OciError::DigestMismatch { .. })
+        ));
         assert!(store.open_blob(&name, &wanted).is_err());
         assert!(store.upload_length(&id).is_err());
     }

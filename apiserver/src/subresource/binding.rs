@@ -25,13 +25,16 @@ impl Core {
     /// 409 when it is bound already, is being deleted, or is gated; 422 when the target is no node.
     pub(super) async fn bind(&self, context: &Context, body: Body) -> Result<Answer, Status> {
         let options = WriteOptions::parse(&context.query, "CreateOptions")?;
-        let ty = schema::lookup("", "v1", "Binding").ok_or_else(|| Status::internal("no schema of Binding"))?;
+        let ty = schema::lookup("", "v1", "Binding")
+            .ok_or_else(|| Status::internal("no schema of Binding"))?;
         let binding = context.decode(body, ty, options.field_validation).await?.value;
         check_target(&binding)?;
-        let change = Change { part: Part::Internal, dry_run: options.dry_run, needs_version: false };
+        let change =
+            Change { part: Part::Internal, dry_run: options.dry_run, needs_version: false };
         let time = metadata::time(context.now);
         self.change(context, change, &|pod| bound(pod, &binding, &time)).await?;
-        let mut success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+        let mut success =
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
         success["code"] = json!(StatusCode::CREATED.as_u16());
         Ok(respond::value(StatusCode::CREATED, &success, context.plain()))
     }
@@ -104,9 +107,29 @@ mod tests {
 
     #[test]
     fn binds_once() {
-        check(json!({"metadata": {"name": "a"}, "spec": {}, "status": {"phase": "Pending"}}), expect![[""]]);
-        check(json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n2"}}), expect![[""]]);
-        check(json!({"metadata": {"name": "a", "deletionTimestamp": "x"}}), expect![[""]]);
-        check(json!({"metadata": {"name": "a"}, "spec": {"schedulingGates": [{"name": "g"}]}}), expect![[""]]);
+        check(
+            json!({"metadata": {"name": "a"}, "spec": {}, "status": {"phase": "Pending"}}),
+            expect![[
+                r#"{"metadata":{"annotations":{"a":"b"},"name":"a"},"spec":{"nodeName":"n1"},"status":{"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","status":"True","type":"PodScheduled"}],"phase":"Pending"}}"#
+            ]],
+        );
+        check(
+            json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n2"}}),
+            expect![[
+                r#"Operation cannot be fulfilled on pods/binding "a": pod a is already assigned to node "n2""#
+            ]],
+        );
+        check(
+            json!({"metadata": {"name": "a", "deletionTimestamp": "x"}}),
+            expect![[
+                r#"Operation cannot be fulfilled on pods/binding "a": pod a is being deleted, cannot be assigned to a host"#
+            ]],
+        );
+        check(
+            json!({"metadata": {"name": "a"}, "spec": {"schedulingGates": [{"name": "g"}]}}),
+            expect![[
+                r#"Operation cannot be fulfilled on pods/binding "a": pod a has non-empty .spec.schedulingGates"#
+            ]],
+        );
     }
 }

@@ -33,7 +33,8 @@ impl Core {
             return Err(Status::bad_request(why));
         }
         let path = path(&pod, &container, &context.query);
-        let (parts, agent_body) = self.call_agent(node, Method::GET, &path, body::empty()).await?.into_parts();
+        let (parts, agent_body) =
+            self.call_agent(node, Method::GET, &path, body::empty()).await?.into_parts();
         if parts.status != StatusCode::OK {
             let text = body::read_up_to(agent_body, ERROR_BYTES_MAX).await?;
             let message = String::from_utf8_lossy(&text).trim().to_owned();
@@ -49,7 +50,9 @@ impl Core {
 fn agent_said(code: StatusCode, message: &str, pod: &str) -> Status {
     match code {
         StatusCode::BAD_REQUEST => Status::bad_request(message),
-        StatusCode::NOT_FOUND if message.is_empty() => Status::not_found(&GroupResource::new("", "pods"), pod),
+        StatusCode::NOT_FOUND if message.is_empty() => {
+            Status::not_found(&GroupResource::new("", "pods"), pod)
+        }
         StatusCode::NOT_FOUND => Status::bad_request(message),
         _ => Status::internal(message),
     }
@@ -78,21 +81,27 @@ fn container(pod: &Value, asked: Option<&str>) -> Result<String, Status> {
         let containers = pod["spec"][list].as_array().into_iter().flatten();
         containers.filter_map(|c| c["name"].as_str()).map(str::to_owned).collect()
     };
-    let (main, init, ephemeral) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
+    let (main, init, ephemeral) =
+        (names("containers"), names("initContainers"), names("ephemeralContainers"));
     let pod_name = meta::name(pod);
     if let Some(asked) = asked {
         let known = main.iter().chain(&init).chain(&ephemeral).any(|name| name == asked);
-        let why = || Status::bad_request(format!("container {asked} is not valid for pod {pod_name}"));
+        let why =
+            || Status::bad_request(format!("container {asked} is not valid for pod {pod_name}"));
         return known.then(|| asked.to_owned()).ok_or_else(why);
     }
     if let [only] = main.as_slice() {
         return Ok(only.clone());
     }
-    if let Some(default) = meta::annotation(pod, DEFAULT_CONTAINER).filter(|name| main.iter().any(|m| m == name)) {
+    if let Some(default) =
+        meta::annotation(pod, DEFAULT_CONTAINER).filter(|name| main.iter().any(|m| m == name))
+    {
         return Ok(default.to_owned());
     }
-    let mut why =
-        format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", main.join(" "));
+    let mut why = format!(
+        "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+        main.join(" ")
+    );
     if !init.is_empty() {
         let _infallible = write!(why, " or one of the init containers: [{}]", init.join(" "));
     }
@@ -110,7 +119,10 @@ fn check_options(options: &Query, pod: &str) -> Result<(), Status> {
     at_least("limitBytes", 1, "must be greater than 0");
     at_least("sinceSeconds", 1, "must be greater than 0");
     if options.get("sinceSeconds").is_some() && options.get("sinceTime").is_some() {
-        errors.push(FieldError::forbidden("sinceSeconds", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+        errors.push(FieldError::forbidden(
+            "sinceSeconds",
+            "at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ));
     }
     if errors.is_empty() {
         return Ok(());
@@ -148,8 +160,17 @@ mod tests {
 
     #[test]
     fn refuses_options_that_make_no_sense() {
-        for query in ["tailLines=-1", "sinceSeconds=0", "limitBytes=x", "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z"] {
-            assert_eq!(check_options(&Query::parse(query), "p").unwrap_err().code(), 422, "{query}");
+        for query in [
+            "tailLines=-1",
+            "sinceSeconds=0",
+            "limitBytes=x",
+            "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z",
+        ] {
+            assert_eq!(
+                check_options(&Query::parse(query), "p").unwrap_err().code(),
+                422,
+                "{query}"
+            );
         }
     }
 }

@@ -13,7 +13,12 @@ use crate::server::Core;
 
 impl Core {
     /// Forwards a request to a node's agent and its answer back.
-    pub(super) async fn node_proxy(&self, context: &Context, method: Method, body: Body) -> Result<Answer, Status> {
+    pub(super) async fn node_proxy(
+        &self,
+        context: &Context,
+        method: Method,
+        body: Body,
+    ) -> Result<Answer, Status> {
         self.current(context)?;
         let options = context.query.encode_without(|_| false);
         let separator = if options.is_empty() { "" } else { "?" };
@@ -36,7 +41,9 @@ impl Core {
         path: &str,
         request: Body,
     ) -> Result<Response<Body>, Status> {
-        let failed = |error: &dyn std::fmt::Display| Status::internal(format!("cannot reach node {node:?}: {error}"));
+        let failed = |error: &dyn std::fmt::Display| {
+            Status::internal(format!("cannot reach node {node:?}: {error}"))
+        };
         let stream = self.nodes.dial(node).await.map_err(|error| failed(&error))?;
         let handshake = http1::handshake::<_, Body>(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
@@ -53,7 +60,10 @@ impl Core {
         *outgoing.uri_mut() = path.parse().map_err(|_| Status::bad_request("malformed path"))?;
         outgoing.headers_mut().insert(HOST, HeaderValue::from_static("agent"));
         outgoing.headers_mut().remove(AUTHORIZATION);
-        outgoing.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        outgoing
+            .headers_mut()
+            .entry(CONTENT_TYPE)
+            .or_insert(HeaderValue::from_static("application/json"));
         let answer = sender.send_request(outgoing).await.map_err(|error| failed(&error))?;
         Ok(answer.map(body::boxed))
     }

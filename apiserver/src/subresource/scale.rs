@@ -30,7 +30,11 @@ impl Core {
     }
 
     /// Replaces an object's scale.
-    pub(super) async fn update_scale(&self, context: &Context, body: Body) -> Result<Answer, Status> {
+    pub(super) async fn update_scale(
+        &self,
+        context: &Context,
+        body: Body,
+    ) -> Result<Answer, Status> {
         let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
         let decoded = context.decode(body, scale_type()?, options.field_validation).await?;
         check_name(&decoded.value, &context.path.name)?;
@@ -38,11 +42,16 @@ impl Core {
     }
 
     /// Changes an object's scale by a patch.
-    pub(super) async fn patch_scale(&self, context: &Context, body: Body) -> Result<Answer, Status> {
+    pub(super) async fn patch_scale(
+        &self,
+        context: &Context,
+        body: Body,
+    ) -> Result<Answer, Status> {
         let options = WriteOptions::parse(&context.query, "PatchOptions")?;
         let patch = Patch::read(context, body, options.field_validation).await?;
         let ty = scale_type()?;
-        self.set_scale(context, options, &|scale| patch.apply(scale, ty, options.field_validation)).await
+        self.set_scale(context, options, &|scale| patch.apply(scale, ty, options.field_validation))
+            .await
     }
 
     async fn set_scale(
@@ -67,14 +76,16 @@ fn paths(context: &Context) -> Result<&'static ScalePaths, Status> {
 }
 
 fn scale_type() -> Result<&'static Type, Status> {
-    schema::lookup("autoscaling", "v1", "Scale").ok_or_else(|| Status::internal("no schema of Scale"))
+    schema::lookup("autoscaling", "v1", "Scale")
+        .ok_or_else(|| Status::internal("no schema of Scale"))
 }
 
 /// The scale of an object.
 fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
     let number = |path: &str| object.pointer(path).and_then(Value::as_i64).unwrap_or(0);
     let selector = object.pointer(paths.selector).map(LabelSelector::from_value);
-    let selector = selector.and_then(Result::ok).map(|selector| selector.to_string()).unwrap_or_default();
+    let selector =
+        selector.and_then(Result::ok).map(|selector| selector.to_string()).unwrap_or_default();
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object["metadata"].get(field) {
@@ -92,7 +103,8 @@ fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
 fn apply(scale: Decoded, old: &Value, paths: &ScalePaths) -> Result<Decoded, Status> {
     let replicas = scale.value.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
     if replicas < 0 {
-        let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+        let error =
+            FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
         let kind = GroupKind::new("autoscaling", "Scale");
         return Err(Status::invalid(&kind, meta::name(old), vec![error]));
     }

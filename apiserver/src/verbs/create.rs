@@ -7,8 +7,8 @@ use coracle_store::{CommitError, Guard, Write};
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::body::Body;
 use crate::admission::Operation;
+use crate::body::Body;
 use crate::cache;
 use crate::clock;
 use crate::context::Context;
@@ -50,9 +50,11 @@ impl Core {
         (kind.rules.default)(&mut object);
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         for tries_left in (0..GENERATE_NAME_TRIES_MAX).rev() {
-            let mut candidate = if generated { object.clone() } else { std::mem::take(&mut object) };
+            let mut candidate =
+                if generated { object.clone() } else { std::mem::take(&mut object) };
             if generated {
-                let name = meta::generated_name(meta::generate_name(&candidate), clock::name_suffix());
+                let name =
+                    meta::generated_name(meta::generate_name(&candidate), clock::name_suffix());
                 meta::set(&mut candidate, "name", name);
             }
             let result = self.insert_named(context, candidate, options, warnings).await;
@@ -63,7 +65,9 @@ impl Core {
                 Err(Refused::Exists(name)) if generated => {
                     return Err(Status::generate_name_conflict(&kind.group_resource(), &name));
                 }
-                Err(Refused::Exists(name)) => return Err(Status::already_exists(&kind.group_resource(), &name)),
+                Err(Refused::Exists(name)) => {
+                    return Err(Status::already_exists(&kind.group_resource(), &name));
+                }
                 Err(Refused::Other(status)) => return Err(status),
                 Ok(json) => return Ok(json),
             }
@@ -102,7 +106,9 @@ impl Core {
                 }
                 Ok(write::committed_json(&committed)?)
             }
-            Err(CommitError::Conflict { .. }) => Err(Refused::Exists(meta::name(&object).to_owned())),
+            Err(CommitError::Conflict { .. }) => {
+                Err(Refused::Exists(meta::name(&object).to_owned()))
+            }
             Err(error) => Err(write::store_failed(&error).into()),
         }
     }

@@ -28,7 +28,8 @@ const CONFLICT_TRIES_MAX: usize = 16;
 
 /// Kinds whose delete answers with the object and not with a `Status`. *Source:* the resources with
 /// `ReturnDeletedObject` in kube-apiserver.
-const RETURNS_OBJECT: [(&str, &str); 4] = [("", "Pod"), ("", "Service"), ("", "ServiceAccount"), ("", "Namespace")];
+const RETURNS_OBJECT: [(&str, &str); 4] =
+    [("", "Pod"), ("", "Service"), ("", "ServiceAccount"), ("", "Namespace")];
 
 /// What a delete did.
 enum Deleted {
@@ -43,21 +44,29 @@ impl Core {
     pub(crate) async fn delete(&self, context: &Context, request: Body) -> Result<Answer, Status> {
         let options = read_options(context, request).await?;
         let kind = context.kind;
-        match self.delete_one(context, &context.path.namespace, &context.path.name, &options).await? {
+        match self
+            .delete_one(context, &context.path.namespace, &context.path.name, &options)
+            .await?
+        {
             Deleted::Pending(json) => Ok(context.answer_object(StatusCode::OK, json)),
             Deleted::Gone(json) if RETURNS_OBJECT.contains(&(kind.group, kind.kind)) => {
                 Ok(context.answer_object(StatusCode::OK, json))
             }
             Deleted::Gone(json) => {
                 let object: Value = serde_json::from_slice(&json).unwrap_or_default();
-                let details = Details::of(&kind.group_resource(), meta::name(&object), meta::uid(&object));
+                let details =
+                    Details::of(&kind.group_resource(), meta::name(&object), meta::uid(&object));
                 Ok(respond::value(StatusCode::OK, &Status::success(details), context.plain()))
             }
         }
     }
 
     /// Deletes all objects that the request selects; answers with those that were there.
-    pub(crate) async fn delete_collection(&self, context: &Context, request: Body) -> Result<Answer, Status> {
+    pub(crate) async fn delete_collection(
+        &self,
+        context: &Context,
+        request: Body,
+    ) -> Result<Answer, Status> {
         let list = ListOptions::parse(&context.query, false)?;
         let options = read_options(context, request).await?;
         let namespace = Some(context.path.namespace.as_str());
@@ -102,7 +111,9 @@ impl Core {
             let (write, gone) = match &plan {
                 Plan::Keep => return Ok(Deleted::Pending(current.json.clone())),
                 Plan::Remove => (Write::delete(current.key.clone(), guard), true),
-                Plan::Mark(new) => (Write::put(current.key.clone(), cache::encode(kind, new), guard), false),
+                Plan::Mark(new) => {
+                    (Write::put(current.key.clone(), cache::encode(kind, new), guard), false)
+                }
             };
             if options.dry_run {
                 return Ok(dry(plan, current.json.clone()));

@@ -47,7 +47,8 @@ impl Core {
     pub(crate) async fn wait_for(&self, revision: Option<u64>) {
         let Some(revision) = revision.map(Revision) else { return };
         if revision > self.caches.revision() {
-            let _elapsed = tokio::time::timeout(FUTURE_REVISION_WAIT, self.caches.wait_until(revision)).await;
+            let _elapsed =
+                tokio::time::timeout(FUTURE_REVISION_WAIT, self.caches.wait_until(revision)).await;
         }
     }
 }
@@ -58,7 +59,9 @@ fn list_revision(options: &ListOptions) -> ListRevision {
         (None | Some(0), _) => ListRevision::Latest,
         (Some(revision), Some(VersionMatch::Exact)) => ListRevision::Exact(Revision(revision)),
         (Some(revision), None) if options.limit > 0 => ListRevision::Exact(Revision(revision)),
-        (Some(revision), None | Some(VersionMatch::NotOlderThan)) => ListRevision::NotOlderThan(Revision(revision)),
+        (Some(revision), None | Some(VersionMatch::NotOlderThan)) => {
+            ListRevision::NotOlderThan(Revision(revision))
+        }
     }
 }
 
@@ -71,7 +74,12 @@ fn answer(context: &Context, listing: Listing) -> Answer {
             respond::json(StatusCode::OK, listing.json(context.kind), negotiated)
         }
         (Form::Table(version), _) => {
-            let table = Tables { kind: context.kind, version, include: context.include_object(), now: context.now };
+            let table = Tables {
+                kind: context.kind,
+                version,
+                include: context.include_object(),
+                now: context.now,
+            };
             let table = table.table(values().iter(), metadata(&listing));
             respond::value(StatusCode::OK, &table, negotiated)
         }
@@ -111,7 +119,11 @@ fn whole(context: &Context, listing: Listing) -> Answer {
 }
 
 fn opening(kind: &Kind, listing: &Listing) -> String {
-    let mut text = format!(r#"{{"kind":"{}","apiVersion":"{}","metadata":"#, kind.list_kind(), kind.api_version());
+    let mut text = format!(
+        r#"{{"kind":"{}","apiVersion":"{}","metadata":"#,
+        kind.list_kind(),
+        kind.api_version()
+    );
     // Writing to a string cannot fail.
     let _infallible = write!(text, "{}", metadata(listing));
     text.push_str(r#","items":["#);

@@ -30,8 +30,7 @@ pub(crate) enum PatchType {
 }
 
 /// Media types that a 415 answer lists. Server-side apply comes with its own field ownership and is not among them yet.
-const SUPPORTED: &str =
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const SUPPORTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
 
 impl PatchType {
     /// Reads the type from `Content-Type`.
@@ -71,14 +70,22 @@ impl Patch {
     ///
     /// # Errors
     /// 415 for other media types, 400 for a body that is no JSON, and for duplicate keys when they are to be refused.
-    pub(crate) async fn read(context: &Context, request: Body, validation: FieldValidation) -> Result<Patch, Status> {
+    pub(crate) async fn read(
+        context: &Context,
+        request: Body,
+        validation: FieldValidation,
+    ) -> Result<Patch, Status> {
         let kind = PatchType::parse(header(&context.headers, CONTENT_TYPE))?;
         let bytes = body::read(request).await?;
         let (value, duplicates) = decode::decode_json(&bytes)?;
-        let found: Vec<String> = duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect();
+        let found: Vec<String> =
+            duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect();
         let warnings = match validation {
             FieldValidation::Strict if !found.is_empty() => {
-                return Err(Status::bad_request(format!("strict decoding error: {}", found.join(", "))));
+                return Err(Status::bad_request(format!(
+                    "strict decoding error: {}",
+                    found.join(", ")
+                )));
             }
             FieldValidation::Strict | FieldValidation::Ignore => Vec::new(),
             FieldValidation::Warn => found,
@@ -87,7 +94,12 @@ impl Patch {
     }
 
     /// Applies the patch and makes the outcome fit its schema.
-    pub(crate) fn apply(&self, old: &Value, ty: &Type, validation: FieldValidation) -> Result<Decoded, Status> {
+    pub(crate) fn apply(
+        &self,
+        old: &Value,
+        ty: &Type,
+        validation: FieldValidation,
+    ) -> Result<Decoded, Status> {
         let patched = self.kind.apply(old, &self.value, ty)?;
         let mut decoded = decode::conform(patched, ty, validation)?;
         decoded.warnings.splice(0..0, self.warnings.iter().cloned());
@@ -97,7 +109,12 @@ impl Patch {
 
 impl Core {
     /// Changes an object, or a part of it, by a patch.
-    pub(crate) async fn patch(&self, context: &Context, part: Part, body: Body) -> Result<Answer, Status> {
+    pub(crate) async fn patch(
+        &self,
+        context: &Context,
+        part: Part,
+        body: Body,
+    ) -> Result<Answer, Status> {
         let options = WriteOptions::parse(&context.query, "PatchOptions")?;
         let patch = Patch::read(context, body, options.field_validation).await?;
         let change = Change { part, dry_run: options.dry_run, needs_version: false };

@@ -16,7 +16,12 @@ use crate::verbs::write::{Change, Part};
 
 impl Core {
     /// Replaces an object, or a part of it, by a request body; creates it where its kind allows that.
-    pub(crate) async fn update(&self, context: &Context, part: Part, body: Body) -> Result<Answer, Status> {
+    pub(crate) async fn update(
+        &self,
+        context: &Context,
+        part: Part,
+        body: Body,
+    ) -> Result<Answer, Status> {
         let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
         let decoded = context.decode(body, context.kind.ty(), options.field_validation).await?;
         let mut decoded = decoded;
@@ -57,7 +62,9 @@ pub(crate) fn check_name(object: &Value, path_name: &str) -> Result<(), Status> 
         return Err(Status::bad_request(why));
     }
     if name != path_name {
-        let why = format!("the name of the object ({name}) does not match the name on the URL ({path_name})");
+        let why = format!(
+            "the name of the object ({name}) does not match the name on the URL ({path_name})"
+        );
         return Err(Status::bad_request(why));
     }
     Ok(())

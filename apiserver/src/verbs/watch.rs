@@ -46,14 +46,16 @@ impl Core {
         }
         let form = Lines::new(context);
         let (labels, fields) = (options.labels, with_name(options.fields, context)?);
-        let selection = Selection::new(context.kind, Some(&context.path.namespace), labels, fields)?;
+        let selection =
+            Selection::new(context.kind, Some(&context.path.namespace), labels, fields)?;
         let watch = match self.objects(context.kind)?.watch(selection, from) {
             Ok(watch) => watch,
             // As upstream: the stream begins, and its only event says why it ends.
             Err(status) => return Ok(one_error(&status)),
         };
         let spread = u64::from(clock::random()) % TIMEOUT_SECONDS_MIN;
-        let seconds = options.timeout_seconds.filter(|s| *s > 0).unwrap_or(TIMEOUT_SECONDS_MIN + spread);
+        let seconds =
+            options.timeout_seconds.filter(|s| *s > 0).unwrap_or(TIMEOUT_SECONDS_MIN + spread);
         let initial_end = options.send_initial_events == Some(true) && options.bookmarks;
         let stream = WatchStream {
             watch,
@@ -98,7 +100,8 @@ fn with_name(
         return Ok(fields);
     }
     let text = format!("metadata.name={}", context.path.name);
-    coracle_api::selector::FieldSelector::parse(&text).map_err(|error| Status::bad_request(error.to_string()))
+    coracle_api::selector::FieldSelector::parse(&text)
+        .map_err(|error| Status::bad_request(error.to_string()))
 }
 
 fn watch_from(options: &ListOptions) -> WatchFrom {
@@ -229,7 +232,12 @@ struct Lines {
 impl Lines {
     fn new(context: &Context) -> Lines {
         let Context { kind, negotiated, .. } = context;
-        Lines { kind, form: negotiated.form, include: context.include_object(), columns: IncludeColumns::Yes }
+        Lines {
+            kind,
+            form: negotiated.form,
+            include: context.include_object(),
+            columns: IncludeColumns::Yes,
+        }
     }
 
     fn write(&mut self, event_type: EventType, object: &Object, out: &mut Vec<u8>) {
@@ -237,7 +245,8 @@ impl Lines {
             Form::Object => return write_event(event_type, &object.json, out),
             Form::Table(version) => {
                 let columns = std::mem::replace(&mut self.columns, IncludeColumns::No);
-                let tables = Tables { kind: self.kind, version, include: self.include, now: clock::now() };
+                let tables =
+                    Tables { kind: self.kind, version, include: self.include, now: clock::now() };
                 tables.event(&object.value(), columns)
             }
             Form::PartialMetadata(version) | Form::PartialMetadataList(version) => {
@@ -259,9 +268,7 @@ impl Lines {
     }
 
     fn bookmark_object(&self, mut metadata: Value) -> Value {
-        let typed = |kind: &str, version: &str, metadata: &Value| {
-            json!({"kind": kind, "apiVersion": version, "metadata": metadata})
-        };
+        let typed = |kind: &str, version: &str, metadata: &Value| json!({"kind": kind, "apiVersion": version, "metadata": metadata});
         let of_version = |version: MetaVersion| version.api_version();
         match self.form {
             Form::Object => {

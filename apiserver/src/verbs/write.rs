@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use coracle_api::decode::Decoded;
-use coracle_api::field_error::FieldError;
+use coracle_api::field_error::{Cause, FieldError};
 use coracle_api::meta;
 use coracle_api::registry::Kind;
 use coracle_api::status::Status;
@@ -90,18 +90,28 @@ impl Core {
             match self.store.commit(vec![write_of(context.kind, &made.value, &current)]).await {
                 Ok(committed) => {
                     self.settle_addresses(context.kind, claim, &made.value, &old);
-                    let json = committed_json(&committed)?;
+                    let gone = metadata::is_finished(&made.value);
+                    let json =
+                        if gone { json_of(&made.value) } else { committed_json(&committed)? };
                     return Ok(Changed { json, warnings: made.warnings });
                 }
                 Err(CommitError::Conflict { .. }) if !insists => {}
-                Err(CommitError::Conflict { .. }) => return Err(Status::modified(&resource, &context.path.name)),
+                Err(CommitError::Conflict { .. }) => {
+                    return Err(Status::modified(&resource, &context.path.name));
+                }
                 Err(error) => return Err(store_failed(&error)),
             }
         }
         Err(Status::modified(&resource, &context.path.name))
     }
 
-    fn prepare(&self, context: &Context, change: Change, made: &mut Decoded, old: &Value) -> Result<(), Status> {
+    fn prepare(
+        &self,
+        context: &Context,
+        change: Change,
+        made: &mut Decoded,
+        old: &Value,
+    ) -> Result<(), Status> {
         let rules = context.kind.rules;
         let new = &mut made.value;
         metadata::prepare_update(new, old, &context.kind.group_resource())?;
@@ -118,7 +128,13 @@ impl Core {
         self.admit(context, Operation::Update, new, Some(old))
     }
 
-    fn validate(&self, kind: &Kind, change: Change, new: &Value, old: &Value) -> Result<(), Status> {
+    fn validate(
+        &self,
+        kind: &Kind,
+        change: Change,
+        new: &Value,
+        old: &Value,
+    ) -> Result<(), Status> {
         let errors = match change.part {
             Part::Main => (kind.rules.validate_update)(new, old),
             Part::Status => (kind.rules.validate_status_update)(new, old),
@@ -141,7 +157,9 @@ impl Core {
             return Ok(None);
         }
         let claim = self.addresses.assign(new, old, clock::random());
-        claim.map(Some).map_err(|errors| Status::invalid(&kind.group_kind(), meta::name(new), errors))
+        claim
+            .map(Some)
+            .map_err(|errors| Status::invalid(&kind.group_kind(), meta::name(new), errors))
     }
 
     fn settle_addresses(&self, kind: &Kind, claim: Option<Claim>, new: &Value, old: &Value) {
@@ -160,11 +178,19 @@ pub(crate) fn is_service(kind: &Kind) -> bool {
 }
 
 /// Checks the revision that a changed object says it is based on; gives whether the caller insists on it.
-fn check_version(kind: &Kind, change: Change, new: &mut Value, old: &Value) -> Result<bool, Status> {
+fn check_version(
+    kind: &Kind,
+    change: Change,
+    new: &mut Value,
+    old: &Value,
+) -> Result<bool, Status> {
     let (claimed, stored) = (meta::resource_version(new), meta::resource_version(old));
     if claimed.is_empty() || claimed == "0" {
         if change.needs_version && !kind.rules.unconditional_update {
-            let error = FieldError::invalid("metadata.resourceVersion", claimed, "must be specified for an update");
+            // The number is upstream's way of showing "none".
+            let message = "Invalid value: 0x0: must be specified for an update".to_owned();
+            let field = "metadata.resourceVersion".to_owned();
+            let error = FieldError { cause: Cause::Invalid, field, message };
             return Err(Status::invalid(&kind.group_kind(), meta::name(old), vec![error]));
         }
         return Ok(false);
@@ -213,8 +239,8 @@ pub(crate) fn json_of(object: &Value) -> Bytes {
 /// The answer to a write that the store could not do.
 pub(crate) fn store_failed(error: &CommitError) -> Status {
     tracing::error!(%error, source = ?std::error::Error::source(error), "write failed");
-    match error {
-        CommitError::Closed => Status::service_unavailable("the server is shutting down"),
-        other => Status::internal(other),
+    if matches!(error, CommitError::Closed) {
+        return Status::service_unavailable("the server is shutting down");
     }
+    Status::internal(error)
 }

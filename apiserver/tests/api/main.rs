@@ -1,0 +1,17 @@
+//! Requests against a whole server in this process, on a store in memory: request text in, status and body out.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod harness;
+
+mod create;
+mod delete;
+mod images;
+mod metadata;
+mod patch;
+mod read;
+mod serve;
+mod service;
+mod subresource;
+mod watch;
+mod words;

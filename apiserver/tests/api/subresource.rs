@@ -1,0 +1,203 @@
+//! `scale`, `binding`, `log` and `proxy`.
+
+use std::io;
+use std::sync::Arc;
+
+use coracle_apiserver::{Duplex, NodeDialer};
+use expect_test::expect;
+use futures::future::BoxFuture;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::harness::{Session, check};
+
+const ACCOUNT: &str = r#"
+POST /api/v1/namespaces/default/serviceaccounts | /metadata/name
+{"metadata":{"name":"default"}}
+"#;
+
+#[tokio::test]
+async fn scale_reads_and_writes_replicas() {
+    check(
+        r#"
+POST /apis/apps/v1/namespaces/default/deployments | /metadata/name
+{"metadata":{"name":"a"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}
+
+GET /apis/apps/v1/namespaces/default/deployments/a/scale
+
+PATCH /apis/apps/v1/namespaces/default/deployments/a/scale | /kind /spec
+Content-Type: application/merge-patch+json
+{"spec":{"replicas":5}}
+
+PUT /apis/apps/v1/namespaces/default/deployments/a/scale | /spec
+{"metadata":{"name":"a"},"spec":{"replicas":2}}
+
+GET /apis/apps/v1/namespaces/default/deployments/a | /spec/replicas /metadata/generation
+
+PUT /apis/apps/v1/namespaces/default/deployments/a/scale
+{"metadata":{"name":"a","resourceVersion":"1"},"spec":{"replicas":9}}
+
+PUT /apis/apps/v1/namespaces/default/deployments/a/scale
+{"metadata":{"name":"a"},"spec":{"replicas":-1}}
+
+DELETE /apis/apps/v1/namespaces/default/deployments/a/scale
+"#,
+        expect![[r#"
+            201
+              /metadata/name "a"
+            200 {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"TIME","name":"a","namespace":"default","resourceVersion":"RV","uid":"UID"},"spec":{"replicas":1},"status":{"replicas":0,"selector":"a=b"}}
+            200
+              /kind "Scale"
+              /spec {"replicas":5}
+            200
+              /spec {"replicas":2}
+            200
+              /spec/replicas 2
+              /metadata/generation 3
+            409 Conflict: Operation cannot be fulfilled on deployments.apps "a": the object has been modified; please apply your changes to the latest version and try again
+              {"group":"apps","kind":"deployments","name":"a"}
+            422 Invalid: Scale.autoscaling "a" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0
+              {"causes":[{"field":"spec.replicas","message":"Invalid value: -1: must be greater than or equal to 0","reason":"FieldValueInvalid"}],"group":"autoscaling","kind":"Scale","name":"a"}
+            405 MethodNotAllowed: delete is not supported on resources of kind "deployments.apps"
+              {"group":"apps","kind":"deployments"}
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once() {
+    check(
+        &format!(
+            r#"{ACCOUNT}
+POST /api/v1/namespaces/default/pods | /metadata/generation
+{{"metadata":{{"name":"a"}},"spec":{{"containers":[{{"name":"c","image":"i"}}]}}}}
+
+POST /api/v1/namespaces/default/pods/a/binding
+{{"metadata":{{"name":"a"}},"target":{{"kind":"Node"}}}}
+
+POST /api/v1/namespaces/default/pods/a/binding
+{{"metadata":{{"name":"a"}},"target":{{"kind":"Node","name":"n1"}}}}
+
+GET /api/v1/namespaces/default/pods/a | /spec/nodeName /status/conditions /metadata/generation
+
+POST /api/v1/namespaces/default/pods/a/binding
+{{"metadata":{{"name":"a"}},"target":{{"kind":"Node","name":"n2"}}}}
+
+POST /api/v1/namespaces/default/pods/b/binding
+{{"metadata":{{"name":"b"}},"target":{{"kind":"Node","name":"n2"}}}}
+
+GET /api/v1/namespaces/default/pods?fieldSelector=spec.nodeName%3Dn1 | /items/0/metadata/name
+"#
+        ),
+        expect![[r#"
+            201
+              /metadata/name "default"
+            201
+              /metadata/generation 1
+            422 Invalid: Binding "a" is invalid: target.name: Required value
+              {"causes":[{"field":"target.name","message":"Required value","reason":"FieldValueRequired"}],"kind":"Binding","name":"a"}
+            201 Success: 
+            200
+              /spec/nodeName "n1"
+              /status/conditions [{"lastTransitionTime":"TIME","status":"True","type":"PodScheduled"}]
+              /metadata/generation 1
+            409 Conflict: Operation cannot be fulfilled on pods/binding "a": pod a is already assigned to node "n1"
+              {"kind":"pods","name":"a"}
+            404 NotFound: pods "b" not found
+              {"kind":"pods","name":"b"}
+            200
+              /items/0/metadata/name "a"
+        "#]],
+    )
+    .await;
+}
+
+/// An agent that answers every request with what it was asked.
+struct EchoAgent;
+
+impl NodeDialer for EchoAgent {
+    fn dial<'a>(&'a self, node: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Duplex>>> {
+        let refused = node != "n1";
+        Box::pin(async move {
+            if refused {
+                return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused"));
+            }
+            let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(theirs.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let line = head.lines().next().unwrap();
+                let code = if line.contains("/waiting") { "400 Bad Request" } else { "200 OK" };
+                let answer =
+                    format!("HTTP/1.1 {code}\r\ncontent-length: {}\r\n\r\n{line}", line.len());
+                theirs.write_all(answer.as_bytes()).await.unwrap();
+            });
+            Ok(Box::new(ours) as Box<dyn Duplex>)
+        })
+    }
+}
+
+#[tokio::test]
+async fn logs_and_proxy_go_to_the_nodes_agent() {
+    let session = Session::with_nodes(Arc::new(EchoAgent)).await;
+    let script = format!(
+        r#"{ACCOUNT}
+POST /api/v1/nodes | /metadata/name
+{{"metadata":{{"name":"n1"}}}}
+
+POST /api/v1/nodes | /metadata/name
+{{"metadata":{{"name":"n2"}}}}
+
+POST /api/v1/namespaces/default/pods | /metadata/name
+{{"metadata":{{"name":"a"}},"spec":{{"nodeName":"n1","containers":[{{"name":"c","image":"i"}},{{"name":"waiting","image":"i"}}]}}}}
+
+POST /api/v1/namespaces/default/pods | /metadata/name
+{{"metadata":{{"name":"b"}},"spec":{{"containers":[{{"name":"c","image":"i"}}]}}}}
+
+GET /api/v1/namespaces/default/pods/a/log?container=c&follow=true&tailLines=3
+
+GET /api/v1/namespaces/default/pods/a/log?container=waiting
+
+GET /api/v1/namespaces/default/pods/a/log
+
+GET /api/v1/namespaces/default/pods/a/log?container=x
+
+GET /api/v1/namespaces/default/pods/a/log?container=c&tailLines=-1
+
+GET /api/v1/namespaces/default/pods/b/log
+
+GET /api/v1/nodes/n1/proxy/healthz?x=1
+
+GET /api/v1/nodes/n2/proxy/healthz
+
+GET /api/v1/nodes/n3/proxy/healthz
+"#
+    );
+    expect![[r#"
+        201
+          /metadata/name "default"
+        201
+          /metadata/name "n1"
+        201
+          /metadata/name "n2"
+        201
+          /metadata/name "a"
+        201
+          /metadata/name "b"
+        200 GET /containerLogs/default/a/c?follow=true&tailLines=3 HTTP/1.1
+        400 BadRequest: GET /containerLogs/default/a/waiting HTTP/1.1
+        400 BadRequest: a container name must be specified for pod a, choose one of: [c waiting]
+        400 BadRequest: container x is not valid for pod a
+        422 Invalid: PodLogOptions "a" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0
+          {"causes":[{"field":"tailLines","message":"Invalid value: -1: must be greater than or equal to 0","reason":"FieldValueInvalid"}],"kind":"PodLogOptions","name":"a"}
+        400 BadRequest: pod b does not have a host assigned
+        200 GET /healthz?x=1 HTTP/1.1
+        500 InternalError: Internal error occurred: cannot reach node "n2": connection refused
+          {"causes":[{"message":"cannot reach node \"n2\": connection refused"}]}
+        404 NotFound: nodes "n3" not found
+          {"kind":"nodes","name":"n3"}
+    "#]].assert_eq(&session.run(&script).await);
+}
