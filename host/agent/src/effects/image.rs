@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Shared, Target};
 use crate::config::objects::{ObjectKind, ObjectRef};
 use crate::images::pull::Policy;
-use crate::images::{ImageFault, LocalImage, Pulled, credentials};
+use crate::images::{ImageFault, LocalImage, Pulled, credentials, program};
 use crate::pods::plan::{self, Index};
 use crate::pods::state::{Fault, PodEvent};
 
@@ -36,6 +36,8 @@ async fn try_ensure(
     let policy = Policy::parse(container.image_pull_policy.as_deref());
     let pulled = fetch(shared, target, index, name, policy, used_before).await;
     let pulled = pulled.map_err(|error| error.fault())?;
+    let command = container.command.as_ref().and_then(|command| command.first());
+    let pulled = Pulled { image: program::choose(pulled.image, command)?, ..pulled };
     let mut plugs = Vec::new();
     for plug in plugs_of(target, &container.name) {
         let pulled = fetch(shared, target, index, &plug, policy, "").await;

@@ -11,8 +11,9 @@ use crate::config::env::{self, Environment};
 use crate::config::{argv, objects};
 use crate::images::LocalImage;
 use crate::pods::plan::{self, Index, PodKey};
-use crate::pods::state::{Fault, PodEvent};
-use crate::runtime::{Isolation, StartRequest};
+use crate::pods::state::{Fault, Note, PodEvent};
+use crate::record::record;
+use crate::runtime::{FaultSink, Isolation, StartRequest};
 use crate::volumes::mounts;
 
 /// The annotation that says how requests of http containers share instances.
@@ -69,6 +70,9 @@ async fn try_start(
             .termination_message_path
             .clone()
             .unwrap_or_else(|| "/dev/termination-log".into()),
+        message_from_log: container.termination_message_policy.as_deref()
+            == Some("FallbackToLogsOnError"),
+        on_fault: Some(fault_sink(shared, target, index)),
         env: env.0,
         image,
         plugs,
@@ -115,6 +119,15 @@ async fn environment(
         env.set("PORT", http_port(container).to_string());
     }
     Ok(env)
+}
+
+/// Tells the pod's owner of requests that ended their instance.
+fn fault_sink(shared: &Shared, target: &Target, index: Index) -> FaultSink {
+    let (recorder, pod) = (shared.recorder.clone(), target.pod.clone());
+    FaultSink(std::sync::Arc::new(move |reason, message| {
+        let note = Note { warning: true, reason, message, container: Some(index) };
+        record(&recorder, &pod, note);
+    }))
 }
 
 /// The port named `http`, else the first TCP port, else 80.

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod store;
 
 pub mod registry;
+pub mod program;
 pub mod pull;
 
 pub use pull::{ImageFault, Images, Pulled};

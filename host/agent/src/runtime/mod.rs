@@ -1,9 +1,13 @@
 //! What the agent asks of whatever runs components: [`Runtime`].
 //!
-//! The real one is `wasm`, over `coracle-runtime` and `coracle-vnet`; [`fake`] is for tests and
+//! The real one is [`wasm`], over `coracle-runtime` and `coracle-vnet`; [`fake`] is for tests and
 //! follows a script. Never here: the API server, decisions about pods.
 
 pub mod fake;
+pub mod wasm;
+
+mod root_files;
+mod spec;
 
 
 use std::io;
@@ -66,8 +70,31 @@ pub struct MountRequest {
     pub source: MountSource,
     /// Refuses every change.
     pub read_only: bool,
-    /// Volume that is charged for what is written, with its limit in bytes.
-    pub quota: Option<(String, u64)>,
+    /// What is charged for what is written.
+    pub quota: Option<QuotaRequest>,
+}
+
+/// A volume that may hold only so much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaRequest {
+    /// The volume; all mounts of it share the quota.
+    pub volume: String,
+    /// Its folder, of which the content counts as used.
+    pub place: PathBuf,
+    /// Most bytes.
+    pub bytes_max: u64,
+    /// Counts against the memory of the pod too.
+    pub in_memory: bool,
+}
+
+/// Told when a request ended its instance: a reason word and a sentence.
+#[derive(Clone)]
+pub struct FaultSink(pub Arc<dyn Fn(&'static str, String) + Send + Sync>);
+
+impl std::fmt::Debug for FaultSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FaultSink")
+    }
 }
 
 /// How requests of an http container share instances (annotation `coracle.dev/isolation`).
@@ -117,6 +144,10 @@ pub struct StartRequest {
     pub log: PathBuf,
     /// Path in the container at which the termination message is written.
     pub termination_message_path: String,
+    /// The end of the log stands in for a message that a failed container did not write.
+    pub message_from_log: bool,
+    /// Told when a request ended its instance.
+    pub on_fault: Option<FaultSink>,
 }
 
 /// How a container ended, as the runtime saw it.

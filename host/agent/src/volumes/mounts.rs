@@ -12,7 +12,7 @@ use super::payload::Content;
 use crate::config::env::Environment;
 use crate::config::expand::expand;
 use crate::pods::state::Fault;
-use crate::runtime::{MountRequest, MountSource};
+use crate::runtime::{MountRequest, MountSource, QuotaRequest};
 
 /// A volume that is there.
 #[derive(Clone, Debug)]
@@ -39,15 +39,23 @@ pub fn mounts(
 
 fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<MountRequest, Fault> {
     let files = matches!(volume.content, Content::Files(_));
-    let limit = match &volume.content {
-        Content::Empty { size_limit_bytes, .. } => *size_limit_bytes,
+    let quota = match &volume.content {
+        Content::Empty { size_limit_bytes, in_memory } => {
+            let bounded = *in_memory || size_limit_bytes.is_some();
+            bounded.then(|| QuotaRequest {
+                volume: mount.name.clone(),
+                place: volume.place.clone(),
+                bytes_max: size_limit_bytes.unwrap_or(u64::MAX),
+                in_memory: *in_memory,
+            })
+        }
         Content::Files(_) | Content::Host { .. } => None,
     };
     Ok(MountRequest {
         path: mount.mount_path.clone(),
         source: source(mount, volume, env)?,
         read_only: files || mount.read_only.unwrap_or(false),
-        quota: limit.map(|limit| (mount.name.clone(), limit)),
+        quota,
     })
 }
 

@@ -1,0 +1,66 @@
+//! The made-up files below `/etc` that every container has.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use super::SandboxRequest;
+
+/// Where distributions keep their bundle of CA certificates.
+const CA_FILES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
+/// What is the same for all pods of a host.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) dns_ip: Option<IpAddr>,
+    pub(super) cluster_domain: String,
+    pub(super) ca_certificates: Option<Bytes>,
+}
+
+/// Reads the host's CA certificates once; all containers share the bytes.
+pub(super) fn ca_certificates() -> Option<Bytes> {
+    CA_FILES.into_iter().find_map(|path| std::fs::read(path).ok()).map(Bytes::from)
+}
+
+impl Surroundings {
+    /// Lists the files of one pod: absolute path and content.
+    pub(super) fn files(&self, pod: &SandboxRequest) -> Vec<(String, Bytes)> {
+        let mut files = vec![
+            ("/etc/hostname".to_owned(), Bytes::from(format!("{}\n", pod.hostname))),
+            ("/etc/hosts".to_owned(), Bytes::from(hosts(pod))),
+        ];
+        if let Some(dns) = self.dns_ip {
+            let text = resolv_conf(dns, &pod.pod.namespace, &self.cluster_domain);
+            files.push(("/etc/resolv.conf".to_owned(), Bytes::from(text)));
+        }
+        if let Some(bundle) = &self.ca_certificates {
+            files.push(("/etc/ssl/certs/ca-certificates.crt".to_owned(), bundle.clone()));
+        }
+        files
+    }
+}
+
+/// *Source:* kubelet's managed hosts file.
+fn hosts(pod: &SandboxRequest) -> String {
+    let mut text = String::from(
+        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost \
+         ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\n\
+         fe00::2\tip6-allrouters\n",
+    );
+    let _ = writeln!(text, "{}\t{}", pod.ip, pod.hostname);
+    for (address, name) in &pod.host_aliases {
+        let _ = writeln!(text, "{address}\t{name}");
+    }
+    text
+}
+
+fn resolv_conf(dns: IpAddr, namespace: &str, domain: &str) -> String {
+    format!(
+        "search {namespace}.svc.{domain} svc.{domain} {domain}\nnameserver {dns}\noptions ndots:5\n"
+    )
+}

@@ -1,0 +1,243 @@
+//! The real runtime: sandboxes of `coracle-vnet` and `coracle-runtime`.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use coracle_network::egress::Egress;
+use coracle_network::network::Network;
+use coracle_runtime as engine;
+use coracle_runtime::mounts::Quota;
+use coracle_vnet::{Fabric, NetNs, NetNsSpec, NsTag};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::root_files::{Surroundings, ca_certificates};
+use super::{Duplex, Runtime, SandboxRequest, StartRequest, Started, Usage, spec};
+use crate::images::LocalImage;
+use crate::pods::plan::PodKey;
+use crate::pods::state::Fault;
+
+/// Prepared images kept mapped though nothing runs them, so that the next pod starts at once.
+const IMAGES_KEPT_MAX: usize = 64;
+
+/// First port that connections from the host seem to come from.
+const PORT_FIRST: u16 = 32_768;
+
+/// Runs components in this process.
+pub struct WasmRuntime {
+    engine: engine::Engine,
+    fabric: Arc<Fabric>,
+    network: Arc<Network>,
+    host_ip: IpAddr,
+    surroundings: Surroundings,
+    pods: Mutex<HashMap<String, Arc<PodSandbox>>>,
+    kept: Mutex<VecDeque<Arc<engine::Image>>>,
+    next_port: AtomicU16,
+}
+
+/// One pod that is here.
+pub(super) struct PodSandbox {
+    pub(super) sandbox: engine::Sandbox,
+    pub(super) request: SandboxRequest,
+    pub(super) quotas: Mutex<HashMap<String, Arc<Quota>>>,
+    netns: Arc<NetNs>,
+    tag: NsTag,
+    containers: Mutex<HashMap<String, Arc<engine::Container>>>,
+}
+
+impl WasmRuntime {
+    /// Puts an engine, a fabric and the network that routes for it together. `dns_ip` and
+    /// `cluster_domain` are for `/etc/resolv.conf`.
+    #[must_use]
+    pub fn new(
+        engine: engine::Engine,
+        fabric: Arc<Fabric>,
+        network: Arc<Network>,
+        host_ip: IpAddr,
+        dns_ip: Option<IpAddr>,
+        cluster_domain: &str,
+    ) -> Self {
+        let surroundings = Surroundings {
+            dns_ip,
+            cluster_domain: cluster_domain.to_owned(),
+            ca_certificates: ca_certificates(),
+        };
+        Self {
+            engine,
+            fabric,
+            network,
+            host_ip,
+            surroundings,
+            pods: Mutex::default(),
+            kept: Mutex::default(),
+            next_port: AtomicU16::new(PORT_FIRST),
+        }
+    }
+
+    fn pod(&self, uid: &str) -> Option<Arc<PodSandbox>> {
+        self.pods.lock().get(uid).cloned()
+    }
+
+    fn add(&self, request: SandboxRequest) -> Result<(), String> {
+        let key = &request.pod;
+        let tag = NsTag::new(&key.uid, &format!("{}/{}", key.namespace, key.name));
+        let egress = Egress::parse(request.egress.as_deref().unwrap_or_default());
+        let egress = egress.map_err(|error| error.to_string())?;
+        let netns = self.fabric.add(NetNsSpec {
+            hostname: request.hostname.clone(),
+            hosts: request.host_aliases.clone(),
+            ..NetNsSpec::new(tag.clone(), vec![request.ip])
+        });
+        let netns = netns.map_err(|error| error.to_string())?;
+        self.network.grant(&tag, egress);
+        let sandbox = engine::Sandbox::new(engine::SandboxSpec {
+            netns: netns.clone(),
+            memory_limit_bytes: request.memory_limit_bytes,
+        });
+        let uid = key.uid.clone();
+        let pod = PodSandbox {
+            sandbox,
+            request,
+            quotas: Mutex::default(),
+            netns,
+            tag,
+            containers: Mutex::default(),
+        };
+        self.pods.lock().insert(uid, Arc::new(pod));
+        Ok(())
+    }
+
+    async fn image(
+        &self,
+        image: &LocalImage,
+        plugs: &[LocalImage],
+    ) -> Result<Arc<engine::Image>, Fault> {
+        let plugs: Vec<_> = plugs.iter().map(source).collect();
+        let prepared = self.engine.prepare(source(image), &plugs).await;
+        let prepared = prepared.map_err(|error| prepare_fault(&error))?;
+        let mut kept = self.kept.lock();
+        kept.retain(|known| !Arc::ptr_eq(known, &prepared));
+        kept.push_back(prepared.clone());
+        if kept.len() > IMAGES_KEPT_MAX {
+            kept.pop_front();
+        }
+        Ok(prepared)
+    }
+
+    async fn run(&self, request: StartRequest) -> Result<Started, Fault> {
+        let image = self.image(&request.image, &request.plugs).await?;
+        let pod = self.pod(&request.pod.uid);
+        let pod = pod.ok_or_else(|| fault("RunContainerError", "the pod has no sandbox".into()))?;
+        let last_words = spec::last_words(&request)?;
+        let spec = spec::container(&request, image, &pod, &self.surroundings)?;
+        let container = pod.sandbox.start(spec).await.map_err(|error| start_fault(&error))?;
+        let container = Arc::new(container);
+        pod.containers.lock().insert(request.container.clone(), container.clone());
+        let exit = async move {
+            let exit = container.wait().await;
+            drop(container);
+            last_words.report(exit).await
+        };
+        Ok(Started { exit: exit.boxed() })
+    }
+}
+
+fn source(image: &LocalImage) -> engine::ImageSource {
+    engine::ImageSource {
+        wasm: engine::Wasm::Path(image.wasm.clone()),
+        digest: image.wasm_digest.clone(),
+    }
+}
+
+pub(super) fn fault(reason: &str, message: String) -> Fault {
+    Fault { reason: reason.into(), message }
+}
+
+fn with_hint(error: &dyn std::error::Error, hint: Option<&str>) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    hint.map_or(text.clone(), |hint| format!("{text}; {hint}"))
+}
+
+fn prepare_fault(error: &engine::PrepareError) -> Fault {
+    use engine::PrepareError as E;
+    let reason = match error {
+        E::NotWasm { .. } | E::NoEntry { .. } => "ErrImageNotWasm",
+        E::Unsatisfied { .. } => "ErrImportsUnsatisfied",
+        transient if transient.is_transient() => "ErrImagePrepare",
+        _ => "ErrImageInvalid",
+    };
+    fault(reason, with_hint(error, error.hint()))
+}
+
+fn start_fault(error: &engine::StartError) -> Fault {
+    fault("RunContainerError", with_hint(error, error.hint()))
+}
+
+impl Runtime for WasmRuntime {
+    fn create_sandbox(&self, request: SandboxRequest) -> BoxFuture<'_, Result<(), String>> {
+        futures::future::ready(self.add(request)).boxed()
+    }
+
+    fn remove_sandbox<'a>(&'a self, pod: &'a PodKey) -> BoxFuture<'a, ()> {
+        async move {
+            let Some(pod) = self.pods.lock().remove(&pod.uid) else { return };
+            let containers: Vec<_> = pod.containers.lock().drain().collect();
+            for (_, container) in &containers {
+                container.kill();
+            }
+            for (_, container) in containers {
+                container.wait().await;
+            }
+            self.fabric.remove(&pod.netns);
+            self.network.forget(&pod.tag);
+        }
+        .boxed()
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        image: &'a LocalImage,
+        plugs: &'a [LocalImage],
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        async move { self.image(image, plugs).await.map(drop) }.boxed()
+    }
+
+    fn start(&self, request: StartRequest) -> BoxFuture<'_, Result<Started, Fault>> {
+        self.run(request).boxed()
+    }
+
+    fn stop(&self, pod: &PodKey, container: &str, grace: Duration) {
+        let Some(pod) = self.pod(&pod.uid) else { return };
+        if let Some(container) = pod.containers.lock().get(container) {
+            container.stop(grace);
+        }
+    }
+
+    fn dial(&self, pod: &PodKey, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
+        let pod = self.pod(&pod.uid).ok_or(io::ErrorKind::HostUnreachable)?;
+        let port = PORT_FIRST | self.next_port.fetch_add(1, Ordering::Relaxed);
+        let stream = pod.netns.deliver(to, SocketAddr::new(self.host_ip, port))?;
+        Ok(Box::new(stream))
+    }
+
+    fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage> {
+        let pod = self.pod(&pod.uid)?;
+        let usage = pod.containers.lock().get(container)?.usage();
+        Some(Usage {
+            cpu_usec: usage.cpu_usec,
+            memory_bytes: usage.memory_bytes,
+            requests: usage.requests,
+        })
+    }
+}
+
