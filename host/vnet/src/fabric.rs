@@ -3,6 +3,7 @@
 use crate::netns::{NetNs, NetNsSpec};
 use crate::resolve::Resolver;
 use crate::route::{Flow, Route, Router};
+use crate::splice;
 use crate::stream::VStream;
 use crate::udp::{Datagram, DatagramSink};
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::TcpStream;
 
 /// Why a namespace cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +84,34 @@ impl Fabric {
                 io::ErrorKind::HostUnreachable,
                 format!("no namespace has the address {}", destination.ip()),
             )),
+        }
+    }
+
+    /// Joins a real connection, which came from `source`, with whoever listens at `destination`: a
+    /// callback that takes real connections gets it as it is, for any other a task copies.
+    ///
+    /// # Errors
+    /// As [`Fabric::deliver`]; the connection comes back with the error.
+    pub fn deliver_real(
+        &self,
+        destination: SocketAddr,
+        stream: TcpStream,
+        source: SocketAddr,
+    ) -> Result<(), (TcpStream, io::Error)> {
+        let callback = self.get(destination.ip()).and_then(|ns| ns.callback_at(destination));
+        let stream = match callback {
+            Some(callback) => match callback.accept_real(stream) {
+                Ok(()) => return Ok(()),
+                Err(stream) => stream,
+            },
+            None => stream,
+        };
+        match self.deliver(destination, source) {
+            Ok(far) => {
+                splice::detached(stream, far);
+                Ok(())
+            }
+            Err(error) => Err((stream, error)),
         }
     }
 

@@ -10,11 +10,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::net::TcpStream;
 
 /// Takes connections as they come, on the thread of whoever connects: a listener without a task.
 pub trait Accept: Send + Sync + 'static {
     /// Takes one connection. Must not block; spawns what serves it.
     fn accept(&self, stream: VStream);
+
+    /// Takes a real connection as it is, which saves copying through pipes. Must not block.
+    ///
+    /// # Errors
+    /// Gives the connection back when it does not take such; the caller then splices it.
+    fn accept_real(&self, stream: TcpStream) -> Result<(), TcpStream> {
+        Err(stream)
+    }
 
     /// Itself, for callers in the process that know a shorter way than a byte stream.
     fn as_any(&self) -> &dyn Any;

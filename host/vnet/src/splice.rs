@@ -27,6 +27,11 @@ pub(crate) async fn connect(
     Ok(near)
 }
 
+/// Splices in a task of its own, which ends with either side.
+pub(crate) fn detached(real: TcpStream, stream: VStream) {
+    tokio::spawn(splice(real, stream));
+}
+
 /// Copies in both directions until both are at their end or one is cut; a cut is passed on as one.
 pub async fn splice(mut real: TcpStream, mut stream: VStream) {
     if let Err(error) = real.set_nodelay(true) {
@@ -84,12 +89,11 @@ async fn exchange(
                 Some(data) => socket.send(&data).await,
                 None => return,
             },
-            received = socket.recv(&mut buffer) => received.map(|length| {
+            received = socket.recv(&mut buffer) => received.inspect(|&length| {
                 let data = Bytes::copy_from_slice(&buffer[..length]);
                 if let Some(queue) = queue.upgrade() {
                     queue.push(Datagram { data, source: destination, reply: None });
                 }
-                length
             }),
             () = tokio::time::sleep(FLOW_IDLE_MAX) => return,
         };

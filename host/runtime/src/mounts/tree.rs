@@ -72,6 +72,8 @@ impl Tree {
         follow: bool,
         how: Open,
     ) -> Result<Handle, Errno> {
+        // What must be new is never a link's target.
+        let follow = follow && !(how.create && how.exclusive);
         let (at, directory) = self.resolve(base, path, follow)?;
         let directory = directory || how.directory;
         let found = match self.stat_place(&at) {

@@ -1,0 +1,149 @@
+//! Runs each argument as one network command and prints what came of it, so that a test can drive
+//! `wasi:sockets` through Rust's std.
+use std::io::{Read, Result, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::time::Duration;
+
+fn main() {
+    for command in std::env::args().skip(1) {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let said = run(&words).unwrap_or_else(|error| format!("{:?}", error.kind()));
+        println!("{command} => {said}");
+    }
+}
+
+fn run(words: &[&str]) -> Result<String> {
+    match *words {
+        ["serve", address, count] => serve(address, count.parse().unwrap_or(0)),
+        ["ask", address, text] => ask(address, text),
+        ["load", address, mib] => load(address, mib.parse().unwrap_or(0)),
+        ["connect", address] => TcpStream::connect(address).map(|_| "ok".to_owned()),
+        ["bind", address] => Ok(TcpListener::bind(address)?.local_addr()?.to_string()),
+        ["rebind", address] => {
+            let _first = TcpListener::bind(address)?;
+            TcpListener::bind(address).map(|_| "ok".to_owned())
+        }
+        ["options", address] => options(address),
+        ["nonblocking", address] => nonblocking(address),
+        ["refuse-rest", address] => refuse_rest(address),
+        ["expect-reset", address] => expect_reset(address),
+        ["udp-serve", address, count] => udp_serve(address, count.parse().unwrap_or(0)),
+        ["udp-ask", address, text] => udp_ask(address, text),
+        ["resolve", name] => {
+            let found: Vec<String> =
+                (name, 1).to_socket_addrs()?.map(|address| address.ip().to_string()).collect();
+            Ok(found.join(" "))
+        }
+        _ => Ok("no such command".to_owned()),
+    }
+}
+
+/// Answers each connection with what it sent, once it has sent all.
+fn serve(address: &str, count: usize) -> Result<String> {
+    let listener = TcpListener::bind(address)?;
+    for _ in 0..count {
+        let (mut stream, peer) = listener.accept()?;
+        assert_eq!(stream.peer_addr()?, peer);
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text)?;
+        let local = stream.local_addr()?;
+        write!(stream, "{local} {} ", peer.ip())?;
+        stream.write_all(&text)?;
+    }
+    Ok("ok".to_owned())
+}
+
+/// Sends all, says so, and reads the answer to its end.
+fn ask(address: &str, text: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(text.as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(format!("{answer} from {}", stream.peer_addr()?))
+}
+
+/// Sends more than any buffer holds, and counts what comes back.
+fn load(address: &str, mib: usize) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let block: Vec<u8> = (0..1 << 20).map(|index: u32| index.wrapping_mul(31) as u8).collect();
+    for _ in 0..mib {
+        stream.write_all(&block)?;
+    }
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let start = answer.len() - (mib << 20);
+    let same = answer[start..].chunks(1 << 20).all(|chunk| chunk == block);
+    Ok(format!("{} bytes, same {same}", answer.len() - start))
+}
+
+fn options(address: &str) -> Result<String> {
+    let listener = TcpListener::bind(address)?;
+    let stream = TcpStream::connect(listener.local_addr()?)?;
+    stream.set_nodelay(true)?;
+    stream.set_ttl(12)?;
+    stream.set_read_timeout(Some(Duration::from_millis(20)))?;
+    let waited = (&stream).read(&mut [0]).map_err(|error| error.kind());
+    Ok(format!("nodelay {} ttl {} read {waited:?}", stream.nodelay()?, stream.ttl()?))
+}
+
+fn nonblocking(address: &str) -> Result<String> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let nobody = listener.accept().map_err(|error| error.kind()).err();
+    let mut near = TcpStream::connect(listener.local_addr()?)?;
+    let (far, _) = listener.accept()?;
+    far.set_nonblocking(true)?;
+    let nothing = (&far).read(&mut [0; 4]).map_err(|error| error.kind()).err();
+    near.write_all(b"text")?;
+    let mut text = [0; 4];
+    (&far).read_exact(&mut text)?;
+    let mut full = 0;
+    let error = loop {
+        match (&far).write(&[0; 65536]) {
+            Ok(bytes) => full += bytes,
+            Err(error) => break error.kind(),
+        }
+    };
+    Ok(format!("{nobody:?} {nothing:?} {text:?} {full} {error:?}"))
+}
+
+/// Takes one connection and drops it with bytes unread.
+fn refuse_rest(address: &str) -> Result<String> {
+    let listener = TcpListener::bind(address)?;
+    let (mut stream, _) = listener.accept()?;
+    stream.read_exact(&mut [0])?;
+    drop(stream);
+    Ok("ok".to_owned())
+}
+
+fn expect_reset(address: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"more than is read")?;
+    let read = stream.read(&mut [0; 8]).map_err(|error| error.kind());
+    let write = stream.write(b"x").map_err(|error| error.kind());
+    Ok(format!("{read:?} {write:?}"))
+}
+
+fn udp_serve(address: &str, count: usize) -> Result<String> {
+    let socket = UdpSocket::bind(address)?;
+    let mut buffer = [0; 65536];
+    for _ in 0..count {
+        let (length, from) = socket.recv_from(&mut buffer)?;
+        socket.send_to(&buffer[..length], from)?;
+    }
+    Ok("ok".to_owned())
+}
+
+fn udp_ask(address: &str, text: &str) -> Result<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let mut buffer = [0; 65536];
+    socket.send_to(text.as_bytes(), address)?;
+    let (length, from) = socket.recv_from(&mut buffer)?;
+    let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    socket.connect(address)?;
+    socket.send(text.as_bytes())?;
+    let length = socket.recv(&mut buffer)?;
+    Ok(format!("{first} from {from}, connected {}", String::from_utf8_lossy(&buffer[..length])))
+}
