@@ -74,10 +74,7 @@ mod tests {
         assert!(upsert(&mut list, Condition { reason: "Fine", ..READY }, "t3"));
         assert_eq!(list[0]["lastTransitionTime"], "t1");
         assert!(upsert(&mut list, Condition { status: "False", ..READY }, "t4"));
-        assert_eq!(
-            list,
-            [json!({"type": "Ready", "status": "False", "lastTransitionTime": "t4"})]
-        );
+        assert_eq!(list, [json!({"type": "Ready", "status": "False", "lastTransitionTime": "t4"})]);
         let object = json!({"status": {"conditions": list}});
         assert!(find(&object, "Ready").is_some());
         assert!(!is_true(&object, "Ready"));

@@ -253,12 +253,10 @@ mod tests {
     fn complaints_are_upstreams_words() {
         assert_eq!(
             dns1123_subdomain("My_App"),
-            [
-                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
+            ["a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
                  characters, '-' or '.', and must start and end with an alphanumeric character \
                  (e.g. 'example.com', regex used for validation is \
-                 '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-            ]
+                 '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"]
         );
         assert_eq!(port_number(0), ["must be between 1 and 65535, inclusive"]);
         assert_eq!(dns1123_label("a.b"), ["must not contain dots"]);

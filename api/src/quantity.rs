@@ -204,8 +204,7 @@ impl<'a> Parts<'a> {
         }
         let negative = text.starts_with('-');
         let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-        let digits_end =
-            unsigned.find(|c: char| !c.is_ascii_digit()).unwrap_or(unsigned.len());
+        let digits_end = unsigned.find(|c: char| !c.is_ascii_digit()).unwrap_or(unsigned.len());
         let (whole, rest) = unsigned.split_at(digits_end);
         let (fraction, suffix) = match rest.strip_prefix('.') {
             Some(rest) => {
@@ -304,7 +303,10 @@ fn scale_by_two(number: i128, shift: u32, places: i32) -> i128 {
         part = divide_up(part, 10);
         divisor = (divisor / 10).max(1);
     }
-    whole.saturating_add(divide_up(part.saturating_mul(1_i128 << shift).saturating_mul(NANOS_PER_UNIT), divisor))
+    whole.saturating_add(divide_up(
+        part.saturating_mul(1_i128 << shift).saturating_mul(NANOS_PER_UNIT),
+        divisor,
+    ))
 }
 
 fn divide_up(number: i128, divisor: i128) -> i128 {

@@ -4,6 +4,8 @@
 //! case as kube-apiserver does, because clients compare both.
 //! *Source:* `k8s.io/apimachinery/pkg/api/errors`, API conventions "Response status kind".
 
+mod details;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -11,6 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::field_error::FieldError;
 use crate::key::{GroupKind, GroupResource};
+
+use details::details_of;
+pub use details::{Details, StatusCause};
 
 /// Why a request failed, as a closed set of machine-readable words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,34 +105,6 @@ impl Reason {
     }
 }
 
-/// One cause in `details.causes`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StatusCause {
-    /// Machine-readable word, empty when there is none.
-    pub reason: String,
-    /// Human-readable message.
-    pub message: String,
-    /// Path of the field, empty when no field is meant.
-    pub field: String,
-}
-
-/// What the failure is about; empty parts are left out on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Details {
-    /// API group.
-    pub group: String,
-    /// Plural of the resource, or the kind for `Invalid`.
-    pub kind: String,
-    /// Object name.
-    pub name: String,
-    /// Object uid.
-    pub uid: String,
-    /// The single causes.
-    pub causes: Vec<StatusCause>,
-    /// Seconds after which a retry makes sense; 0 for no advice.
-    pub retry_after_seconds: u32,
-}
-
 /// A failed request, ready for the wire.
 ///
 /// `Display` gives the message alone.
@@ -175,9 +152,8 @@ impl Status {
         why: &str,
     ) -> Self {
         let GroupResource { group, resource: plural } = resource;
-        let mut said = format!(
-            "User {user:?} cannot {verb} resource {plural:?} in API group {group:?} "
-        );
+        let mut said =
+            format!("User {user:?} cannot {verb} resource {plural:?} in API group {group:?} ");
         match namespace {
             Some(namespace) => said.push_str(&format!("in the namespace {namespace:?}")),
             None => said.push_str("at the cluster scope"),
@@ -199,11 +175,7 @@ impl Status {
     }
 
     /// 403 of admission: the object may not be written because of `why`.
-    pub fn forbidden_because(
-        resource: &GroupResource,
-        name: &str,
-        why: impl fmt::Display,
-    ) -> Self {
+    pub fn forbidden_because(resource: &GroupResource, name: &str, why: impl fmt::Display) -> Self {
         let message = if name.is_empty() {
             format!("{resource} is forbidden: {why}")
         } else {
@@ -243,8 +215,7 @@ impl Status {
 
     /// 409: the write does not fit the object as it is now.
     pub fn conflict(resource: &GroupResource, name: &str, message: impl fmt::Display) -> Self {
-        let message =
-            format!("Operation cannot be fulfilled on {resource} {name:?}: {message}");
+        let message = format!("Operation cannot be fulfilled on {resource} {name:?}: {message}");
         Self::about(Reason::Conflict, message, details_of(resource, name))
     }
 
@@ -289,8 +260,7 @@ impl Status {
     /// 422 in the words for a request that cannot be carried out on the object, such as a JSON
     /// patch whose path does not exist.
     pub fn unprocessable(message: impl Into<String>) -> Self {
-        let details =
-            Details { causes: vec![], ..Details::default() };
+        let details = Details { causes: vec![], ..Details::default() };
         Self::about(Reason::Invalid, message, details)
     }
 
@@ -329,16 +299,13 @@ impl Status {
 
     /// 504: the caller asks for a revision that has not happened yet.
     pub fn too_large_resource_version(asked: u64, current: u64) -> Self {
-        let message = format!(
-            "Timeout: Too large resource version: {asked}, current: {current}"
-        );
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         let cause = StatusCause {
             reason: "ResourceVersionTooLarge".to_owned(),
             message: "Too large resource version".to_owned(),
             field: String::new(),
         };
-        let details =
-            Details { causes: vec![cause], retry_after_seconds: 1, ..Details::default() };
+        let details = Details { causes: vec![cause], retry_after_seconds: 1, ..Details::default() };
         Self::about(Reason::Timeout, message, details)
     }
 
@@ -346,11 +313,7 @@ impl Status {
     pub fn internal(message: impl fmt::Display) -> Self {
         let cause = StatusCause { message: message.to_string(), ..StatusCause::default() };
         let details = Details { causes: vec![cause], ..Details::default() };
-        Self::about(
-            Reason::InternalError,
-            format!("Internal error occurred: {message}"),
-            details,
-        )
+        Self::about(Reason::InternalError, format!("Internal error occurred: {message}"), details)
     }
 
     /// 500: the operation may be tried again after that many seconds.
@@ -459,55 +422,6 @@ impl Status {
     }
 }
 
-impl Details {
-    /// Gives the details of one object of a resource.
-    pub fn of(resource: &GroupResource, name: &str, uid: &str) -> Self {
-        Details { uid: uid.to_owned(), ..details_of(resource, name) }
-    }
-
-    fn to_value(&self) -> Value {
-        let mut map = Map::new();
-        for (field, text) in
-            [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)]
-        {
-            if !text.is_empty() {
-                map.insert(field.to_owned(), json!(text));
-            }
-        }
-        if !self.causes.is_empty() {
-            let causes = self.causes.iter().map(StatusCause::to_value).collect();
-            map.insert("causes".to_owned(), Value::Array(causes));
-        }
-        if self.retry_after_seconds > 0 {
-            map.insert("retryAfterSeconds".to_owned(), json!(self.retry_after_seconds));
-        }
-        Value::Object(map)
-    }
-}
-
-impl StatusCause {
-    fn to_value(&self) -> Value {
-        let mut map = Map::new();
-        for (field, text) in
-            [("reason", &self.reason), ("message", &self.message), ("field", &self.field)]
-        {
-            if !text.is_empty() {
-                map.insert(field.to_owned(), json!(text));
-            }
-        }
-        Value::Object(map)
-    }
-}
-
-fn details_of(resource: &GroupResource, name: &str) -> Details {
-    Details {
-        group: resource.group.to_string(),
-        kind: resource.plural().to_owned(),
-        name: name.to_owned(),
-        ..Details::default()
-    }
-}
-
 /// Joins the messages as an aggregate error: each once, several in brackets.
 fn joined(errors: &[FieldError]) -> Option<String> {
     let mut seen = BTreeSet::new();
@@ -521,89 +435,4 @@ fn joined(errors: &[FieldError]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use expect_test::{Expect, expect};
-
-    fn check(status: Status, expected: Expect) {
-        expected.assert_eq(&status.to_value().to_string());
-    }
-
-    fn pods() -> GroupResource {
-        GroupResource::new("", "pods")
-    }
-
-    #[test]
-    fn not_found_and_conflicts() {
-        let deployments = GroupResource::new("apps", "deployments");
-        check(
-            Status::not_found(&deployments, "web"),
-            expect![[r#"{"apiVersion":"v1","code":404,"details":{"group":"apps","kind":"deployments","name":"web"},"kind":"Status","message":"deployments.apps \"web\" not found","metadata":{},"reason":"NotFound","status":"Failure"}"#]],
-        );
-        check(
-            Status::already_exists(&pods(), "a"),
-            expect![[r#"{"apiVersion":"v1","code":409,"details":{"kind":"pods","name":"a"},"kind":"Status","message":"pods \"a\" already exists","metadata":{},"reason":"AlreadyExists","status":"Failure"}"#]],
-        );
-        check(
-            Status::modified(&pods(), "a"),
-            expect![[r#"{"apiVersion":"v1","code":409,"details":{"kind":"pods","name":"a"},"kind":"Status","message":"Operation cannot be fulfilled on pods \"a\": the object has been modified; please apply your changes to the latest version and try again","metadata":{},"reason":"Conflict","status":"Failure"}"#]],
-        );
-    }
-
-    #[test]
-    fn forbidden_says_who_and_what() {
-        let log = GroupResource::new("", "pods/log");
-        assert_eq!(
-            Status::forbidden("u", "get", &log, Some("n"), "a", "").message,
-            r#"pods "a" is forbidden: User "u" cannot get resource "pods/log" in API group "" in the namespace "n""#
-        );
-        assert_eq!(
-            Status::forbidden("u", "list", &GroupResource::new("", "nodes"), None, "", "no").message,
-            r#"nodes is forbidden: User "u" cannot list resource "nodes" in API group "" at the cluster scope: no"#
-        );
-        assert_eq!(
-            Status::forbidden_path("u", "get", "/x", "").message,
-            r#"forbidden: User "u" cannot get path "/x""#
-        );
-    }
-
-    #[test]
-    fn invalid_lists_each_cause_once_in_the_message() {
-        let error = || FieldError::required("spec.a", "");
-        let kind = GroupKind::new("apps", "Deployment");
-        check(
-            Status::invalid(&kind, "web", vec![error()]),
-            expect![[r#"{"apiVersion":"v1","code":422,"details":{"causes":[{"field":"spec.a","message":"Required value","reason":"FieldValueRequired"}],"group":"apps","kind":"Deployment","name":"web"},"kind":"Status","message":"Deployment.apps \"web\" is invalid: spec.a: Required value","metadata":{},"reason":"Invalid","status":"Failure"}"#]],
-        );
-        let two = vec![error(), error(), FieldError::required("spec.b", "")];
-        assert_eq!(
-            Status::invalid(&kind, "web", two).message,
-            r#"Deployment.apps "web" is invalid: [spec.a: Required value, spec.b: Required value]"#
-        );
-    }
-
-    #[test]
-    fn retry_and_continue() {
-        check(
-            Status::too_many_requests("later", 1),
-            expect![[r#"{"apiVersion":"v1","code":429,"details":{"retryAfterSeconds":1},"kind":"Status","message":"later","metadata":{},"reason":"TooManyRequests","status":"Failure"}"#]],
-        );
-        check(
-            Status::resource_expired("old").with_continue("abc"),
-            expect![[r#"{"apiVersion":"v1","code":410,"kind":"Status","message":"old","metadata":{"continue":"abc"},"reason":"Expired","status":"Failure"}"#]],
-        );
-        check(
-            Status::internal("boom"),
-            expect![[r#"{"apiVersion":"v1","code":500,"details":{"causes":[{"message":"boom"}]},"kind":"Status","message":"Internal error occurred: boom","metadata":{},"reason":"InternalError","status":"Failure"}"#]],
-        );
-    }
-
-    #[test]
-    fn success_of_a_delete() {
-        let details = Details::of(&pods(), "a", "u-1");
-        assert_eq!(
-            Status::success(details).to_string(),
-            r#"{"apiVersion":"v1","details":{"kind":"pods","name":"a","uid":"u-1"},"kind":"Status","metadata":{},"status":"Success"}"#
-        );
-    }
-}
+mod tests;

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn list(text: &str) -> Value {
-    text.split(',').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), json!(v))).collect()
+    text.split(',')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(k, v)| (k.to_owned(), json!(v)))
+        .collect()
 }
 
 fn container(requests: &str) -> Value {
@@ -103,13 +106,23 @@ fn ports_of_the_host() {
     let mut busy = node("pods=10");
     busy.add(&with_port(json!({"containerPort": 1, "hostPort": 80, "protocol": "TCP"})));
     let words = "node(s) didn't have free ports for the requested pod ports";
-    check_fit(&with_port(json!({"containerPort": 2, "hostPort": 80, "protocol": "TCP"})), &busy, words);
     check_fit(
-        &with_port(json!({"containerPort": 2, "hostPort": 80, "hostIP": "1.2.3.4", "protocol": "TCP"})),
+        &with_port(json!({"containerPort": 2, "hostPort": 80, "protocol": "TCP"})),
         &busy,
         words,
     );
-    check_fit(&with_port(json!({"containerPort": 2, "hostPort": 80, "protocol": "UDP"})), &busy, "");
+    check_fit(
+        &with_port(
+            json!({"containerPort": 2, "hostPort": 80, "hostIP": "1.2.3.4", "protocol": "TCP"}),
+        ),
+        &busy,
+        words,
+    );
+    check_fit(
+        &with_port(json!({"containerPort": 2, "hostPort": 80, "protocol": "UDP"})),
+        &busy,
+        "",
+    );
     check_fit(&with_port(json!({"containerPort": 80, "protocol": "TCP"})), &busy, "");
 }
 

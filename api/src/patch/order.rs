@@ -38,7 +38,12 @@ pub(super) fn arrange(
 
 /// Weaves two ordered lists: an item of `others` goes first only when both items stood in the list
 /// before, in that order.
-fn weave(others: Vec<Value>, named: Vec<Value>, by_server: &[Value], key: MergeKey<'_>) -> Vec<Value> {
+fn weave(
+    others: Vec<Value>,
+    named: Vec<Value>,
+    by_server: &[Value],
+    key: MergeKey<'_>,
+) -> Vec<Value> {
     let mut woven = Vec::with_capacity(others.len() + named.len());
     let mut others = others.into_iter().peekable();
     for item in named {

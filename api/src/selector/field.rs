@@ -206,7 +206,10 @@ mod tests {
         ] {
             check(query, matches);
         }
-        assert_eq!(FieldSelector::parse("metadata.name=a").unwrap().equals("metadata.name"), Some("a"));
+        assert_eq!(
+            FieldSelector::parse("metadata.name=a").unwrap().equals("metadata.name"),
+            Some("a")
+        );
     }
 
     #[test]

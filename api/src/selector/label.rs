@@ -1,12 +1,12 @@
 //! Label selectors.
 //! *Source:* `k8s.io/apimachinery/pkg/labels`, `metav1.LabelSelectorAsSelector`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::lexer::{Token, tokens};
+use super::parse::Parser;
 use crate::names;
 use crate::text::go_quote;
 
@@ -47,7 +47,7 @@ pub struct LabelSelector {
 /// Why a text or an object is no label selector; the text is the message for the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct ParseSelectorError(String);
+pub struct ParseSelectorError(pub(super) String);
 
 /// A set of labels that can be asked for one.
 pub trait Labels {
@@ -106,7 +106,7 @@ impl Requirement {
         Self::checked(key, operator, values, written)
     }
 
-    fn checked(
+    pub(super) fn checked(
         key: &str,
         operator: Operator,
         values: Vec<String>,
@@ -234,8 +234,7 @@ impl LabelSelector {
     /// # Errors
     /// When the text breaks the grammar or names a malformed key or value.
     pub fn parse(query: &str) -> Result<Self, ParseSelectorError> {
-        let mut parser = Parser { tokens: tokens(query), position: 0 };
-        let mut requirements = parser.requirements()?;
+        let mut requirements = Parser::new(query).requirements()?;
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(LabelSelector::from_requirements(requirements))
     }
@@ -325,149 +324,6 @@ impl fmt::Display for LabelSelector {
     }
 }
 
-struct Parser<'a> {
-    tokens: Vec<(Token, &'a str)>,
-    position: usize,
-}
-
-impl<'a> Parser<'a> {
-    /// Looks at the next token; where a value may stand, `in` and `notin` are plain words.
-    fn peek(&self) -> (Token, &'a str) {
-        let (token, literal) = self.raw();
-        (if matches!(token, Token::In | Token::NotIn) { Token::Identifier } else { token }, literal)
-    }
-
-    fn raw(&self) -> (Token, &'a str) {
-        self.tokens.get(self.position).copied().unwrap_or((Token::End, ""))
-    }
-
-    fn next(&mut self) -> (Token, &'a str) {
-        let found = self.peek();
-        self.position += 1;
-        found
-    }
-
-    fn requirements(&mut self) -> Result<Vec<Requirement>, ParseSelectorError> {
-        let mut requirements = vec![];
-        loop {
-            match self.peek() {
-                (Token::Identifier | Token::Not, _) => {
-                    let requirement = self.requirement().map_err(|ParseSelectorError(why)| {
-                        ParseSelectorError(format!("unable to parse requirement: {why}"))
-                    })?;
-                    requirements.push(requirement);
-                }
-                (Token::End, _) => return Ok(requirements),
-                (_, literal) => return expected(literal, "!, identifier, or 'end of string'"),
-            }
-            match self.next() {
-                (Token::End, _) => return Ok(requirements),
-                (Token::Comma, _) => match self.peek() {
-                    (Token::Identifier | Token::Not, _) => {}
-                    (_, literal) => return expected(literal, "identifier after ','"),
-                },
-                (_, literal) => return expected(literal, "',' or 'end of string'"),
-            }
-        }
-    }
-
-    fn requirement(&mut self) -> Result<Requirement, ParseSelectorError> {
-        let negated = self.peek().0 == Token::Not;
-        if negated {
-            self.next();
-        }
-        let (Token::Identifier, key) = self.next() else {
-            return expected(self.tokens[self.position - 1].1, "identifier");
-        };
-        let complaints = names::qualified_name(key);
-        if !complaints.is_empty() {
-            let (quoted, words) = (go_quote(key), complaints.join("; "));
-            let message = format!("<nil>: Invalid value: {quoted}: {words}");
-            return Err(ParseSelectorError(message));
-        }
-        let last = matches!(self.peek().0, Token::End | Token::Comma);
-        if negated {
-            return Requirement::checked(key, Operator::DoesNotExist, vec![], "!");
-        }
-        if last {
-            return Requirement::checked(key, Operator::Exists, vec![], "");
-        }
-        let (operator, written) = self.operator()?;
-        let values = match written {
-            "in" | "notin" => self.values()?,
-            _ => vec![self.exact_value()?],
-        };
-        Requirement::checked(key, operator, values, written)
-    }
-
-    fn operator(&mut self) -> Result<(Operator, &'static str), ParseSelectorError> {
-        let (token, literal) = self.raw();
-        self.position += 1;
-        match token {
-            Token::In => Ok((Operator::In, "in")),
-            Token::NotIn => Ok((Operator::NotIn, "notin")),
-            Token::Equals => Ok((Operator::In, "=")),
-            Token::DoubleEquals => Ok((Operator::In, "==")),
-            Token::NotEquals => Ok((Operator::NotIn, "!=")),
-            Token::Greater => Ok((Operator::GreaterThan, ">")),
-            Token::Less => Ok((Operator::LessThan, "<")),
-            Token::End
-            | Token::Close
-            | Token::Comma
-            | Token::Not
-            | Token::Identifier
-            | Token::Open
-            | Token::Unknown => expected(literal, "in, notin, =, ==, !=, gt, lt"),
-        }
-    }
-
-    fn values(&mut self) -> Result<Vec<String>, ParseSelectorError> {
-        let (Token::Open, _) = self.next() else {
-            let literal = self.tokens[self.position - 1].1;
-            return Err(ParseSelectorError(format!("found '{literal}' expected: '('")));
-        };
-        let mut values = BTreeSet::new();
-        loop {
-            match self.next() {
-                (Token::Identifier, value) => {
-                    values.insert(value.to_owned());
-                    match self.next() {
-                        (Token::Comma, _) => {}
-                        (Token::Close, _) => return Ok(values.into_iter().collect()),
-                        (_, literal) => return expected(literal, "',' or ')'"),
-                    }
-                    if self.peek().0 == Token::Close {
-                        values.insert(String::new());
-                    }
-                }
-                (Token::Comma, _) => {
-                    values.insert(String::new());
-                }
-                (Token::Close, _) => {
-                    values.insert(String::new());
-                    return Ok(values.into_iter().collect());
-                }
-                (_, literal) => return expected(literal, "',', ')' or identifier"),
-            }
-        }
-    }
-
-    fn exact_value(&mut self) -> Result<String, ParseSelectorError> {
-        match self.peek() {
-            (Token::End | Token::Comma, _) => Ok(String::new()),
-            (Token::Identifier, value) => {
-                self.next();
-                Ok(value.to_owned())
-            }
-            (_, literal) => expected(literal, "identifier"),
-        }
-    }
-}
-
-fn expected<T>(found: &str, wanted: &str) -> Result<T, ParseSelectorError> {
-    Err(ParseSelectorError(format!("found '{found}', expected: {wanted}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -528,7 +384,10 @@ mod tests {
             (",a", "found ',', expected: !, identifier, or 'end of string'"),
             ("a=b c", "found 'c', expected: ',' or 'end of string'"),
             ("a in b", "unable to parse requirement: found 'b' expected: '('"),
-            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+            (
+                "a b",
+                "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+            ),
             ("a==(", "unable to parse requirement: found '(', expected: identifier"),
             (
                 "a=-b",

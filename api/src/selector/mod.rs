@@ -6,6 +6,7 @@
 mod field;
 mod label;
 mod lexer;
+mod parse;
 
 pub use field::{FieldOperator, FieldRequirement, FieldSelector, ParseFieldSelectorError};
 pub use label::{LabelSelector, Labels, Operator, ParseSelectorError, Requirement};

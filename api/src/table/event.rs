@@ -30,7 +30,8 @@ fn row(object: &Value, now: Timestamp) -> Vec<Value> {
     } else {
         text(series, "lastObservedTime")
     };
-    let count = if series.is_null() { number(object, "count").max(1) } else { number(series, "count") };
+    let count =
+        if series.is_null() { number(object, "count").max(1) } else { number(series, "count") };
     vec![
         json!(since(last, now)),
         json!(text(object, "type")),

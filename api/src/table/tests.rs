@@ -28,12 +28,7 @@ fn small_kinds() {
     check("", "ConfigMap", json!({"data": {"x": ""}, "binaryData": {"y": ""}}), "a | 2 | 2m");
     check("", "Secret", json!({"type": "Opaque", "data": {"x": ""}}), "a | Opaque | 1 | 2m");
     check("", "ServiceAccount", json!({}), "a | 2m");
-    check(
-        "coordination.k8s.io",
-        "Lease",
-        json!({"spec": {"holderIdentity": "n"}}),
-        "a | n | 2m",
-    );
+    check("coordination.k8s.io", "Lease", json!({"spec": {"holderIdentity": "n"}}), "a | n | 2m");
     check(
         "scheduling.k8s.io",
         "PriorityClass",
@@ -232,15 +227,24 @@ fn init_containers() {
     let done = || state("i", json!({"terminated": {"exitCode": 0, "reason": "Completed"}}));
     check_pod(with_init(two.clone(), json!([state("i", json!({"running": {}}))])), "0/1 Init:0/2");
     check_pod(
-        with_init(two.clone(), json!([done(), state("j", json!({"waiting": {"reason": "PodInitializing"}}))])),
+        with_init(
+            two.clone(),
+            json!([done(), state("j", json!({"waiting": {"reason": "PodInitializing"}}))]),
+        ),
         "0/1 Init:1/2",
     );
     check_pod(
-        with_init(two.clone(), json!([state("i", json!({"waiting": {"reason": "CrashLoopBackOff"}}))])),
+        with_init(
+            two.clone(),
+            json!([state("i", json!({"waiting": {"reason": "CrashLoopBackOff"}}))]),
+        ),
         "0/1 Init:CrashLoopBackOff",
     );
     check_pod(
-        with_init(two.clone(), json!([state("i", json!({"terminated": {"exitCode": 2, "reason": "Error"}}))])),
+        with_init(
+            two.clone(),
+            json!([state("i", json!({"terminated": {"exitCode": 2, "reason": "Error"}}))]),
+        ),
         "0/1 Init:Error",
     );
     check_pod(
@@ -249,7 +253,10 @@ fn init_containers() {
     );
     let sidecar = json!([{"name": "s", "restartPolicy": "Always"}]);
     check_pod(
-        with_init(sidecar.clone(), json!([{"name": "s", "started": true, "ready": true, "state": {"running": {}}}])),
+        with_init(
+            sidecar.clone(),
+            json!([{"name": "s", "started": true, "ready": true, "state": {"running": {}}}]),
+        ),
         "1/2 PodInitializing",
     );
     check_pod(
@@ -267,7 +274,12 @@ fn pod_rows() {
     object["spec"]["nodeName"] = json!("n");
     object["spec"]["readinessGates"] = json!([{"conditionType": "x"}]);
     object["status"]["podIPs"] = json!([{"ip": "10.128.0.2"}]);
-    check("", "Pod", object, "a | 1/1 | Running | 2 (10s ago) | 2m | 10.128.0.2 | n | <none> | 0/1");
+    check(
+        "",
+        "Pod",
+        object,
+        "a | 1/1 | Running | 2 (10s ago) | 2m | 10.128.0.2 | n | <none> | 0/1",
+    );
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AGE, CONTAINERS, Column, IMAGES, NAME, Printer, SELECTOR, age, items, number, or, text};
+use super::{
+    AGE, CONTAINERS, Column, IMAGES, NAME, Printer, SELECTOR, age, items, number, or, text,
+};
 use crate::meta;
 use crate::selector::LabelSelector;
 

@@ -43,7 +43,10 @@ mod tests {
     fn data_is_needed_and_stays() {
         let revision = |data: Value| json!({"metadata": {"name": "a", "namespace": "b"}, "data": data, "revision": 1});
         testing::check(validate(&revision(json!({"x": 1}))), &[]);
-        testing::check(validate(&revision(Value::Null)), &["data: Required value: data is mandatory"]);
+        testing::check(
+            validate(&revision(Value::Null)),
+            &["data: Required value: data is mandatory"],
+        );
         testing::check(
             validate_update(&revision(json!({"x": 2})), &revision(json!({"x": 1}))),
             &["data: Invalid value: {\"x\":2}: field is immutable"],

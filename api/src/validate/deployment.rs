@@ -158,7 +158,9 @@ mod tests {
         let other = deployment(json!({"selector": {"matchLabels": {"app": "db"}}}));
         check(
             validate(&other),
-            &["spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`"],
+            &[
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+            ],
         );
         check(
             validate_update(&other, &good),
@@ -171,10 +173,7 @@ mod tests {
             validate(&deployment(json!({"selector": {}}))),
             &["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
         );
-        check(
-            validate(&deployment(json!({"selector": null}))),
-            &["spec.selector: Required value"],
-        );
+        check(validate(&deployment(json!({"selector": null}))), &["spec.selector: Required value"]);
     }
 
     #[test]
@@ -182,14 +181,22 @@ mod tests {
         let strategy = |value: Value| deployment(json!({"strategy": value}));
         check(
             validate(&strategy(json!({"type": "Recreate", "rollingUpdate": {}}))),
-            &["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"],
+            &[
+                "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
+            ],
         );
         check(
-            validate(&strategy(json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}))),
-            &["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": may not be 0 when `maxSurge` is 0"],
+            validate(&strategy(
+                json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}),
+            )),
+            &[
+                "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": may not be 0 when `maxSurge` is 0",
+            ],
         );
         check(
-            validate(&strategy(json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": -1, "maxUnavailable": "x"}}))),
+            validate(&strategy(
+                json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": -1, "maxUnavailable": "x"}}),
+            )),
             &[
                 "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"x\": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
                 "spec.strategy.rollingUpdate.maxSurge: Invalid value: -1: must be greater than or equal to 0",

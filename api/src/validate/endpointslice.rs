@@ -66,7 +66,12 @@ fn check_address(errors: &mut Errors, path: &Path<'_>, kind: &str, address: &str
         "IPv4" => match address.parse::<Ipv4Addr>() {
             Err(_) => errors.push(FieldError::invalid(path, address, "must be an IPv4 address")),
             Ok(ip) => {
-                if let Some(words) = special(ip.is_unspecified(), ip.is_loopback(), ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]) {
+                if let Some(words) = special(
+                    ip.is_unspecified(),
+                    ip.is_loopback(),
+                    ip.is_link_local(),
+                    ip.octets()[..3] == [224, 0, 0],
+                ) {
                     errors.push(FieldError::invalid(path, address, words));
                 }
             }
@@ -75,7 +80,12 @@ fn check_address(errors: &mut Errors, path: &Path<'_>, kind: &str, address: &str
             Err(_) => errors.push(FieldError::invalid(path, address, "must be an IPv6 address")),
             Ok(ip) => {
                 let link_local = ip.segments()[0] & 0xffc0 == 0xfe80;
-                if let Some(words) = special(ip.is_unspecified(), ip.is_loopback(), link_local, ip.segments()[0] == 0xff02) {
+                if let Some(words) = special(
+                    ip.is_unspecified(),
+                    ip.is_loopback(),
+                    link_local,
+                    ip.segments()[0] == 0xff02,
+                ) {
                     errors.push(FieldError::invalid(path, address, words));
                 }
             }

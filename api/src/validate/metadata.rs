@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn too_many_annotations() {
-        let metadata = json!({"name": "a", "annotations": {"k": "x".repeat(ANNOTATIONS_BYTES_MAX)}});
+        let metadata =
+            json!({"name": "a", "annotations": {"k": "x".repeat(ANNOTATIONS_BYTES_MAX)}});
         check(
             validate(&object(metadata), false, names::dns1123_label),
             &["metadata.annotations: Too long: may not be more than 262144 bytes"],
@@ -233,8 +234,11 @@ mod tests {
 
     #[test]
     fn updates() {
-        let old = object(json!({"name": "a", "uid": "1", "deletionTimestamp": "t", "generation": 2}));
-        let new = object(json!({"name": "b", "uid": "1", "deletionTimestamp": "t", "generation": 1, "finalizers": ["x/y"]}));
+        let old =
+            object(json!({"name": "a", "uid": "1", "deletionTimestamp": "t", "generation": 2}));
+        let new = object(
+            json!({"name": "b", "uid": "1", "deletionTimestamp": "t", "generation": 1, "finalizers": ["x/y"]}),
+        );
         check(
             validate_update(&new, &old),
             &[

@@ -75,7 +75,9 @@ mod tests {
         let old = namespace("a", "Active");
         check(
             validate_status_update(&namespace("a", "Terminating"), &old),
-            &["status.Phase: Invalid value: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty"],
+            &[
+                "status.Phase: Invalid value: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty",
+            ],
         );
     }
 }

@@ -48,7 +48,8 @@ fn check_taints(errors: &mut Errors, taints: &[Value]) {
     let mut seen = BTreeSet::new();
     for (index, taint) in taints.iter().enumerate() {
         let path = path.index(index);
-        let (key, value, effect) = (text(taint, "key"), text(taint, "value"), text(taint, "effect"));
+        let (key, value, effect) =
+            (text(taint, "key"), text(taint, "value"), text(taint, "effect"));
         complain(errors, path.child("key"), key, names::qualified_name(key));
         let complaints = names::label_value(value);
         if !complaints.is_empty() {
@@ -119,7 +120,10 @@ mod tests {
         let taint = json!({"key": "a", "effect": "NoSchedule"});
         check(validate(&node(json!({"taints": [taint]}), json!({}))), &[]);
         check(
-            validate(&node(json!({"taints": [taint, taint, {"key": "b", "effect": "Now"}]}), json!({}))),
+            validate(&node(
+                json!({"taints": [taint, taint, {"key": "b", "effect": "Now"}]}),
+                json!({}),
+            )),
             &[
                 "spec.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"a\"}: taints must be unique by key and effect pair",
                 "spec.taints[2].effect: Unsupported value: \"Now\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
@@ -133,7 +137,13 @@ mod tests {
         check(validate_update(&old, &old), &[]);
         let address = json!({"type": "InternalIP", "address": "1.2.3.4"});
         check(
-            validate_update(&node(json!({}), json!({"addresses": [address, address], "capacity": {"cpu": "-1"}})), &old),
+            validate_update(
+                &node(
+                    json!({}),
+                    json!({"addresses": [address, address], "capacity": {"cpu": "-1"}}),
+                ),
+                &old,
+            ),
             &[
                 "status.capacity[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
                 "status.addresses[1]: Duplicate value: {\"address\":\"1.2.3.4\",\"type\":\"InternalIP\"}",

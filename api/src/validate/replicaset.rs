@@ -47,11 +47,15 @@ mod tests {
 
     #[test]
     fn status_counts_fit() {
-        let set = |status: Value| json!({"metadata": {"name": "a", "namespace": "b"}, "status": status});
+        let set =
+            |status: Value| json!({"metadata": {"name": "a", "namespace": "b"}, "status": status});
         let old = set(json!({}));
         check(validate_status_update(&set(json!({"replicas": 2, "readyReplicas": 1})), &old), &[]);
         check(
-            validate_status_update(&set(json!({"replicas": 1, "readyReplicas": 0, "availableReplicas": 2})), &old),
+            validate_status_update(
+                &set(json!({"replicas": 1, "readyReplicas": 0, "availableReplicas": 2})),
+                &old,
+            ),
             &[
                 "status.availableReplicas: Invalid value: 2: cannot be greater than status.replicas",
                 "status.availableReplicas: Invalid value: 2: cannot be greater than readyReplicas",

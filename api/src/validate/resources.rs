@@ -78,8 +78,8 @@ fn check_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
     let complaints = names::qualified_name(name);
     let malformed = !complaints.is_empty();
     complain(errors, path, name, complaints);
-    let standard = matches!(name, "cpu" | "memory" | "ephemeral-storage")
-        || name.starts_with("hugepages-");
+    let standard =
+        matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
     if !malformed && !name.contains('/') && !standard {
         let words = "must be a standard resource for containers";
         errors.push(FieldError::invalid(path, name, words));

@@ -151,8 +151,7 @@ fn check_affinity(errors: &mut Errors, spec: &Value) {
                 errors.push(FieldError::required(path, words));
             }
             Some(seconds) if !(1..=AFFINITY_SECONDS_MAX).contains(&seconds) => {
-                let words =
-                    format!("must be greater than 0 and less than {AFFINITY_SECONDS_MAX}");
+                let words = format!("must be greater than 0 and less than {AFFINITY_SECONDS_MAX}");
                 errors.push(FieldError::invalid(path, seconds, words));
             }
             Some(_) => {}
@@ -322,19 +321,29 @@ mod tests {
     fn types() {
         check(
             validate(&service(json!({"type": "Other"}))),
-            &["spec.type: Unsupported value: \"Other\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\""],
+            &[
+                "spec.type: Unsupported value: \"Other\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
+            ],
         );
         check(
-            validate(&service(json!({"type": "NodePort", "clusterIP": "None", "clusterIPs": ["None"], "externalTrafficPolicy": "Cluster"}))),
-            &["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"],
+            validate(&service(
+                json!({"type": "NodePort", "clusterIP": "None", "clusterIPs": ["None"], "externalTrafficPolicy": "Cluster"}),
+            )),
+            &[
+                "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services",
+            ],
         );
         check(
-            validate(&service(json!({"type": "ExternalName", "clusterIP": null, "clusterIPs": null, "internalTrafficPolicy": null}))),
+            validate(&service(
+                json!({"type": "ExternalName", "clusterIP": null, "clusterIPs": null, "internalTrafficPolicy": null}),
+            )),
             &["spec.externalName: Required value"],
         );
         check(
             validate(&service(json!({"externalTrafficPolicy": "Local"}))),
-            &["spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services"],
+            &[
+                "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services",
+            ],
         );
     }
 

@@ -115,7 +115,9 @@ fn object_directives() {
     );
     check(
         volume(json!({"name": "v", "emptyDir": {}})),
-        volume(json!({"name": "v", "hostPath": {"path": "/x"}, "$retainKeys": ["name", "hostPath"]})),
+        volume(
+            json!({"name": "v", "hostPath": {"path": "/x"}, "$retainKeys": ["name", "hostPath"]}),
+        ),
         volume(json!({"name": "v", "hostPath": {"path": "/x"}})),
     );
 }

@@ -143,12 +143,7 @@ fn check_host_ports(errors: &mut Errors, path: &Path<'_>, containers: &[Value]) 
     }
 }
 
-fn check_mounts(
-    errors: &mut Errors,
-    path: &Path<'_>,
-    container: &Value,
-    volumes: &BTreeSet<&str>,
-) {
+fn check_mounts(errors: &mut Errors, path: &Path<'_>, container: &Value, volumes: &BTreeSet<&str>) {
     let mut seen: BTreeMap<&str, ()> = BTreeMap::new();
     for (index, mount) in items(container, "volumeMounts").iter().enumerate() {
         let path = path.index(index);

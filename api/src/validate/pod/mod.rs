@@ -57,7 +57,11 @@ pub(super) fn check_template(errors: &mut Errors, path: &Path<'_>, template: &Va
     let metadata_path = path.child("metadata");
     let metadata = &template["metadata"];
     labels::check(errors, &path.child("labels"), &metadata["labels"]);
-    metadata::check_annotations(errors, &metadata_path.child("annotations"), &metadata["annotations"]);
+    metadata::check_annotations(
+        errors,
+        &metadata_path.child("annotations"),
+        &metadata["annotations"],
+    );
     spec::check(errors, &path.child("spec"), &template["spec"]);
     if !items(&template["spec"], "ephemeralContainers").is_empty() {
         let spec = path.child("spec");

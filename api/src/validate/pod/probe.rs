@@ -116,8 +116,8 @@ fn check_http_get(errors: &mut Errors, path: &Path<'_>, action: &Value) {
 pub(in super::super) fn check_port(errors: &mut Errors, path: &Path<'_>, port: &Value) {
     match port {
         Value::String(name) => complain(errors, path, name, names::port_name(name)),
-        other => {
-            let port = other.as_i64().unwrap_or_default();
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            let port = port.as_i64().unwrap_or_default();
             complain(errors, path, port, names::port_number(port));
         }
     }
@@ -127,9 +127,8 @@ fn check_sleep(errors: &mut Errors, path: &Path<'_>, action: &Value, grace: Opti
     let seconds = number(action, "seconds").unwrap_or_default();
     let grace = grace.unwrap_or_default();
     if seconds < 0 || seconds > grace {
-        let words = format!(
-            "must be non-negative and less than terminationGracePeriodSeconds ({grace})"
-        );
+        let words =
+            format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
         errors.push(FieldError::invalid(path, seconds, words));
     }
 }

@@ -95,9 +95,8 @@ fn check_min_domains(errors: &mut Errors, path: &Path<'_>, constraint: &Value, w
         errors.push(FieldError::invalid(path, domains, "must be greater than zero"));
     }
     if when != "DoNotSchedule" {
-        let words = format!(
-            "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}"
-        );
+        let words =
+            format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}");
         errors.push(FieldError::invalid(path, domains, words));
     }
 }

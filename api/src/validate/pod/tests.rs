@@ -45,12 +45,11 @@ fn a_plain_pod_is_fine() {
 
 #[test]
 fn containers() {
+    check(validate(&pod(json!({"containers": []}))), &["spec.containers: Required value"]);
     check(
-        validate(&pod(json!({"containers": []}))),
-        &["spec.containers: Required value"],
-    );
-    check(
-        validate(&pod(json!({"containers": [container(json!({})), container(json!({"image": ""}))]}))),
+        validate(&pod(
+            json!({"containers": [container(json!({})), container(json!({"image": ""}))]}),
+        )),
         &[
             "spec.containers[1].name: Duplicate value: \"c\"",
             "spec.containers[1].image: Required value",
@@ -58,11 +57,15 @@ fn containers() {
     );
     check(
         validate(&with_container(json!({"image": " i"}))),
-        &["spec.containers[0].image: Invalid value: \" i\": must not have leading or trailing whitespace"],
+        &[
+            "spec.containers[0].image: Invalid value: \" i\": must not have leading or trailing whitespace",
+        ],
     );
     check(
         validate(&pod(json!({"restartPolicy": "Sometimes"}))),
-        &["spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\""],
+        &[
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+        ],
     );
 }
 
@@ -151,7 +154,9 @@ fn probes_and_hooks() {
     let init = container(json!({"name": "i", "livenessProbe": {"exec": {"command": ["x"]}}}));
     check(
         validate(&pod(json!({"initContainers": [init]}))),
-        &["spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"],
+        &[
+            "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+        ],
     );
 }
 
@@ -182,7 +187,8 @@ fn what_may_change() {
     let mut new = old.clone();
     new["spec"]["containers"][0]["image"] = json!("other");
     new["spec"]["activeDeadlineSeconds"] = json!(5);
-    new["spec"]["tolerations"] = json!([{"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Exists"}]);
+    new["spec"]["tolerations"] =
+        json!([{"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Exists"}]);
     check(validate_update(&new, &old), &[]);
 }
 
@@ -222,6 +228,8 @@ fn a_container_that_ended_stays_ended() {
     check(validate_status_update(&ended, &ended), &[]);
     check(
         validate_status_update(&with_state(json!({"running": {}})), &ended),
-        &["status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"],
+        &[
+            "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state",
+        ],
     );
 }

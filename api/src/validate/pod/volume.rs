@@ -11,8 +11,7 @@ use super::env::{check_resource_ref, check_volume_field_ref};
 use crate::field_error::{FieldError, Path};
 use crate::names;
 
-const MODE_WORDS: &str =
-    "must be a number between 0 and 0777 (octal), both inclusive";
+const MODE_WORDS: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 
 /// Shortest life of a projected token in seconds.
 const TOKEN_SECONDS_MIN: i64 = 600;
