@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     // A compiler child has no runtime, no log and no data directory: it is confined before it
     // reads its input.
-    if let Command::Compile { arguments } = &flags.command {
+    if let Command::Compile { arguments } = flags.command {
         return coracle_runtime::compile::child_main(arguments);
     }
     match run(flags) {

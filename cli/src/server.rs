@@ -2,6 +2,7 @@
 //! them in another.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,6 +11,7 @@ use coracle_apiserver::pki::{Kubeconfig, Pki, kubeconfig};
 use coracle_apiserver::service_address::ServiceRanges;
 use coracle_apiserver::{ApiServer, Config, UnixSocketDialer};
 use coracle_client::{Caches, Client};
+use coracle_controllers::Controllers;
 use coracle_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -25,10 +27,10 @@ const ADMIN: &str = "coracle-admin";
 pub(crate) struct Server {
     api: ApiServer,
     store: Store,
-    client: Client,
+    client: kube::Client,
     serving: JoinHandle<()>,
-    controllers: coracle_controllers::Running,
-    scheduler: coracle_scheduler::Running,
+    controllers: Controllers,
+    scheduler: coracle_scheduler::run::Running,
     _held: Held,
 }
 
@@ -58,18 +60,19 @@ impl Server {
             async move { api.serve(listener, tls).await }
         });
         write_kubeconfigs(data, flags, &pki, address)?;
-        let (controllers, scheduler) = start_parts(&api, &flags.network).await?;
+        let (controllers, scheduler) =
+            start_parts(&api, &flags.network, pki.ca_certificate().to_owned());
         tracing::info!(%address, kubeconfig = %data.kubeconfig().display(), "the API is served");
         if !flags.no_host {
             supervise::start_detached(data, &flags.host_arguments())?;
         }
-        let client = Client::in_process(api.in_process(UserInfo::component("coracle-up")));
+        let client = Client::in_process(api.in_process(UserInfo::component("coracle-up"))).kube();
         Ok(Self { api, store, client, serving, controllers, scheduler, _held: held })
     }
 
     /// A client in this process that may do everything.
-    pub(crate) fn client(&self) -> kube::Client {
-        self.client.kube()
+    pub(crate) fn client(&self) -> &kube::Client {
+        &self.client
     }
 
     /// Finishes what is in flight and closes the store.
@@ -121,19 +124,22 @@ fn service_ranges(flags: &ServerFlags) -> anyhow::Result<ServiceRanges> {
 }
 
 /// Controllers and scheduler reach the API inside of the process, each under its own name.
-async fn start_parts(
+fn start_parts(
     api: &ApiServer,
     network: &NetworkFlags,
-) -> anyhow::Result<(coracle_controllers::Running, coracle_scheduler::Running)> {
+    root_ca: String,
+) -> (Controllers, coracle_scheduler::run::Running) {
     let as_part = |name: &str| Client::in_process(api.in_process(UserInfo::component(name)));
     let caches = Caches::new(as_part("kube-controller-manager"));
     let config = coracle_controllers::Config {
-        cluster_cidr: network.cluster_cidr.parse().context("--cluster-cidr")?,
+        cluster_cidr: network.cluster_cidr.clone(),
         node_mask: network.node_mask,
+        root_ca: Some(root_ca),
+        ..coracle_controllers::Config::default()
     };
     let controllers = coracle_controllers::run(&caches, config);
-    let scheduler = coracle_scheduler::run(as_part("kube-scheduler"), &caches);
-    Ok((controllers, scheduler))
+    let scheduler = coracle_scheduler::run::run(&caches, coracle_scheduler::run::Config::default());
+    (controllers, scheduler)
 }
 
 fn write_kubeconfigs(
@@ -143,7 +149,7 @@ fn write_kubeconfigs(
     address: SocketAddr,
 ) -> anyhow::Result<()> {
     let server = format!("https://{}", reachable(address));
-    let write = |path, user: &str, group: &str, name: &str| -> anyhow::Result<()> {
+    let write = |path: &Path, user: &str, group: &str, name: &str| -> anyhow::Result<()> {
         let identity = pki.issue_client(user, Some(group))?;
         let text = kubeconfig(&Kubeconfig {
             server: &server,

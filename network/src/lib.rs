@@ -13,6 +13,8 @@ pub mod names;
 pub mod network;
 pub mod picker;
 mod proxy;
+pub mod refusals;
 pub mod run;
+mod saved;
 pub mod switch;
 pub mod table;

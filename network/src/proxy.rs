@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_vnet::{DATAGRAM_BYTES_MAX, DatagramSink, Fabric, Protocol, splice};
+use coracle_vnet::{DATAGRAM_BYTES_MAX, DatagramSink, Fabric, Protocol};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
@@ -72,13 +72,11 @@ async fn serve_tcp(port: u16, network: Arc<Network>, fabric: Arc<Fabric>) {
 /// Joins a real connection with a pod's; without a backend it is reset, which a client sees as
 /// "connection refused" does elsewhere.
 fn connect(stream: TcpStream, peer: SocketAddr, port: u16, network: &Network, fabric: &Fabric) {
-    let backend = network.pick_node_port(port, Protocol::Tcp, peer.ip());
-    match backend.map(|backend| fabric.deliver(backend, peer)) {
-        Some(Ok(far)) => {
-            tokio::spawn(splice(stream, far));
-        }
-        Some(Err(error)) => refuse(&stream, port, &error.to_string()),
-        None => refuse(&stream, port, "no ready endpoints"),
+    let Some(backend) = network.pick_node_port(port, Protocol::Tcp, peer.ip()) else {
+        return refuse(&stream, port, "no ready endpoints");
+    };
+    if let Err((stream, error)) = fabric.deliver_real(backend, stream, peer) {
+        refuse(&stream, port, &error.to_string());
     }
 }
 

@@ -1,9 +1,11 @@
 //! Keeps a [`Network`] in step with the API: Services and EndpointSlices in, routes and open node
 //! ports out. Each change is in the table before the next event is read.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use coracle_client::{Caches, Change, ObjectKey, Subscription};
+use coracle_client::{Cache, Caches, Change, ObjectKey, Subscription};
 use coracle_vnet::Fabric;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -12,52 +14,116 @@ use tokio::task::JoinHandle;
 
 use crate::network::Network;
 use crate::proxy::Listeners;
+use crate::saved::Saved;
 use crate::table::ServiceKey;
+
+/// Changes within this time are saved together: a rollout changes slices many times a second.
+const SAVE_AFTER: Duration = Duration::from_millis(250);
 
 /// Follows the API until it is dropped; then node ports are closed and the table stands still.
 #[derive(Debug)]
 pub struct Following {
     _services: Subscription,
     _slices: Subscription,
-    ports: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.ports.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
-/// Starts to follow Services and EndpointSlices. Needs a tokio runtime; what `network` knew before
-/// (from a checkpoint, say) stays until the API says otherwise.
+/// Starts to follow Services and EndpointSlices. Needs a tokio runtime.
+///
+/// What was known is kept in `file`, and is in the table and on the node ports at once when this
+/// returns, whether or not a server can be reached; what the API no longer has is taken out when
+/// the first lists have come.
 #[must_use = "nothing is followed any more when it is dropped"]
-pub fn follow(network: &Arc<Network>, fabric: &Arc<Fabric>, caches: &Caches) -> Following {
-    let changed = Arc::new(Notify::new());
-    let services = {
-        let (network, fabric, changed) =
-            (Arc::clone(network), Arc::clone(fabric), Arc::clone(&changed));
-        caches.get::<Service>().observe(move |change| {
+pub fn follow(
+    network: &Arc<Network>,
+    fabric: &Arc<Fabric>,
+    caches: &Caches,
+    file: PathBuf,
+) -> Following {
+    let saved = Saved::read(&file);
+    network.change(|table| saved.fill(table));
+    let (ports, save) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (services, slices) = (caches.get::<Service>(), caches.get::<EndpointSlice>());
+    let following_services = {
+        let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
+        let (ports, save) = (Arc::clone(&ports), Arc::clone(&save));
+        services.observe(move |change| {
             apply_service(&network, change);
             fabric.forget_flows();
-            changed.notify_one();
+            ports.notify_one();
+            save.notify_one();
         })
     };
-    let slices = {
-        let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
-        caches.get::<EndpointSlice>().observe(move |change| {
+    let following_slices = {
+        let (network, fabric, save) = (Arc::clone(network), Arc::clone(fabric), Arc::clone(&save));
+        slices.observe(move |change| {
             apply_slice(&network, change);
             fabric.forget_flows();
+            save.notify_one();
         })
     };
-    let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
-    let ports = tokio::spawn(async move {
-        let mut listeners = Listeners::default();
+    let open = tokio::spawn(keep_ports(Arc::clone(network), Arc::clone(fabric), Arc::clone(&ports)));
+    let keep = Keep { network: Arc::clone(network), services, slices, file, saved, ports };
+    let tasks = [open, tokio::spawn(keep.run(save))];
+    Following { _services: following_services, _slices: following_slices, tasks }
+}
+
+async fn keep_ports(network: Arc<Network>, fabric: Arc<Fabric>, changed: Arc<Notify>) {
+    let mut listeners = Listeners::default();
+    loop {
+        listeners.follow(&network, &fabric);
+        changed.notified().await;
+    }
+}
+
+/// Keeps the file in step, once what it held has been compared with the API.
+struct Keep {
+    network: Arc<Network>,
+    services: Cache<Service>,
+    slices: Cache<EndpointSlice>,
+    file: PathBuf,
+    saved: Saved,
+    ports: Arc<Notify>,
+}
+
+impl Keep {
+    async fn run(self, changed: Arc<Notify>) {
+        self.services.wait_synced().await;
+        self.slices.wait_synced().await;
+        self.network.change(|table| {
+            let in_cache = |key: &ServiceKey| self.services.get(Some(&key.namespace), &key.name).is_some();
+            let slice = |key: &ServiceKey| self.slices.get(Some(&key.namespace), &key.name).is_some();
+            self.saved.drop_stale(table, in_cache, slice);
+        });
+        self.ports.notify_one();
         loop {
-            listeners.follow(&network, &fabric);
             changed.notified().await;
+            tokio::time::sleep(SAVE_AFTER).await;
+            self.save().await;
         }
-    });
-    Following { _services: services, _slices: slices, ports }
+    }
+
+    async fn save(&self) {
+        let saved = Saved {
+            services: self.services.list().iter().map(|service| (**service).clone()).collect(),
+            slices: self.slices.list().iter().map(|slice| (**slice).clone()).collect(),
+        };
+        let file = self.file.clone();
+        let written = tokio::task::spawn_blocking(move || saved.write(&file)).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, file = %self.file.display(), "save Services"),
+            Err(error) => tracing::error!(%error, "the task that saves Services panicked"),
+        }
+    }
 }
 
 fn apply_service(network: &Network, change: &Change<Service>) {

@@ -4,5 +4,5 @@ mod merge;
 mod objects;
 mod run;
 
-pub(crate) use objects::{ManifestError, Manifests};
-pub(crate) use run::{Applied, ApplyError, Outcome, apply, delete, wait_gone};
+pub(crate) use objects::Manifests;
+pub(crate) use run::{Applied, apply, delete, wait_gone};

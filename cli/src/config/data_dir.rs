@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Pid;
+use sha2::{Digest as _, Sha256};
 
 /// What can go wrong with the data directory.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,27 @@ impl DataDir {
     /// The socket by which the server reaches the node agent.
     pub(crate) fn agent_socket(&self) -> PathBuf {
         self.host().join("agent.sock")
+    }
+
+    /// A folder in memory for Secrets, of this data directory alone.
+    pub(crate) fn memory(&self) -> PathBuf {
+        let hash = Sha256::digest(self.root.as_os_str().as_encoded_bytes());
+        let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Path::new("/dev/shm").join(format!("coracle-{name}"))
+    }
+
+    /// The key that seals Secrets in the host's checkpoint: outside of the data directory, so that a
+    /// copy of that does not give them away.
+    pub(crate) fn seal_key(&self) -> Option<PathBuf> {
+        let named = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let folder = named("XDG_CONFIG_HOME").map(|base| base.join("coracle")).or_else(|| {
+            if rustix::process::geteuid().is_root() {
+                return Some(PathBuf::from("/etc/coracle"));
+            }
+            named("HOME").map(|home| home.join(".config/coracle"))
+        })?;
+        make_private(&folder).ok()?;
+        Some(folder.join("host.key"))
     }
 
     /// Where the supervisor and its host log.

@@ -5,6 +5,6 @@ mod build;
 mod name;
 mod push;
 
-pub(crate) use build::{Recipe, RecipeError};
-pub(crate) use name::{ImageName, InvalidName};
-pub(crate) use push::{PushError, push};
+pub(crate) use build::Recipe;
+pub(crate) use name::ImageName;
+pub(crate) use push::push;

@@ -32,6 +32,10 @@ pub(crate) async fn down(data: DataDir, flags: DownFlags) -> anyhow::Result<()> 
         }
     }
     if flags.data {
+        if data.memory().exists() {
+            std::fs::remove_dir_all(data.memory())
+                .with_context(|| format!("remove {}", data.memory().display()))?;
+        }
         std::fs::remove_dir_all(data.root())
             .with_context(|| format!("remove {}", data.root().display()))?;
         out::line(format_args!("removed {}", data.root().display()));

@@ -1,0 +1,114 @@
+//! What the host knew of Services when it last ran, so that it routes and opens node ports again
+//! with no server reachable.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde::{Deserialize, Serialize};
+
+use crate::table::{ServiceKey, Table};
+
+/// All Services and EndpointSlices, as they were.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    pub(crate) services: Vec<Service>,
+    pub(crate) slices: Vec<EndpointSlice>,
+}
+
+impl Saved {
+    /// Reads the file; nothing if it is not there or is not whole, which is then said in the log.
+    pub(crate) fn read(path: &Path) -> Self {
+        let read = match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        };
+        read.unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "saved Services cannot be read; waiting for the server");
+            Self::default()
+        })
+    }
+
+    /// Writes the file, whole or not at all.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let fresh = path.with_extension("new");
+        let mut file = fs::File::create(&fresh)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(fresh, path)
+    }
+
+    /// Puts everything into the table.
+    pub(crate) fn fill(&self, table: &mut Table) {
+        for service in &self.services {
+            table.set_service(&key(&service.metadata), service);
+        }
+        for slice in &self.slices {
+            let key = key(&slice.metadata);
+            table.set_slice(&key.namespace, &key.name, slice);
+        }
+    }
+
+    /// Takes out of the table what was saved and is no more.
+    pub(crate) fn drop_stale(
+        &self,
+        table: &mut Table,
+        has_service: impl Fn(&ServiceKey) -> bool,
+        has_slice: impl Fn(&ServiceKey) -> bool,
+    ) {
+        for key in self.services.iter().map(|s| key(&s.metadata)).filter(|key| !has_service(key)) {
+            table.remove_service(&key);
+        }
+        for key in self.slices.iter().map(|s| key(&s.metadata)).filter(|key| !has_slice(key)) {
+            table.remove_slice(&key.namespace, &key.name);
+        }
+    }
+}
+
+fn key(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> ServiceKey {
+    ServiceKey {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_vnet::Protocol;
+    use serde_json::json;
+
+    fn saved() -> Saved {
+        serde_json::from_value(json!({
+            "services": [{"metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": "10.96.0.20",
+                "ports": [{"port": 80, "nodePort": 30080}]}}],
+            "slices": [{"metadata": {"name": "web-a", "namespace": "default",
+                "labels": {"kubernetes.io/service-name": "web"}}, "addressType": "IPv4",
+                "endpoints": [{"addresses": ["10.128.0.5"]}], "ports": [{"port": 8080}]}],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_was_saved_routes_again_until_it_is_known_to_be_gone() {
+        let folder = std::env::temp_dir().join(format!("coracle-saved-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("services.json");
+        assert!(Saved::read(&path).services.is_empty());
+        saved().write(&path).unwrap();
+        let (read, mut table) = (Saved::read(&path), Table::default());
+        read.fill(&mut table);
+        let port = table.node_port(30080, Protocol::Tcp).unwrap();
+        assert_eq!(port.backends, ["10.128.0.5:8080".parse().unwrap()]);
+        read.drop_stale(&mut table, |_| true, |_| false);
+        assert!(table.node_port(30080, Protocol::Tcp).unwrap().backends.is_empty());
+        read.drop_stale(&mut table, |_| false, |_| false);
+        assert!(table.node_ports().is_empty());
+        fs::write(&path, "{").unwrap();
+        assert!(Saved::read(&path).services.is_empty());
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
