@@ -44,7 +44,6 @@ impl<T: Clone + Eq + Hash> Default for Queue<T> {
 
 impl<T: Clone + Eq + Hash> Queue<T> {
     /// Makes an empty queue.
-    #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
     pub fn new() -> Queue<T> {
         Queue(Arc::new(Inner {
             schedule: Mutex::new(Schedule::default()),

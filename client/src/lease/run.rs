@@ -52,7 +52,6 @@ impl Lease {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
 async fn hold(api: Api<LeaseObject>, config: LeaseConfig, leading: watch::Sender<bool>) {
     let began = Instant::now();
     let mut sighting = Sighting::default();

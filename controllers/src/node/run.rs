@@ -84,7 +84,6 @@ fn node_changed(queue: &Queue<String>, change: &Change<Node>) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
 fn lease_changed(heard: &Mutex<HashMap<String, Heard>>, change: &Change<Lease>) {
     let mut heard = heard.lock();
     let Some(lease) = &change.new else {
@@ -142,7 +141,6 @@ impl Controller {
     }
 
     /// Gives how long a node has said nothing; one that never spoke counts from now on.
-    #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
     fn silence(&self, node: &Node) -> Option<Duration> {
         let mut heard = self.heard.lock();
         let never = || Heard { renewed: None, at: Instant::now() };

@@ -25,6 +25,13 @@ struct Controller {
     recorder: Recorder,
 }
 
+/// An action that did not succeed.
+struct Failed {
+    /// What the status must tell of it.
+    told: Option<Failure>,
+    error: WriteError,
+}
+
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
     let queue = Queue::new();
@@ -81,9 +88,9 @@ impl Controller {
         for action in reconcile(&observed, now) {
             if let Action::RequeueAfter(wait) = action {
                 outcome = Outcome::RequeueAfter(wait);
-            } else if let Err((failure, error)) = self.apply(&observed, action).await {
-                self.report(&observed, failure, now).await?;
-                return Err(error);
+            } else if let Err(failed) = self.apply(&observed, action).await {
+                self.report(&observed, failed.told, now).await?;
+                return Err(failed.error);
             }
         }
         Ok(outcome)
@@ -103,14 +110,9 @@ impl Controller {
         Observed { replica_set: set, pods, related }
     }
 
-    /// Carries one action out; a failure that the status must tell comes beside the error.
-    async fn apply(
-        &self,
-        observed: &Observed,
-        action: Action,
-    ) -> Result<(), (Option<Failure>, WriteError)> {
+    async fn apply(&self, observed: &Observed, action: Action) -> Result<(), Box<Failed>> {
         let set = &observed.replica_set;
-        let plain = |error| (None, error);
+        let plain = |error| Box::new(Failed { told: None, error });
         match action {
             Action::Create(n) => self.create_pods(set, n).await,
             Action::Delete(pod) => self.delete_pod(set, &pod).await,
@@ -126,11 +128,7 @@ impl Controller {
     }
 
     /// Creates pods in batches that double, so that a refusal costs one request and not hundreds.
-    async fn create_pods(
-        &self,
-        set: &ReplicaSet,
-        n: usize,
-    ) -> Result<(), (Option<Failure>, WriteError)> {
+    async fn create_pods(&self, set: &ReplicaSet, n: usize) -> Result<(), Box<Failed>> {
         let pod = new_pod(set);
         let (mut left, mut batch) = (n, 1);
         while left > 0 {
@@ -143,11 +141,7 @@ impl Controller {
         Ok(())
     }
 
-    async fn create_pod(
-        &self,
-        set: &ReplicaSet,
-        pod: &Pod,
-    ) -> Result<(), (Option<Failure>, WriteError)> {
+    async fn create_pod(&self, set: &ReplicaSet, pod: &Pod) -> Result<(), Box<Failed>> {
         let api = write::api_of(&self.context.client, &set.metadata);
         match write::create(&api, &self.pods, pod).await {
             Ok(made) => {
@@ -155,23 +149,21 @@ impl Controller {
                 self.recorder.event(set, EventKind::Normal, "SuccessfulCreate", message);
                 Ok(())
             }
-            Err(error) if error.is_namespace_terminating() => Err((None, error)),
+            Err(error) if error.is_namespace_terminating() => {
+                Err(Box::new(Failed { told: None, error }))
+            }
             Err(error) => Err(self.failed(set, "FailedCreate", "creating", error)),
         }
     }
 
-    async fn delete_pod(
-        &self,
-        set: &ReplicaSet,
-        pod: &Pod,
-    ) -> Result<(), (Option<Failure>, WriteError)> {
+    async fn delete_pod(&self, set: &ReplicaSet, pod: &Pod) -> Result<(), Box<Failed>> {
         match write::delete_pod(&self.context.client, &self.pods, pod).await {
             Ok(()) => {
                 let message = format!("Deleted pod: {}", name(&pod.metadata));
                 self.recorder.event(set, EventKind::Normal, "SuccessfulDelete", message);
                 Ok(())
             }
-            Err(error) if error.is_race() => Err((None, error)),
+            Err(error) if error.is_race() => Err(Box::new(Failed { told: None, error })),
             Err(error) => Err(self.failed(set, "FailedDelete", "deleting", error)),
         }
     }
@@ -182,11 +174,11 @@ impl Controller {
         reason: &'static str,
         doing: &str,
         error: WriteError,
-    ) -> (Option<Failure>, WriteError) {
+    ) -> Box<Failed> {
         let message = coracle_client::Failure::message(&*error.source);
         let said = format!("Error {doing}: {message}");
         self.recorder.event(set, EventKind::Warning, reason, said);
-        (Some(Failure { reason, message }), error)
+        Box::new(Failed { told: Some(Failure { reason, message }), error })
     }
 
     /// Writes the status with a failure, when there is one to tell.
