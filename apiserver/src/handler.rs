@@ -87,7 +87,7 @@ impl Core {
         }
         match info.resource {
             Some(path) => self.resource(parts, body, path, info.verb, query, user).await,
-            None => self.non_resource(&parts, &info, &query, &user).await,
+            None => self.non_resource(&parts, &info, &query).await,
         }
     }
 

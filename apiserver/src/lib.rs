@@ -24,6 +24,8 @@ pub mod negotiate;
 mod node_dialer;
 mod non_resource;
 pub mod oci;
+mod openapi;
+pub mod openapi_v2;
 pub mod options;
 pub mod pki;
 pub mod pod_profile;

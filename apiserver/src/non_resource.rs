@@ -1,27 +1,17 @@
 //! Paths that are no resources: discovery, OpenAPI, version, health, metrics.
 
-use bytes::Bytes;
 use coracle_api::status::Status;
-use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, LOCATION, VARY,
-};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
-use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::authn::UserInfo;
-use crate::clock;
-use crate::discovery::sha512_hex;
-use crate::negotiate::{Encoding, Form, Negotiated, takes_gzip};
+use crate::negotiate::Negotiated;
 use crate::query::Query;
 use crate::request_info::{RequestInfo, Verb};
 use crate::respond::{self, Answer};
 use crate::server::Core;
 use crate::version;
-
-/// How long a client may keep an OpenAPI document that it asked for by hash. *Source:* kube-openapi.
-const OPENAPI_KEPT_DAYS: i64 = 365;
 
 impl Core {
     /// Answers a request on a path that is no resource.
@@ -30,7 +20,6 @@ impl Core {
         parts: &Parts,
         info: &RequestInfo,
         query: &Query,
-        _user: &UserInfo,
     ) -> Result<Answer, Status> {
         if !matches!(info.verb, Verb::Get | Verb::Head) {
             return Err(Status::unknown_path());
@@ -43,6 +32,7 @@ impl Core {
             "/version" => return Ok(respond::value(StatusCode::OK, &version::info(), plain)),
             "/metrics" => return Ok(self.show_metrics()),
             "/openapi/v3" => return self.openapi_index(headers, plain).await,
+            "/openapi/v2" => return self.openapi_v2(headers).await,
             _ => {}
         }
         if let Some(document) = path.strip_prefix("/openapi/v3/") {
@@ -55,10 +45,18 @@ impl Core {
     }
 
     fn paths(&self) -> serde_json::Value {
-        let mut paths: Vec<String> =
-            ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3"]
-                .map(str::to_owned)
-                .into();
+        let mut paths: Vec<String> = [
+            "/api",
+            "/api/v1",
+            "/apis",
+            "/healthz",
+            "/livez",
+            "/metrics",
+            "/openapi/v2",
+            "/openapi/v3",
+        ]
+        .map(str::to_owned)
+        .into();
         paths.extend(["/readyz", "/version", "/v2/"].map(str::to_owned));
         for (group, version) in coracle_api::registry::group_versions() {
             if !group.is_empty() {
@@ -104,76 +102,6 @@ impl Core {
         let excluded: Vec<&str> = query.all("exclude").collect();
         checks.retain(|(name, _)| !excluded.contains(name));
         Some(report(endpoint, &checks, query.flag("verbose").is_some()))
-    }
-
-    async fn openapi_index(
-        &self,
-        headers: &HeaderMap,
-        plain: Negotiated,
-    ) -> Result<Answer, Status> {
-        let documents = self.openapi.clone();
-        let index = tokio::task::spawn_blocking(move || documents.index())
-            .await
-            .map_err(Status::internal)?;
-        let json = Bytes::from(index.to_string());
-        let etag = format!("\"{}\"", sha512_hex(&json));
-        let unchanged =
-            headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
-        let mut answer = if unchanged {
-            respond::bytes(StatusCode::NOT_MODIFIED, Bytes::new(), plain)
-        } else {
-            respond::json(StatusCode::OK, json, plain)
-        };
-        set(&mut answer, ETAG, &etag);
-        set(&mut answer, VARY, "Accept");
-        Ok(answer)
-    }
-
-    async fn openapi_document(
-        &self,
-        path: &str,
-        headers: &HeaderMap,
-        query: &Query,
-    ) -> Result<Answer, Status> {
-        let documents = self.openapi.clone();
-        let name = path.to_owned();
-        // Rendering takes milliseconds and is rare: clients keep documents by their hash.
-        let asked = query.get("hash").map(str::to_owned);
-        let found = tokio::task::spawn_blocking(move || {
-            let hash = documents.hash(&name)?.to_owned();
-            let stale = asked.as_ref().is_some_and(|asked| *asked != hash);
-            let json = if stale { Vec::new() } else { documents.render(&name)? };
-            Some((hash, stale, json))
-        });
-        let (hash, stale, json) =
-            found.await.map_err(Status::internal)?.ok_or_else(Status::unknown_path)?;
-        if stale {
-            let mut answer = respond::text(StatusCode::MOVED_PERMANENTLY, "");
-            set(&mut answer, LOCATION, &format!("/openapi/v3/{path}?hash={hash}"));
-            return Ok(answer);
-        }
-        let negotiated =
-            Negotiated { encoding: Encoding::Json, form: Form::Object, gzip: takes_gzip(headers) };
-        let etag = format!("\"{hash}\"");
-        let unchanged =
-            headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
-        let code = if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-        let json = if unchanged { Bytes::new() } else { Bytes::from(json) };
-        let mut answer = respond::bytes(code, json, negotiated);
-        set(&mut answer, ETAG, &etag);
-        set(&mut answer, VARY, "Accept");
-        if query.get("hash").is_some() {
-            set(&mut answer, CACHE_CONTROL, "public, immutable");
-            let until = clock::now() + SignedDuration::from_hours(24 * OPENAPI_KEPT_DAYS);
-            set(&mut answer, EXPIRES, &until.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
-        }
-        Ok(answer)
-    }
-}
-
-fn set(answer: &mut Answer, name: http::HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        answer.headers_mut().insert(name, value);
     }
 }
 
