@@ -131,15 +131,16 @@ pub(crate) async fn get(
         let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
         let request = call.request()?;
         let answer = sender.send_request(request);
-        tokio::pin!(connection);
-        tokio::select! {
-            answer = answer => answer.map(|answer| answer.status().as_u16()),
+        tokio::pin!(connection, answer);
+        let answered = tokio::select! {
+            answered = &mut answer => answered,
             closed = &mut connection => match closed {
                 Err(error) => Err(error),
-                Ok(()) => return Err("EOF".to_owned()),
+                // An answer that came with the end of the connection is there by now.
+                Ok(()) => answer.await,
             },
-        }
-        .map_err(|error| error.to_string())
+        };
+        answered.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
     };
     match tokio::time::timeout(time, asked).await {
         Ok(answer) => answer.map_err(what),
