@@ -21,7 +21,7 @@ use crate::negotiate::Negotiated;
 use crate::query::Query;
 use crate::request_info::{RequestInfo, ResourcePath, Verb};
 use crate::respond::{self, Answer};
-use crate::server::Core;
+use crate::server::{Core, Counted};
 use crate::verbs::write::Part;
 
 /// Time that a request may take, watches and streams excepted. *Source:* kube-apiserver's `--request-timeout`.
@@ -40,8 +40,13 @@ impl Core {
         let negotiated = Negotiated::for_plain(&parts.headers, &query);
         let audit_id = audit_id(&parts);
         let is_long = is_long_running(&info, &query);
-        let work = self.admitted(parts, body, info, query, caller);
-        let outcome = if is_long { work.await } else { self.bounded(work).await };
+        let is_write = is_write(&info);
+        let work = self.clone().admitted(parts, body, info, query, caller);
+        let outcome = match (is_long, is_write) {
+            (true, _) => work.await,
+            (false, true) => self.bounded(to_the_end(work)).await,
+            (false, false) => self.bounded(work).await,
+        };
         let mut answer = outcome.unwrap_or_else(|status| respond::status(&status, negotiated));
         answer.headers_mut().insert(AUDIT_ID, audit_id);
         let labels = RequestLabels { code: answer.status().as_u16(), ..labels };
@@ -58,17 +63,15 @@ impl Core {
             let why = "too many requests, please try again later";
             return Err(Status::too_many_requests(why, 1));
         };
-        self.metrics.in_flight.inc();
-        let outcome = timeout(REQUEST_TIMEOUT, work).await;
-        self.metrics.in_flight.dec();
-        outcome.unwrap_or_else(|_| {
+        let _counted = Counted::new(&self.metrics.in_flight);
+        timeout(REQUEST_TIMEOUT, work).await.unwrap_or_else(|_| {
             Err(Status::timeout("request did not complete within the allotted timeout"))
         })
     }
 
     /// Finds out who asks and whether they may, then does the work.
     async fn admitted(
-        &self,
+        self: Arc<Self>,
         parts: Parts,
         body: Body,
         info: RequestInfo,
@@ -145,6 +148,26 @@ impl Core {
             }
         }
     }
+}
+
+/// Runs a write in a task of its own, so that a client that goes away does not stop it halfway: what was committed is
+/// also noted in memory.
+async fn to_the_end(
+    work: impl Future<Output = Result<Answer, Status>> + Send + 'static,
+) -> Result<Answer, Status> {
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::error!(%error, "a request ended without an answer");
+            Err(Status::internal("the server failed at this request; its log says more"))
+        }
+    }
+}
+
+/// Whether a request changes the store.
+fn is_write(info: &RequestInfo) -> bool {
+    let changes = [Verb::Create, Verb::Update, Verb::Patch, Verb::Delete, Verb::DeleteCollection];
+    info.resource.is_some() && changes.contains(&info.verb)
 }
 
 /// Checks that the path fits the kind: a namespace where there must be one, none where there must not.

@@ -15,6 +15,7 @@ mod clock;
 mod context;
 pub mod deletion;
 pub mod discovery;
+mod event_ttl;
 mod gate;
 mod handler;
 mod in_process;

@@ -10,6 +10,7 @@ use coracle_api::openapi;
 use coracle_api::registry::{self, Kind};
 use coracle_api::status::Status;
 use coracle_store::Store;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,9 @@ const REQUESTS_IN_FLIGHT_MAX: usize = 600;
 
 /// Time between the bookmarks of a watch. *Source:* kube-apiserver's `bookmarkFrequency`.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+
+/// Bookmarks between two looks at the age of Events: they may stay a few minutes longer than they must.
+const BOOKMARKS_PER_EVENT_SWEEP: u64 = 5;
 
 /// What an [`ApiServer`] is made with.
 pub struct Config {
@@ -162,10 +166,8 @@ impl Core {
     }
 
     /// Counts a watch or stream for as long as the value lives.
-    pub(crate) fn long_running(&self) -> LongRunning {
-        let gauge = self.metrics.long_running.clone();
-        gauge.inc();
-        LongRunning(gauge)
+    pub(crate) fn long_running(&self) -> Counted {
+        Counted::new(&self.metrics.long_running)
     }
 
     /// Notes the addresses of the Services that exist.
@@ -178,18 +180,26 @@ impl Core {
     }
 }
 
-/// A watch or stream that is open.
-pub(crate) struct LongRunning(prometheus_client::metrics::gauge::Gauge);
+/// Something that a gauge counts for as long as it lives.
+pub(crate) struct Counted(Gauge);
 
-impl Drop for LongRunning {
+impl Counted {
+    /// Counts one more.
+    pub(crate) fn new(gauge: &Gauge) -> Counted {
+        gauge.inc();
+        Counted(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-/// Makes watches send bookmarks; one timer for all of them. Ends with the server.
+/// Makes watches send bookmarks and removes old Events; one timer for all of it. Ends with the server.
 async fn tick(core: std::sync::Weak<Core>) {
-    loop {
+    for count in 1u64.. {
         let Some(shutdown) = core.upgrade().map(|core| core.shutdown.clone()) else { return };
         tokio::select! {
             () = tokio::time::sleep(BOOKMARK_PERIOD) => {}
@@ -197,5 +207,8 @@ async fn tick(core: std::sync::Weak<Core>) {
         }
         let Some(core) = core.upgrade() else { return };
         core.bookmarks.send_modify(|count| *count += 1);
+        if count % BOOKMARKS_PER_EVENT_SWEEP == 0 {
+            core.remove_old_events().await;
+        }
     }
 }

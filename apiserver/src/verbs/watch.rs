@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::negotiate::{Form, MetaVersion};
 use crate::options::ListOptions;
 use crate::respond::Answer;
-use crate::server::{Core, LongRunning};
+use crate::server::{Core, Counted};
 use crate::table::{self, IncludeColumns, IncludeObject, Tables};
 
 /// Shortest time after which a watch without `timeoutSeconds` ends; the longest is twice as much, so that clients do
@@ -133,7 +133,7 @@ struct WatchStream {
     tick: tokio::sync::watch::Receiver<u64>,
     deadline: Pin<Box<Sleep>>,
     shutdown: CancellationToken,
-    _open: LongRunning,
+    _open: Counted,
 }
 
 /// What ended a wait.

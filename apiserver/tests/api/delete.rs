@@ -234,3 +234,20 @@ async fn deletes_race_with_writes_and_win() {
     let gone = session.send("GET /api/v1/namespaces/default/pods/a").await;
     assert_eq!(gone.status(), http::StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn an_event_that_was_just_made_stays() {
+    let session = Session::start().await;
+    let event = |name: &str, time: &str| {
+        format!(
+            r#"POST /api/v1/namespaces/default/events
+{{"metadata":{{"name":"{name}","namespace":"default"}},"involvedObject":{{"kind":"Pod","name":"p","namespace":"default"}},"reason":"R","type":"Normal","lastTimestamp":"{time}"}}"#
+        )
+    };
+    session.value(&event("old", "2020-01-01T00:00:00Z")).await;
+    // Creation was now, so only the clock's own passing makes an Event old: nothing goes yet.
+    tokio::time::pause();
+    tokio::time::sleep(std::time::Duration::from_secs(301)).await;
+    let list = session.value("GET /api/v1/events").await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+}
