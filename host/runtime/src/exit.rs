@@ -44,6 +44,10 @@ impl ExitReason {
     }
 }
 
+/// What a container that could not be started exits with.
+///
+/// *Source:* kubelet's exit code for a failed start.
+pub(crate) const CODE_NOT_STARTED: i32 = 128;
 /// 128 + SIGABRT: what a native program that aborts exits with.
 pub(crate) const CODE_ABORTED: i32 = 134;
 /// 128 + SIGKILL.
@@ -81,6 +85,15 @@ impl Exit {
     #[must_use]
     pub fn stopped() -> Self {
         Self { code: CODE_STOPPED, reason: ExitReason::Stopped, message: String::new() }
+    }
+
+    /// Gives the end of a guest that never began.
+    fn not_started(message: &str) -> Self {
+        Self {
+            code: CODE_NOT_STARTED,
+            reason: ExitReason::Error,
+            message: message.to_owned(),
+        }
     }
 
     /// Gives the end of a guest that did not end by itself.
@@ -149,6 +162,9 @@ pub(crate) fn exit_of(result: wasmtime::Result<Result<(), ()>>, around: Circumst
     }
     if let Some(limit_bytes) = around.refused_at_bytes {
         return Exit::oom_killed(limit_bytes);
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Exit::not_started("no free slot for an instance on this host");
     }
     let message = message_of(&error);
     match error.downcast_ref::<wasmtime::Trap>() {

@@ -50,7 +50,7 @@ impl Account {
         let limit = self.limit_bytes.unwrap_or(u64::MAX);
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= limit);
         self.used_bytes
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
+            .try_update(Ordering::AcqRel, Ordering::Acquire, fits)
             .map_err(|_| OverLimit { limit_bytes: limit })?;
         if let Some(parent) = &self.parent
             && let Err(over) = parent.charge(bytes)

@@ -16,6 +16,8 @@ use crate::http::outgoing::Outgoing;
 use crate::lifecycle;
 use crate::logs::GuestOutput;
 use crate::memory::MemoryHold;
+use crate::mounts::Tree;
+use crate::wasi::filesystem::{self, FsCtx, FsView};
 use crate::wasi::sockets::{self, NetCtx, NetState, NetView};
 
 /// Resources (streams, sockets, files, requests) that one instance may hold at once.
@@ -35,6 +37,8 @@ pub(crate) struct State {
     http: WasiHttpCtx,
     hooks: Outgoing,
     net: NetState,
+    /// Made when the guest first asks for a file: most requests never do.
+    tree: Option<Tree>,
     pub(crate) table: ResourceTable,
 }
 
@@ -55,6 +59,7 @@ pub(crate) fn store(core: &Arc<Core>, output: GuestOutput) -> Store {
         http: WasiHttpCtx::new(),
         hooks: Outgoing::new(core.clone()),
         net: NetState { ns: core.netns.clone(), scope: core.scope.clone() },
+        tree: None,
         table,
         core: core.clone(),
     };
@@ -88,6 +93,14 @@ impl NetView for State {
     }
 }
 
+impl FsView for State {
+    fn fs(&mut self) -> FsCtx<'_> {
+        let mounts = &self.core.spec.mounts;
+        let tree = self.tree.get_or_insert_with(|| Tree::new(mounts.clone()));
+        FsCtx { tree, table: &mut self.table }
+    }
+}
+
 /// Makes the linker with everything that a guest may import.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
@@ -99,6 +112,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
         core: &state.core,
     })?;
     sockets::add_to_linker(&mut linker)?;
+    filesystem::add_to_linker(&mut linker)?;
     lifecycle::add_to_linker(&mut linker)?;
     Ok(linker)
 }

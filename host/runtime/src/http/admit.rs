@@ -104,14 +104,17 @@ async fn wait_for_room(memory: &Account, bytes: u64) {
 mod tests {
     use super::*;
 
+    /// A queue of this length is one that gives up at once.
+    const WAITS_SHORT: u32 = 7;
+
     fn admission(concurrency_max: u32, queue_max: u32) -> Admission {
-        let queue_timeout = Duration::from_secs(1);
+        let queue_timeout = if queue_max == WAITS_SHORT { Duration::from_millis(1) } else { Duration::from_secs(60) };
         let limits =
             HttpLimits { concurrency_max, queue_max, queue_timeout, ..HttpLimits::default() };
         Admission::new(limits, Isolation::Request)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_more_than_the_queue_holds_is_sent_away() {
         let admission = admission(1, 1);
         let memory = Account::new(None, None);
@@ -123,16 +126,16 @@ mod tests {
         assert!(second.await.is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn waiting_has_an_end() {
-        let admission = admission(1, 1);
+        let admission = admission(1, WAITS_SHORT);
         let memory = Account::new(None, None);
         let _first = admission.enter(&memory, 0).await.unwrap();
         assert_eq!(admission.enter(&memory, 0).await.err(), Some(Refused::Waited));
         assert_eq!(admission.enter(&memory, 0).await.err(), Some(Refused::Waited));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn memory_that_is_taken_is_waited_for() {
         use wasmtime::ResourceLimiter;
         let admission = admission(9, 9);

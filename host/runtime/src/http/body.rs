@@ -104,7 +104,7 @@ impl Open {
         self.run = None;
         Some(match ended {
             Ended::Well => None,
-            Ended::NoSlot | Ended::Badly(..) | Ended::Killed => {
+            Ended::NoSlot | Ended::Badly(_) | Ended::Killed => {
                 Some(Error::InternalError(Some("the guest ended in its response".to_owned())))
             }
         })

@@ -39,6 +39,9 @@ impl HttpContainer {
             Ok(admitted) => admitted,
             Err(why) => return answer::busy(why),
         };
+        if !self.core.is_running() {
+            return answer::stopping();
+        }
         let slot = Slot::default();
         let mut run = Run::new(self, request, &slot, admitted);
         let ended = std::future::poll_fn(|cx| match run.poll_end(cx) {
@@ -73,7 +76,7 @@ fn without_response(run: &Run, ended: Option<Ended>) -> Response<GuestBody> {
     match ended {
         Some(Ended::NoSlot) => answer::no_slot(),
         Some(Ended::Killed) => answer::stopping(),
-        Some(Ended::Badly(kind, _)) => answer::failed(fault_text(kind)),
+        Some(Ended::Badly(kind)) => answer::failed(fault_text(kind)),
         Some(Ended::Well) | None => {
             run.no_response();
             answer::failed("the guest gave no response")

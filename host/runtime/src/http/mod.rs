@@ -55,6 +55,8 @@ pub(crate) struct HttpContainer {
     /// Everything is cut off.
     killed: CancellationToken,
     in_flight: AtomicUsize,
+    /// Connections that came in as real ones; the namespace counts the others.
+    real_connections: AtomicUsize,
     /// Is told when nothing is in flight any more.
     idle: Notify,
     has_stopper: AtomicBool,
@@ -70,16 +72,17 @@ pub(crate) async fn start(core: Arc<Core>) -> Result<Arc<HttpContainer>, StartEr
         stopping: CancellationToken::new(),
         killed: CancellationToken::new(),
         in_flight: AtomicUsize::new(0),
+        real_connections: AtomicUsize::new(0),
         idle: Notify::new(),
         has_stopper: AtomicBool::new(false),
         core,
     });
     if let Err(error) = http.listen() {
-        http.end(Exit::killed(error.to_string()));
+        http.cut_off(Exit::killed(error.to_string()));
         return Err(error);
     }
     if let Some(limit_bytes) = http.memory_that_no_instance_fits_in() {
-        http.end(Exit::oom_killed(limit_bytes));
+        http.cut_off(Exit::oom_killed(limit_bytes));
     } else if http.core.spec.isolation == Isolation::Resident {
         http.make_resident().await?;
     }
@@ -113,10 +116,16 @@ impl HttpContainer {
         (self.core.spec.image.memory_bytes_min > limit).then_some(limit)
     }
 
-    /// Frees the port, cuts off whatever runs, and records the end.
+    /// Cuts off whatever runs, and ends the container.
+    fn cut_off(&self, exit: Exit) {
+        self.killed.cancel();
+        self.end(exit);
+    }
+
+    /// Takes no more, frees the port, and records the end. Responses that are on their way get
+    /// through.
     fn end(&self, exit: Exit) {
         self.stopping.cancel();
-        self.killed.cancel();
         // A guard holds the namespace and the namespace's table holds us; this breaks the ring.
         let ports = std::mem::take(&mut *self.ports.lock());
         drop(ports);

@@ -90,7 +90,7 @@ impl HttpContainer {
             }
             Err(error) => {
                 let message = format!("{error:#}");
-                self.end(crate::exit::Exit::killed(message.clone()));
+                self.cut_off(crate::exit::Exit::killed(message.clone()));
                 Err(StartError::Instance { container: self.core.spec.name.clone(), message })
             }
         }

@@ -49,10 +49,10 @@ struct Served {
 pub(super) enum Ended {
     /// The guest returned.
     Well,
-    /// There was no memory slot for the instance.
+    /// There was no slot or no memory for the instance.
     NoSlot,
     /// The guest trapped, or was cut off.
-    Badly(FaultKind, String),
+    Badly(FaultKind),
     /// The container was killed.
     Killed,
 }
@@ -141,13 +141,17 @@ impl Run {
             }
             Err(error) => error,
         };
-        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        let core = &self.http.core;
+        let has_no_room = || !core.memory.has_room(core.spec.image.memory_bytes_min);
+        if error.is::<wasmtime::PoolConcurrencyLimitError>()
+            || (instance.is_none() && has_no_room())
+        {
             return Ended::NoSlot;
         }
         let what = exit::message_of(&error);
         let message = format!("{}: {what}", self.request_line);
         let kind = if refused_at_bytes.is_some() { FaultKind::Memory } else { FaultKind::Trap };
-        if self.http.core.spec.isolation == Isolation::Resident {
+        if core.spec.isolation == Isolation::Resident {
             let around = exit::Circumstance { ended_by: None, refused_at_bytes };
             self.http.end(exit::exit_of(Err(error), around));
         }
@@ -167,9 +171,9 @@ impl Run {
             }
         }
         if kind == FaultKind::Timeout && core.spec.isolation == Isolation::Resident {
-            self.http.end(exit::Exit::killed(message.clone()));
+            self.http.end(exit::Exit::killed(message));
         }
-        Ended::Badly(kind, message)
+        Ended::Badly(kind)
     }
 }
 

@@ -5,12 +5,14 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use coracle_vnet::{Accept, VStream};
+use coracle_vnet::{Accept, CONNECTIONS_MAX, VStream};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use super::HttpContainer;
 
@@ -31,6 +33,20 @@ impl Accept for Door {
         runtime.spawn(serve(self.0.clone(), stream));
     }
 
+    fn accept_real(&self, stream: TcpStream) -> Result<(), TcpStream> {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return Err(stream);
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "set TCP_NODELAY on a connection");
+        }
+        // One too many is closed, as a full backlog would.
+        if let Some(counted) = Counted::new(&self.0) {
+            runtime.spawn(async move { serve(counted.0.clone(), stream).await });
+        }
+        Ok(())
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -40,6 +56,23 @@ impl Door {
     /// The container behind it.
     pub(crate) fn container(&self) -> &Arc<HttpContainer> {
         &self.0
+    }
+}
+
+/// One real connection, counted until it is dropped.
+struct Counted(Arc<HttpContainer>);
+
+impl Counted {
+    fn new(http: &Arc<HttpContainer>) -> Option<Self> {
+        let counted = Self(http.clone());
+        let before = http.real_connections.fetch_add(1, Ordering::AcqRel);
+        (before < CONNECTIONS_MAX).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.real_connections.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -26,7 +26,7 @@ impl HttpContainer {
             Ok(runtime) => {
                 runtime.spawn(self.clone().ending());
             }
-            Err(_) => self.end(Exit::of_ended(EndedBy::Kill)),
+            Err(_) => self.cut_off(Exit::of_ended(EndedBy::Kill)),
         }
     }
 
@@ -52,7 +52,7 @@ impl HttpContainer {
                 self.killed.cancel();
                 log.flushed().await;
             }
-            return self.end(Exit::of_ended(ended_by));
+            return self.cut_off(Exit::of_ended(ended_by));
         }
     }
 
@@ -65,6 +65,10 @@ impl HttpContainer {
             Ok(()) => EndedBy::Stop,
             Err(_) => EndedBy::Deadline,
         }
+    }
+
+    fn connections(&self) -> usize {
+        self.core.scope.connections() + self.real_connections.load(Ordering::Acquire)
     }
 
     async fn drained(&self) {
@@ -80,7 +84,7 @@ impl HttpContainer {
         // The last bytes of the last response are on their way; a client that does not read them
         // is not waited for.
         let closed = async {
-            while self.core.scope.connections() > 0 {
+            while self.connections() > 0 {
                 tokio::time::sleep(CLOSE_LOOK).await;
             }
         };

@@ -40,6 +40,11 @@ impl Lines {
         Self { output, rest: Vec::new() }
     }
 
+    /// Says whether the last line that was begun has ended.
+    pub(crate) fn is_at_start(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Takes `bytes` and appends each line that they complete to `out`.
     pub(crate) fn take(&mut self, mut bytes: &[u8], now: jiff::Timestamp, out: &mut Vec<u8>) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {

@@ -68,9 +68,10 @@ impl LogStream {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let now = now();
         let lines = self.lines.get_mut();
-        self.log.put(|out| lines.finish(now, out));
+        if !lines.is_at_start() {
+            self.log.put(|out| lines.finish(now(), out));
+        }
     }
 }
 

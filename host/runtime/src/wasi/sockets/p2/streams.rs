@@ -23,12 +23,9 @@ pub(super) fn pair(stream: Arc<VStream>) -> (DynInputStream, DynOutputStream) {
     (Box::new(Input { stream: stream.clone(), ended: false }), Box::new(Output(stream)))
 }
 
-fn failed(error: io::Error) -> StreamError {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        StreamError::Closed
-    } else {
-        StreamError::LastOperationFailed(error.into())
-    }
+/// Writing to what is closed or cut: guests know "closed" as `EPIPE`.
+fn unwritable(_error: io::Error) -> StreamError {
+    StreamError::Closed
 }
 
 #[wasmtime_wasi::async_trait]
@@ -49,7 +46,7 @@ impl InputStream for Input {
             Ok(Some(data)) => Ok(data),
             Err(error) => {
                 self.ended = true;
-                Err(failed(error))
+                Err(StreamError::LastOperationFailed(error.into()))
             }
         }
     }
@@ -67,15 +64,15 @@ impl Pollable for Input {
 #[wasmtime_wasi::async_trait]
 impl OutputStream for Output {
     fn write(&mut self, data: Bytes) -> StreamResult<()> {
-        self.0.write(data).map_err(failed)
+        self.0.write(data).map_err(unwritable)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        self.0.room().map(|_| ()).map_err(failed)
+        self.0.room().map(|_| ()).map_err(unwritable)
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.0.room().map_err(failed)
+        self.0.room().map_err(unwritable)
     }
 }
 
