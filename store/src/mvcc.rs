@@ -5,7 +5,7 @@
 
 use crate::{CommitError, Committed, Event, Guard, Kv, Page, ReadError, Revision, Write, stamp};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -50,15 +50,13 @@ impl Batch {
     }
 }
 
-/// One change as a log keeps it: what the key held before; what it held after follows from later changes.
+/// One change as a log keeps it; what the key held before follows from what came before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedChange {
     /// The key.
     pub key: Bytes,
-    /// Whether the key exists after the change.
-    pub exists: bool,
-    /// What the key held before.
-    pub previous: Option<Kv>,
+    /// What the key holds after the change; `None` when it was removed.
+    pub current: Option<Kv>,
 }
 
 impl Default for Mvcc {
@@ -74,38 +72,23 @@ impl Default for Mvcc {
 }
 
 impl Mvcc {
-    /// Rebuilds the core from its keys and the log of its recent commits, oldest first.
-    ///
-    /// The values of old events are found by walking the log backwards from the present.
+    /// Rebuilds the core from its keys as they were before the log, and the log of the commits since, oldest first.
     pub fn restore(items: Vec<Kv>, log: Vec<(Revision, Vec<LoggedChange>)>) -> Mvcc {
         let newest = items.iter().map(|kv| kv.modified).max().unwrap_or(Revision::FIRST);
-        let revision = log.last().map_or(newest, |(revision, _)| *revision);
-        let before_log = log.first().map_or(revision, |(first, _)| Revision(first.0 - 1));
+        let before_log = log.first().map_or(newest, |(first, _)| Revision(first.0 - 1));
         // Nothing happened up to the first revision, so nothing of it can be missing.
         let compacted = if before_log > Revision::FIRST { before_log } else { Revision(0) };
-        let keys: BTreeMap<Bytes, Kv> = items.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
-        let mut mvcc = Mvcc { keys, revision, compacted, ..Mvcc::default() };
-        let mut before: HashMap<Bytes, Option<Kv>> = HashMap::new();
-        for (revision, changes) in log.into_iter().rev() {
-            for change in changes.into_iter().rev() {
-                let event = mvcc.rebuild(revision, change, &mut before);
-                mvcc.history_bytes += cost(&event);
-                mvcc.history.push_front(Arc::new(event));
-            }
+        let keys = items.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
+        let mut mvcc = Mvcc { keys, revision: newest, compacted, ..Mvcc::default() };
+        for (revision, changes) in log {
+            let event = |LoggedChange { key, current }| {
+                let previous = mvcc.keys.get(&key).cloned();
+                Arc::new(Event { revision, key, current, previous, note: None })
+            };
+            let events = changes.into_iter().map(event).collect();
+            mvcc.apply(&[Committed { revision, events }], None);
         }
         mvcc
-    }
-
-    fn rebuild(
-        &self,
-        revision: Revision,
-        change: LoggedChange,
-        before: &mut HashMap<Bytes, Option<Kv>>,
-    ) -> Event {
-        let LoggedChange { key, exists, previous } = change;
-        let later = before.insert(key.clone(), previous.clone());
-        let current = later.unwrap_or_else(|| self.keys.get(&key).cloned());
-        Event { revision, key, current: current.filter(|_| exists), previous, note: None }
     }
 
     /// The revision of the last commit.

@@ -1,5 +1,10 @@
 //! What every backend promises, run over each.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and its child tells by printing"
+)]
+
 use bytes::Bytes;
 use coracle_store::{
     CommitError, Committed, Guard, Mvcc, Observer, ReadError, Revision, Store, WatchItem, Write,

@@ -1,5 +1,11 @@
 //! What is on disk is there after a restart, and after a kill.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and its child tells by printing"
+)]
+
 use bytes::Bytes;
 use coracle_store::{Guard, Revision, Store, WatchItem, Write};
 use std::io::{BufRead, BufReader};

@@ -1,8 +1,8 @@
 //! How keys and logged commits look on disk.
 //!
 //! All numbers are little-endian. A key's record is `created u64, modified u64, stamp u32` and the value; `stamp` is
-//! `u32::MAX` where there is none. A commit's record is a list of changes, each
-//! `key length u32, key, flags u8`, and with [`HAS_PREVIOUS`] `record length u32, record` of what the key held before.
+//! `u32::MAX` where there is none. A commit's record is a list of changes, each `key length u32, key, record length u32,
+//! record`; the length is `u32::MAX` and there is no record for a key that was removed.
 
 use crate::mvcc::LoggedChange;
 use crate::{Committed, Kv, Revision};
@@ -12,33 +12,15 @@ use bytes::Bytes;
 const HEADER_BYTES: usize = 20;
 /// The stamp of a record without one.
 const NO_STAMP: u32 = u32::MAX;
-/// The key exists after the change.
-const EXISTS: u8 = 1;
-/// The record of what the key held before follows.
-const HAS_PREVIOUS: u8 = 2;
-
-/// How long a key's record is.
-pub(super) fn kv_bytes(kv: &Kv) -> usize {
-    HEADER_BYTES + kv.value.len()
-}
+/// The length of the record of a key that was removed.
+const REMOVED: u32 = u32::MAX;
 
 /// Appends a key's record.
-pub(super) fn write_kv(kv: &Kv, out: &mut Vec<u8>) {
+fn write_kv(kv: &Kv, out: &mut Vec<u8>) {
     out.extend_from_slice(&kv.created.0.to_le_bytes());
     out.extend_from_slice(&kv.modified.0.to_le_bytes());
     out.extend_from_slice(&kv.stamp.unwrap_or(NO_STAMP).to_le_bytes());
     out.extend_from_slice(&kv.value);
-}
-
-/// Writes a key's record into a place of [`kv_bytes`] bytes.
-pub(super) fn fill_kv(kv: &Kv, place: &mut [u8]) {
-    let header = [kv.created.0.to_le_bytes(), kv.modified.0.to_le_bytes()];
-    let stamp = kv.stamp.unwrap_or(NO_STAMP).to_le_bytes();
-    let (head, value) = place.split_at_mut(HEADER_BYTES);
-    for (slot, byte) in head.iter_mut().zip(header.as_flattened().iter().chain(&stamp)) {
-        *slot = *byte;
-    }
-    value.copy_from_slice(&kv.value);
 }
 
 /// Reads a key's record; `None` when it is too short.
@@ -60,32 +42,40 @@ pub(super) fn write_commit(commit: &Committed, out: &mut Vec<u8>) {
     for event in &commit.events {
         write_length(event.key.len(), out);
         out.extend_from_slice(&event.key);
-        let exists = if event.current.is_some() { EXISTS } else { 0 };
-        match &event.previous {
-            None => out.push(exists),
+        match &event.current {
+            None => out.extend_from_slice(&REMOVED.to_le_bytes()),
             Some(kv) => {
-                out.push(exists | HAS_PREVIOUS);
-                write_length(kv_bytes(kv), out);
+                write_length(HEADER_BYTES + kv.value.len(), out);
                 write_kv(kv, out);
             }
         }
     }
 }
 
-/// Reads a commit's record; `None` when it is cut off.
-pub(super) fn read_commit(mut record: &[u8]) -> Option<Vec<LoggedChange>> {
+/// A key and its record; `None` when the key was removed.
+pub(super) type RawChange<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The keys of a commit's record, each with its own record or `None` when it was removed; `None` when it is cut off.
+pub(super) fn changes(mut record: &[u8]) -> Option<Vec<RawChange<'_>>> {
     let mut changes = Vec::new();
     while !record.is_empty() {
-        let key = Bytes::copy_from_slice(take(&mut record)?);
-        let (flags, rest) = record.split_first()?;
-        record = rest;
-        let previous = match flags & HAS_PREVIOUS {
-            0 => None,
-            _ => Some(read_kv(key.clone(), take(&mut record)?)?),
-        };
-        changes.push(LoggedChange { key, exists: flags & EXISTS != 0, previous });
+        let key = take(&mut record)??;
+        changes.push((key, take(&mut record)?));
     }
     Some(changes)
+}
+
+/// Reads a commit's record; `None` when it is cut off.
+pub(super) fn read_commit(record: &[u8]) -> Option<Vec<LoggedChange>> {
+    let read = |(key, record): RawChange<'_>| {
+        let key = Bytes::copy_from_slice(key);
+        let current = match record {
+            Some(record) => Some(read_kv(key.clone(), record)?),
+            None => None,
+        };
+        Some(LoggedChange { key, current })
+    };
+    changes(record)?.into_iter().map(read).collect()
 }
 
 fn write_length(length: usize, out: &mut Vec<u8>) {
@@ -93,11 +83,17 @@ fn write_length(length: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&length.to_le_bytes());
 }
 
-fn take<'a>(record: &mut &'a [u8]) -> Option<&'a [u8]> {
+/// Takes a length and so many bytes; `Some(None)` for the length of what was removed.
+fn take<'a>(record: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let (length, rest) = record.split_first_chunk::<4>()?;
-    let (taken, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     *record = rest;
-    Some(taken)
+    let length = u32::from_le_bytes(*length);
+    if length == REMOVED {
+        return Some(None);
+    }
+    let (taken, rest) = record.split_at_checked(length as usize)?;
+    *record = rest;
+    Some(Some(taken))
 }
 
 #[cfg(test)]
@@ -122,20 +118,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_what_it_wrote(kvs in proptest::collection::vec((kv(), proptest::option::of(kv())), 0..5)) {
+        fn reads_what_it_wrote(kvs in proptest::collection::vec((kv(), any::<bool>()), 0..5)) {
             let mut expected = Vec::new();
             let mut events = Vec::new();
-            for (kv, current) in kvs {
-                let mut record = Vec::new();
-                write_kv(&kv, &mut record);
-                let mut filled = vec![0; kv_bytes(&kv)];
-                fill_kv(&kv, &mut filled);
-                prop_assert_eq!(&record, &filled);
-                prop_assert_eq!(read_kv(kv.key.clone(), &record), Some(kv.clone()));
+            for (kv, exists) in kvs {
                 let key = kv.key.clone();
-                expected.push(LoggedChange { key: key.clone(), exists: current.is_some(), previous: Some(kv.clone()) });
+                let current = Some(kv).filter(|_| exists);
+                expected.push(LoggedChange { key: key.clone(), current: current.clone() });
                 let revision = Revision(1);
-                events.push(Arc::new(Event { revision, key, current, previous: Some(kv), note: None }));
+                events.push(Arc::new(Event { revision, key, current, previous: None, note: None }));
             }
             let mut record = Vec::new();
             write_commit(&Committed { revision: Revision(1), events }, &mut record);

@@ -114,16 +114,16 @@ fn run(commits: Vec<Vec<ModelWrite>>, batch_len: usize) -> (Mvcc, Model) {
 
 /// Forgets what lives in memory only, and reads the core back from what a journal would hold.
 fn restart(mvcc: &Mvcc) -> Mvcc {
+    let base = mvcc.range(b"", None, 0, Some(mvcc.compacted)).unwrap().items;
     let mut log: Vec<(Revision, Vec<LoggedChange>)> = Vec::new();
     for event in &mvcc.history {
-        let (key, previous) = (event.key.clone(), event.previous.clone());
-        let change = LoggedChange { key, exists: event.current.is_some(), previous };
+        let change = LoggedChange { key: event.key.clone(), current: event.current.clone() };
         match log.last_mut() {
             Some((revision, changes)) if *revision == event.revision => changes.push(change),
             Some(_) | None => log.push((event.revision, vec![change])),
         }
     }
-    Mvcc::restore(mvcc.keys.values().cloned().collect(), log)
+    Mvcc::restore(base, log)
 }
 
 fn events(mvcc: &Mvcc) -> Vec<(Revision, Bytes, Option<Kv>, Option<Kv>)> {

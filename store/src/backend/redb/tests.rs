@@ -162,3 +162,39 @@ fn other_files_are_refused() {
     let error = Redb::open(&path).err().unwrap();
     assert!(error.to_string().ends_with("its format is 99, this version knows 1"), "{error}");
 }
+
+/// Writes, compacts and restarts in turn, so that commits move from the log into the keys in pieces.
+#[tokio::test]
+async fn commits_leave_the_log_in_pieces_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let mut expected = std::collections::BTreeMap::new();
+    for round in 0..4_u32 {
+        let store = Store::open_redb(&path).unwrap();
+        let mut writes = Vec::new();
+        for n in 0..(MOVED_COMMITS_MAX as u32) {
+            let key = format!("/{}", (n * 7 + round) % 100);
+            if n % 5 == 0 {
+                expected.remove(&key);
+                writes.push(store.commit(vec![Write::delete(key, Guard::Any)]));
+            } else {
+                let value = Bytes::from(format!("{round}-{n}"));
+                expected.insert(key.clone(), value.clone());
+                writes.push(store.commit(vec![Write::put(key, value, Guard::Any)]));
+            }
+        }
+        for committed in futures::future::join_all(writes).await {
+            committed.unwrap();
+        }
+        let half = Revision(store.revision().0 - 50);
+        store.compact(half).await.unwrap();
+        assert_eq!(store.range(b"/", None, 0, Some(half)).await.unwrap().revision, half);
+        store.close().await;
+        let (mvcc, _) = Redb::open(&path).unwrap();
+        let found = mvcc
+            .scan(b"/")
+            .map(|kv| (String::from_utf8(kv.key.to_vec()).unwrap(), kv.value.clone()));
+        assert_eq!(found.collect::<std::collections::BTreeMap<_, _>>(), expected);
+        assert_eq!(mvcc.compacted(), half);
+    }
+}
