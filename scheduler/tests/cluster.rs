@@ -1,5 +1,6 @@
 //! The scheduler against the real API server, in one process and over the memory store.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use coracle_scheduler::{Config, Running};
 use coracle_store::Store;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, PodCondition, ServiceAccount};
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::Resource;
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 /// Long enough for a loaded machine; nothing here waits for time to pass.

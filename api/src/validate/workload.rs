@@ -45,7 +45,7 @@ fn check_template_labels(
     selector: &LabelSelector,
 ) {
     let labels = &spec["template"]["metadata"]["labels"];
-    if selector.requirements().is_empty() || selector.matches(&labels.as_object()) {
+    if selector.is_everything() || selector.matches(&labels.as_object()) {
         return;
     }
     let path = path.child("template");
