@@ -1,9 +1,6 @@
 //! What every backend promises, run over each.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, and its child tells by printing"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use coracle_store::{

@@ -1,10 +1,6 @@
 //! What is on disk is there after a restart, and after a kill.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and its child tells by printing"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use coracle_store::{Guard, Revision, Store, WatchItem, Write};
@@ -81,7 +77,7 @@ fn crash_child() {
         let writer = |writer: usize| {
             let store = store.clone();
             async move {
-                for n in 0_u64.. {
+                for n in 0..u64::MAX {
                     let key = format!("/{writer}/{}", n % 50);
                     let revision = store.commit(put(&key, &n.to_string())).await.unwrap().revision;
                     println!("ack {key} {n} {revision}");

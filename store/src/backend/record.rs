@@ -123,7 +123,7 @@ mod tests {
             let mut events = Vec::new();
             for (kv, exists) in kvs {
                 let key = kv.key.clone();
-                let current = Some(kv).filter(|_| exists);
+                let current = exists.then_some(kv);
                 expected.push(LoggedChange { key: key.clone(), current: current.clone() });
                 let revision = Revision(1);
                 events.push(Arc::new(Event { revision, key, current, previous: None, note: None }));

@@ -23,14 +23,17 @@ fn writes() -> impl Strategy<Value = Vec<Vec<ModelWrite>>> {
     proptest::collection::vec(proptest::collection::vec(write, 1..4), 0..40)
 }
 
+/// Each key's value, and the revisions of its first and last write.
+type State = BTreeMap<Bytes, (Bytes, Revision, Revision)>;
+
 /// All that ever was: the state after each revision.
 #[derive(Default)]
 struct Model {
-    states: Vec<(Revision, BTreeMap<Bytes, (Bytes, Revision, Revision)>)>,
+    states: Vec<(Revision, State)>,
 }
 
 impl Model {
-    fn at(&self, revision: Revision) -> BTreeMap<Bytes, (Bytes, Revision, Revision)> {
+    fn at(&self, revision: Revision) -> State {
         let found = self.states.iter().rev().find(|(at, _)| *at <= revision);
         found.map(|(_, state)| state.clone()).unwrap_or_default()
     }
