@@ -173,7 +173,13 @@ mod tests {
             validate(&deployment(json!({"selector": {}}))),
             &["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
         );
-        check(validate(&deployment(json!({"selector": null}))), &["spec.selector: Required value"]);
+        check(
+            validate(&deployment(json!({"selector": null}))),
+            &[
+                "spec.selector: Required value",
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+            ],
+        );
     }
 
     #[test]
