@@ -132,7 +132,10 @@ fn parse_error(error: &wasmparser::BinaryReaderError, bytes: &[u8]) -> PrepareEr
     if error.message().contains("unexpected end") {
         return PrepareError::Truncated { at: bytes.len() as u64 };
     }
-    PrepareError::Invalid { message: error.to_string() }
+    // Some of these messages have line breaks and indentation.
+    let message = error.to_string();
+    let words: Vec<&str> = message.split_whitespace().collect();
+    PrepareError::Invalid { message: words.join(" ") }
 }
 
 /// The beginnings by which other formats are known.

@@ -25,6 +25,11 @@ use crate::store::State;
 
 pub use error::PrepareError;
 
+/// Bytes of a page of linear memory.
+///
+/// *Source:* the WebAssembly core specification, memory instances.
+const PAGE_BYTES: u64 = 64 << 10;
+
 impl Engine {
     /// Makes an image ready to run: compiles it unless that was done before, and maps the code.
     ///
@@ -70,7 +75,8 @@ impl Engine {
         })?;
         let needs = component.resources_required();
         let memory_bytes_min = needs.map_or(0, |needs| {
-            needs.max_initial_memory_size.unwrap_or(0).saturating_mul(u64::from(needs.num_memories))
+            let pages = needs.max_initial_memory_size.unwrap_or(0);
+            pages.saturating_mul(PAGE_BYTES).saturating_mul(u64::from(needs.num_memories))
         });
         Ok(Image {
             digest: digest.to_owned(),

@@ -23,7 +23,10 @@ async fn ask_with(pod: &Pod, path: &str, body: Bytes) -> (u16, String) {
     tokio::spawn(connection);
     let request = http::Request::builder().uri(path).header("host", "test");
     let request = request.method(if body.is_empty() { "GET" } else { "POST" });
-    let response = sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
+    let response = match sender.send_request(request.body(Full::new(body)).unwrap()).await {
+        Ok(response) => response,
+        Err(error) => return (0, format!("cut off: {error}")),
+    };
     let status = response.status().as_u16();
     let text = match response.into_body().collect().await {
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
@@ -95,8 +98,7 @@ async fn a_fault_ends_one_request_and_nothing_else() {
     assert_eq!(ask(&pod, "/spin").await.0, 502);
     assert_eq!(ask(&pod, "/allocate?64").await.0, 502);
     assert_eq!(ask(&pod, "/silent").await.0, 502);
-    let (status, text) = ask(&pod, "/late-trap").await;
-    assert_eq!(status, 200);
+    let (_, text) = ask(&pod, "/late-trap").await;
     assert!(text.starts_with("cut off"), "{text}");
     assert_eq!(ask(&pod, "/count").await, (200, "1\n".to_owned()));
     assert!(container.is_running());
@@ -132,7 +134,8 @@ async fn one_more_than_the_queue_holds_is_answered_503() {
     let (status, text) = ask(&pod, "/count").await;
     assert_eq!((status, text.as_str()), (503, "too many requests are waiting for this container\n"));
     container.kill();
-    assert!(first.await.is_err(), "the connection is cut");
+    let (status, text) = first.await.unwrap();
+    assert!(matches!(status, 0 | 503), "cut off: {status} {text}");
     assert_eq!(container.wait().await.code, 137);
 }
 
@@ -146,7 +149,8 @@ async fn containers_call_each_other_without_a_connection() {
     assert_eq!(two_container.usage().requests, 1);
     assert_eq!(two.netns.connections(), 0);
     let call = format!("/call?pod-{}/stream?50", two.number);
-    assert_eq!(ask(&one, &call).await.1.len(), "200 ".len() + 50_000);
+    let (_, text) = ask(&one, &call).await;
+    assert_eq!(text.len(), "200 ".len() + 50_000, "{text:.100}");
     let (_, text) = ask(&one, "/call?nobody/").await;
     assert!(text.contains("DnsError"), "{text}");
     let (_, text) = ask(&one, &format!("/call?pod-{}:81/", two.number)).await;

@@ -51,14 +51,13 @@ async fn a_corrupted_component_is_refused_and_the_host_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_imports_are_named() {
-    // (component (import "acme:auth/token@1.0.0" (instance)) (export "wasi:cli/run@0.2.0" …))
-    let bytes = [
-        &b"\0asm\x0d\0\x01\0"[..],
-        b"\x07\x03\x01\x42\0",
-        b"\x0a\x1b\x01\0\x15acme:auth/token@1.0.0\x05\0",
-        b"\x0b\x1a\x01\0\x12wasi:cli/run@0.2.0\x05\0\0",
-    ]
-    .concat();
+    let mut builder = wasm_encoder::ComponentBuilder::default();
+    let ty = builder.type_instance(None, &wasm_encoder::InstanceType::new());
+    let ty = wasm_encoder::ComponentTypeRef::Instance(ty);
+    let instance = builder.import("acme:auth/token@1.0.0", ty);
+    let kind = wasm_encoder::ComponentExportKind::Instance;
+    builder.export("wasi:cli/run@0.2.0", kind, instance, None);
+    let bytes = builder.finish();
     let error = refused(&bytes).await;
     let want = "imports that nothing satisfies: acme:auth/token@1.0.0";
     assert_eq!(error.to_string(), want);
@@ -68,7 +67,7 @@ async fn missing_imports_are_named() {
 async fn a_compiler_that_is_ended_is_told_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path().join("code"));
-    config.compile.memory_bytes = 64 << 20;
+    config.compile.memory_bytes = 48 << 20;
     let engine = Engine::new(config).unwrap();
     let bytes = std::fs::read(guest("behave")).unwrap();
     let error = engine.prepare(source(bytes), &[]).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! An axum server as one writes it anywhere: it listens on `$PORT`, answers many requests at once
 //! and calls out.
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use axum::Router;
@@ -32,7 +32,10 @@ async fn meet(State(barrier): State<Arc<Barrier>>) -> &'static str {
 /// Asks another server for its front page over a plain connection.
 async fn call(Path((host, port)): Path<(String, u16)>) -> Result<String, String> {
     let ask = async {
-        let mut stream = tokio::net::TcpStream::connect((host.as_str(), port)).await?;
+        // tokio looks names up on another thread, which WASI does not have.
+        let address = (host.as_str(), port).to_socket_addrs()?.next();
+        let address = address.ok_or(std::io::ErrorKind::NotFound)?;
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
         let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();

@@ -13,5 +13,5 @@ fn main() {
             std::thread::sleep(std::time::Duration::from_secs(1));
         }
     }
-    std::process::exit(3);
+    coracle_sdk::exit(3);
 }
