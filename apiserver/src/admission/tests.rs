@@ -1,3 +1,5 @@
+//! Every admission plugin over a small cluster: what it fills in, and how it refuses.
+
 use super::*;
 use crate::cache::{encode, object_key};
 use coracle_api::registry;

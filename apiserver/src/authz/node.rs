@@ -121,8 +121,7 @@ fn refers(pod: &Value, resource: &str, name: &str) -> bool {
         "serviceaccounts" => text(spec, "/serviceAccountName") == Some(name),
         "secrets" => {
             let pulls = items(spec, "/imagePullSecrets");
-            pulls.into_iter().any(|pull| text(pull, "/name") == Some(name))
-                || names(spec, &SECRET, name)
+            pulls.iter().any(|pull| text(pull, "/name") == Some(name)) || names(spec, &SECRET, name)
         }
         _ => names(spec, &CONFIG_MAP, name),
     }

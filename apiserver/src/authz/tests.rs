@@ -1,3 +1,5 @@
+//! Who may do what, a line for each request.
+
 use super::*;
 use crate::authn::NODES;
 use crate::cache::{encode, object_key};

@@ -27,9 +27,9 @@ fn write_object(object: &Value, out: &mut Vec<u8>) -> Option<u32> {
         return None;
     };
     let mut stamp = None;
-    write_members(members, out, |name, value, out| match value {
-        Value::Object(metadata) if name == "metadata" => stamp = write_metadata(metadata, out),
-        other => write_value(other, out),
+    write_members(members, out, |name, value, out| match value.as_object() {
+        Some(metadata) if name == "metadata" => stamp = write_metadata(metadata, out),
+        Some(_) | None => write_value(value, out),
     });
     stamp
 }

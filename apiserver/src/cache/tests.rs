@@ -1,3 +1,5 @@
+//! Lists, pages and watches over a store in memory, and after a restart.
+
 use super::*;
 use coracle_api::meta;
 use coracle_api::registry::by_kind;

@@ -1,3 +1,5 @@
+//! The authority's files, and TLS between what it issued.
+
 use super::*;
 use crate::authn::{UserInfo, user_of_certificate};
 use expect_test::expect;

@@ -1,3 +1,5 @@
+//! The core against a model that keeps every state that ever was.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The redb journal on disks that fail, and its file.
+
 use super::*;
 use crate::backend::Sequencer;
 use crate::{CommitError, Guard, Store, Write};
