@@ -54,6 +54,8 @@ pub struct Queue {
     entries: HashMap<String, Entry>,
     active: BTreeMap<Rank, String>,
     backoff: BTreeSet<(Duration, String)>,
+    /// Pods that wait for a change, by the time since when.
+    unschedulable: BTreeSet<(Duration, String)>,
     arrivals: u64,
 }
 
@@ -109,6 +111,7 @@ impl Queue {
         if let Some(entry) = self.entries.get_mut(uid) {
             entry.paused_until = now + pause(entry.attempts);
             entry.place = Place::Unschedulable { causes, since: now };
+            self.unschedulable.insert((now, uid.to_owned()));
         }
     }
 
@@ -122,19 +125,16 @@ impl Queue {
 
     /// Wakes the pods that wait for one of these causes to change.
     pub fn happened(&mut self, helps: &[Cause], now: Duration) {
-        let waits = |entry: &Entry| match &entry.place {
+        let helped = |entry: &Entry| match &entry.place {
             // Without causes there were no nodes: any change may be the one.
             Place::Unschedulable { causes, .. } => {
                 causes.is_empty() || helps.iter().any(|cause| causes.contains(cause))
             }
             Place::Active(_) | Place::Backoff { .. } | Place::Flying => false,
         };
-        let uids: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| waits(entry))
-            .map(|(uid, _)| uid.clone())
-            .collect();
+        let waiting = self.unschedulable.iter().map(|(_, uid)| uid);
+        let uids: Vec<String> =
+            waiting.filter(|uid| self.entries.get(*uid).is_some_and(helped)).cloned().collect();
         for uid in uids {
             self.retry(&uid, now);
         }
@@ -143,11 +143,8 @@ impl Queue {
     /// Gives the time at which a pause ends or a pod has waited for long enough.
     pub fn wakes_at(&self) -> Option<Duration> {
         let backoff = self.backoff.first().map(|(until, _)| *until);
-        let flush = self.entries.values().filter_map(|entry| match &entry.place {
-            Place::Unschedulable { since, .. } => Some(*since + UNSCHEDULABLE_MAX),
-            Place::Active(_) | Place::Backoff { .. } | Place::Flying => None,
-        });
-        flush.chain(backoff).min()
+        let flush = self.unschedulable.first().map(|(since, _)| *since + UNSCHEDULABLE_MAX);
+        backoff.into_iter().chain(flush).min()
     }
 
     /// Gives a pod that is known, wherever it stands.
@@ -157,9 +154,7 @@ impl Queue {
 
     /// Says how many pods are ready, pausing, and waiting for a change.
     pub fn lengths(&self) -> (usize, usize, usize) {
-        let waits = |entry: &&Entry| matches!(entry.place, Place::Unschedulable { .. });
-        let waiting = self.entries.values().filter(waits).count();
-        (self.active.len(), self.backoff.len(), waiting)
+        (self.active.len(), self.backoff.len(), self.unschedulable.len())
     }
 
     /// Moves pods whose pause is over, or who waited for long enough, to the ready ones.
@@ -170,17 +165,10 @@ impl Queue {
             }
             self.activate(&uid);
         }
-        let overdue = |entry: &Entry| match &entry.place {
-            Place::Unschedulable { since, .. } => *since + UNSCHEDULABLE_MAX <= now,
-            Place::Active(_) | Place::Backoff { .. } | Place::Flying => false,
-        };
-        let uids: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| overdue(entry))
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        for uid in uids {
+        while let Some((since, uid)) = self.unschedulable.first().cloned() {
+            if since + UNSCHEDULABLE_MAX > now {
+                break;
+            }
             self.activate(&uid);
         }
     }
@@ -217,7 +205,10 @@ impl Queue {
             Some(Place::Backoff { until }) => {
                 self.backoff.remove(&(until, uid.to_owned()));
             }
-            Some(Place::Unschedulable { .. } | Place::Flying) | None => {}
+            Some(Place::Unschedulable { since, .. }) => {
+                self.unschedulable.remove(&(since, uid.to_owned()));
+            }
+            Some(Place::Flying) | None => {}
         }
     }
 }

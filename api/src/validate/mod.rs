@@ -124,3 +124,6 @@ pub(crate) mod testing {
         assert_eq!(found, expected);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,8 @@ pub fn validate_update(new: &Value, old: &Value) -> Errors {
 fn munged(new: &Value, old: &Value) -> Value {
     let mut munged = new.clone();
     for list in ["containers", "initContainers"] {
-        let Some(containers) = munged[list].as_array_mut() else { continue };
+        let containers = munged.get_mut(list).and_then(Value::as_array_mut);
+        let Some(containers) = containers else { continue };
         for (container, before) in containers.iter_mut().zip(items(old, list)) {
             put_back(container, before, "image");
         }
