@@ -228,6 +228,12 @@ impl NetNs {
         !matches!(state.tcp.find(destination), None | Some(Slot::Bound))
     }
 
+    /// Whether a UDP socket takes datagrams to `destination`.
+    #[must_use]
+    pub fn is_receiving(&self, destination: SocketAddr) -> bool {
+        self.state.lock().udp.find(destination).is_some()
+    }
+
     /// How many connections it takes part in; one with itself counts twice.
     #[must_use]
     pub fn connections(&self) -> usize {

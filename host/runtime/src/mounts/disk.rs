@@ -5,7 +5,7 @@
 
 use super::path;
 use super::stat::{Kind, Stat};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,12 +17,13 @@ pub(super) fn open(
     flags: OFlags,
     mode: Mode,
 ) -> Result<OwnedFd, Errno> {
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     match rustix::fs::openat2(dir, path, flags, mode, resolve) {
         // A kernel before 5.6, or a filter that does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) if !path.is_empty() => open_by_steps(dir, path, flags, mode),
+        Err(Errno::NOSYS | Errno::PERM) if !path.is_empty() => {
+            open_by_steps(dir, path, flags, mode)
+        }
         result => result,
     }
 }
@@ -91,14 +92,12 @@ pub(super) fn list(dir: BorrowedFd<'_>, path: &str) -> Result<Vec<(String, Kind)
         if name == "." || name == ".." {
             continue;
         }
-        let kind = match entry.file_type() {
-            rustix::fs::FileType::Unknown => {
-                let flags = AtFlags::SYMLINK_NOFOLLOW;
-                let found = rustix::fs::statat(&opened, entry.file_name(), flags);
-                found.map_or(Kind::Other, |stat| Stat::of_kernel(&stat).kind)
-            }
-            known => known.into(),
-        };
+        let mut kind = entry.file_type().into();
+        if entry.file_type() == FileType::Unknown {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            let found = rustix::fs::statat(&opened, entry.file_name(), flags);
+            kind = found.map_or(Kind::Other, |stat| Stat::of_kernel(&stat).kind);
+        }
         entries.push((name, kind));
     }
     Ok(entries)

@@ -61,9 +61,8 @@ impl FileHandle {
             }
             Content::Disk(file) => {
                 let mut buffer = BytesMut::zeroed(bytes_max);
-                let length = rustix::io::retry_on_intr(|| {
-                    rustix::io::pread(file, &mut buffer[..], offset)
-                })?;
+                let length =
+                    rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut buffer[..], offset))?;
                 buffer.truncate(length);
                 Ok(buffer.freeze())
             }

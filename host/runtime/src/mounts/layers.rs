@@ -244,7 +244,13 @@ impl Layers {
         volume::open_charged(self.made_upper()?, path, how, self.root().quota.as_ref())
     }
 
-    fn open_lower(&self, path: &str, layer: Layer, stat: Stat, how: Open) -> Result<FileHandle, Errno> {
+    fn open_lower(
+        &self,
+        path: &str,
+        layer: Layer,
+        stat: Stat,
+        how: Open,
+    ) -> Result<FileHandle, Errno> {
         let content = match layer {
             Layer::Null => Content::Null(stat),
             Layer::Memory(content) => Content::Memory(content, stat),

@@ -34,11 +34,7 @@ fn single(mount: &Mount, content: Content) -> Box<dyn Ground> {
     Box::new(Single { content, read_only: mount.read_only, quota: mount.quota.clone() })
 }
 
-fn open_host(
-    mount: &Mount,
-    base: &Path,
-    sub_path: Option<&str>,
-) -> Result<Box<dyn Ground>, Errno> {
+fn open_host(mount: &Mount, base: &Path, sub_path: Option<&str>) -> Result<Box<dyn Ground>, Errno> {
     let found = open_at(base, sub_path, OFlags::PATH)?;
     let kind = Stat::of_kernel(&rustix::fs::fstat(&found)?).kind;
     match kind {

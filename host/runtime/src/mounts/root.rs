@@ -38,12 +38,8 @@ pub(crate) struct Root {
 impl Root {
     /// A root layer; gives back the path that is not one.
     pub(crate) fn new(spec: RootSpec) -> Result<Root, String> {
-        let mut root = Root {
-            image: spec.image,
-            scratch: spec.scratch,
-            quota: spec.quota,
-            ..Root::default()
-        };
+        let mut root =
+            Root { image: spec.image, scratch: spec.scratch, quota: spec.quota, ..Root::default() };
         root.dirs.insert("dev".to_owned());
         for dir in spec.dirs {
             let names = path::granted(&dir).ok_or(dir)?;

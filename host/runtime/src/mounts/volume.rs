@@ -135,7 +135,8 @@ impl Ground for Volume {
 
     fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
         let dir = self.writable()?;
-        let same = || Some(disk::stat(dir, from).ok()?.identity == disk::stat(dir, to).ok()?.identity);
+        let same =
+            || Some(disk::stat(dir, from).ok()?.identity == disk::stat(dir, to).ok()?.identity);
         let held = if self.quota.is_some() && same() != Some(true) { self.held(to) } else { 0 };
         disk::rename(dir, from, dir, to)?;
         self.release(held);

@@ -136,7 +136,13 @@ fn a_race_with_a_link_does_not_lead_out() {
 /// Paths of a few names, links and dots.
 fn path() -> impl Strategy<Value = String> {
     let name = prop_oneof![
-        Just("a"), Just("b"), Just(".."), Just("."), Just("volume"), Just("secret"), Just("l"),
+        Just("a"),
+        Just("b"),
+        Just(".."),
+        Just("."),
+        Just("volume"),
+        Just("secret"),
+        Just("l"),
         Just(""),
     ];
     prop::collection::vec(name, 1..6).prop_map(|names| names.join("/"))

@@ -232,6 +232,6 @@ fn bad_grants_are_refused() {
         .err();
     assert_eq!(twice.expect("refused").to_string(), "mount point '//a/./b/' is taken twice");
     let file = RootSpec { files: vec![("etc/hosts".to_owned(), "".into())], ..RootSpec::default() };
-    let refused = MountTable::builder().root(file).build().err().expect("refused").to_string();
+    let refused = MountTable::builder().root(file).build().expect_err("refused").to_string();
     assert_eq!(refused, "file 'etc/hosts' must be an absolute path below '/' without '..'");
 }

@@ -84,7 +84,11 @@ fn run(tree: &Tree, words: &[&str]) -> Result<String, Errno> {
         ["new", path] => file(tree, path, Open { exclusive: true, ..write }).map(|_| "ok".into()),
         ["ls", path] => {
             let entries = tree.list(&dir(tree, path)?)?;
-            Ok(entries.iter().map(|(name, kind)| format!("{name}{}", mark(*kind))).collect::<Vec<_>>().join(" "))
+            Ok(entries
+                .iter()
+                .map(|(name, kind)| format!("{name}{}", mark(*kind)))
+                .collect::<Vec<_>>()
+                .join(" "))
         }
         ["stat", path] => tree.stat(&root, path, true).map(|stat| describe(stat.kind, stat.size)),
         ["lstat", path] => tree.stat(&root, path, false).map(|stat| describe(stat.kind, stat.size)),

@@ -11,8 +11,10 @@ use crate::world::Pod;
 async fn check(mounts: MountTable, script: &str) {
     let pod = Pod::new();
     let lines: Vec<&str> = script.lines().map(str::trim).collect();
-    let commands: Vec<&str> =
-        lines.iter().map(|line| line.split_once(" => ").map_or(*line, |(words, _)| words)).collect();
+    let commands: Vec<&str> = lines
+        .iter()
+        .map(|line| line.split_once(" => ").map_or(*line, |(words, _)| words))
+        .collect();
     let mut spec = pod.spec("fs-probe", &commands).await;
     spec.mounts = mounts;
     let exit = pod.sandbox.start(spec).await.unwrap().wait().await;
@@ -163,13 +165,13 @@ async fn a_full_volume_stops_the_writer() {
         .and_then(|table| table.build())
         .unwrap();
     let pod = Pod::new();
-    let fill = ["fill /data/a 6000000", "fill /data/b 6000000", "rm /data/b", "fill /data/c 4000000"];
+    let fill =
+        ["fill /data/a 6000000", "fill /data/b 6000000", "rm /data/b", "fill /data/c 4000000"];
     let mut spec = pod.spec("fs-probe", &fill).await;
     spec.mounts = table;
     assert_eq!(pod.sandbox.start(spec).await.unwrap().wait().await.code, 0);
     let log = pod.log();
-    let said: Vec<&str> =
-        log.lines().filter_map(|line| Some(line.split_once(" => ")?.1)).collect();
+    let said: Vec<&str> = log.lines().filter_map(|line| Some(line.split_once(" => ")?.1)).collect();
     assert_eq!((said[0], said[2], said[3]), ("ok", "ok", "ok"), "{log}");
     assert_ne!(said[1], "ok", "{log}");
     assert_eq!(quota.used(), 10_000_000);

@@ -86,7 +86,10 @@ async fn errors_have_their_kinds() {
     ];
     let answers = said(&pod, &commands).await;
     assert_eq!(answers[0], "ConnectionRefused");
-    assert!(["HostUnreachable", "NetworkUnreachable"].contains(&answers[1].as_str()), "{answers:?}");
+    assert!(
+        ["HostUnreachable", "NetworkUnreachable"].contains(&answers[1].as_str()),
+        "{answers:?}"
+    );
     assert_eq!(answers[2], "AddrInUse");
     assert_eq!(answers[3], "0.0.0.0:80", "free again");
     assert_eq!(answers[4], "AddrNotAvailable");
@@ -118,8 +121,7 @@ async fn bytes_left_unread_reset_the_connection() {
 async fn datagrams_are_answered() {
     let (one, two) = (Pod::new(), Pod::new());
     let server = two.start("net-probe", &["udp-serve 0.0.0.0:53 2"]).await;
-    // Nothing says when a datagram socket is bound, so bind and see.
-    until(|| two.netns.bind_udp(two.address(53)).is_err()).await;
+    until(|| two.netns.is_receiving(two.address(53))).await;
     let to = two.address(53);
     let answers = said(&one, &[&format!("udp-ask {to} hello")]).await;
     assert_eq!(answers, [format!("hello from {to}, connected hello")]);

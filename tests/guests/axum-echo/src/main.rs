@@ -42,6 +42,7 @@ async fn call(Path((host, port)): Path<(String, u16)>) -> Result<String, String>
         stream.read_to_string(&mut answer).await?;
         Ok(answer)
     };
-    let answer: String = ask.await.map_err(|error: std::io::Error| format!("{:?}", error.kind()))?;
+    let answer: String =
+        ask.await.map_err(|error: std::io::Error| format!("{:?}", error.kind()))?;
     Ok(answer.rsplit("\r\n").next().unwrap_or_default().to_owned())
 }

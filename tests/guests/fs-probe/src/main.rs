@@ -24,7 +24,12 @@ fn run(words: &[&str]) -> std::io::Result<String> {
         ["new", path] => fs::File::create_new(path).map(|_| ok()),
         ["fill", path, bytes] => {
             let bytes = bytes.parse().unwrap_or(0);
-            fs::File::options().append(true).create(true).open(path)?.write_all(&vec![b'x'; bytes]).map(|()| ok())
+            fs::File::options()
+                .append(true)
+                .create(true)
+                .open(path)?
+                .write_all(&vec![b'x'; bytes])
+                .map(|()| ok())
         }
         ["seek", path] => seek(path),
         ["ls", path] => list(path),
@@ -59,7 +64,8 @@ fn symlink(target: &str, path: &str) -> std::io::Result<()> {
 
 /// Writes, goes back, overwrites, cuts: what a database does to a file.
 fn seek(path: &str) -> std::io::Result<String> {
-    let mut file = fs::File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+    let mut file =
+        fs::File::options().read(true).write(true).create(true).truncate(true).open(path)?;
     file.write_all(b"0123456789")?;
     file.seek(SeekFrom::Start(3))?;
     file.write_all(b"abc")?;
@@ -76,7 +82,13 @@ fn list(path: &str) -> std::io::Result<String> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let kind = entry.file_type()?;
-        let mark = if kind.is_dir() { "/" } else if kind.is_symlink() { "@" } else { "" };
+        let mark = if kind.is_dir() {
+            "/"
+        } else if kind.is_symlink() {
+            "@"
+        } else {
+            ""
+        };
         names.push(format!("{}{mark}", Path::new(&entry.file_name()).display()));
     }
     names.sort();

@@ -12,8 +12,8 @@ use crate::wasi::{ours, ours_owned};
 use descriptor::Entry;
 use rustix::io::Errno;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi::p2::bindings::filesystem::types::{self, Descriptor, ErrorCode};
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
+use wasmtime_wasi::p2::bindings::filesystem::types::{self, Descriptor, ErrorCode};
 use wasmtime_wasi::p2::{FsError, FsResult};
 
 /// Links all interfaces of `wasi:filesystem` 0.2. A linker that has wasmtime-wasi's must allow

@@ -48,10 +48,12 @@ mod tests {
         };
         assert!(check(Family::V4, "10.0.0.1:80"));
         assert!(check(Family::V6, "[::1]:80"));
-        for refused in ["0.0.0.0:80", "10.0.0.1:0", "224.0.0.1:80", "255.255.255.255:1", "[::1]:1"] {
+        for refused in ["0.0.0.0:80", "10.0.0.1:0", "224.0.0.1:80", "255.255.255.255:1", "[::1]:1"]
+        {
             assert!(!check(Family::V4, refused), "{refused}");
         }
-        for refused in ["[::]:80", "[::1]:0", "[ff02::1]:80", "[::ffff:10.0.0.1]:80", "10.0.0.1:1"] {
+        for refused in ["[::]:80", "[::1]:0", "[ff02::1]:80", "[::ffff:10.0.0.1]:80", "10.0.0.1:1"]
+        {
             assert!(!check(Family::V6, refused), "{refused}");
         }
     }

@@ -17,9 +17,18 @@ enum Life {
     New,
     Bound(PortGuard),
     Listening(Listener),
-    Connecting { attempt: BoxFuture<'static, io::Result<VStream>>, guard: Option<PortGuard> },
-    Attempted { result: io::Result<VStream>, guard: Option<PortGuard> },
-    Connected { stream: Arc<VStream>, _guard: Option<PortGuard> },
+    Connecting {
+        attempt: BoxFuture<'static, io::Result<VStream>>,
+        guard: Option<PortGuard>,
+    },
+    Attempted {
+        result: io::Result<VStream>,
+        guard: Option<PortGuard>,
+    },
+    Connected {
+        stream: Arc<VStream>,
+        _guard: Option<PortGuard>,
+    },
     /// After a failed attempt; only dropping is left.
     Failed,
 }
@@ -55,15 +64,24 @@ impl TcpSocket {
 
     /// Starts to listen; the socket must be bound.
     pub(super) fn listen(&mut self, net: &NetState) -> io::Result<()> {
+        let guard = self.take_guard().ok_or_else(bad_state)?;
+        self.life = Life::Listening(guard.listen(self.backlog, Some(net.scope.clone()))?);
+        Ok(())
+    }
+
+    /// Takes the port out of a bound socket, which is unusable then.
+    fn take_guard(&mut self) -> Option<PortGuard> {
+        if !matches!(self.life, Life::Bound(_)) {
+            return None;
+        }
         match std::mem::replace(&mut self.life, Life::Failed) {
-            Life::Bound(guard) => {
-                self.life = Life::Listening(guard.listen(self.backlog, Some(net.scope.clone()))?);
-                Ok(())
-            }
-            life => {
-                self.life = life;
-                Err(bad_state())
-            }
+            Life::Bound(guard) => Some(guard),
+            Life::New
+            | Life::Listening(_)
+            | Life::Connecting { .. }
+            | Life::Attempted { .. }
+            | Life::Connected { .. }
+            | Life::Failed => None,
         }
     }
 
@@ -73,15 +91,7 @@ impl TcpSocket {
             return Err(bad_state());
         }
         self.family.check_remote(address)?;
-        let guard = match std::mem::replace(&mut self.life, Life::Failed) {
-            Life::Bound(guard) => Some(guard),
-            Life::New
-            | Life::Listening(_)
-            | Life::Connecting { .. }
-            | Life::Attempted { .. }
-            | Life::Connected { .. }
-            | Life::Failed => None,
-        };
+        let guard = self.take_guard();
         let attempt = net.ns.connect_tcp(address, guard.as_ref().map(PortGuard::local_addr));
         self.life = Life::Connecting { attempt, guard };
         Ok(())
@@ -98,20 +108,17 @@ impl TcpSocket {
 
     /// The outcome of an attempt that is over.
     pub(super) fn finish_connect(&mut self) -> io::Result<Arc<VStream>> {
-        match std::mem::replace(&mut self.life, Life::Failed) {
-            Life::Attempted { result, guard } => {
-                let stream = Arc::new(result?);
-                self.life = Life::Connected { stream: stream.clone(), _guard: guard };
-                Ok(stream)
-            }
-            life => {
-                self.life = life;
-                Err(bad_state())
-            }
+        if !matches!(self.life, Life::Attempted { .. }) {
+            return Err(bad_state());
         }
+        let life = std::mem::replace(&mut self.life, Life::Failed);
+        let Life::Attempted { result, guard } = life else { return Err(bad_state()) };
+        let stream = Arc::new(result?);
+        self.life = Life::Connected { stream: stream.clone(), _guard: guard };
+        Ok(stream)
     }
 
-    /// Ready when [`TcpSocket::accept`] has a connection or an error to give.
+    /// Ready when [`TcpSocket::poll_accept`] has a connection or an error to give.
     pub(super) fn poll_accept_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &self.life {
             Life::Listening(listener) => listener.poll_ready(context),

@@ -147,12 +147,7 @@ impl HostDescriptor for FsCtx<'_> {
         Ok(convert::stat(self.stat_of(&fd)?))
     }
 
-    async fn stat_at(
-        &mut self,
-        fd: D,
-        flags: PathFlags,
-        path: String,
-    ) -> FsResult<DescriptorStat> {
+    async fn stat_at(&mut self, fd: D, flags: PathFlags, path: String) -> FsResult<DescriptorStat> {
         let stat = self.tree.stat(self.dir(&fd)?, &path, convert::follows(flags));
         Ok(convert::stat(told(stat)?))
     }

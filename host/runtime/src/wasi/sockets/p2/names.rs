@@ -27,9 +27,8 @@ impl Lookup {
     ) -> Poll<&mut Result<std::vec::IntoIter<IpAddr>, ErrorCode>> {
         if let Lookup::Waiting(answer) = self {
             let answer = ready!(answer.as_mut().poll(context));
-            *self = Lookup::Done(
-                answer.map(Vec::into_iter).map_err(|failure| lookup_code(&failure)),
-            );
+            *self =
+                Lookup::Done(answer.map(Vec::into_iter).map_err(|failure| lookup_code(&failure)));
         }
         match self {
             Lookup::Done(result) => Poll::Ready(result),
