@@ -99,7 +99,7 @@ impl Context {
                     include: self.include_object(),
                     now: self.now,
                 };
-                let table = tables.table(std::iter::once(&object), metadata);
+                let table = tables.table(std::iter::once(object), metadata);
                 respond::value(code, &table, self.negotiated)
             }
             Form::PartialMetadata(version) | Form::PartialMetadataList(version) => {

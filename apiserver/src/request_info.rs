@@ -282,4 +282,14 @@ mod tests {
             expect!["watch /v1 ns=a pods/ name=x rest="],
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_path_is_understood_somehow(path in "/[a-z0-9%./:_-]{0,60}", query in "[a-zA-Z0-9=&%+.]{0,40}") {
+            let query = Query::parse(&query);
+            let info = RequestInfo::parse(&Method::GET, &path, &query);
+            let is_resource = path.trim_matches('/').starts_with("api");
+            proptest::prop_assert!(is_resource || info.resource.is_none());
+        }
+    }
 }

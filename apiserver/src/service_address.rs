@@ -415,4 +415,33 @@ mod tests {
         let mut other = service("NodePort", json!([{"port": 1}, {"port": 2}]));
         assert!(addresses.assign(&mut other, None, 0).is_ok());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_address_is_given_twice(steps in proptest::collection::vec((0usize..4, 0u32..40, 0u8..3), 1..40)) {
+            let addresses = addresses();
+            let mut live: Vec<Value> = Vec::new();
+            for (kind, random, what) in steps {
+                let port = json!([{"port": 80, "protocol": "TCP"}]);
+                match (what, live.is_empty()) {
+                    (0 | 1, _) | (_, true) => {
+                        let mut new = service(if kind % 2 == 0 { "ClusterIP" } else { "NodePort" }, port);
+                        if let Ok(claim) = addresses.assign(&mut new, None, random) {
+                            // Every other claim is given back, as when its commit fails.
+                            if what == 0 {
+                                claim.commit(&new, None);
+                                live.push(new);
+                            }
+                        }
+                    }
+                    (_, false) => addresses.release(&live.swap_remove(kind % live.len())),
+                }
+                let ips: Vec<_> = live.iter().flat_map(cluster_ips).collect();
+                let ports: Vec<_> = live.iter().flat_map(node_ports).collect();
+                let distinct = |count: usize, set: usize| count == set;
+                proptest::prop_assert!(distinct(ips.len(), ips.iter().collect::<BTreeSet<_>>().len()));
+                proptest::prop_assert!(distinct(ports.len(), ports.iter().collect::<BTreeSet<_>>().len()));
+            }
+        }
+    }
 }

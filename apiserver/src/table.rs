@@ -46,8 +46,10 @@ pub struct Tables {
 
 impl Tables {
     /// A table of these objects; `metadata` is the list's (or the single object's) `ListMeta`.
-    pub fn table<'a>(&self, objects: impl Iterator<Item = &'a Value>, metadata: Value) -> Value {
-        let rows: Vec<Value> = objects.map(|object| self.row(object)).collect();
+    ///
+    /// Takes the objects one by one, so that a long list of large objects is never decoded as a whole.
+    pub fn table(&self, objects: impl Iterator<Item = Value>, metadata: Value) -> Value {
+        let rows: Vec<Value> = objects.map(|object| self.row(&object)).collect();
         json!({
             "kind": "Table",
             "apiVersion": self.version.api_version(),
@@ -111,12 +113,12 @@ pub fn partial_metadata(object: &Value, version: MetaVersion) -> Value {
 }
 
 /// A list of types and metadata alone.
-pub fn partial_metadata_list<'a>(
-    objects: impl Iterator<Item = &'a Value>,
+pub fn partial_metadata_list(
+    objects: impl Iterator<Item = Value>,
     metadata: Value,
     version: MetaVersion,
 ) -> Value {
-    let items: Vec<Value> = objects.map(|object| partial_metadata(object, version)).collect();
+    let items: Vec<Value> = objects.map(|object| partial_metadata(&object, version)).collect();
     json!({
         "kind": "PartialObjectMetadataList",
         "apiVersion": version.api_version(),

@@ -245,4 +245,14 @@ mod tests {
         assert!(Repository::parse("a..b").is_err());
         assert!(Repository::parse("a//b").is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_name_leaves_its_folder(name in "[a-z0-9._/-]{0,40}") {
+            if let Ok(repository) = Repository::parse(&name) {
+                let legal = |part: &str| !part.is_empty() && !part.starts_with(['.', '_', '-']);
+                proptest::prop_assert!(repository.as_str().split('/').all(legal));
+            }
+        }
+    }
 }

@@ -67,7 +67,7 @@ fn list_revision(options: &ListOptions) -> ListRevision {
 
 fn answer(context: &Context, listing: Listing) -> Answer {
     let negotiated = context.negotiated;
-    let values = || -> Vec<Value> { listing.objects.iter().map(|object| object.value()).collect() };
+    let values = listing.objects.iter().map(|object| object.value());
     match (negotiated.form, negotiated.encoding) {
         (Form::Object, Encoding::Json) => whole(context, listing),
         (Form::Object, Encoding::PrettyJson | Encoding::Yaml) => {
@@ -80,11 +80,11 @@ fn answer(context: &Context, listing: Listing) -> Answer {
                 include: context.include_object(),
                 now: context.now,
             };
-            let table = table.table(values().iter(), metadata(&listing));
+            let table = table.table(values, metadata(&listing));
             respond::value(StatusCode::OK, &table, negotiated)
         }
         (Form::PartialMetadata(version) | Form::PartialMetadataList(version), _) => {
-            let list = table::partial_metadata_list(values().iter(), metadata(&listing), version);
+            let list = table::partial_metadata_list(values, metadata(&listing), version);
             respond::value(StatusCode::OK, &list, negotiated)
         }
     }
