@@ -23,10 +23,11 @@ pub enum CommitError {
         /// The second of the two, from 0.
         index: usize,
     },
-    /// The disk failed. The commit may be on disk or not; the store has reopened its file and goes on if it could.
+    /// The disk failed. The commit may be on disk or not; the store reopens its file, now or with a later commit, and goes on
+    /// when it can.
     #[error("write to the store")]
     Io(#[source] Arc<io::Error>),
-    /// The store was closed, or its file could not be recovered after an earlier failure. Not worth a retry.
+    /// The store was closed, or its file misses commits that were acknowledged. Not worth a retry.
     #[error("the store is closed")]
     Closed,
 }

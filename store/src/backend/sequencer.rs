@@ -106,7 +106,7 @@ impl Sequencer {
             journal: Box::new(journal),
             retention: Retention::default(),
             started: now(),
-            broken: false,
+            health: Health::Good,
         };
         let spawned =
             std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
@@ -185,15 +185,26 @@ impl Waiting {
     fn tell(self, failure: Option<&CommitError>) {
         // A caller that has gone away is no error.
         let _gone = match (self, failure) {
-            (Waiting::Commit(sender, Ok(_)), Some(failure)) => {
+            // Also when its guard did not hold: it may have been checked against commits that now failed.
+            (Waiting::Commit(sender, _), Some(failure)) => {
                 sender.send(Err(failure.clone())).is_err()
             }
-            (Waiting::Commit(sender, result), _) => sender.send(result).is_err(),
+            (Waiting::Commit(sender, result), None) => sender.send(result).is_err(),
             (Waiting::Compact(sender), failure) => {
                 sender.send(failure.map_or(Ok(()), |failure| Err(failure.clone()))).is_err()
             }
         };
     }
+}
+
+/// Whether the journal can be written.
+enum Health {
+    /// It can.
+    Good,
+    /// Its disk failed with this batch, which may be durable or not, and it could not be reopened since.
+    Doubtful(Batch),
+    /// It misses acknowledged commits: writing on would hide that.
+    Lost,
 }
 
 struct Writer {
@@ -202,15 +213,16 @@ struct Writer {
     journal: Box<dyn Journal>,
     retention: Retention,
     started: Instant,
-    /// The journal could not be recovered: nothing is written any more.
-    broken: bool,
+    health: Health,
 }
 
 impl Writer {
     fn run(mut self) {
         while let Some(first) = self.requests.blocking_recv() {
+            // Before anything is staged: what was doubtful may turn out to have happened.
+            let ill = self.heal().err();
             let (batch, waiting, close) = self.gather(first);
-            self.settle(batch, waiting);
+            self.settle(batch, waiting, ill);
             if let Some(closed) = close {
                 self.requests.close();
                 drop(self);
@@ -249,44 +261,61 @@ impl Writer {
         (batch, waiting, None)
     }
 
-    /// Makes a batch durable, publishes it and tells everyone who waits.
-    fn settle(&mut self, batch: Batch, waiting: Vec<Waiting>) {
-        let failure = self.append(&batch).err();
-        let observers = match failure {
-            None => self.publish(batch),
-            Some(_) => Vec::new(),
+    /// Makes a batch durable, publishes it and tells everyone who waits; an `ill` journal takes nothing.
+    fn settle(&mut self, batch: Batch, waiting: Vec<Waiting>, ill: Option<CommitError>) {
+        let written = match ill {
+            None => self.write(batch),
+            Some(ill) => Err(ill),
         };
         for waiting in waiting {
-            waiting.tell(failure.as_ref());
+            waiting.tell(written.as_ref().err());
         }
-        for observer in observers {
+        for observer in written.unwrap_or_default() {
             observer.acknowledged();
         }
     }
 
-    fn append(&mut self, batch: &Batch) -> Result<(), CommitError> {
+    /// Makes a batch durable and publishes it, and gives the observers that were told.
+    fn write(&mut self, batch: Batch) -> Result<Vec<Arc<dyn Observer>>, CommitError> {
         if batch.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        if self.broken {
-            return Err(CommitError::Closed);
+        match self.journal.append(&batch) {
+            Ok(()) => Ok(self.publish(batch)),
+            Err(error) => {
+                tracing::warn!(%error, "write to the store failed; reopening its file");
+                self.health = Health::Doubtful(batch);
+                // What is durable after all is acknowledged: "perhaps" would be less than is known.
+                let healed = self.heal().ok().flatten();
+                healed.ok_or_else(|| CommitError::Io(Arc::new(error)))
+            }
         }
-        let Err(error) = self.journal.append(batch) else { return Ok(()) };
-        tracing::warn!(%error, "write to the store failed; reopening its file");
+    }
+
+    /// Reopens a journal whose disk failed, and gives the observers when its doubtful batch turned out to be durable and
+    /// was published.
+    fn heal(&mut self) -> Result<Option<Vec<Arc<dyn Observer>>>, CommitError> {
+        let batch = match std::mem::replace(&mut self.health, Health::Good) {
+            Health::Good => return Ok(None),
+            Health::Doubtful(batch) => batch,
+            Health::Lost => {
+                self.health = Health::Lost;
+                return Err(CommitError::Closed);
+            }
+        };
         let before = self.shared.read().mvcc.revision();
         let after = batch.commits().last().map_or(before, |commit| commit.revision);
         match self.journal.recover() {
-            // The disk has it after all: telling the writers "perhaps" would be less than is known.
-            Ok(durable) if durable == after && after > before => Ok(()),
-            Ok(durable) if durable == before => Err(CommitError::Io(Arc::new(error))),
+            Ok(durable) if durable == before => Ok(None),
+            Ok(durable) if durable == after => Ok(Some(self.publish(batch))),
             Ok(durable) => {
                 tracing::error!(%durable, %before, "the store's file misses acknowledged commits");
-                self.broken = true;
-                Err(CommitError::Io(Arc::new(error)))
+                self.health = Health::Lost;
+                Err(CommitError::Closed)
             }
-            Err(recovery) => {
-                tracing::error!(error = %recovery, "the store's file cannot be reopened");
-                self.broken = true;
+            Err(error) => {
+                tracing::error!(%error, "the store's file cannot be reopened");
+                self.health = Health::Doubtful(batch);
                 Err(CommitError::Io(Arc::new(error)))
             }
         }

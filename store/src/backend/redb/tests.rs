@@ -126,17 +126,39 @@ impl Journal for Mending {
     }
 }
 
+/// Fails the disk at each of its operations in turn, until it is mended: meanwhile reads go on, and afterwards writes do.
 #[tokio::test]
-async fn a_dead_disk_closes_the_store_and_leaves_reads() {
-    let disk = Disk::default();
-    let (mvcc, journal) = open(&disk);
-    let store = Store::over(Sequencer::start(mvcc, journal));
-    store.commit(put(1)).await.unwrap();
-    disk.fail_after(0);
-    assert!(matches!(store.commit(put(2)).await, Err(CommitError::Io(_))));
-    assert!(matches!(store.commit(put(3)).await, Err(CommitError::Closed)));
-    assert!(store.get(b"/1").await.unwrap().is_some());
-    assert!(store.get(b"/2").await.unwrap().is_none());
+async fn a_dead_disk_refuses_writes_until_it_is_mended() {
+    for operations in 0..12 {
+        let disk = Disk::default();
+        let (mvcc, journal) = open(&disk);
+        let store = Store::over(Sequencer::start(mvcc, journal));
+        store.commit(put(1)).await.unwrap();
+        disk.fail_after(operations);
+        let mut acknowledged = vec![1];
+        for key in 2..6 {
+            match store.commit(put(key)).await {
+                Ok(_) => acknowledged.push(key),
+                Err(CommitError::Io(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(acknowledged.len() < 5, "the disk never failed");
+        assert!(store.get(b"/1").await.unwrap().is_some());
+        disk.mend();
+        for key in 6..9 {
+            store.commit(put(key)).await.unwrap();
+            acknowledged.push(key);
+        }
+        store.close().await;
+        let (mvcc, _) = open(&disk);
+        for key in acknowledged {
+            assert!(mvcc.get(format!("/{key}").as_bytes()).is_some(), "{key} after {operations}");
+        }
+        let live = store.range(b"/", None, 0, None).await.unwrap();
+        assert_eq!(mvcc.scan(b"/").cloned().collect::<Vec<_>>(), live.items);
+        assert_eq!(mvcc.revision(), live.revision);
+    }
 }
 
 #[test]
