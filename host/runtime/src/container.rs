@@ -97,13 +97,12 @@ impl Core {
         netns: &Arc<NetNs>,
         pod_memory: &Arc<Account>,
     ) -> Result<Arc<Self>, StartError> {
-        let log = spec.log.as_ref().map(Log::open).transpose().map_err(|source| {
-            StartError::Log {
+        let log =
+            spec.log.as_ref().map(Log::open).transpose().map_err(|source| StartError::Log {
                 container: spec.name.clone(),
                 path: spec.log.as_ref().map(|log| log.path.clone()).unwrap_or_default(),
                 source,
-            }
-        })?;
+            })?;
         Ok(Arc::new(Self {
             netns: netns.clone(),
             scope: Arc::default(),

@@ -89,11 +89,7 @@ impl Exit {
 
     /// Gives the end of a guest that never began.
     fn not_started(message: &str) -> Self {
-        Self {
-            code: CODE_NOT_STARTED,
-            reason: ExitReason::Error,
-            message: message.to_owned(),
-        }
+        Self { code: CODE_NOT_STARTED, reason: ExitReason::Error, message: message.to_owned() }
     }
 
     /// Gives the end of a guest that did not end by itself.

@@ -23,12 +23,7 @@ pub(crate) struct Account {
 impl Account {
     /// Opens an account. `parent` is charged as well, and its limit holds too.
     pub(crate) fn new(limit_bytes: Option<u64>, parent: Option<Arc<Account>>) -> Arc<Self> {
-        Arc::new(Self {
-            used_bytes: AtomicU64::new(0),
-            limit_bytes,
-            parent,
-            freed: Notify::new(),
-        })
+        Arc::new(Self { used_bytes: AtomicU64::new(0), limit_bytes, parent, freed: Notify::new() })
     }
 
     /// Bytes in use now.

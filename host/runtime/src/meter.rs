@@ -71,7 +71,8 @@ impl Share {
 
     /// Says until when a guest must wait; `None` when it may run now.
     pub(crate) fn wait_until(&mut self, now: Instant) -> Option<Instant> {
-        let periods = now.saturating_duration_since(self.period_start).as_nanos() / PERIOD.as_nanos();
+        let periods =
+            now.saturating_duration_since(self.period_start).as_nanos() / PERIOD.as_nanos();
         let periods = u32::try_from(periods).unwrap_or(u32::MAX);
         if periods > 0 {
             self.used = self.used.saturating_sub(self.quota.saturating_mul(periods));

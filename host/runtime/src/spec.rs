@@ -86,8 +86,8 @@ pub enum Isolation {
 /// What an http container takes before it says no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
-    /// How long a request may take until its response has been sent whole; the guest is cut off
-    /// then.
+    /// How long the response to a request may take, and then each further piece of its body; the
+    /// guest is cut off after that.
     pub request_timeout: Duration,
     /// Requests that run at once.
     pub concurrency_max: u32,

@@ -5,7 +5,7 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Bytes of compiled code that are kept; beyond it the files that were made first go.
 const CACHE_BYTES_MAX: u64 = 10 << 30;
@@ -57,6 +57,7 @@ impl Cache {
             std::fs::set_permissions(dir, owner_only).map_err(failed)?;
         }
         let dir = dir.canonicalize().map_err(failed)?;
+        clear_leftovers(&dir);
         Ok(Self { dir, compatibility: compatibility.to_owned() })
     }
 
@@ -98,6 +99,26 @@ impl Cache {
             .collect()
     }
 }
+
+/// Removes what compilations left behind that were cut off with their host. Failures only leave
+/// files behind.
+fn clear_leftovers(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let is_folder = entry.file_name().to_string_lossy().starts_with(COMPILE_FOLDER);
+        let made = entry.metadata().and_then(|facts| facts.modified());
+        let age = made.ok().and_then(|made| made.elapsed().ok()).unwrap_or_default();
+        if is_folder && age > LEFTOVER_AGE_MIN {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// How the names of the folders begin that a compilation works in.
+pub(super) const COMPILE_FOLDER: &str = "compile-";
+
+/// Age at which a compilation's folder cannot be in use any more.
+const LEFTOVER_AGE_MIN: Duration = Duration::from_secs(3600);
 
 /// How the names of compiled code end.
 const EXTENSION: &str = "cwasm";

@@ -86,7 +86,9 @@ impl Job {
         limit(Resource::Core, 0)?;
         // A host that dies takes its children with it.
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        rustix::process::nice(NICE).map(drop).or_else(|_| Ok(()))
+        // Being nice is a courtesy; a system that refuses it compiles all the same.
+        let _ = rustix::process::nice(NICE);
+        Ok(())
     }
 
     fn compile(&self) -> Result<(), PrepareError> {
@@ -98,7 +100,8 @@ impl Job {
         check(&component)?;
         let engine = wasmtime::Engine::new(&config::compile()).map_err(invalid)?;
         let code = engine.precompile_component(&component).map_err(invalid)?;
-        write(&self.output, &code).map_err(|error| PrepareError::file("write", &self.output, &error))
+        write(&self.output, &code)
+            .map_err(|error| PrepareError::file("write", &self.output, &error))
     }
 }
 

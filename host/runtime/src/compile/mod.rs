@@ -38,7 +38,7 @@ pub(crate) async fn run(
     };
     let limits = engine.config().compile;
     let folder = tempfile::Builder::new()
-        .prefix("compile-")
+        .prefix(cache::COMPILE_FOLDER)
         .tempdir_in(engine.cache().dir())
         .map_err(|error| PrepareError::file("write to", engine.cache().dir(), &error))?;
     let mut inputs = Vec::new();
@@ -116,7 +116,9 @@ async fn answer(mut child: Child, limits: CompileLimits) -> Result<(), PrepareEr
     match tokio::time::timeout(limits.wall, work).await {
         Ok(Ok(status)) => verdict(status, &answer, limits),
         Ok(Err(error)) => Err(PrepareError::Spawn { message: error.to_string() }),
-        Err(_) => Err(PrepareError::Compiler { how: format!("time limit of {}", show(limits.wall)) }),
+        Err(_) => {
+            Err(PrepareError::Compiler { how: format!("time limit of {}", show(limits.wall)) })
+        }
     }
 }
 

@@ -108,7 +108,11 @@ mod tests {
     const WAITS_SHORT: u32 = 7;
 
     fn admission(concurrency_max: u32, queue_max: u32) -> Admission {
-        let queue_timeout = if queue_max == WAITS_SHORT { Duration::from_millis(1) } else { Duration::from_secs(60) };
+        let queue_timeout = if queue_max == WAITS_SHORT {
+            Duration::from_millis(1)
+        } else {
+            Duration::from_secs(60)
+        };
         let limits =
             HttpLimits { concurrency_max, queue_max, queue_timeout, ..HttpLimits::default() };
         Admission::new(limits, Isolation::Request)

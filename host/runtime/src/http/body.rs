@@ -76,14 +76,24 @@ impl GuestBody {
 
 impl Open {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = self.poll_next(cx);
+        if let (Poll::Ready(Some(Ok(_))), Some(run)) = (&frame, &mut self.run) {
+            run.progressed();
+        }
+        frame
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Some(frame) = self.ahead.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(None) => return self.poll_guest(cx).map_or(Poll::Ready(None), |error| {
-                    Poll::Ready(error.map(Err))
-                }),
+                Poll::Ready(None) => {
+                    return self
+                        .poll_guest(cx)
+                        .map_or(Poll::Ready(None), |error| Poll::Ready(error.map(Err)));
+                }
                 Poll::Ready(frame) => return Poll::Ready(frame),
                 Poll::Pending if self.run.is_none() => return Poll::Pending,
                 Poll::Pending => {}

@@ -102,9 +102,7 @@ impl HttpContainer {
         let mut ports = self.ports.lock();
         for ip in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
             let guard = self.core.netns.bind_tcp((ip, spec.http_port).into()).map_err(failed)?;
-            guard
-                .listen_with(accept.clone(), Some(self.core.scope.clone()))
-                .map_err(failed)?;
+            guard.listen_with(accept.clone(), Some(self.core.scope.clone())).map_err(failed)?;
             ports.push(guard);
         }
         Ok(())

@@ -118,6 +118,14 @@ impl Run {
         Poll::Pending
     }
 
+    /// Gives the guest its whole time again, because a piece of the response has come.
+    pub(super) fn progressed(&mut self) {
+        if let Some(patience) = &mut self.patience {
+            let limit = self.http.core.spec.http.request_timeout;
+            patience.timeout.as_mut().reset(tokio::time::Instant::now() + limit);
+        }
+    }
+
     /// Waits for the end; for what is left when nobody reads the response any more.
     pub(super) async fn finish(mut self) {
         let _ = std::future::poll_fn(|cx| self.poll_end(cx)).await;

@@ -139,7 +139,10 @@ mod tests {
                 (head.0, head.1, words.next().unwrap().len())
             })
             .collect();
-        assert_eq!(shown, [("stderr", "P", LINE_BYTES_MAX), ("stderr", "F", 6), ("stderr", "F", 1)]);
+        assert_eq!(
+            shown,
+            [("stderr", "P", LINE_BYTES_MAX), ("stderr", "F", 6), ("stderr", "F", 1)]
+        );
     }
 
     proptest::proptest! {

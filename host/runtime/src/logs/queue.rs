@@ -43,8 +43,7 @@ impl Log {
     /// The folder or file cannot be made.
     pub(crate) fn open(spec: &LogSpec) -> io::Result<Self> {
         file::create(spec)?;
-        let shared =
-            Shared { spec: spec.clone(), queue: Mutex::default(), emptied: Notify::new() };
+        let shared = Shared { spec: spec.clone(), queue: Mutex::default(), emptied: Notify::new() };
         Ok(Self { shared: Arc::new(shared) })
     }
 

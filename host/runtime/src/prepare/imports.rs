@@ -7,7 +7,12 @@ pub(crate) const PREVIEW1: &str = "wasi_snapshot_preview1";
 ///
 /// *Source:* WASI 0.2: the worlds `wasi:cli/command` and `wasi:http/proxy`.
 const WASI_02_PACKAGES: &[&str] = &[
-    "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/",
+    "wasi:io/",
+    "wasi:random/",
     "wasi:sockets/",
 ];
 

@@ -33,18 +33,17 @@ pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, PrepareError> {
     let mut encoding = Encoding::Module;
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(|error| parse_error(&error, bytes))? {
-            Payload::Version { encoding: found, .. } => {
-                if depth == 0 {
-                    encoding = found;
-                }
-                depth += 1;
+        let payload = payload.map_err(|error| parse_error(&error, bytes))?;
+        if let Payload::Version { encoding: found, .. } = payload {
+            if depth == 0 {
+                encoding = found;
             }
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            other if depth == 1 => {
-                names.add(other).map_err(|error| parse_error(&error, bytes))?;
-            }
-            _nested => {}
+            depth += 1;
+        } else if let Payload::End(_) = payload {
+            depth = depth.saturating_sub(1);
+        } else if depth == 1 {
+            // What is nested deeper is the component's own affair.
+            names.add(payload).map_err(|error| parse_error(&error, bytes))?;
         }
     }
     Ok(match encoding {
@@ -228,9 +227,6 @@ mod tests {
             b"\0asm\x01\0\0\0",
             expect!["nothing to run: a core module without `_start` that exports nothing"],
         );
-        check(
-            b"\0asm\x0d\0\x01\0",
-            expect!["nothing to run: a component that exports nothing"],
-        );
+        check(b"\0asm\x0d\0\x01\0", expect!["nothing to run: a component that exports nothing"]);
     }
 }

@@ -70,9 +70,8 @@ impl Engine {
             .map_err(|error| PrepareError::file("load", code, &format!("{error:#}")))?;
         let names = names(self.wasmtime(), &component);
         let kind = inspect::kind(&names)?;
-        let pre = link(self, &component, kind).map_err(|error| PrepareError::Unsatisfied {
-            imports: vec![format!("{error:#}")],
-        })?;
+        let pre = link(self, &component, kind)
+            .map_err(|error| PrepareError::Unsatisfied { imports: vec![format!("{error:#}")] })?;
         let needs = component.resources_required();
         let memory_bytes_min = needs.map_or(0, |needs| {
             let pages = needs.max_initial_memory_size.unwrap_or(0);
@@ -110,9 +109,7 @@ fn link(engine: &Engine, component: &Component, kind: ComponentKind) -> wasmtime
     let pre: wasmtime::component::InstancePre<State> =
         engine.linker().instantiate_pre(component)?;
     Ok(match kind {
-        ComponentKind::Command => {
-            Pre::Command(wasmtime_wasi::p2::bindings::CommandPre::new(pre)?)
-        }
+        ComponentKind::Command => Pre::Command(wasmtime_wasi::p2::bindings::CommandPre::new(pre)?),
         ComponentKind::Http => Pre::Http(wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre)?),
     })
 }

@@ -132,7 +132,10 @@ async fn one_more_than_the_queue_holds_is_answered_503() {
     let first = tokio::spawn(async move { ask(&busy, "/spin").await });
     until(|| container.usage().instances == 1).await;
     let (status, text) = ask(&pod, "/count").await;
-    assert_eq!((status, text.as_str()), (503, "too many requests are waiting for this container\n"));
+    assert_eq!(
+        (status, text.as_str()),
+        (503, "too many requests are waiting for this container\n")
+    );
     container.kill();
     let (status, text) = first.await.unwrap();
     assert!(matches!(status, 0 | 503), "cut off: {status} {text}");

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use coracle_runtime::mounts::MountTable;
 use coracle_runtime::{
-    Compiler, ContainerSpec, Container, Engine, EngineConfig, Image, ImageSource, LogSpec, Sandbox,
+    Compiler, Container, ContainerSpec, Engine, EngineConfig, Image, ImageSource, LogSpec, Sandbox,
     SandboxSpec, Wasm,
 };
 use coracle_vnet::{

@@ -79,11 +79,7 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
-async fn send(
-    core: &Arc<Core>,
-    request: http::Request<WasiBody>,
-    options: RequestOptions,
-) -> Sent {
+async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: RequestOptions) -> Sent {
     let target = Target::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
     let connect = options.connect_timeout.unwrap_or(CONNECT_TIME_MAX);
     let addresses = timeout(connect, resolve(core, &target));
@@ -109,7 +105,9 @@ async fn resolve(core: &Core, target: &Target) -> Result<Vec<SocketAddr>, Error>
             Error::DnsError { rcode: Some("NXDOMAIN".to_owned()), info_code: None }
         }
         ResolveError::Refused { .. } => Error::HttpRequestDenied,
-        other => Error::DnsError { rcode: Some(other.to_string()), info_code: None },
+        error @ (ResolveError::Temporary { .. } | ResolveError::Invalid(_) | _) => {
+            Error::DnsError { rcode: Some(error.to_string()), info_code: None }
+        }
     })?;
     if ips.is_empty() {
         return Err(Error::DestinationNotFound);
@@ -149,14 +147,20 @@ async fn dial(core: &Core, addresses: &[SocketAddr]) -> Result<VStream, Error> {
 }
 
 fn connect_error(error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::TimedOut => Error::ConnectionTimeout,
-        io::ErrorKind::QuotaExceeded => Error::ConnectionLimitReached,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            Error::DestinationIpUnroutable
-        }
-        io::ErrorKind::InvalidInput => Error::DestinationIpProhibited,
-        _other => Error::ConnectionRefused,
+    use io::ErrorKind::{
+        HostUnreachable, InvalidInput, NetworkUnreachable, QuotaExceeded, TimedOut,
+    };
+    let kind = error.kind();
+    if kind == TimedOut {
+        Error::ConnectionTimeout
+    } else if kind == QuotaExceeded {
+        Error::ConnectionLimitReached
+    } else if matches!(kind, HostUnreachable | NetworkUnreachable) {
+        Error::DestinationIpUnroutable
+    } else if kind == InvalidInput {
+        Error::DestinationIpProhibited
+    } else {
+        Error::ConnectionRefused
     }
 }
 
@@ -170,16 +174,14 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     origin_form(&mut request)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(Error::Hyper)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Error::Hyper)?;
     let connection = wasmtime_wasi::runtime::spawn(connection);
     let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIME_MAX);
     let response = timeout(first_byte, sender.send_request(request)).await;
     let response = response.map_err(|_| Error::ConnectionReadTimeout)?.map_err(Error::Hyper)?;
-    let response = response.map(|body| {
-        Paced::wrap(body.map_err(Error::Hyper), options.between_bytes_timeout)
-    });
+    let response =
+        response.map(|body| Paced::wrap(body.map_err(Error::Hyper), options.between_bytes_timeout));
     let work = async move { connection.await.map_err(Error::Hyper) };
     Ok((response, Box::new(work)))
 }

@@ -46,11 +46,10 @@ fn make() -> Option<Arc<ClientConfig>> {
         return None;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     match builder {
-        Ok(builder) => {
-            Some(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-        }
+        Ok(builder) => Some(Arc::new(builder.with_root_certificates(roots).with_no_client_auth())),
         Err(error) => {
             tracing::warn!(%error, "https requests of guests fail: no TLS versions in common");
             None
