@@ -85,7 +85,8 @@ fn memory_dir(data: &DataDir) -> anyhow::Result<PathBuf> {
 
 fn ranges(flags: &NetworkFlags) -> anyhow::Result<Ranges> {
     let range = |flag, text: &str| {
-        Cidr::parse(text).with_context(|| format!("{flag} '{text}' must be a range such as 10.128.0.0/9"))
+        Cidr::parse(text)
+            .with_context(|| format!("{flag} '{text}' must be a range such as 10.128.0.0/9"))
     };
     Ok(Ranges {
         pods: range("--cluster-cidr", &flags.cluster_cidr)?,

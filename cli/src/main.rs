@@ -12,6 +12,7 @@ mod signals;
 mod supervise;
 mod up;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -46,8 +47,14 @@ fn report(error: &anyhow::Error) {
 }
 
 fn run(flags: Flags) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&flags.log).with_context(|| format!("--log '{}'", flags.log))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter = flags.log_filter();
+    let filter = EnvFilter::try_new(&filter).with_context(|| format!("--log '{filter}'"))?;
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .init();
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
@@ -62,9 +69,7 @@ async fn dispatch(data: DataDir, command: Command) -> anyhow::Result<()> {
         Command::Up(flags) => up::up(data, flags).await,
         Command::Down(flags) => up::down(data, flags).await,
         Command::Server(flags) => server::run(&data, &flags).await,
-        Command::Host(flags) if flags.supervise => {
-            supervise::run(&data, &flags.passed_on()).await
-        }
+        Command::Host(flags) if flags.supervise => supervise::run(&data, &flags.passed_on()).await,
         Command::Host(flags) => host::run(&data, &flags).await,
         Command::Push(flags) => push(&data, flags).await,
         Command::Compile { .. } => anyhow::bail!("compile runs without a runtime"),

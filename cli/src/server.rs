@@ -98,7 +98,8 @@ fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow
     let tokens = match &flags.token_auth_file {
         Some(path) => {
             let text = std::fs::read_to_string(path);
-            let text = text.with_context(|| format!("read --token-auth-file {}", path.display()))?;
+            let text =
+                text.with_context(|| format!("read --token-auth-file {}", path.display()))?;
             Tokens::parse(&text).with_context(|| path.display().to_string())?
         }
         None => Pki::tokens(&data.pki())?,
@@ -118,7 +119,9 @@ fn service_ranges(flags: &ServerFlags) -> anyhow::Result<ServiceRanges> {
         Some((network.parse::<Ipv4Addr>().ok()?, prefix))
     });
     let (network, prefix) = parsed.with_context(|| {
-        format!("--service-cidr '{cidr}' must be an IPv4 range between /8 and /28, such as 10.96.0.0/12")
+        format!(
+            "--service-cidr '{cidr}' must be an IPv4 range between /8 and /28, such as 10.96.0.0/12"
+        )
     })?;
     Ok(ServiceRanges { network, prefix, node_ports: flags.service_node_port_range.clone() })
 }

@@ -17,8 +17,9 @@ use crate::proxy::Listeners;
 use crate::saved::Saved;
 use crate::table::ServiceKey;
 
-/// Changes within this time are saved together: a rollout changes slices many times a second.
-const SAVE_AFTER: Duration = Duration::from_millis(250);
+/// Changes within this time are saved together: a rollout changes slices many times a second. What
+/// changed last is lost if host and server are both killed within it.
+const SAVE_AFTER: Duration = Duration::from_millis(50);
 
 /// Follows the API until it is dropped; then node ports are closed and the table stands still.
 #[derive(Debug)]
@@ -70,7 +71,8 @@ pub fn follow(
             save.notify_one();
         })
     };
-    let open = tokio::spawn(keep_ports(Arc::clone(network), Arc::clone(fabric), Arc::clone(&ports)));
+    let open =
+        tokio::spawn(keep_ports(Arc::clone(network), Arc::clone(fabric), Arc::clone(&ports)));
     let keep = Keep { network: Arc::clone(network), services, slices, file, saved, ports };
     let tasks = [open, tokio::spawn(keep.run(save))];
     Following { _services: following_services, _slices: following_slices, tasks }
@@ -99,8 +101,10 @@ impl Keep {
         self.services.wait_synced().await;
         self.slices.wait_synced().await;
         self.network.change(|table| {
-            let in_cache = |key: &ServiceKey| self.services.get(Some(&key.namespace), &key.name).is_some();
-            let slice = |key: &ServiceKey| self.slices.get(Some(&key.namespace), &key.name).is_some();
+            let in_cache =
+                |key: &ServiceKey| self.services.get(Some(&key.namespace), &key.name).is_some();
+            let slice =
+                |key: &ServiceKey| self.slices.get(Some(&key.namespace), &key.name).is_some();
             self.saved.drop_stale(table, in_cache, slice);
         });
         self.ports.notify_one();

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn a_manifest_that_only_lacks_defaults_changes_nothing() {
-        let wanted = json!({"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 80}]}]}});
+        let wanted =
+            json!({"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 80}]}]}});
         let live = json!({"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 80,
             "protocol": "TCP"}], "terminationMessagePath": "/x"}], "dnsPolicy": "ClusterFirst"}});
         assert_eq!(three_way(None, &wanted, &live), None);

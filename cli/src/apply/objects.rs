@@ -35,7 +35,9 @@ pub(crate) enum ManifestError {
         message: String,
     },
     /// A document is no Kubernetes object.
-    #[error("{path}: document {number} has no `{field}`: every object needs apiVersion, kind and metadata.name")]
+    #[error(
+        "{path}: document {number} has no `{field}`: every object needs apiVersion, kind and metadata.name"
+    )]
     Incomplete {
         /// Which file.
         path: String,
@@ -128,7 +130,13 @@ mod tests {
         Ok(manifests
             .objects
             .iter()
-            .map(|(_, o)| format!("{}/{}", o["kind"].as_str().unwrap(), o["metadata"]["name"].as_str().unwrap()))
+            .map(|(_, o)| {
+                format!(
+                    "{}/{}",
+                    o["kind"].as_str().unwrap(),
+                    o["metadata"]["name"].as_str().unwrap()
+                )
+            })
             .collect())
     }
 

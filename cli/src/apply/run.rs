@@ -71,14 +71,16 @@ pub(crate) struct ApplyError {
 }
 
 /// Brings one object to what the manifest says.
-pub(crate) async fn apply(client: &kube::Client, object: &Value) -> Result<(Applied, Outcome), ApplyError> {
+pub(crate) async fn apply(
+    client: &kube::Client,
+    object: &Value,
+) -> Result<(Applied, Outcome), ApplyError> {
     let mut applied = name_of(object);
     let failed = |applied: &Applied| {
         let object = applied.to_string();
         move |source| ApplyError { verb: "apply", object, source }
     };
-    let (api, namespaced) =
-        api_of(client, &applied).await.map_err(failed(&applied))?;
+    let (api, namespaced) = api_of(client, &applied).await.map_err(failed(&applied))?;
     if namespaced && applied.namespace.is_none() {
         applied.namespace = Some("default".to_owned());
     }
@@ -89,8 +91,10 @@ pub(crate) async fn apply(client: &kube::Client, object: &Value) -> Result<(Appl
 async fn write(api: &Api<DynamicObject>, name: &str, object: &Value) -> kube::Result<Outcome> {
     let wanted = with_last_applied(object);
     let Some(live) = api.get_opt(name).await? else {
-        let object: DynamicObject = serde_json::from_value(wanted).map_err(kube::Error::SerdeError)?;
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let object: DynamicObject =
+            serde_json::from_value(wanted).map_err(kube::Error::SerdeError)?;
+        let params =
+            PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         api.create(&params, &object).await?;
         return Ok(Outcome::Created);
     };
@@ -101,7 +105,10 @@ async fn write(api: &Api<DynamicObject>, name: &str, object: &Value) -> kube::Re
     match three_way(last.as_ref(), &wanted, &live) {
         None => Ok(Outcome::Unchanged),
         Some(patch) => {
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
             api.patch(name, &params, &Patch::Merge(&patch)).await?;
             Ok(Outcome::Configured)
         }
@@ -137,7 +144,10 @@ pub(crate) async fn wait_gone(
 }
 
 /// The API of the object's kind and namespace, and whether the kind is namespaced.
-async fn api_of(client: &kube::Client, applied: &Applied) -> kube::Result<(Api<DynamicObject>, bool)> {
+async fn api_of(
+    client: &kube::Client,
+    applied: &Applied,
+) -> kube::Result<(Api<DynamicObject>, bool)> {
     let (group, version) = match applied.api_version.split_once('/') {
         Some((group, version)) => (group, version),
         None => ("", applied.api_version.as_str()),
@@ -167,7 +177,9 @@ fn name_of(object: &Value) -> Applied {
 /// The manifest with itself in the annotation, as kubectl writes it.
 fn with_last_applied(object: &Value) -> Value {
     let mut last = object.clone();
-    if let Some(annotations) = last.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+    if let Some(annotations) =
+        last.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+    {
         annotations.remove(LAST_APPLIED);
     } else {
         last["metadata"]["annotations"] = json!({});

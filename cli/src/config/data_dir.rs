@@ -159,7 +159,10 @@ impl DataDir {
             return Err(DataDirError::Held { role, pid, path: self.root.display().to_string() });
         }
         let pid = std::process::id().to_string();
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(pid.as_bytes()));
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(pid.as_bytes()));
         written.map_err(|source| failed("write", &path, source))?;
         Ok(Held { _file: file })
     }
@@ -232,7 +235,9 @@ mod tests {
         let own = Pid::from_raw(std::process::id().cast_signed());
         assert_eq!(data.holder("server"), own);
         let again = data.hold("server").unwrap_err();
-        assert!(again.to_string().contains(&format!("another server (pid {})", std::process::id())));
+        assert!(
+            again.to_string().contains(&format!("another server (pid {})", std::process::id()))
+        );
         drop(held);
         assert_eq!(data.holder("server"), None);
     }

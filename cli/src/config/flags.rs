@@ -15,12 +15,26 @@ pub(crate) struct Flags {
     #[arg(long, global = true, value_name = "DIR", env = "CORACLE_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 
-    /// What is logged, such as `info` or `coracle_agent=debug,warn`
-    #[arg(long, global = true, value_name = "FILTER", env = "CORACLE_LOG", default_value = "info")]
-    pub(crate) log: String,
+    /// What is logged, such as `info` or `coracle_agent=debug,warn` [default: info; warn for commands
+    /// that talk to their user]
+    #[arg(long, global = true, value_name = "FILTER", env = "CORACLE_LOG")]
+    pub(crate) log: Option<String>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Flags {
+    /// What is logged. The client library's own lines repeat what we say with more sense.
+    pub(crate) fn log_filter(&self) -> String {
+        let level = match &self.command {
+            Command::Server(_) | Command::Host(_) => "info",
+            Command::Up(_) | Command::Down(_) | Command::Push(_) | Command::Compile { .. } => {
+                "warn"
+            }
+        };
+        self.log.clone().unwrap_or_else(|| format!("{level},kube_client=off"))
+    }
 }
 
 /// What to do.
@@ -158,7 +172,8 @@ pub(crate) struct HostFlags {
 impl HostFlags {
     /// Arguments of the host that a supervisor with these flags keeps running.
     pub(crate) fn passed_on(&self) -> Vec<String> {
-        let kubeconfig = self.kubeconfig.iter().map(|path| format!("--kubeconfig={}", path.display()));
+        let kubeconfig =
+            self.kubeconfig.iter().map(|path| format!("--kubeconfig={}", path.display()));
         kubeconfig.chain(self.network.arguments()).chain(self.limits.arguments()).collect()
     }
 }

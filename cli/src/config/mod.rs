@@ -6,5 +6,5 @@ mod flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use flags::{
-    Command, DownFlags, Flags, HostFlags, NetworkFlags, PushFlags, ServerFlags, UpFlags
+    Command, DownFlags, Flags, HostFlags, NetworkFlags, PushFlags, ServerFlags, UpFlags,
 };

@@ -43,7 +43,9 @@ impl FromStr for ImageName {
         }
         let (repository, tag) = local.rsplit_once(':').unwrap_or((local, "latest"));
         if !repository.split('/').all(is_path_component) {
-            return Err(invalid("must be of lower-case letters, digits and single . _ - between them"));
+            return Err(invalid(
+                "must be of lower-case letters, digits and single . _ - between them",
+            ));
         }
         if !is_tag(tag) {
             return Err(invalid("has a tag that is not 1 to 128 letters, digits, . _ or -"));
@@ -90,7 +92,9 @@ mod tests {
 
     #[test]
     fn refuses_what_it_cannot_push() {
-        for name in ["", "Hello", "a//b", "-a", "a:", "a:.x", "ghcr.io/a/b", "localhost/a", "a@sha256:00"] {
+        for name in
+            ["", "Hello", "a//b", "-a", "a:", "a:.x", "ghcr.io/a/b", "localhost/a", "a@sha256:00"]
+        {
             assert!(check(name).unwrap_err().contains("write NAME:TAG"), "{name}");
         }
     }

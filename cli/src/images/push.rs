@@ -18,7 +18,9 @@ const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PushError {
     /// The bytes are no WebAssembly binary.
-    #[error("{0} is not a WebAssembly binary (it does not begin with \\0asm): give the .wasm file that your build made")]
+    #[error(
+        "{0} is not a WebAssembly binary (it does not begin with \\0asm): give the .wasm file that your build made"
+    )]
     NotWasm(String),
     /// The registry could not be reached.
     #[error("{step} of {image}")]
@@ -82,7 +84,12 @@ struct Push<'a> {
 }
 
 impl Push<'_> {
-    async fn blob(&self, step: &'static str, digest: &str, bytes: Vec<u8>) -> Result<(), PushError> {
+    async fn blob(
+        &self,
+        step: &'static str,
+        digest: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(), PushError> {
         let repository = &self.image.repository;
         let path = format!("/v2/{repository}/blobs/{digest}");
         let there = self.send(step, Method::HEAD, &path, None, Vec::new()).await?;
@@ -118,8 +125,9 @@ impl Push<'_> {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
         let failed = |source| PushError::Transport { step, image: self.image.to_string(), source };
-        let request =
-            request.body(Body::from(bytes)).map_err(|error| failed(kube::Error::HttpError(error)))?;
+        let request = request
+            .body(Body::from(bytes))
+            .map_err(|error| failed(kube::Error::HttpError(error)))?;
         self.client.send(request).await.map_err(failed)
     }
 

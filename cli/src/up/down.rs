@@ -73,7 +73,11 @@ async fn delete_all(data: &DataDir, applied: &[apply::Applied]) -> anyhow::Resul
 fn default_server_flags() -> anyhow::Result<ServerFlags> {
     match Flags::try_parse_from(["coracle", "server"])?.command {
         Command::Server(flags) => Ok(flags),
-        Command::Up(_) | Command::Down(_) | Command::Host(_) | Command::Push(_) | Command::Compile { .. } => {
+        Command::Up(_)
+        | Command::Down(_)
+        | Command::Host(_)
+        | Command::Push(_)
+        | Command::Compile { .. } => {
             anyhow::bail!("the command line of `coracle server` has changed")
         }
     }

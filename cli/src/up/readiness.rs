@@ -48,19 +48,23 @@ fn is_owned(pod: &Pod) -> bool {
 /// Ready, or done: a pod that ran to its end is not waited for.
 fn is_ready(pod: &Pod) -> bool {
     let Some(status) = &pod.status else { return false };
-    let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+    let ready =
+        status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
     ready || status.phase.as_deref() == Some("Succeeded")
 }
 
 fn waiting_reasons(pod: &Pod) -> Vec<String> {
     let Some(status) = &pod.status else { return Vec::new() };
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let containers =
+        status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     let waiting = containers.filter_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref().unwrap_or("waiting");
         let quiet = ["ContainerCreating", "PodInitializing"].contains(&reason);
         let message = waiting.message.as_deref().unwrap_or_default();
-        (!quiet).then(|| format!("container {}: {reason} {message}", container.name).trim_end().to_owned())
+        (!quiet).then(|| {
+            format!("container {}: {reason} {message}", container.name).trim_end().to_owned()
+        })
     });
     let unscheduled = status.conditions.iter().flatten().filter_map(|condition| {
         let says = condition.type_ == "PodScheduled" && condition.status == "False";

@@ -12,7 +12,9 @@ use crate::config::DataDir;
 pub(super) fn read(data: &DataDir) -> anyhow::Result<Vec<Applied>> {
     let path = data.applied();
     match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display())),
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }

@@ -38,7 +38,9 @@ pub(crate) async fn up(data: DataDir, flags: UpFlags) -> anyhow::Result<()> {
     };
     let outcome = match outcome {
         Ok(()) if !stop.was_told() => {
-            out::line("\nCtrl-C stops server and host and keeps the data; `coracle down` deletes what was applied.");
+            out::line(
+                "\nCtrl-C stops server and host and keeps the data; `coracle down` deletes what was applied.",
+            );
             stop.wait().await;
             Ok(())
         }
@@ -140,8 +142,15 @@ async fn wait_ready(
             return Ok(());
         }
         if Instant::now() > deadline {
-            let told = missing.iter().chain(&reasons).map(|line| format!("  {line}\n")).collect::<String>();
-            bail!("not ready after {} s:\n{told}look closer with `kubectl describe` and `kubectl logs`, or wait longer with --timeout", patience.as_secs());
+            let told = missing
+                .iter()
+                .chain(&reasons)
+                .map(|line| format!("  {line}\n"))
+                .collect::<String>();
+            bail!(
+                "not ready after {} s:\n{told}look closer with `kubectl describe` and `kubectl logs`, or wait longer with --timeout",
+                patience.as_secs()
+            );
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -159,7 +168,11 @@ where
     Ok(list.with_context(|| format!("list {} in {namespace}", K::plural(&())))?.items)
 }
 
-async fn print_access(client: &kube::Client, data: &DataDir, namespaces: &[String]) -> anyhow::Result<()> {
+async fn print_access(
+    client: &kube::Client,
+    data: &DataDir,
+    namespaces: &[String],
+) -> anyhow::Result<()> {
     out::line("\nready");
     for namespace in namespaces {
         let services: Vec<Service> = list(client, namespace).await?;

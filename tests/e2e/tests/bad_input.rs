@@ -77,7 +77,7 @@ fn wrong_values(cluster: &Cluster) {
 fn too_large(cluster: &Cluster) {
     let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "large"},
         "data": {"value": "x".repeat(4 << 20)}});
-    refused(cluster, &manifest, &["413"]);
+    refused(cluster, &manifest, &["RequestEntityTooLarge", "limit is 3145728"]);
     assert!(
         cluster
             .run(&["get", "configmaps", "-o", "name"])
@@ -216,7 +216,7 @@ fn images_that_are_none(cluster: &Cluster, guests: &std::path::Path) {
     fs::write(&truncated, &whole[..whole.len() / 2]).unwrap();
     cluster.push("truncated:1", &truncated);
     run_pod(cluster, "truncated", &json!({"image": "registry.coracle.internal/truncated:1"}));
-    let message = waiting(cluster, "truncated", "ErrImageNotWasm");
+    let message = waiting(cluster, "truncated", "ErrImageInvalid");
     assert!(message.contains("truncated"), "{message}");
     let elf = cluster.folder().join("elf.wasm");
     fs::write(&elf, b"\x7fELF\x02\x01\x01").unwrap();

@@ -74,7 +74,7 @@ fn apply_and_create(cluster: &Cluster) {
     let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: made-}\n";
     let created = cluster.kubectl_with(&["create", "-f", "-"], manifest);
     assert!(created.ok && created.stdout.starts_with("configmap/made-"), "{created:?}");
-    let again = cluster.kubectl_with(&["create", "-f", "-"], &list.replace("\"b\"", "\"c\""));
+    let again = cluster.kubectl_with(&["create", "-f", "-"], list);
     assert!(!again.ok && again.stderr.contains("configmaps \"a\" already exists"), "{again:?}");
     let dry = cluster.kubectl_with(
         &["apply", "--dry-run=server", "-f", "-"],
