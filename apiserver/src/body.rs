@@ -51,24 +51,27 @@ pub async fn read(body: Body) -> Result<Bytes, Status> {
     read_up_to(body, REQUEST_BODY_BYTES_MAX).await
 }
 
+/// Bytes of a body over its limit that are read and thrown away before the answer, because clients that are still
+/// sending do not see an answer that comes earlier.
+const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Reads a whole body of at most `bytes_max` bytes.
 ///
 /// # Errors
 /// As [`read`].
 pub async fn read_up_to(mut body: Body, bytes_max: usize) -> Result<Bytes, Status> {
-    let too_large = || Status::too_large(format!("limit is {bytes_max}"));
-    if body.size_hint().lower() > bytes_max as u64 {
-        return Err(too_large());
-    }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
+    let mut over = body.size_hint().lower() > bytes_max as u64;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             Status::bad_request(format!("cannot read the request body: {error}"))
         })?;
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > bytes_max {
-            return Err(too_large());
+        over |= first.len() + rest.len() + data.len() > bytes_max;
+        if over {
+            drain(body, data.len()).await;
+            break;
         }
         // Most bodies are one frame; those are passed on without copying.
         if first.is_empty() && rest.is_empty() {
@@ -80,5 +83,15 @@ pub async fn read_up_to(mut body: Body, bytes_max: usize) -> Result<Bytes, Statu
             rest.extend_from_slice(&data);
         }
     }
+    if over {
+        return Err(Status::too_large(format!("limit is {bytes_max}")));
+    }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+async fn drain(mut body: Body, mut drained: usize) {
+    while drained < DRAIN_BYTES_MAX {
+        let Some(Ok(frame)) = body.frame().await else { return };
+        drained += frame.data_ref().map_or(0, Bytes::len);
+    }
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use coracle_api::registry::{self, Kind};
 use coracle_api::status::Status;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body::Body as _;
 use tokio::time::timeout;
 
 use crate::authn::UserInfo;
-use crate::body::Body;
+use crate::body::{self, Body};
 use crate::clock;
 use crate::context::Context;
 use crate::gate::Caller;
@@ -39,6 +41,7 @@ impl Core {
         let labels = labels(&info);
         let negotiated = Negotiated::for_plain(&parts.headers, &query);
         let audit_id = audit_id(&parts);
+        let is_head = parts.method == Method::HEAD;
         let is_long = is_long_running(&info, &query);
         let is_write = is_write(&info);
         let work = self.clone().admitted(parts, body, info, query, caller);
@@ -49,6 +52,9 @@ impl Core {
         };
         let mut answer = outcome.unwrap_or_else(|status| respond::status(&status, negotiated));
         answer.headers_mut().insert(AUDIT_ID, audit_id);
+        if is_head {
+            without_body(&mut answer);
+        }
         let labels = RequestLabels { code: answer.status().as_u16(), ..labels };
         self.metrics.record(labels, began.elapsed());
         answer
@@ -147,6 +153,15 @@ impl Core {
                 Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()))
             }
         }
+    }
+}
+
+/// Takes the body off the answer to a `HEAD`; its length stays in the header.
+fn without_body(answer: &mut Answer) {
+    let length = answer.body().size_hint().exact();
+    *answer.body_mut() = body::empty();
+    if let Some(length) = length.filter(|_| !answer.headers().contains_key(CONTENT_LENGTH)) {
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LINK, LOCATION, RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -59,9 +59,6 @@ impl ImageRegistry {
             }
         };
         answer.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-        if parts.method == Method::HEAD {
-            *answer.body_mut() = body::empty();
-        }
         answer
     }
 

@@ -122,6 +122,32 @@ async fn certificates_tokens_and_strangers() {
 }
 
 #[tokio::test]
+async fn large_bodies_and_heads_over_both_versions() {
+    let served = serve().await;
+    let admin = served.client(Some(("admin", "system:masters")));
+    let head = || {
+        let mut request = get("/api/v1/namespaces/default");
+        *request.method_mut() = http::Method::HEAD;
+        request
+    };
+    let large = || {
+        let body = Bytes::from(vec![b'x'; 4 * 1024 * 1024]);
+        let path = "https://localhost/api/v1/namespaces/default/configmaps";
+        Request::post(path).header("host", "localhost").body(Full::from(body)).unwrap()
+    };
+    for request in [head(), large()] {
+        let expected = if request.method() == http::Method::HEAD { 200 } else { 413 };
+        let first = served.http1(admin.clone(), request.clone()).await;
+        let second = served.http2(admin.clone(), request).await;
+        for answer in [first, second] {
+            assert_eq!(answer.status().as_u16(), expected);
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body.is_empty(), expected == 200);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_watch_streams_over_both_versions_and_ends_with_the_server() {
     let served = serve().await;
     let admin = served.client(Some(("admin", "system:masters")));
