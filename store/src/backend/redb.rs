@@ -14,7 +14,9 @@ use redb::{
     WriteTransaction,
 };
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const KEYS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("keys");
@@ -32,6 +34,9 @@ const CACHE_BYTES_MAX: usize = 16 << 20;
 /// A file is compacted at open when it wastes this much and twice what it holds. redb uses wasted pages again, so less
 /// is not worth the time, which is some seconds for each 100 MiB.
 const COMPACT_WASTE_BYTES: u64 = 64 << 20;
+
+/// Only the owner may read the file.
+const FILE_MODE: u32 = 0o600;
 
 /// How many commits move from the log into the keys with one batch: some milliseconds of work that others wait for.
 const MOVED_COMMITS_MAX: usize = 256;
@@ -104,7 +109,11 @@ impl Journal for Redb {
 fn open_file(path: &Path) -> Result<Database, OpenError> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES_MAX);
-    builder.create(path).map_err(|error| {
+    // Secrets are in it.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+    let file = options.open(path).map_err(|error| io_error(path, redb::Error::Io(error)))?;
+    builder.create_file(file).map_err(|error| {
         if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
             return OpenError::Locked { path: path.to_owned() };
         }

@@ -5,6 +5,7 @@ use crate::backend::Sequencer;
 use crate::{CommitError, Guard, Store, Write};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -162,10 +163,12 @@ async fn a_dead_disk_refuses_writes_until_it_is_mended() {
 }
 
 #[test]
-fn a_second_process_is_told_so() {
+fn the_file_is_for_one_process_and_its_owner() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
     let _first = Redb::open(&path).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, FILE_MODE);
     let error = Redb::open(&path).err().unwrap();
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
 }
