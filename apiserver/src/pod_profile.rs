@@ -66,13 +66,17 @@ fn without_meaning(value: &Value, path: &str, fields: &[(&str, &str)]) -> Vec<St
         .collect()
 }
 
-/// Whether a field asks for something: `false` and empty values ask for nothing.
+/// Whether a field asks for something: `false` and empty values ask for nothing, and the runtime's own profile is what
+/// every component has anyway.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::Bool(true) | Value::Number(_) | Value::String(_) => true,
         Value::Array(items) => !items.is_empty(),
-        Value::Object(members) => !members.is_empty(),
+        Value::Object(members) => {
+            let is_default = members.get("type").and_then(Value::as_str) == Some("RuntimeDefault");
+            !members.is_empty() && !is_default
+        }
     }
 }
 
@@ -103,5 +107,9 @@ mod tests {
             ]
         );
         assert!(warnings(by_kind("", "v1", "ConfigMap").unwrap(), &pod).is_empty());
+        let restricted = json!({"securityContext": {"allowPrivilegeEscalation": false, "runAsNonRoot": true,
+            "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}});
+        let pod = json!({"spec": {"containers": [restricted]}});
+        assert!(warnings(by_kind("", "v1", "Pod").unwrap(), &pod).is_empty());
     }
 }
