@@ -226,9 +226,9 @@ impl<K: Object> Cache<K> {
     #[must_use = "the observer is removed when the subscription is dropped"]
     pub fn observe(&self, observer: impl Fn(&Change<K>) + Send + Sync + 'static) -> Subscription {
         let mut observers = self.shared.observers.lock();
-        for change in self.shared.state.read().as_changes() {
-            observer(&change);
-        }
+        // Taken out first: an observer may read this cache, and the lock is not for reading twice.
+        let present = self.shared.state.read().as_changes();
+        present.iter().for_each(&observer);
         let id = observers.next_id;
         observers.next_id += 1;
         observers.list.push((id, Box::new(observer)));

@@ -22,6 +22,9 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// A watch that has said nothing for so long is dead: the server ends it after 290 s by itself.
 const SILENCE_MAX: Duration = Duration::from_secs(310);
 
+/// A list that takes longer hangs: 10,000 objects take 15 ms.
+const LIST_MAX: Duration = Duration::from_secs(60);
+
 /// What to do after a watch ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
@@ -53,16 +56,17 @@ impl<K: Object> Follower<K> {
     async fn run(self) {
         let mut failures = 0;
         loop {
-            match self.list().await {
-                Ok(()) => {
+            match tokio::time::timeout(LIST_MAX, self.list()).await {
+                Ok(Ok(())) => {
                     failures = 0;
                     self.shared.synced.send_replace(true);
                     self.follow().await;
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     tracing::debug!(kind = %K::kind(&()), %error, "list failed");
                     failures += 1;
                 }
+                Err(_) => failures += 1,
             }
             tokio::time::sleep(back_off(failures)).await;
         }
@@ -162,7 +166,7 @@ impl<K: Object> Follower<K> {
                     n_events += 1;
                     self.take(event);
                 }
-                Ok(Some(Err(kube::Error::SerdeError(error)))) => {
+                Ok(Some(Err(error))) if is_unreadable(&error) => {
                     tracing::warn!(kind = %K::kind(&()), %error, "event left out of the cache");
                 }
                 Ok(Some(Err(error))) => return after_error(&error),
@@ -188,6 +192,14 @@ impl<K: Object> Follower<K> {
             WatchEvent::Error(_) => {}
         }
     }
+}
+
+/// An event whose object does not fit its type; `kube` reads such a line as an empty status.
+fn is_unreadable(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return matches!(error, kube::Error::SerdeError(_));
+    };
+    status.code == 0 && status.reason.is_empty()
 }
 
 /// Server errors and broken connections keep the revision; any refusal asks for a new list.

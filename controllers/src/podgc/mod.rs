@@ -1,7 +1,7 @@
-//! Pods of nodes that are no more: nobody else will ever end them.
+//! Pods of nodes that are no more, and those that ended long ago: nobody else will remove them.
 //!
-//! In: the pods of a node's name, and whether the node is there. Out: pods to mark as failed and
-//! to delete.
+//! In: the pods of a node's name, and whether the node is there; or all pods. Out: pods to mark as
+//! failed and to delete.
 
 pub(crate) mod run;
 
@@ -17,6 +17,10 @@ use crate::objects::is_terminal;
 /// How long a node must be gone before its pods go: it may only have been made anew.
 /// *Source:* kube-controller-manager's quarantine.
 pub const QUARANTINE: Duration = Duration::from_secs(40);
+
+/// Pods that have ended and are kept, for people to look at; one more and the oldest go.
+/// *Source:* kube-controller-manager's `--terminated-pod-gc-threshold`.
+pub const ENDED_PODS_MAX: usize = 12_500;
 
 /// What a reconcile may look at.
 #[derive(Debug, Clone)]
@@ -50,6 +54,14 @@ pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
         actions.push(Action::Delete(Arc::clone(pod)));
     }
     actions
+}
+
+/// Gives the pods that have ended beyond `most`, oldest first.
+pub fn surplus(pods: &[Arc<Pod>], most: usize) -> Vec<Action> {
+    let mut ended: Vec<&Arc<Pod>> = pods.iter().filter(|pod| is_terminal(pod)).collect();
+    let n_surplus = ended.len().saturating_sub(most);
+    ended.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+    ended.into_iter().take(n_surplus).cloned().map(Action::Delete).collect()
 }
 
 /// *Source:* Kubernetes docs, "Disruptions: Pod disruption conditions".
@@ -86,6 +98,22 @@ mod tests {
         let actual: Vec<String> =
             reconcile(&Observed { node_exists, pods }, now).into_iter().map(show).collect();
         assert_eq!(actual, expected);
+    }
+
+    #[test]
+    fn the_oldest_that_ended_go_when_there_are_too_many() {
+        let pod = |name: &str, phase: &str, time: &str| -> Arc<Pod> {
+            let pod = json!({"metadata": {"name": name, "creationTimestamp": time},
+                "status": {"phase": phase}});
+            Arc::new(serde_json::from_value(pod).unwrap())
+        };
+        let pods = [
+            pod("new", "Failed", "2026-01-02T00:00:00Z"),
+            pod("old", "Succeeded", "2026-01-01T00:00:00Z"),
+            pod("runs", "Running", "2025-01-01T00:00:00Z"),
+        ];
+        assert_eq!(surplus(&pods, 2), []);
+        assert_eq!(surplus(&pods, 1), [Action::Delete(Arc::clone(&pods[1]))]);
     }
 
     #[test]

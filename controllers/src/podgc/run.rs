@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::PropagationPolicy;
 
-use super::{Action, Observed, QUARANTINE, reconcile};
+use super::{Action, ENDED_PODS_MAX, Observed, QUARANTINE, reconcile, surplus};
 use crate::context::{Context, Running};
+use crate::objects::is_terminal;
 use crate::write::{self, WriteError, settle};
 
 struct Controller {
@@ -17,7 +18,10 @@ struct Controller {
     pods: Cache<Pod>,
 }
 
-/// Starts the controller; its keys are names of nodes.
+/// The key under which pods that ended are counted; no node has an empty name.
+const ENDED: &str = "";
+
+/// Starts the controller; its keys are names of nodes, and [`ENDED`].
 pub(crate) fn start(context: &Context) -> Running {
     let queue = Queue::new();
     let controller = Arc::new(Controller {
@@ -37,6 +41,15 @@ pub(crate) fn start(context: &Context) -> Running {
         controller.pods.observe({
             let (queue, nodes) = (queue.clone(), controller.nodes.clone());
             move |change| pod_changed(&queue, &nodes, change)
+        }),
+        controller.pods.observe({
+            let (queue, pods) = (queue.clone(), controller.pods.clone());
+            move |change| {
+                let ended = change.new.as_ref().is_some_and(|pod| is_terminal(pod));
+                if ended && pods.len() > ENDED_PODS_MAX {
+                    queue.add(ENDED.to_owned());
+                }
+            }
         }),
     ];
     let drive = drive("podgc", queue, 1, move |node: String| {
@@ -64,6 +77,12 @@ impl Controller {
     async fn reconcile(&self, node: &str) -> Result<Outcome, WriteError> {
         self.nodes.wait_synced().await;
         self.pods.wait_synced().await;
+        if node == ENDED {
+            for action in surplus(&self.pods.list(), ENDED_PODS_MAX) {
+                self.apply(action).await?;
+            }
+            return Ok(Outcome::Done);
+        }
         if self.nodes.get(None, node).is_some() {
             return Ok(Outcome::Done);
         }

@@ -5,6 +5,7 @@
 //! never known here, only how many.
 
 mod claim;
+mod pace;
 mod rank;
 mod reconcile;
 pub(crate) mod run;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::claim::claim;
+use super::pace::pause;
 use super::rank::by_loss;
 use super::status::{same, status};
 use super::{Action, Observed, PASS_PODS_MAX};
@@ -19,22 +20,24 @@ use crate::objects::{available_in, is_active, is_deleting};
 pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
     let set = &observed.replica_set;
     let (own, mut actions) = claim(observed);
+    let pause = pause(&own, now);
     let active: Vec<Arc<Pod>> = own.into_iter().filter(|pod| is_active(pod)).collect();
     let spec = set.spec.clone().unwrap_or_default();
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
     let pending = active.iter().filter_map(|pod| available_in(pod, min_ready, now));
     let next = pending.filter(|rest| !rest.is_zero()).min();
-    if !is_deleting(&set.metadata) {
+    let mut again = next.and_then(|rest| Duration::try_from(rest).ok());
+    if let Some(pause) = pause.filter(|_| active.len() < wanted) {
+        again = again.into_iter().chain([pause]).min();
+    } else if !is_deleting(&set.metadata) {
         actions.extend(balance(active, wanted, &observed.related, now));
     }
     let new = status(observed, None, now);
     if set.status.as_ref().is_none_or(|old| !same(old, &new)) {
         actions.push(Action::SetStatus(Box::new(new)));
     }
-    if let Some(rest) = next.and_then(|rest| Duration::try_from(rest).ok()) {
-        actions.push(Action::RequeueAfter(rest));
-    }
+    actions.extend(again.map(Action::RequeueAfter));
     actions
 }
 
