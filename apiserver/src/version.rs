@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 /// Kubernetes minor version whose API is served.
 pub const KUBERNETES_MINOR: &str = "35";
 /// What clients compare against; build metadata after `+` names this program.
-pub const GIT_VERSION: &str = "v1.35.0+coracle";
+pub const GIT_VERSION: &str = "v1.35.4+coracle";
 
 /// The body of `/version`, a `version.Info`.
 pub fn info() -> Value {

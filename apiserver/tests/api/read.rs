@@ -243,7 +243,7 @@ Accept: application/yaml
             emulationMinor: "35"
             gitCommit: "0.1.0"
             gitTreeState: clean
-            gitVersion: v1.35.0+coracle
+            gitVersion: v1.35.4+coracle
             goVersion: none
             major: "1"
             minCompatibilityMajor: "1"
@@ -316,7 +316,7 @@ GET /openapi/v3/apis/nope/v1
             200
               /major "1"
               /minor "35"
-              /gitVersion "v1.35.0+coracle"
+              /gitVersion "v1.35.4+coracle"
             200 ok
             200 [+]ping ok
             [+]store ok
