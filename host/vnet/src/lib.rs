@@ -9,6 +9,7 @@
 //! Never in here: wasmtime, Kubernetes, and any task, descriptor or timer for a namespace that is idle.
 
 mod backlog;
+mod budget;
 mod clock;
 mod fabric;
 mod flows;
@@ -27,7 +28,7 @@ mod udp;
 
 pub use fabric::{AddError, Fabric};
 pub use listener::{Accept, Listener, PortGuard};
-pub use netns::{CONNECTIONS_MAX, NetNs, NetNsSpec};
+pub use netns::{BUFFER_BYTES_MAX, CONNECTIONS_MAX, NetNs, NetNsSpec};
 pub use pipe::PIPE_BYTES_MAX;
 pub use resolve::{ResolveError, Resolver};
 pub use route::{Flow, Protocol, Route, Router};

@@ -47,15 +47,11 @@ impl Links {
         self.pairings.range((port, lowest)..).next().is_some_and(|(used, _)| *used == port)
     }
 
-    /// Cuts them all and forgets them.
-    pub(crate) fn cut(&mut self) {
+    /// Forgets them all, and gives their pipes, for the caller to cut.
+    pub(crate) fn take(&mut self) -> Vec<Weak<Pipe>> {
         self.pairings.clear();
-        for (_, link) in self.links.drain() {
-            let Some((rx, tx)) = link.pipes else { continue };
-            for pipe in [rx, tx].iter().filter_map(Weak::upgrade) {
-                pipe.reset_now();
-            }
-        }
+        let pipes = self.links.drain().filter_map(|(_, link)| link.pipes);
+        pipes.flat_map(|(rx, tx)| [rx, tx]).collect()
     }
 
     fn remove(&mut self, id: u64) {
@@ -76,9 +72,12 @@ impl Membership {
         Membership { ns: Arc::downgrade(ns), id }
     }
 
-    /// Ties the pipes to it. They are cut at once when the namespace has ended meanwhile.
+    /// Ties the pipes to it: the namespace pays for what it sends, and for what it receives from
+    /// outside the fabric. They are cut at once when the namespace has ended meanwhile.
     pub(crate) fn link(&self, rx: &Arc<Pipe>, tx: &Arc<Pipe>) {
         let linked = self.ns.upgrade().is_some_and(|ns| {
+            tx.pay_from(ns.budget(), true);
+            rx.pay_from(ns.budget(), false);
             ns.with_links(|links| match links.links.get_mut(&self.id) {
                 Some(link) => {
                     link.pipes = Some((Arc::downgrade(rx), Arc::downgrade(tx)));

@@ -1,5 +1,6 @@
 //! A network namespace: loopback, its own addresses, its ports.
 
+use crate::budget::Budget;
 use crate::fabric::Fabric;
 use crate::links::{Links, Membership};
 use crate::listener::{Accept, PortGuard, Slot};
@@ -22,8 +23,12 @@ use std::sync::{Arc, Weak};
 /// mebibyte of host memory. Connecting fails with `QuotaExceeded`, being connected to is refused.
 pub const CONNECTIONS_MAX: usize = 4096;
 
+/// Most bytes that the connections of a namespace hold together unless told otherwise, in bytes.
+/// Beyond it each one still has a little; writers wait.
+pub const BUFFER_BYTES_MAX: usize = 64 << 20;
+
 /// Most UDP sockets of a namespace: each can hold a quarter of a mebibyte.
-const UDP_SOCKETS_MAX: usize = 1024;
+const UDP_SOCKETS_MAX: usize = 256;
 
 /// What a namespace is made of.
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub struct NetNsSpec {
     pub hosts: Vec<(IpAddr, String)>,
     /// Most connections at a time; see [`CONNECTIONS_MAX`].
     pub connections_max: usize,
+    /// Most bytes in all its connections; see [`BUFFER_BYTES_MAX`].
+    pub buffer_bytes_max: usize,
 }
 
 impl NetNsSpec {
@@ -50,6 +57,7 @@ impl NetNsSpec {
             hostname: String::new(),
             hosts: Vec::new(),
             connections_max: CONNECTIONS_MAX,
+            buffer_bytes_max: BUFFER_BYTES_MAX,
         }
     }
 }
@@ -70,6 +78,7 @@ struct State {
 pub struct NetNs {
     spec: NetNsSpec,
     fabric: Weak<Fabric>,
+    budget: Arc<Budget>,
     state: Mutex<State>,
 }
 
@@ -80,7 +89,8 @@ enum Dialled {
 
 impl NetNs {
     pub(crate) fn new(spec: NetNsSpec, fabric: Weak<Fabric>) -> Arc<NetNs> {
-        Arc::new(NetNs { spec, fabric, state: Mutex::default() })
+        let budget = Arc::new(Budget::new(spec.buffer_bytes_max));
+        Arc::new(NetNs { spec, fabric, budget, state: Mutex::default() })
     }
 
     /// Whose it is.
@@ -274,6 +284,16 @@ impl NetNs {
         (!ips.is_empty()).then_some(ips)
     }
 
+    /// How many bytes wait in its connections.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.budget.used()
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     /// Whether an address leads to this namespace without asking anybody.
     pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.spec.ips.contains(&ip)
@@ -334,12 +354,12 @@ impl NetNs {
 
     /// Ends it: frees all ports, cuts all connections, wakes all who wait.
     pub(crate) fn end(&self) {
-        let (slots, queues) = {
+        let (slots, queues, pipes) = {
             let mut state = self.state.lock();
             state.ended = true;
-            state.links.cut();
-            (state.tcp.drain(), state.udp.drain())
+            (state.tcp.drain(), state.udp.drain(), state.links.take())
         };
+        pipes.iter().filter_map(Weak::upgrade).for_each(|pipe| pipe.reset_now());
         slots.into_iter().for_each(|slot| close(Some(slot)));
         queues.iter().for_each(|queue| queue.close());
     }

@@ -2,17 +2,23 @@
 //!
 //! Large writes are queued as they come, without a copy; small ones are gathered at the end, so that
 //! a guest that writes byte by byte cannot make the queue cost more than it holds. The writer parks
-//! at [`PIPE_BYTES_MAX`] and is woken when half of it has been read.
+//! at [`PIPE_BYTES_MAX`] and is woken when half of it has been read. When the namespace that pays has
+//! used up its budget, a pipe still holds [`PIPE_BYTES_MIN`], so that no connection starves.
 
+use crate::budget::Budget;
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// Most bytes that one direction of a connection holds, in bytes: as much as keeps two guests that
 /// take turns busy, and small enough that thousands of stalled connections fit. The writer waits.
 pub const PIPE_BYTES_MAX: usize = 256 * 1024;
+
+/// What a pipe may hold whatever the budget says, in bytes.
+const PIPE_BYTES_MIN: usize = 16 * 1024;
 
 /// Writes shorter than this are copied to the tail instead of becoming a chunk of their own.
 const CHUNK_BYTES_MIN: usize = 4 * 1024;
@@ -25,6 +31,8 @@ struct State {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
     bytes: usize,
+    /// Who pays for the bytes.
+    budget: Option<Arc<Budget>>,
     /// The writer said that nothing follows.
     finished: bool,
     /// The reader is gone; writes fail.
@@ -41,7 +49,28 @@ impl State {
     fn clear(&mut self) {
         self.chunks.clear();
         self.tail = BytesMut::new();
-        self.bytes = 0;
+        self.shrink(self.bytes);
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if let Some(budget) = &self.budget {
+            budget.add(bytes);
+        }
+    }
+
+    fn shrink(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        if let Some(budget) = &self.budget {
+            budget.remove(bytes);
+        }
+    }
+
+    /// How many more bytes may be queued.
+    fn room(&self) -> usize {
+        let left = self.budget.as_ref().map_or(usize::MAX, |budget| budget.left());
+        let kept = PIPE_BYTES_MIN.saturating_sub(self.bytes);
+        PIPE_BYTES_MAX.saturating_sub(self.bytes).min(left).max(kept)
     }
 
     fn take(&mut self, bytes_max: usize) -> Bytes {
@@ -56,7 +85,7 @@ impl State {
     }
 
     fn push(&mut self, data: Chunk<'_>) {
-        self.bytes += data.len();
+        self.grow(data.len());
         if data.len() < CHUNK_BYTES_MIN {
             self.tail.extend_from_slice(data.as_slice());
             if self.tail.len() >= TAIL_BYTES_MAX {
@@ -70,8 +99,10 @@ impl State {
         self.chunks.push_back(data.into_bytes());
     }
 
+    /// The writer, when a good part has been read since it parked.
     fn wake_writer(&mut self) -> Option<Waker> {
-        if self.bytes <= PIPE_BYTES_MAX / 2 { self.writer.take() } else { None }
+        let enough = self.bytes <= PIPE_BYTES_MIN / 2 || self.room() >= PIPE_BYTES_MAX / 2;
+        if enough { self.writer.take() } else { None }
     }
 
     fn write_error(&self) -> Option<io::Error> {
@@ -126,6 +157,19 @@ fn wake(waker: Option<Waker>) {
 }
 
 impl Pipe {
+    /// Names who pays: the namespace that sends, else the one that receives.
+    pub(crate) fn pay_from(&self, budget: &Arc<Budget>, sends: bool) {
+        let mut state = self.0.lock();
+        if !sends && state.budget.is_some() {
+            return;
+        }
+        let bytes = state.bytes;
+        budget.add(bytes);
+        if let Some(before) = state.budget.replace(budget.clone()) {
+            before.remove(bytes);
+        }
+    }
+
     /// Takes up to `bytes_max` bytes; `None` when there is nothing yet, empty at the end.
     pub(crate) fn try_read(&self, bytes_max: usize) -> io::Result<Option<Bytes>> {
         let (data, waker) = {
@@ -134,7 +178,7 @@ impl Pipe {
                 return end.map(|ended| ended.then(Bytes::new));
             }
             let data = state.take(bytes_max);
-            state.bytes -= data.len();
+            state.shrink(data.len());
             (data, state.wake_writer())
         };
         wake(waker);
@@ -152,7 +196,7 @@ impl Pipe {
             while length < target.len() && state.bytes > 0 {
                 let mut data = state.take(target.len() - length);
                 let end = length + data.len();
-                state.bytes -= data.len();
+                state.shrink(data.len());
                 data.copy_to_slice(&mut target[length..end]);
                 length = end;
             }
@@ -188,7 +232,7 @@ impl Pipe {
         let state = self.0.lock();
         match state.write_error() {
             Some(error) => Err(error),
-            None => Ok(PIPE_BYTES_MAX.saturating_sub(state.bytes)),
+            None => Ok(state.room()),
         }
     }
 
@@ -212,7 +256,7 @@ impl Pipe {
     /// Ready when a write would take bytes or fail.
     pub(crate) fn poll_writable(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
-        if state.bytes < PIPE_BYTES_MAX || state.write_error().is_some() {
+        if state.room() > 0 || state.write_error().is_some() {
             return Poll::Ready(());
         }
         park(&mut state.writer, context);
@@ -264,5 +308,11 @@ impl Pipe {
         };
         wake(reader);
         wake(writer);
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.0.get_mut().clear();
     }
 }

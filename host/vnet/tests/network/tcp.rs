@@ -356,3 +356,38 @@ fn an_address_belongs_to_one_namespace() {
     world.fabric.remove(&world.a);
     world.fabric.add(spec).expect("free again");
 }
+
+#[test]
+fn all_connections_of_a_namespace_share_a_budget() {
+    let world = world();
+    let tag = coracle_vnet::NsTag::new("c", "default/c");
+    let mut spec = coracle_vnet::NetNsSpec::new(tag, vec![addr("10.128.0.3:0").ip()]);
+    spec.buffer_bytes_max = 300_000;
+    let small = world.fabric.add(spec).expect("add");
+    let listener = listen(&world.b, "0.0.0.0:80");
+    let mut connect = || (connect(&small, "10.128.0.2:80").expect("connect"), accept(&listener));
+    let fill = |stream: &VStream| {
+        let mut bytes = 0;
+        while let room @ 1.. = stream.room().expect("open") {
+            stream.write(Bytes::from(vec![0; room])).expect("open");
+            bytes += room;
+        }
+        bytes
+    };
+    let pairs = [connect(), connect(), connect()];
+    let filled: Vec<usize> = pairs.iter().map(|(near, _)| fill(near)).collect();
+    assert_eq!(filled, [PIPE_BYTES_MAX, 300_000 - PIPE_BYTES_MAX, 16 * 1024]);
+    assert_eq!(small.buffered_bytes(), 300_000 + 16 * 1024);
+    assert_eq!(fill(&pairs[0].1), PIPE_BYTES_MAX, "the other end pays for itself");
+    assert!(pairs[2].0.poll_writable(&mut noop()).is_pending());
+    while read(&pairs[2].1).expect("open").is_some() {}
+    assert!(pairs[2].0.poll_writable(&mut noop()).is_ready(), "none starves");
+    while read(&pairs[0].1).expect("open").is_some() {}
+    assert_eq!(fill(&pairs[2].0), PIPE_BYTES_MAX);
+    drop(pairs);
+    assert_eq!((small.buffered_bytes(), world.b.buffered_bytes()), (0, 0));
+    // From outside the fabric, the receiver pays.
+    let near = world.fabric.deliver(addr("10.128.0.2:80"), addr("203.0.113.9:4000"));
+    near.expect("deliver").write(Bytes::from_static(b"12345")).expect("open");
+    assert_eq!(world.b.buffered_bytes(), 5);
+}
