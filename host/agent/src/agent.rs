@@ -141,11 +141,11 @@ impl Agent {
         let key = PodKey::of(&pod);
         let at = now();
         if !self.workers.contains_key(&key.uid) {
-            if is_terminal(&pod) && pod.metadata.deletion_timestamp.is_none() {
+            if is_terminal(&pod) {
                 return;
             }
             let mut state = PodState::new(&pod, at);
-            if let Some(verdict) = admission::judge(&self.shared, &pod, self.workers.values()) {
+            if let Some(verdict) = admission::judge(&self.shared.allocatable, &pod, self.workers.values()) {
                 let notes = state.apply(&pod, PodEvent::Condemned(verdict), at);
                 notes.into_iter().for_each(|note| record(&self.shared.recorder, &pod, note));
             }

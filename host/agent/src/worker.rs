@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use coracle_api::fit::PodRequest;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::pods::conditions::OWNED;
 use crate::pods::patch;
-use crate::pods::plan::PodKey;
+use crate::pods::plan::{self, PodKey};
 use crate::pods::state::PodState;
 use crate::pods::status::{HostFacts, Phase, phase, pod_status};
 use crate::volumes::mounts::Mounted;
@@ -32,6 +33,8 @@ pub(crate) struct Worker {
     pub(crate) volumes: MountedVolumes,
     /// Held while volumes are filled, so that an older content never overwrites a newer one.
     pub(crate) filling: Arc<tokio::sync::Mutex<()>>,
+    /// What it asks of the node.
+    pub(crate) request: PodRequest,
     /// When the loop looks at it again by itself.
     pub(crate) wake: Option<Timestamp>,
     /// The address it had before the host was restarted.
@@ -72,15 +75,16 @@ impl Worker {
         let sent = pod.status.as_ref().map(patch::owned).unwrap_or_default();
         Self {
             key: PodKey::of(&pod),
-            pod,
             state,
             volumes: Arc::default(),
             filling: Arc::default(),
+            request: PodRequest::from_spec(plan::spec(&pod)),
             wake: None,
             kept_ip: None,
             saved: Vec::new(),
             first_seen: now,
             told: Told { last: None, sent, in_flight: false, finalize: false },
+            pod,
         }
     }
 

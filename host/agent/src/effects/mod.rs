@@ -1,6 +1,7 @@
 //! Carries out the actions that `pods::reconcile` decides on: one async function each, which ends
 //! with news for the loop. Nothing is decided here.
 
+pub(crate) mod grpc;
 pub(crate) mod hooks;
 pub(crate) mod image;
 pub(crate) mod probes;

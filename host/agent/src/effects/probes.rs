@@ -1,4 +1,4 @@
-//! Tries probes: `httpGet` and `tcpSocket`, dialled into the pod's network namespace.
+//! Tries probes: `httpGet`, `tcpSocket` and `grpc`, dialled into the pod's network namespace.
 //!
 //! *Source:* kubelet's probers, for outcomes and their words.
 
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Shared, Target};
+use super::{Shared, Target, grpc};
 use crate::pods::plan::{self, Index};
 use crate::pods::probe::{Outcome, ProbeKind, timeout};
 use crate::pods::state::PodEvent;
@@ -55,7 +55,24 @@ async fn attempt(shared: &Shared, target: &Target, container: &Container, probe:
             Err(message) => Outcome::Unknown(message),
         };
     }
-    Outcome::Unknown("only httpGet and tcpSocket probes are served yet".into())
+    if let Some(action) = &probe.grpc {
+        let port = IntOrString::Int(action.port);
+        let asked = async {
+            let address = address(container, &port, target.ip.as_deref())?;
+            let stream = dial(shared, target, address)?;
+            let service = action.service.as_deref().unwrap_or_default();
+            grpc::check(stream, &address.to_string(), service).await
+        };
+        return match tokio::time::timeout(time, asked).await {
+            Ok(Ok(())) => Outcome::Success,
+            Ok(Err(message)) => Outcome::Failure(message),
+            Err(_) => {
+                let port = action.port;
+                Outcome::Failure(format!("timeout: health rpc to port {port} did not end in time"))
+            }
+        };
+    }
+    Outcome::Unknown("exec probes are not served yet; use httpGet, tcpSocket or grpc".into())
 }
 
 /// One HTTP request into a pod.

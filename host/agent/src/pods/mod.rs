@@ -20,3 +20,6 @@ pub mod qos;
 pub mod status;
 
 mod container;
+
+#[cfg(test)]
+mod tests;
