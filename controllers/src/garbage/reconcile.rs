@@ -79,7 +79,7 @@ mod tests {
     use expect_test::{Expect, expect};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     /// `uid owner,owner flags` with flags d(eleting) f(oreground) o(rphan); owners block.
     fn entry(text: &str) -> Entry {
@@ -174,6 +174,82 @@ mod tests {
         assert_eq!(graph.dependents("d").count(), 0);
     }
 
+    /// A store, the collector's graph over it, and whom it has yet to look at.
+    #[derive(Default)]
+    struct World {
+        there: BTreeMap<String, Entry>,
+        graph: Graph,
+        queue: Vec<String>,
+    }
+
+    fn name(n: usize) -> String {
+        format!("u{n}")
+    }
+
+    impl World {
+        fn new(owners: &[BTreeSet<usize>]) -> World {
+            let mut world = World::default();
+            for (n, set) in owners.iter().enumerate() {
+                let of = set.iter().map(|owner| name(*owner)).collect::<Vec<_>>().join(",");
+                world.put(entry(&format!("{} {of}", name(n))));
+            }
+            world
+        }
+
+        fn put(&mut self, entry: Entry) {
+            self.there.insert(entry.uid.clone(), entry.clone());
+            self.queue.extend(self.graph.put(entry));
+        }
+
+        fn remove(&mut self, uid: &str) {
+            self.there.remove(uid);
+            self.queue.extend(self.graph.remove(uid));
+        }
+
+        fn mark(&mut self, uid: &str) {
+            let mut entry = self.there[uid].clone();
+            entry.is_deleting = true;
+            entry.finalizers.push(FOREGROUND.into());
+            self.put(entry);
+        }
+
+        fn presence(&self, uid: &str) -> Presence {
+            match self.there.get(uid) {
+                None => Absent,
+                Some(owner) if owner.is_deleting && owner.has(FOREGROUND) => Waiting,
+                Some(_) => Solid,
+            }
+        }
+
+        /// Collects until nothing is left to look at; says whether that came to an end.
+        fn collect(&mut self) -> bool {
+            for _ in 0..10_000 {
+                let Some(uid) = self.queue.pop() else { return true };
+                let Some(object) = self.graph.get(&uid).cloned() else { continue };
+                let owners = object.owners.iter();
+                let owners = owners.map(|o| (o.clone(), self.presence(&o.uid))).collect();
+                let dependents = self.graph.dependents(&uid).cloned().collect();
+                for action in reconcile(&Observed { object, owners, dependents }) {
+                    self.act(&uid, action);
+                }
+            }
+            false
+        }
+
+        fn act(&mut self, uid: &str, action: Action) {
+            match action {
+                Action::Visit(other) => self.queue.push(other),
+                Action::Delete(Propagation::Foreground) => self.mark(uid),
+                Action::Delete(_) | Action::RemoveFinalizer(_) => self.remove(uid),
+                Action::DropOwners { object, owners } => {
+                    let mut entry = self.there[&object].clone();
+                    entry.owners.retain(|owner| !owners.contains(&owner.uid));
+                    self.put(entry);
+                }
+            }
+        }
+    }
+
     proptest! {
         /// Objects own each other at random (later ones earlier ones); some are deleted. In the
         /// end an object is gone exactly when it was deleted, or had owners and all are gone.
@@ -183,71 +259,23 @@ mod tests {
             deleted in prop::collection::btree_set(0..12_usize, 0..4),
             in_foreground in any::<bool>(),
         ) {
-            let name = |n: usize| format!("u{n}");
             let owners: Vec<BTreeSet<usize>> = owners.into_iter().enumerate()
                 .map(|(n, set)| set.into_iter().filter(|owner| *owner < n).collect()).collect();
-            let mut graph = Graph::default();
-            let mut there: std::collections::HashMap<String, Entry> = owners.iter().enumerate().map(|(n, set)| {
-                let of = set.iter().map(|o| name(*o)).collect::<Vec<_>>().join(",");
-                (name(n), entry(&format!("{} {of}", name(n))))
-            }).collect();
-            let mut queue: Vec<String> = there.values().cloned().flat_map(|e| graph.put(e)).collect();
+            let mut world = World::new(&owners);
             for n in deleted.iter().filter(|n| **n < owners.len()) {
                 if in_foreground {
-                    let mut new = there[&name(*n)].clone();
-                    new.is_deleting = true;
-                    new.finalizers.push(FOREGROUND.into());
-                    there.insert(name(*n), new.clone());
-                    queue.extend(graph.put(new));
+                    world.mark(&name(*n));
                 } else {
-                    there.remove(&name(*n));
-                    queue.extend(graph.remove(&name(*n)));
+                    world.remove(&name(*n));
                 }
             }
-            let mut rounds = 0;
-            while let Some(uid) = queue.pop() {
-                rounds += 1;
-                prop_assert!(rounds < 10_000, "does not come to rest");
-                let Some(object) = graph.get(&uid).cloned() else { continue };
-                let known = |uid: &str| match there.get(uid) {
-                    None => Absent,
-                    Some(owner) if owner.is_deleting && owner.has(FOREGROUND) => Waiting,
-                    Some(_) => Solid,
-                };
-                let seen = Observed {
-                    owners: object.owners.iter().map(|o| (o.clone(), known(&o.uid))).collect(),
-                    dependents: graph.dependents(&uid).cloned().collect(),
-                    object,
-                };
-                for action in reconcile(&seen) {
-                    match action {
-                        Action::Visit(other) => queue.push(other),
-                        Action::RemoveFinalizer(_) | Action::Delete(Propagation::Background | Propagation::Orphan) => {
-                            there.remove(&uid);
-                            queue.extend(graph.remove(&uid));
-                        }
-                        Action::Delete(Propagation::Foreground) => {
-                            let mut new = there[&uid].clone();
-                            new.is_deleting = true;
-                            new.finalizers.push(FOREGROUND.into());
-                            there.insert(uid.clone(), new.clone());
-                            queue.extend(graph.put(new));
-                        }
-                        Action::DropOwners { object, owners } => {
-                            let mut new = there[&object].clone();
-                            new.owners.retain(|owner| !owners.contains(&owner.uid));
-                            there.insert(object, new.clone());
-                            queue.extend(graph.put(new));
-                        }
-                    }
-                }
-            }
+            prop_assert!(world.collect(), "does not come to rest");
             let mut remain: Vec<bool> = Vec::new();
             for (n, set) in owners.iter().enumerate() {
                 let owned = set.is_empty() || set.iter().any(|owner| remain[*owner]);
                 remain.push(!deleted.contains(&n) && owned);
             }
-            let actual: Vec<bool> = (0..owners.len()).map(|n| there.contains_key(&name(n))).collect();
+            let actual: Vec<bool> = (0..owners.len()).map(|n| world.there.contains_key(&name(n))).collect();
             prop_assert_eq!(actual, remain);
         }
     }
