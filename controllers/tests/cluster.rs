@@ -423,3 +423,75 @@ async fn restarted_controllers_change_nothing_that_is_right() {
     assert_eq!(names(cluster.until_n_pods(3).await), before);
     hosts.abort();
 }
+
+fn with_surge_only(replicas: i32) -> Value {
+    let mut web = deployment(replicas);
+    web["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    web
+}
+
+/// Counts at every change: pods that are there and stay, and those of them that are ready.
+fn count(pods: &Cache<Pod>) -> (usize, usize) {
+    let all = pods.list_in("default");
+    let staying = all.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let is_ready = |pod: &&Arc<Pod>| coracle_controllers::objects::is_ready(pod);
+    (staying.clone().count(), staying.filter(is_ready).count())
+}
+
+/// Follows the pods until it is dropped; gives the most there were, and the fewest ready.
+fn watch_bounds(
+    pods: &Cache<Pod>,
+) -> (coracle_client::Subscription, Arc<std::sync::Mutex<(usize, usize)>>) {
+    let seen = Arc::new(std::sync::Mutex::new(count(pods)));
+    let (bounds, follow) = (Arc::clone(&seen), pods.clone());
+    let subscription = pods.observe(move |_| {
+        let (all, ready) = count(&follow);
+        let mut bounds = bounds.lock().unwrap();
+        *bounds = (bounds.0.max(all), bounds.1.min(ready));
+    });
+    (subscription, seen)
+}
+
+#[tokio::test]
+async fn surge_and_unavailable_hold_at_every_moment() {
+    let cluster = Cluster::start().await;
+    let hosts = cluster.run_pods();
+    cluster.create::<Deployment>(with_surge_only(4)).await;
+    until_rolled_out(&cluster, 4, 1).await;
+    let (_subscription, bounds) = watch_bounds(&cluster.caches.get());
+    let new =
+        cluster.patch::<Deployment>("web", json!({"spec": {"template": template("v2")}})).await;
+    until_rolled_out(&cluster, 4, new).await;
+    assert_eq!(*bounds.lock().unwrap(), (5, 4));
+    hosts.abort();
+}
+
+#[tokio::test]
+async fn a_rollout_completes_though_the_controllers_restart_all_the_time() {
+    let mut cluster = Cluster::start().await;
+    let hosts = cluster.run_pods();
+    cluster.create::<Deployment>(with_surge_only(4)).await;
+    until_rolled_out(&cluster, 4, 1).await;
+    // Caches of its own, because those of the controllers end with them.
+    let watching = Caches::new(cluster.client.clone());
+    let pods: Cache<Pod> = watching.get();
+    pods.wait_synced().await;
+    let (_subscription, bounds) = watch_bounds(&pods);
+    let mut changes = pods.subscribe();
+    let new =
+        cluster.patch::<Deployment>("web", json!({"spec": {"template": template("v2")}})).await;
+    for n_changes in [0, 1, 2, 1, 3, 0, 2, 1] {
+        for _ in 0..n_changes {
+            let next = tokio::time::timeout(Duration::from_secs(1), changes.next());
+            let _over = next.await;
+        }
+        cluster.controllers.take().unwrap().stop().await;
+        let caches = Caches::new(cluster.client.clone());
+        cluster.controllers = Some(coracle_controllers::run(&caches, Config::default()));
+    }
+    until_rolled_out(&cluster, 4, new).await;
+    let (most, fewest) = *bounds.lock().unwrap();
+    assert!(most <= 5 && fewest >= 4, "at most {most} pods, at least {fewest} ready");
+    cluster.until_n_pods(4).await;
+    hosts.abort();
+}

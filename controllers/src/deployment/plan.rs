@@ -31,6 +31,12 @@ impl Planned {
         told.unwrap_or(0).min(size(&self.set))
     }
 
+    /// Gives how many pods there are or will be: those to be deleted count until they are.
+    fn present(&self) -> i32 {
+        let told = self.set.status.as_ref().map_or(0, |status| status.replicas);
+        self.replicas.max(told)
+    }
+
     /// Plans a size, and notes for which size of the Deployment.
     pub(super) fn scale(&mut self, replicas: i32, of: i32, surge: i32) {
         self.replicas = replicas;
@@ -119,9 +125,13 @@ impl Sets {
     }
 
     /// Gives the size that the new ReplicaSet may have now, within the surge.
+    ///
+    /// Pods that an old one has yet to delete take up room: stricter than upstream, which counts
+    /// wanted sizes only and so has more pods for a moment than it promises.
     pub(super) fn size_of_new(&self) -> i32 {
         let now = self.new.as_ref().map_or(0, |new| new.replicas);
-        let room = self.wanted + self.bounds.surge - self.total();
+        let present: i32 = self.all().map(Planned::present).sum();
+        let room = self.wanted + self.bounds.surge - present;
         if now >= self.wanted { self.wanted } else { now + room.clamp(0, self.wanted - now) }
     }
 
