@@ -3,12 +3,14 @@
 use super::ground::Times;
 use super::quota::Charge;
 use super::stat::{Kind, Stat};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where the content is.
 #[derive(Clone, Debug)]
@@ -21,6 +23,29 @@ pub(super) enum Content {
     Null(Stat),
 }
 
+/// Most files of the host that the instances of a container hold open together: descriptors are
+/// the host's, and its other containers need theirs. One more is `EMFILE`. *Source:* the usual
+/// `RLIMIT_NOFILE`.
+pub(super) const FILES_MAX: usize = 1024;
+
+/// One of a container's open files; counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    /// Takes a place among the `open` files.
+    pub(super) fn take(open: &Arc<AtomicUsize>) -> Result<Slot, Errno> {
+        let slot = Slot(open.clone());
+        if open.fetch_add(1, Ordering::Relaxed) < FILES_MAX { Ok(slot) } else { Err(Errno::MFILE) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// An open file. Calls act at once on the guest's thread: local disks answer sooner than another
 /// thread would.
 #[derive(Clone, Debug)]
@@ -29,6 +54,8 @@ pub struct FileHandle {
     pub(super) readable: bool,
     pub(super) writable: bool,
     pub(super) quota: Option<Arc<dyn Charge>>,
+    /// Its place among the container's open files.
+    pub(super) slot: Option<Arc<Slot>>,
 }
 
 impl FileHandle {
@@ -60,11 +87,11 @@ impl FileHandle {
                 Ok(content.slice(start..end))
             }
             Content::Disk(file) => {
-                let mut buffer = BytesMut::zeroed(bytes_max);
-                let length =
-                    rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut buffer[..], offset))?;
-                buffer.truncate(length);
-                Ok(buffer.freeze())
+                let mut buffer = Vec::with_capacity(bytes_max);
+                rustix::io::retry_on_intr(|| {
+                    rustix::io::pread(file, spare_capacity(&mut buffer), offset)
+                })?;
+                Ok(buffer.into())
             }
         }
     }

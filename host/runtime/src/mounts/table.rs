@@ -9,6 +9,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// Most mounts of a container; each path operation looks through them.
 const MOUNTS_MAX: usize = 256;
@@ -132,6 +133,8 @@ pub(crate) struct Inner {
     /// Deepest first, so that the first match is the one that hides the others.
     pub(crate) placed: Vec<Placed>,
     pub(crate) root: Root,
+    /// How many files of the host its instances hold open.
+    pub(crate) open_files: Arc<AtomicUsize>,
 }
 
 /// Collects the grants of a container.
@@ -176,7 +179,7 @@ impl MountTableBuilder {
             // The way to a mount point is there even when the image has no such directory.
             path::ancestors(&path::relative(&placed.at)).for_each(|dir| root.add_dir(dir));
         }
-        Ok(MountTable(Arc::new(Inner { placed: self.placed, root })))
+        Ok(MountTable(Arc::new(Inner { placed: self.placed, root, open_files: Arc::default() })))
     }
 }
 
@@ -195,7 +198,8 @@ impl MountTable {
     /// A table with an empty root that cannot be written.
     #[must_use]
     pub fn empty() -> MountTable {
-        MountTable(Arc::new(Inner { placed: Vec::new(), root: Root::default() }))
+        let (placed, root) = (Vec::new(), Root::default());
+        MountTable(Arc::new(Inner { placed, root, open_files: Arc::default() }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One instance's view of the container's files.
 
-use super::file::{Content, FileHandle};
+use super::file::{Content, FileHandle, Slot};
 use super::ground::{Ground, Open, Times};
 use super::layers::Layers;
 use super::open_mount;
@@ -9,7 +9,7 @@ use super::stat::{Kind, Stat};
 use super::table::MountTable;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Most links that one path leads through. *Source:* Linux `MAXSYMLINKS`.
 const LINKS_MAX: usize = 40;
@@ -64,7 +64,8 @@ impl Tree {
     /// Opens a file or directory, or makes a file.
     ///
     /// # Errors
-    /// As `openat`; `ENXIO` for devices, pipes and sockets in a volume.
+    /// As `openat`; `ENXIO` for devices, pipes and sockets in a volume, `EMFILE` when the container
+    /// has too many files open.
     pub fn open(
         &self,
         base: &DirHandle,
@@ -88,8 +89,11 @@ impl Tree {
             Some(Kind::Symlink) => return Err(Errno::LOOP),
             Some(Kind::File | Kind::CharacterDevice | Kind::Other) | None => {}
         }
+        let slot = Slot::take(&self.table.0.open_files)?;
         let spot = self.spot(&at)?;
-        spot.ground.open(&spot.path, how).map(Handle::File)
+        let file = spot.ground.open(&spot.path, how)?;
+        let slot = file.is_on_disk().then(|| Arc::new(slot));
+        Ok(Handle::File(FileHandle { slot, ..file }))
     }
 
     /// Facts about what is at a path.

@@ -1,7 +1,8 @@
 //! Limits on what is written, and what gives room back.
 
 use crate::script::{check, tree};
-use coracle_runtime::mounts::{Mount, MountTable, Quota, RootSpec};
+use coracle_runtime::mounts::{Mount, MountTable, Open, Quota, RootSpec, Tree};
+use rustix::io::Errno;
 use std::fs;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -55,4 +56,24 @@ fn the_copy_up_layer_is_charged() {
     used(501);
     check(&tree, "rm /a\n rm /large\n cat /large => ENOENT");
     used(0);
+}
+
+#[test]
+fn open_files_are_bounded_for_the_container() {
+    let disk = TempDir::new().expect("a directory");
+    fs::write(disk.path().join("file"), "x").expect("write");
+    let table = MountTable::builder()
+        .mount("/data", Mount::host(disk.path()))
+        .and_then(|table| table.mount("/text", Mount::bytes("text")))
+        .and_then(|table| table.build())
+        .expect("sound");
+    let (one, two) = (tree(&table), tree(&table));
+    let open = |tree: &Tree| {
+        let how = Open { read: true, ..Open::default() };
+        tree.open(&tree.root(), "/data/file", true, how)
+    };
+    let mut held: Vec<_> = (0..1024).map(|_| open(&one).expect("open")).collect();
+    assert_eq!(open(&two).err(), Some(Errno::MFILE));
+    held.pop();
+    check(&two, "cat /data/file => x\n cat /text => text");
 }
