@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coracle_runtime::{ComponentKind, Engine, PrepareError};
 
-use crate::world::{config, engine, guest, image, source};
+use crate::world::{Pod, config, engine, guest, image, source};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kinds_are_told_by_exports() {
@@ -92,4 +92,23 @@ async fn code_is_compiled_once_and_kept_on_disk() {
     let error = second.prepare(source(other), &[]).await.unwrap_err();
     assert!(matches!(error, PrepareError::Spawn { .. }), "{error}");
     assert!(error.is_transient());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_library_is_plugged_into_what_imports_it() {
+    let bytes = |name| std::fs::read(guest(name)).unwrap();
+    let plugs = [source(bytes("greeter_names"))];
+    let error = engine().prepare(source(bytes("greeter")), &[]).await.unwrap_err();
+    let want = "imports that nothing satisfies: coracle-test:greet/names@1.0.0";
+    assert_eq!(error.to_string(), want);
+    let error = engine().prepare(source(bytes("greeter_names")), &[]).await.unwrap_err();
+    assert!(matches!(error, PrepareError::NoEntry { .. }), "{error}");
+    let image = engine().prepare(source(bytes("greeter")), &plugs).await.unwrap();
+    let pod = Pod::new();
+    let mut spec = pod.spec("behave", &[]).await;
+    spec.image = image;
+    assert_eq!(pod.sandbox.start(spec).await.unwrap().wait().await.code, 0);
+    assert_eq!(pod.log(), "stdout F hello number 7\n");
+    let error = engine().prepare(source(bytes("behave")), &plugs).await.unwrap_err();
+    assert!(matches!(error, PrepareError::Plug { .. }), "{error}");
 }
