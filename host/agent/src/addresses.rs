@@ -50,7 +50,10 @@ impl Addresses {
         let mut known = self.known.subscribe();
         let wait = tokio::time::timeout(RANGE_WAIT_MAX, known.wait_for(|known| *known)).await;
         if wait.is_err() {
-            return Err("the node has no spec.podCIDR yet; is the controller of node ranges running?".into());
+            return Err(
+                "the node has no spec.podCIDR yet; is the controller of node ranges running?"
+                    .into(),
+            );
         }
         let mut range = self.range.lock();
         let range = range.as_mut().ok_or("the node's spec.podCIDR is not a range")?;

@@ -61,9 +61,10 @@ fn verdict(lack: &Lack, request: &PodRequest, node: &NodeState) -> PodVerdict {
         ),
         Lack::PortsInUse => PodVerdict {
             reason: "NodePorts".into(),
-            message: "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports \
+            message:
+                "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports \
                       for the requested pod ports"
-                .into(),
+                    .into(),
         },
     }
 }

@@ -145,7 +145,9 @@ impl Agent {
                 return;
             }
             let mut state = PodState::new(&pod, at);
-            if let Some(verdict) = admission::judge(&self.shared.allocatable, &pod, self.workers.values()) {
+            if let Some(verdict) =
+                admission::judge(&self.shared.allocatable, &pod, self.workers.values())
+            {
                 let notes = state.apply(&pod, PodEvent::Condemned(verdict), at);
                 notes.into_iter().for_each(|note| record(&self.shared.recorder, &pod, note));
             }
@@ -153,7 +155,8 @@ impl Agent {
         }
         let Some(worker) = self.workers.get_mut(&key.uid) else { return };
         worker.state.observe(&pod, at);
-        let told_apart = |pod: &Pod| (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
+        let told_apart =
+            |pod: &Pod| (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
         let refresh = told_apart(&worker.pod) != told_apart(&pod);
         worker.pod = pod;
         if refresh {
@@ -198,8 +201,12 @@ impl Agent {
                 let known = pods.list();
                 let known: HashSet<_> =
                     known.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
-                let gone: Vec<String> =
-                    self.workers.keys().filter(|uid| !known.contains(uid.as_str())).cloned().collect();
+                let gone: Vec<String> = self
+                    .workers
+                    .keys()
+                    .filter(|uid| !known.contains(uid.as_str()))
+                    .cloned()
+                    .collect();
                 gone.iter().for_each(|uid| self.object_gone(uid));
             }
             Message::Ask { one, answer } => {
@@ -320,8 +327,9 @@ impl Agent {
     fn forget_if_done(&mut self, uid: &str) {
         let Some(worker) = self.workers.get(uid) else { return };
         let state = &worker.state;
-        let clear = matches!(state.sandbox, Sandbox::Absent | Sandbox::Removed | Sandbox::Failed { .. })
-            && matches!(state.volumes, Volumes::Absent | Volumes::Removed);
+        let clear =
+            matches!(state.sandbox, Sandbox::Absent | Sandbox::Removed | Sandbox::Failed { .. })
+                && matches!(state.volumes, Volumes::Absent | Volumes::Removed);
         if !state.object_gone || !clear || !is_over(&worker.pod, state) {
             return;
         }
@@ -366,7 +374,9 @@ impl Agent {
             Action::EnsureImage(index) => {
                 let (index, before) = (*index, container(*index).map(|c| c.last_image_id.clone()));
                 let before = before.unwrap_or_default();
-                Box::pin(async move { effects::image::ensure(&shared, &target, index, before).await })
+                Box::pin(
+                    async move { effects::image::ensure(&shared, &target, index, before).await },
+                )
             }
             Action::Start(index) => {
                 let (index, count) = (*index, container(*index).map_or(0, next_count));
@@ -435,11 +445,7 @@ fn next_count(container: &crate::pods::state::ContainerState) -> u32 {
 }
 
 fn view(worker: &Worker) -> PodView {
-    PodView {
-        key: worker.key.clone(),
-        pod: worker.pod.clone(),
-        status: worker.status().cloned(),
-    }
+    PodView { key: worker.key.clone(), pod: worker.pod.clone(), status: worker.status().cloned() }
 }
 
 fn is_terminal(pod: &Pod) -> bool {

@@ -6,17 +6,17 @@
 //! decide and are pure; `agent` is the loop that owns all state, `effects` acts. Never here: wasmtime,
 //! sockets of guests, routing.
 
-pub mod settings;
 pub mod run;
+pub mod settings;
 
-pub mod pods;
-pub mod config;
-pub mod volumes;
-pub mod images;
-pub mod runtime;
-pub mod node;
 pub mod checkpoint;
+pub mod config;
+pub mod images;
+pub mod node;
+pub mod pods;
+pub mod runtime;
 pub mod server;
+pub mod volumes;
 
 mod addresses;
 mod admission;

@@ -107,14 +107,16 @@ impl Followed {
         let (source, changes) = match object.kind {
             ObjectKind::ConfigMap => {
                 let cache = Cache::<ConfigMap>::start(&self.client, scope);
-                let changes = cache
-                    .observe(move |change| told.tell(change.new.as_deref().cloned().map(Data::from)));
+                let changes = cache.observe(move |change| {
+                    told.tell(change.new.as_deref().cloned().map(Data::from))
+                });
                 (Source::Map(cache), changes)
             }
             ObjectKind::Secret => {
                 let cache = Cache::<Secret>::start(&self.client, scope);
-                let changes = cache
-                    .observe(move |change| told.tell(change.new.as_deref().cloned().map(Data::from)));
+                let changes = cache.observe(move |change| {
+                    told.tell(change.new.as_deref().cloned().map(Data::from))
+                });
                 (Source::Secret(cache), changes)
             }
         };

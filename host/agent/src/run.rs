@@ -137,16 +137,15 @@ fn open(config: &AgentConfig) -> Result<(Files, VolumeRoots), AgentError> {
     if !is_in_memory(&config.memory_dir) {
         return Err(AgentError::MemoryDir { path: config.memory_dir.clone() });
     }
-    let sealer = config.seal_key.as_ref().map(|path| {
-        Sealer::open(path).map(Arc::new).map_err(io("open host key", path))
-    });
+    let sealer = config
+        .seal_key
+        .as_ref()
+        .map(|path| Sealer::open(path).map(Arc::new).map_err(io("open host key", path)));
     let checkpoint = config.data_dir.join("checkpoint");
     let files = Files::open(checkpoint.clone(), sealer.transpose()?)
         .map_err(io("open checkpoint", &checkpoint))?;
-    let volumes = VolumeRoots {
-        disk: config.data_dir.join("pods"),
-        memory: config.memory_dir.join("pods"),
-    };
+    let volumes =
+        VolumeRoots { disk: config.data_dir.join("pods"), memory: config.memory_dir.join("pods") };
     for path in [&volumes.disk, &volumes.memory] {
         std::fs::create_dir_all(path).map_err(io("make folder", path))?;
     }

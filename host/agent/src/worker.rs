@@ -64,10 +64,7 @@ pub(crate) enum Tell {
     /// Look again then.
     Later(Timestamp),
     /// This patch; afterwards the server has `sent`.
-    Send {
-        patch: Value,
-        sent: Map<String, Value>,
-    },
+    Send { patch: Value, sent: Map<String, Value> },
 }
 
 impl Worker {

@@ -72,9 +72,11 @@ pub fn resource(
     let (list, resource) = selector.resource.split_once('.').ok_or_else(unknown)?;
     let needs = container.resources.as_ref();
     let limit = || needs.and_then(|needs| needs.limits.as_ref()).and_then(|map| map.get(resource));
-    let request = || needs.and_then(|needs| needs.requests.as_ref()).and_then(|map| map.get(resource));
+    let request =
+        || needs.and_then(|needs| needs.requests.as_ref()).and_then(|map| map.get(resource));
     let declared = match list {
-        "limits" => limit().map(|quantity| quantity.0.clone())
+        "limits" => limit()
+            .map(|quantity| quantity.0.clone())
             .or_else(|| facts.allocatable.get(resource).cloned()),
         "requests" => request().or_else(limit).map(|quantity| quantity.0.clone()),
         _ => return Err(unknown()),

@@ -9,7 +9,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret, Volume};
 use crate::pods::plan;
 
 /// The two kinds that pods take configuration from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum ObjectKind {
     /// A ConfigMap.
     ConfigMap,
@@ -38,7 +40,9 @@ impl ObjectKind {
 }
 
 /// Names one ConfigMap or Secret.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct ObjectRef {
     /// Which kind.
     pub kind: ObjectKind,
@@ -117,7 +121,8 @@ pub fn references(pod: &Pod) -> BTreeSet<ObjectRef> {
 pub fn env_references(container: &Container) -> Vec<(ObjectKind, String)> {
     let from = container.env_from.iter().flatten().flat_map(|from| {
         let map = from.config_map_ref.as_ref().map(|map| (ObjectKind::ConfigMap, map.name.clone()));
-        let secret = from.secret_ref.as_ref().map(|secret| (ObjectKind::Secret, secret.name.clone()));
+        let secret =
+            from.secret_ref.as_ref().map(|secret| (ObjectKind::Secret, secret.name.clone()));
         map.into_iter().chain(secret)
     });
     let single = container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());
@@ -137,7 +142,8 @@ pub fn volume_references(volume: &Volume) -> Vec<(ObjectKind, String)> {
     let map = volume.config_map.as_ref().map(|map| (ObjectKind::ConfigMap, map.name.clone()));
     let secret = volume.secret.as_ref().and_then(|secret| secret.secret_name.clone());
     let secret = secret.map(|name| (ObjectKind::Secret, name));
-    let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    let projected =
+        volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
     let projected = projected.flat_map(|source| {
         let map = source.config_map.as_ref().map(|map| (ObjectKind::ConfigMap, map.name.clone()));
         let secret = source.secret.as_ref().map(|secret| (ObjectKind::Secret, secret.name.clone()));

@@ -15,8 +15,9 @@ const POST_START_MAX: Duration = Duration::from_secs(600);
 /// Runs the `postStart` hook of the life `id`.
 pub(crate) async fn post_start(shared: &Shared, target: &Target, index: Index, id: String) {
     let container = plan::container(&target.pod, index);
-    let handler = container
-        .and_then(|container| Some((container, container.lifecycle.as_ref()?.post_start.as_ref()?)));
+    let handler = container.and_then(|container| {
+        Some((container, container.lifecycle.as_ref()?.post_start.as_ref()?))
+    });
     let failure = match handler {
         Some((container, handler)) => {
             run(shared, target, container, handler, POST_START_MAX).await.err()

@@ -33,7 +33,12 @@ pub(crate) async fn probe(
     shared.tell(&target.key.uid, PodEvent::Probed { index, id, kind, outcome });
 }
 
-async fn attempt(shared: &Shared, target: &Target, container: &Container, probe: &Probe) -> Outcome {
+async fn attempt(
+    shared: &Shared,
+    target: &Target,
+    container: &Container,
+    probe: &Probe,
+) -> Outcome {
     let time = timeout(probe);
     if let Some(action) = &probe.http_get {
         let call = match HttpCall::of(container, action, target.ip.as_deref()) {
@@ -98,7 +103,8 @@ impl HttpCall {
             return Err(format!("host \"{host}\" must be the pod itself; leave `host` out"));
         }
         let address = address(container, &action.port, ip)?;
-        let path = action.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into());
+        let path =
+            action.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into());
         let path = if path.starts_with('/') { path } else { format!("/{path}") };
         let headers = action.http_headers.iter().flatten();
         let headers: Vec<_> =
@@ -116,9 +122,8 @@ impl HttpCall {
         let mut request = http::Request::get(&self.path)
             .header(http::header::HOST, &self.host)
             .header(http::header::CONNECTION, "close");
-        let named = |wanted: &str| {
-            self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted))
-        };
+        let named =
+            |wanted: &str| self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
         if !named("user-agent") {
             request = request.header(http::header::USER_AGENT, "kube-probe/1.35");
         }

@@ -28,8 +28,7 @@ pub(crate) async fn start(shared: &Shared, target: &Target, index: Index, restar
     match try_start(shared, target, index, restart_count).await {
         Ok(started) => {
             let (id, at) = (life_id(), now());
-            let message =
-                Message::Started { uid: uid.clone(), index, id, at, exit: started.exit };
+            let message = Message::Started { uid: uid.clone(), index, id, at, exit: started.exit };
             let _ = shared.news.send(message);
         }
         Err(fault) => shared.tell(uid, PodEvent::StartFailed { index, fault }),

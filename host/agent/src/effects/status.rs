@@ -14,12 +14,7 @@ use crate::pods::state::PodEvent;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends a patch; afterwards the server has `sent`.
-pub(crate) async fn send(
-    shared: &Shared,
-    target: &Target,
-    patch: Value,
-    sent: Map<String, Value>,
-) {
+pub(crate) async fn send(shared: &Shared, target: &Target, patch: Value, sent: Map<String, Value>) {
     let api = shared.client.namespaced::<Pod>(&target.key.namespace);
     let params = PatchParams::default();
     let written = api.patch_status(&target.key.name, &params, &Patch::Strategic(&patch)).await;

@@ -68,7 +68,10 @@ async fn contents(
             .map(|(kind, name)| ObjectRef { kind, namespace: target.key.namespace.clone(), name })
             .collect();
         let objects = shared.objects.get(&wanted).await.map_err(|object| {
-            fault(&volume.name, format!("failed to sync {object} cache: timed out waiting for the condition"))
+            fault(
+                &volume.name,
+                format!("failed to sync {object} cache: timed out waiting for the condition"),
+            )
         })?;
         let sources = Sources {
             pod: &target.pod,

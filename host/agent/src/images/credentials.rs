@@ -55,10 +55,10 @@ fn fits(key: &str, reference: &Reference) -> bool {
     let key = key.trim_start_matches("https://").trim_start_matches("http://");
     let key = key.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2");
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
-    let host = if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host };
-    let below = || {
-        reference.repository == path || reference.repository.starts_with(&format!("{path}/"))
-    };
+    let host =
+        if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host };
+    let below =
+        || reference.repository == path || reference.repository.starts_with(&format!("{path}/"));
     host == reference.registry && (path.is_empty() || below())
 }
 

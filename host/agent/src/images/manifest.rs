@@ -204,7 +204,9 @@ mod tests {
             return format!("artifact {}", layer.digest);
         }
         match container(&manifest, &serde_json::from_str(config).unwrap()) {
-            Ok(Content::Container { program, layers }) => format!("container {program} {}", layers.len()),
+            Ok(Content::Container { program, layers }) => {
+                format!("container {program} {}", layers.len())
+            }
             Ok(Content::Artifact(_)) => "artifact".into(),
             Err(error) => error.to_string(),
         }
@@ -217,11 +219,21 @@ mod tests {
         assert_eq!(check(wasm, "{}"), "artifact w");
         let image = r#"{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"c","size":1},
             "layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"l","size":2}]}"#;
-        let with = |entry: &str| format!(r#"{{"os":"linux","architecture":"amd64","config":{{"Entrypoint":["{entry}"],"WorkingDir":"/srv"}}}}"#);
+        let with = |entry: &str| {
+            format!(
+                r#"{{"os":"linux","architecture":"amd64","config":{{"Entrypoint":["{entry}"],"WorkingDir":"/srv"}}}}"#
+            )
+        };
         assert_eq!(check(image, &with("/app.wasm")), "container app.wasm 1");
         assert_eq!(check(image, &with("./app.wasm")), "container srv/app.wasm 1");
-        assert!(check(image, &with("/bin/sh")).starts_with("image is a Linux image (linux/amd64) that runs '/bin/sh'; Coracle runs"));
-        assert!(check(image, r#"{"os":"wasip1","architecture":"wasm"}"#).contains("has no entry point"));
+        assert!(
+            check(image, &with("/bin/sh")).starts_with(
+                "image is a Linux image (linux/amd64) that runs '/bin/sh'; Coracle runs"
+            )
+        );
+        assert!(
+            check(image, r#"{"os":"wasip1","architecture":"wasm"}"#).contains("has no entry point")
+        );
         let index = r#"{"manifests":[{"mediaType":"m","digest":"a","size":1,"platform":{"os":"linux","architecture":"amd64"}}]}"#;
         assert!(check(index, "{}").starts_with("image is for linux/amd64 only"));
         let index = r#"{"manifests":[{"mediaType":"m","digest":"a","size":1,"platform":{"os":"linux","architecture":"amd64"}},

@@ -3,14 +3,14 @@
 //! `reference` and `manifest` are pure; `store` is the disk; `registry` fetches; `pull` puts them
 //! together. Never here: compiling (the runtime does), pods.
 
-pub mod reference;
-pub mod manifest;
 pub mod credentials;
+pub mod manifest;
+pub mod reference;
 pub mod store;
 
-pub mod registry;
 pub mod program;
 pub mod pull;
+pub mod registry;
 
 pub use pull::{ImageFault, Images, Pulled};
 pub use reference::Reference;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::LocalImage;
 use super::manifest::{self, Content, Descriptor, ImageConfig, Manifest, NotWasm};
 use super::reference::Reference;
 use super::registry::{Credentials, Registries, Registry};
 use super::store::ImageStore;
-use super::LocalImage;
 use crate::pods::state::Fault;
 
 /// Most bytes of all blobs of an image together.
@@ -195,8 +195,7 @@ impl Images {
         }
         let chosen = manifest::pick(&manifest)?.digest.clone();
         let exact = Reference { digest: Some(chosen), ..reference.clone() };
-        let (bytes, digest) =
-            registry.manifest(&exact, credentials).await?;
+        let (bytes, digest) = registry.manifest(&exact, credentials).await?;
         Ok((read_manifest(reference, &bytes)?, digest))
     }
 

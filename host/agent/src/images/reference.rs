@@ -58,7 +58,7 @@ impl Reference {
         if repository.chars().any(|c| c.is_ascii_uppercase()) {
             return Err(fail(": repository name must be lowercase"));
         }
-        if !is_repository(&repository) {
+        if !is_host(&registry) || !is_repository(&repository) {
             return Err(fail(""));
         }
         let tag = tag.map(str::to_owned).or_else(|| digest.is_none().then(|| "latest".into()));
@@ -111,6 +111,16 @@ fn split_registry(path: &str) -> (String, String) {
     }
 }
 
+fn is_host(registry: &str) -> bool {
+    let (host, port) = registry.rsplit_once(':').unwrap_or((registry, "0"));
+    let part = |part: &str| {
+        let outer = |c: char| c.is_ascii_alphanumeric();
+        let inner = |c: char| outer(c) || c == '-';
+        part.starts_with(outer) && part.ends_with(outer) && part.chars().all(inner)
+    };
+    port.parse::<u16>().is_ok() && (host == "[::1]" || host.split('.').all(part))
+}
+
 fn is_repository(repository: &str) -> bool {
     let part = |part: &str| {
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
@@ -145,7 +155,10 @@ mod tests {
             ("team/app:1.2", "docker.io/team/app:1.2".to_owned()),
             ("localhost:5000/team/app:1.2", "localhost:5000/team/app:1.2".to_owned()),
             ("localhost/app", "localhost/app:latest".to_owned()),
-            ("registry.coracle.internal/hello", "registry.coracle.internal/hello:latest".to_owned()),
+            (
+                "registry.coracle.internal/hello",
+                "registry.coracle.internal/hello:latest".to_owned(),
+            ),
             ("index.docker.io/app", "docker.io/library/app:latest".to_owned()),
             (&format!("ghcr.io/a/b@{digest}"), format!("ghcr.io/a/b@{digest}")),
             (&format!("ghcr.io/a/b:1@{digest}"), format!("ghcr.io/a/b:1@{digest}")),
@@ -159,10 +172,16 @@ mod tests {
     fn what_is_no_reference_is_refused_with_the_reason() {
         let rows = [
             ("", "couldn't parse image name \"\": invalid reference format"),
-            ("App", "couldn't parse image name \"App\": invalid reference format: repository name must be lowercase"),
+            (
+                "App",
+                "couldn't parse image name \"App\": invalid reference format: repository name must be lowercase",
+            ),
             ("a b", "couldn't parse image name \"a b\": invalid reference format"),
             ("a:!", "couldn't parse image name \"a:!\": invalid reference format: invalid tag"),
-            ("a@sha256:00", "couldn't parse image name \"a@sha256:00\": invalid reference format: invalid digest"),
+            (
+                "a@sha256:00",
+                "couldn't parse image name \"a@sha256:00\": invalid reference format: invalid digest",
+            ),
             ("../etc", "couldn't parse image name \"../etc\": invalid reference format"),
         ];
         for (text, expected) in rows {

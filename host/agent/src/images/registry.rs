@@ -87,7 +87,11 @@ impl OciRegistry {
 
     /// A client keeps the credentials of a registry once it has seen them, so those of one pod get
     /// a client of their own.
-    fn client(&self, reference: &Reference, credentials: Option<&Credentials>) -> oci_client::Client {
+    fn client(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> oci_client::Client {
         if reference.is_local() || credentials.is_some() {
             return oci_client::Client::new(config(reference));
         }
@@ -178,10 +182,7 @@ fn explain(
     RegistryError::Refused(text)
 }
 
-fn sentence(
-    reference: &Reference,
-    error: &oci_client::errors::OciDistributionError,
-) -> String {
+fn sentence(reference: &Reference, error: &oci_client::errors::OciDistributionError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -189,9 +190,15 @@ fn sentence(
         source = cause.source();
     }
     let lower = text.to_lowercase();
-    let hint = if lower.contains("not found") || lower.contains("manifest_unknown") || lower.contains("manifest unknown") {
+    let hint = if lower.contains("not found")
+        || lower.contains("manifest_unknown")
+        || lower.contains("manifest unknown")
+    {
         "not found; check the name and tag, or push the image first"
-    } else if lower.contains("unauthorized") || lower.contains("denied") || lower.contains("not authorized") {
+    } else if lower.contains("unauthorized")
+        || lower.contains("denied")
+        || lower.contains("not authorized")
+    {
         "the registry wants credentials; name a Secret of type kubernetes.io/dockerconfigjson in `imagePullSecrets`"
     } else {
         "the registry could not be asked"
@@ -252,11 +259,9 @@ impl Registry for BuiltInRegistry {
             let bytes = limited.collect().await.map_err(cut)?.to_bytes();
             let digest = super::store::digest_of(&bytes);
             match &reference.digest {
-                Some(wanted) if *wanted != digest => {
-                    Err(RegistryError::Refused(format!(
-                        "manifest of \"{reference}\" has digest {digest}"
-                    )))
-                }
+                Some(wanted) if *wanted != digest => Err(RegistryError::Refused(format!(
+                    "manifest of \"{reference}\" has digest {digest}"
+                ))),
                 Some(_) | None => Ok((bytes, digest)),
             }
         }

@@ -108,7 +108,8 @@ impl ImageStore {
         for (name, digest) in references {
             by_digest.entry(digest).or_default().push(name);
         }
-        let image = |(digest, names): (String, Vec<String>)| Some((names, self.by_digest(&digest)?));
+        let image =
+            |(digest, names): (String, Vec<String>)| Some((names, self.by_digest(&digest)?));
         by_digest.into_iter().filter_map(image).collect()
     }
 
@@ -289,7 +290,8 @@ fn white_out(path: &Path, hidden: &str, to: &Path) -> Result<(), String> {
     let parent = path.parent().unwrap_or(Path::new("")).components();
     let parent: PathBuf =
         parent.filter(|part| matches!(part, std::path::Component::Normal(_))).collect();
-    let target = if hidden == ".wh..opq" || hidden == ".opq" { parent } else { parent.join(hidden) };
+    let target =
+        if hidden == ".wh..opq" || hidden == ".opq" { parent } else { parent.join(hidden) };
     if target.as_os_str().is_empty() {
         return Ok(());
     }
@@ -331,7 +333,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = ImageStore::open(dir.path().join("store")).unwrap();
         let low = layer(&store, &tarball(&[("app.wasm", "1"), ("etc/a", "a"), ("etc/b", "b")]));
-        let high = layer(&store, &tarball(&[("etc/.wh.a", ""), ("app.wasm", "2"), ("../evil", "x")]));
+        let high =
+            layer(&store, &tarball(&[("etc/.wh.a", ""), ("app.wasm", "2"), ("../evil", "x")]));
         let root = store.unpack("sha256:00", &[low, high], 7).unwrap();
         assert_eq!(fs::read_to_string(root.join("app.wasm")).unwrap(), "2");
         assert!(!root.join("etc/a").exists());

@@ -57,7 +57,8 @@ pub(crate) fn allocatable(config: &AgentConfig) -> BTreeMap<String, String> {
 fn memory_bytes() -> u64 {
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let total = total.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    let total =
+        total.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let limit = limit.and_then(|text| text.trim().parse::<u64>().ok());
     total.map_or(0, |kib| kib << 10).min(limit.unwrap_or(u64::MAX))

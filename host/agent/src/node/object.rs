@@ -41,7 +41,12 @@ pub fn status(
     now: Timestamp,
 ) -> Value {
     let rows = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        (
+            "MemoryPressure",
+            "False",
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        ),
         ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
@@ -90,7 +95,8 @@ pub fn seconds(moment: Timestamp) -> String {
 
 fn since(before: &Value, kind: &str, status: &str) -> Option<String> {
     let conditions = before.pointer("/status/conditions")?.as_array()?;
-    let old = conditions.iter().find(|old| old.get("type").and_then(Value::as_str) == Some(kind))?;
+    let old =
+        conditions.iter().find(|old| old.get("type").and_then(Value::as_str) == Some(kind))?;
     let same = old.get("status").and_then(Value::as_str) == Some(status);
     let at = old.get("lastTransitionTime").and_then(Value::as_str).map(str::to_owned);
     at.filter(|_| same)

@@ -116,7 +116,9 @@ fn ready(pod: &Pod, previous: Option<&PodStatus>, containers: &PodCondition) -> 
 
 fn unmet(gate: &str, conditions: &[PodCondition]) -> Option<String> {
     match conditions.iter().find(|condition| condition.type_ == gate) {
-        None => Some(format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.")),
+        None => Some(format!(
+            "corresponding condition of pod readiness gate \"{gate}\" does not exist."
+        )),
         Some(condition) if condition.status != "True" => Some(format!(
             "the status of pod readiness gate \"{gate}\" is not \"True\", but {}",
             condition.status

@@ -24,7 +24,12 @@ pub(crate) struct Known<'a> {
 
 impl ContainerState {
     /// Takes one piece of news about this container.
-    pub(crate) fn apply(&mut self, known: &Known<'_>, event: PodEvent, now: Timestamp) -> Vec<Note> {
+    pub(crate) fn apply(
+        &mut self,
+        known: &Known<'_>,
+        event: PodEvent,
+        now: Timestamp,
+    ) -> Vec<Note> {
         match event {
             PodEvent::ImagePulling { .. } => vec![notes::pulling(known)],
             PodEvent::ImageReady { image_id, note, .. } => {

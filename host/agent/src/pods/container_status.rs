@@ -40,10 +40,8 @@ pub fn container_status(
         ready: state.ready(role),
         started: Some(state.started()),
         restart_count: i32::try_from(state.restart_count).unwrap_or(i32::MAX),
-        last_state: last.map(|exit| ApiState {
-            terminated: Some(terminated(exit)),
-            ..ApiState::default()
-        }),
+        last_state: last
+            .map(|exit| ApiState { terminated: Some(terminated(exit)), ..ApiState::default() }),
         resources: spec.resources.clone(),
         allocated_resources: spec.resources.as_ref().and_then(|needs| needs.requests.clone()),
         volume_mounts: volume_mounts(spec),
@@ -79,9 +77,7 @@ enum Shown<'a> {
 impl Shown<'_> {
     fn into_api(self) -> ApiState {
         match self {
-            Self::Waiting(waiting) => {
-                ApiState { waiting: Some(waiting), ..ApiState::default() }
-            }
+            Self::Waiting(waiting) => ApiState { waiting: Some(waiting), ..ApiState::default() },
             Self::Running(run) => {
                 let running = ContainerStateRunning { started_at: Some(run.started_at.into()) };
                 ApiState { running: Some(running), ..ApiState::default() }
@@ -115,15 +111,14 @@ fn shown<'a>(
             }
             image_fault(spec, state, now).map_or(Shown::Terminated(exit), Shown::Waiting)
         }
-        Life::Waiting | Life::Starting => Shown::Waiting(
-            image_fault(spec, state, now).unwrap_or_else(|| default_waiting(pod)),
-        ),
+        Life::Waiting | Life::Starting => {
+            Shown::Waiting(image_fault(spec, state, now).unwrap_or_else(|| default_waiting(pod)))
+        }
     }
 }
 
 fn default_waiting(pod: &Pod) -> ContainerStateWaiting {
-    let reason =
-        if plan::init_count(pod) > 0 { "PodInitializing" } else { "ContainerCreating" };
+    let reason = if plan::init_count(pod) > 0 { "PodInitializing" } else { "ContainerCreating" };
     ContainerStateWaiting { reason: Some(reason.into()), message: None }
 }
 

@@ -5,8 +5,8 @@
 //! carries them out. Never here: IO, clock, tasks.
 
 pub mod plan;
-pub mod state;
 pub mod reconcile;
+pub mod state;
 
 pub mod probe;
 pub mod restart;

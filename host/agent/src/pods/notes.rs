@@ -101,8 +101,7 @@ pub(crate) fn pre_stop_failed(known: &Known<'_>) -> Note {
 
 pub(crate) fn backing_off(known: &Known<'_>) -> Note {
     let pod = super::plan::PodKey::of(known.pod);
-    let message =
-        format!("Back-off restarting failed container {} in pod {pod}", known.spec.name);
+    let message = format!("Back-off restarting failed container {} in pod {pod}", known.spec.name);
     note(known, true, "BackOff", message)
 }
 

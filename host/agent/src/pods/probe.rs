@@ -180,11 +180,8 @@ mod tests {
 
     #[test]
     fn the_first_attempt_waits_for_the_initial_delay_and_the_next_for_a_period() {
-        let probe = Probe {
-            initial_delay_seconds: Some(5),
-            period_seconds: Some(2),
-            ..Probe::default()
-        };
+        let probe =
+            Probe { initial_delay_seconds: Some(5), period_seconds: Some(2), ..Probe::default() };
         let start = Timestamp::from_second(100).unwrap();
         let mut state = ProbeState::new(ProbeKind::Readiness, &probe, start);
         assert_eq!(state.due.as_second(), 105);

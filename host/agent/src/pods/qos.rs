@@ -41,9 +41,6 @@ fn is_guaranteed(needs: &ResourceRequirements) -> bool {
     })
 }
 
-fn quantity<'a>(
-    list: Option<&'a BTreeMap<String, Quantity>>,
-    name: &str,
-) -> Option<&'a Quantity> {
+fn quantity<'a>(list: Option<&'a BTreeMap<String, Quantity>>, name: &str) -> Option<&'a Quantity> {
     list?.get(name).filter(|quantity| quantity.0 != "0")
 }

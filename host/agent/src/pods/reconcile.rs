@@ -178,7 +178,8 @@ fn init_failed(pod: &Pod, state: &PodState) -> bool {
 /// Every app container ended and none is to start again.
 fn apps_done(pod: &Pod, state: &PodState) -> bool {
     let mut apps = rows(pod, state).filter(|(_, role, _, _)| *role == Role::App).peekable();
-    apps.peek().is_some() && apps.all(|(_, role, spec, container)| ended(pod, role, spec, container))
+    apps.peek().is_some()
+        && apps.all(|(_, role, spec, container)| ended(pod, role, spec, container))
 }
 
 fn ended(pod: &Pod, role: Role, spec: &Container, container: &ContainerState) -> bool {

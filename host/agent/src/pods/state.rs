@@ -388,7 +388,9 @@ impl PodState {
             | PodEvent::PostStartDone { index, .. }
             | PodEvent::PreStopFailed { index }
             | PodEvent::Exited { index, .. }
-            | PodEvent::Probed { index, .. } => return self.apply_container(pod, index, event, now),
+            | PodEvent::Probed { index, .. } => {
+                return self.apply_container(pod, index, event, now);
+            }
         }
         Vec::new()
     }

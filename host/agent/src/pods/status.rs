@@ -87,8 +87,7 @@ pub fn pod_status(
         container_statuses: Some(apps),
         ..PodStatus::default()
     };
-    status.conditions =
-        Some(conditions::conditions(pod, state, &status, previous, phase, now));
+    status.conditions = Some(conditions::conditions(pod, state, &status, previous, phase, now));
     status
 }
 
@@ -108,7 +107,10 @@ pub fn phase(pod: &Pod, state: &PodState) -> Phase {
         }
         return if tally.done_badly == 0 { Phase::Succeeded } else { Phase::Failed };
     }
-    if tally.init_pending || tally.never_started > 0 || tally.running + tally.restarting + tally.done == 0 {
+    if tally.init_pending
+        || tally.never_started > 0
+        || tally.running + tally.restarting + tally.done == 0
+    {
         return Phase::Pending;
     }
     Phase::Running
@@ -178,6 +180,8 @@ impl Tally {
 fn kept_ip(state: &PodState, previous: Option<&PodStatus>) -> Option<String> {
     match state.sandbox {
         Sandbox::Removing | Sandbox::Removed => previous.and_then(|status| status.pod_ip.clone()),
-        Sandbox::Absent | Sandbox::Creating | Sandbox::Failed { .. } | Sandbox::Ready { .. } => None,
+        Sandbox::Absent | Sandbox::Creating | Sandbox::Failed { .. } | Sandbox::Ready { .. } => {
+            None
+        }
     }
 }

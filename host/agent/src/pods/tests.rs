@@ -83,7 +83,9 @@ impl Life {
             other => format!("{other:?}"),
         };
         let held = self.held.iter().any(|held| shown.starts_with(held.as_str()));
-        let quiet = shown.starts_with("image") || shown.starts_with("CreateSandbox") || shown.starts_with("MountVolumes");
+        let quiet = shown.starts_with("image")
+            || shown.starts_with("CreateSandbox")
+            || shown.starts_with("MountVolumes");
         if !quiet || held {
             self.line(&format!("  {shown}{}", if held { " (held)" } else { "" }));
         }
@@ -94,7 +96,11 @@ impl Life {
             Action::CreateSandbox => self.apply(PodEvent::SandboxReady { ip: "10.128.0.2".into() }),
             Action::MountVolumes => self.apply(PodEvent::VolumesMounted),
             Action::EnsureImage(index) => {
-                self.apply(PodEvent::ImageReady { index, image_id: "i@d".into(), note: String::new() });
+                self.apply(PodEvent::ImageReady {
+                    index,
+                    image_id: "i@d".into(),
+                    note: String::new(),
+                });
             }
             Action::Start(index) => {
                 self.lives += 1;
@@ -159,7 +165,8 @@ impl Life {
                 self.apply(PodEvent::ImageFailed { index: self.index(name), fault });
             }
             ["no-start", name] => {
-                let fault = Fault { reason: "CreateContainerConfigError".into(), message: "why".into() };
+                let fault =
+                    Fault { reason: "CreateContainerConfigError".into(), message: "why".into() };
                 self.apply(PodEvent::StartFailed { index: self.index(name), fault });
             }
             ["config"] => self.apply(PodEvent::ConfigChanged),
@@ -177,18 +184,29 @@ impl Life {
     fn status(&mut self) {
         let status = pod_status(&self.pod, &self.state, None, &HostFacts::default(), self.now);
         let mut out = format!("  {}", status.phase.unwrap());
-        for status in status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten()) {
+        for status in status
+            .init_container_statuses
+            .iter()
+            .flatten()
+            .chain(status.container_statuses.iter().flatten())
+        {
             let state = status.state.as_ref().unwrap();
             let waiting = state.waiting.as_ref().map(|w| {
                 let message = w.message.as_ref().map(|m| format!(" ({m})")).unwrap_or_default();
                 format!("{}{message}", w.reason.as_deref().unwrap_or_default())
             });
-            let ended = state.terminated.as_ref().map(|t| format!("{} {}", t.reason.as_deref().unwrap(), t.exit_code));
+            let ended = state
+                .terminated
+                .as_ref()
+                .map(|t| format!("{} {}", t.reason.as_deref().unwrap(), t.exit_code));
             let shown = waiting.or(ended).unwrap_or_else(|| "Running".into());
             let last = status.last_state.as_ref().and_then(|l| l.terminated.as_ref());
             let last = last.map(|t| format!(" last={}", t.exit_code)).unwrap_or_default();
             let ready = if status.ready { " ready" } else { "" };
-            out.push_str(&format!("; {}: {shown}{ready} restarts={}{last}", status.name, status.restart_count));
+            out.push_str(&format!(
+                "; {}: {shown}{ready} restarts={}{last}",
+                status.name, status.restart_count
+            ));
         }
         self.line(&out);
         for condition in status.conditions.iter().flatten().filter(|c| c.status != "True") {
@@ -221,7 +239,10 @@ fn one(more: Value) -> Value {
 #[test]
 fn a_crash_loop_waits_longer_each_time_and_forgets_after_ten_minutes() {
     let script = "run\nexit a 1\nexit a 1\nstatus\nwait 9\nwait 1\nexit a 0\nstatus\nwait 20\nwait 600\nexit a 1\nstatus";
-    check(one(json!({})), script, expect![[r#"
+    check(
+        one(json!({})),
+        script,
+        expect![[r#"
         run
           start a
         exit a 1
@@ -248,7 +269,8 @@ fn a_crash_loop_waits_longer_each_time_and_forgets_after_ten_minutes() {
           start a
         status
           Running; a: Running ready restarts=4 last=1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -256,7 +278,10 @@ fn init_containers_run_one_by_one_and_a_failing_one_is_tried_again() {
     let spec = json!({"initContainers": [app("i", json!({})), app("s", json!({"restartPolicy": "Always"}))],
         "containers": [app("a", json!({})), app("b", json!({}))]});
     let script = "run\nstatus\nexit i 1\nexit i 0\nstatus\nexit s 1\nstatus\nexit a 1\ndelete 30";
-    check(spec, script, expect![[r#"
+    check(
+        spec,
+        script,
+        expect![[r#"
         run
           start i
         status
@@ -285,13 +310,17 @@ fn init_containers_run_one_by_one_and_a_failing_one_is_tried_again() {
           RemoveSandbox
           RemoveVolumes
           Finalize
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_failed_init_container_that_may_not_restart_fails_the_pod() {
     let spec = json!({"restartPolicy": "Never", "initContainers": [app("i", json!({}))], "containers": [app("a", json!({}))]});
-    check(spec, "run\nexit i 3\nstatus", expect![[r#"
+    check(
+        spec,
+        "run\nexit i 3\nstatus",
+        expect![[r#"
         run
           start i
         exit i 3
@@ -303,14 +332,18 @@ fn a_failed_init_container_that_may_not_restart_fails_the_pod() {
           not Initialized: ContainersNotInitialized containers with incomplete status: [i]
           not Ready: PodFailed 
           not ContainersReady: PodFailed 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn on_failure_ends_with_the_last_success_and_side_cars_go_after() {
     let spec = json!({"restartPolicy": "OnFailure", "initContainers": [app("s", json!({"restartPolicy": "Always"}))],
         "containers": [app("a", json!({})), app("b", json!({}))]});
-    check(spec, "run\nexit a 0\nexit b 2\nexit b 0\nstatus", expect![[r#"
+    check(
+        spec,
+        "run\nexit a 0\nexit b 2\nexit b 0\nstatus",
+        expect![[r#"
         run
           start s
           start a
@@ -327,14 +360,18 @@ fn on_failure_ends_with_the_last_success_and_side_cars_go_after() {
           not PodReadyToStartContainers:  
           not Ready: PodCompleted 
           not ContainersReady: PodCompleted 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn post_start_holds_the_next_container_and_its_failure_ends_its_own() {
     let hook = json!({"lifecycle": {"postStart": {"sleep": {"seconds": 1}}}});
     let spec = json!({"containers": [app("a", hook), app("b", json!({}))]});
-    check(spec, "hold hook\nrun\nstatus\nrelease\nhook-fails a", expect![[r#"
+    check(
+        spec,
+        "hold hook\nrun\nstatus\nrelease\nhook-fails a",
+        expect![[r#"
         hold hook
         run
           start a
@@ -350,15 +387,21 @@ fn post_start_holds_the_next_container_and_its_failure_ends_its_own() {
           start b
           start a
           hook a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn startup_holds_the_other_probes_and_liveness_ends_the_container() {
     let probe = |failures: i32| json!({"tcpSocket": {"port": 1}, "periodSeconds": 5, "failureThreshold": failures});
-    let spec = one(json!({"startupProbe": probe(2), "livenessProbe": probe(2), "readinessProbe": probe(1)}));
+    let spec = one(
+        json!({"startupProbe": probe(2), "livenessProbe": probe(2), "readinessProbe": probe(1)}),
+    );
     let script = "hold probe\nrun\nstatus\nfails a Startup\nrelease\nwait 5\nstatus\nhold probe\nwait 5\nfails a Liveness\nfails a Readiness\nstatus\nwait 5\nfails a Liveness";
-    check(spec, script, expect![[r#"
+    check(
+        spec,
+        script,
+        expect![[r#"
         hold probe
         run
           start a
@@ -396,13 +439,18 @@ fn startup_holds_the_other_probes_and_liveness_ends_the_container() {
           stop a Liveness 30s
           start a
           probe a Startup (held)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_image_that_cannot_be_had_is_tried_again_later() {
-    let script = "hold image\nrun\nno-image a ErrImagePull\nstatus\nwait 2\nstatus\nrelease\nwait 8\nstatus";
-    check(one(json!({})), script, expect![[r#"
+    let script =
+        "hold image\nrun\nno-image a ErrImagePull\nstatus\nwait 2\nstatus\nrelease\nwait 8\nstatus";
+    check(
+        one(json!({})),
+        script,
+        expect![[r#"
         hold image
         run
           image a (held)
@@ -425,13 +473,17 @@ fn an_image_that_cannot_be_had_is_tried_again_later() {
           start a
         status
           Running; a: Running ready restarts=0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn missing_configuration_is_waited_for_and_tried_at_once_when_it_comes() {
     let script = "hold start\nrun\nno-start a\nstatus\nrelease\nconfig\nstatus";
-    check(one(json!({})), script, expect![[r#"
+    check(
+        one(json!({})),
+        script,
+        expect![[r#"
         hold start
         run
           start a (held)
@@ -446,7 +498,8 @@ fn missing_configuration_is_waited_for_and_tried_at_once_when_it_comes() {
           start a
         status
           Running; a: Running ready restarts=0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -454,7 +507,10 @@ fn a_deadline_ends_the_pod() {
     let mut spec = one(json!({}));
     spec["activeDeadlineSeconds"] = 60.into();
     spec["terminationGracePeriodSeconds"] = 5.into();
-    check(spec, "run\nwait 59\nwait 1\nstatus", expect![[r#"
+    check(
+        spec,
+        "run\nwait 59\nwait 1\nstatus",
+        expect![[r#"
         run
           start a
         wait 59
@@ -469,12 +525,16 @@ fn a_deadline_ends_the_pod() {
           not PodReadyToStartContainers:  
           not Ready: PodFailed 
           not ContainersReady: PodFailed 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_second_delete_shortens_the_first() {
-    check(one(json!({})), "run\nhold stop\ndelete 30\nwait 5\ndelete 1\ngone", expect![[r#"
+    check(
+        one(json!({})),
+        "run\nhold stop\ndelete 30\nwait 5\ndelete 1\ngone",
+        expect![[r#"
         run
           start a
         hold stop
@@ -484,7 +544,8 @@ fn a_second_delete_shortens_the_first() {
         delete 1
           stop a PodEnds -4s (held)
         gone
-    "#]]);
+    "#]],
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -494,9 +555,25 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let lines = prop::sample::select(vec![
-        "run", "wait 1", "wait 7", "wait 600", "exit i 0", "exit i 1", "exit s 1", "exit a 0", "exit a 1",
-        "exit b 1", "hold start", "hold stop", "hold image", "hold CreateSandbox", "release", "config", "delete 30",
-        "delete 0", "gone",
+        "run",
+        "wait 1",
+        "wait 7",
+        "wait 600",
+        "exit i 0",
+        "exit i 1",
+        "exit s 1",
+        "exit a 0",
+        "exit a 1",
+        "exit b 1",
+        "hold start",
+        "hold stop",
+        "hold image",
+        "hold CreateSandbox",
+        "release",
+        "config",
+        "delete 30",
+        "delete 0",
+        "gone",
     ]);
     prop::collection::vec(lines.prop_map(Step::Tell), 1..40)
 }

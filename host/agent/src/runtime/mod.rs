@@ -9,7 +9,6 @@ pub mod wasm;
 mod root_files;
 mod spec;
 
-
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

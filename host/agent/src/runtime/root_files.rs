@@ -8,11 +8,8 @@ use bytes::Bytes;
 use super::SandboxRequest;
 
 /// Where distributions keep their bundle of CA certificates.
-const CA_FILES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
+const CA_FILES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// What is the same for all pods of a host.
 #[derive(Clone, Debug)]

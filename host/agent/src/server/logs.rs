@@ -20,8 +20,7 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 const ROTATED_MAX: u32 = 10;
 
 /// Tells whether the container whose log it is may still write.
-pub(crate) type IsLive =
-    Arc<dyn Fn() -> futures::future::BoxFuture<'static, bool> + Send + Sync>;
+pub(crate) type IsLive = Arc<dyn Fn() -> futures::future::BoxFuture<'static, bool> + Send + Sync>;
 
 /// Sends what `options` ask of the log at `path` into `out`; ends with the log, or when nobody
 /// listens any more.

@@ -59,9 +59,11 @@ async fn container_logs(
     let bad = |message: String| (StatusCode::BAD_REQUEST, message);
     let options = LogOptions::parse(query, now()).map_err(bad)?;
     let one = Some((namespace.to_owned(), pod.to_owned()));
-    let view = ask(shared, one.clone()).await.into_iter().next().ok_or_else(|| {
-        (StatusCode::NOT_FOUND, format!("pod \"{pod}\" not found"))
-    })?;
+    let view = ask(shared, one.clone())
+        .await
+        .into_iter()
+        .next()
+        .ok_or_else(|| (StatusCode::NOT_FOUND, format!("pod \"{pod}\" not found")))?;
     let life = life(&view, container, options.previous).map_err(bad)?;
     let path = log_path(&shared.config.data_dir, &view.key, container, life);
     let (name, asked) = (container.to_owned(), shared.clone());
@@ -103,15 +105,13 @@ fn life(view: &PodView, container: &str, previous: bool) -> Result<u32, String> 
     let ended = status.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
     let waits = status.state.as_ref().and_then(|state| state.waiting.as_ref());
     match (previous, waits) {
-        (false, Some(waits)) if !ended => {
-            Err(waiting(waits.reason.as_deref().unwrap_or_default()))
-        }
+        (false, Some(waits)) if !ended => Err(waiting(waits.reason.as_deref().unwrap_or_default())),
         (false, _) => Ok(count),
         (true, Some(_)) if ended => Ok(count),
         (true, None) if count > 0 => Ok(count - 1),
-        (true, _) => Err(format!(
-            "previous terminated container \"{container}\" in pod \"{pod}\" not found"
-        )),
+        (true, _) => {
+            Err(format!("previous terminated container \"{container}\" in pod \"{pod}\" not found"))
+        }
     }
 }
 

@@ -113,7 +113,8 @@ impl Selection {
     fn line(&mut self, raw: &[u8], out: &mut Vec<u8>) {
         let Some(line) = Line::parse(raw) else { return };
         let other = self.options.stream.as_ref().is_some_and(|stream| stream != line.stream);
-        let old = self.options.since.is_some_and(|since| line.moment().is_some_and(|at| at < since));
+        let old =
+            self.options.since.is_some_and(|since| line.moment().is_some_and(|at| at < since));
         if other || old {
             return;
         }
@@ -202,7 +203,10 @@ mod tests {
             ("sinceSeconds=1", "three\n"),
             ("sinceTime=2026-01-01T00:00:02Z", "two\nthree\n"),
             ("limitBytes=5", "one\nt"),
-            ("timestamps=true&tailLines=2", "2026-01-01T00:00:02Z two\n2026-01-01T00:00:03Z three\n"),
+            (
+                "timestamps=true&tailLines=2",
+                "2026-01-01T00:00:02Z two\n2026-01-01T00:00:03Z three\n",
+            ),
             ("stream=Stderr", "three\n"),
         ];
         for (query, expected) in rows {

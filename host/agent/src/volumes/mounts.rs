@@ -59,11 +59,7 @@ fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<Mount
     })
 }
 
-fn source(
-    mount: &VolumeMount,
-    volume: &Mounted,
-    env: &Environment,
-) -> Result<MountSource, Fault> {
+fn source(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<MountSource, Fault> {
     let Some(path) = sub_path(mount, env)? else {
         return Ok(MountSource::Host(volume.place.clone()));
     };

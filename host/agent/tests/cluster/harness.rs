@@ -90,8 +90,7 @@ impl Cluster {
         let user = UserInfo::new("system:node:h1", ["system:nodes"]);
         let client = Client::in_process(self.server.in_process(user));
         let caches = Caches::new(client.clone());
-        let surroundings =
-            Surroundings { services: caches.get(), namespaces: caches.get() };
+        let surroundings = Surroundings { services: caches.get(), namespaces: caches.get() };
         let host_ip = "192.0.2.1".parse().unwrap();
         let mut config = AgentConfig::new("h1", self.agent_dir(), self.memory_dir(), host_ip);
         config.seal_key = Some(self.data.path().join("key/host.key"));
@@ -161,7 +160,9 @@ impl Cluster {
         };
         match tokio::time::timeout(PATIENCE, wait).await {
             Ok(found) => found,
-            Err(_) => panic!("no {what}; calls {:?}; there are {:#?}", self.runtime.calls(), cache.list()),
+            Err(_) => {
+                panic!("no {what}; calls {:?}; there are {:#?}", self.runtime.calls(), cache.list())
+            }
         }
     }
 
@@ -226,7 +227,8 @@ impl Cluster {
     /// Waits until the checkpoint has the pod as it runs.
     pub(crate) async fn saved(&self, uid: &str) {
         let path = self.agent_dir().join("checkpoint/pods").join(format!("{uid}.json"));
-        let holds = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains("\"running\":{"));
+        let holds =
+            || std::fs::read_to_string(&path).is_ok_and(|text| text.contains("\"running\":{"));
         self.eventually("record of the running pod", holds).await;
     }
 

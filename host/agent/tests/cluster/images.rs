@@ -8,7 +8,13 @@ use serde_json::{Value, json};
 use super::harness::{Cluster, container, pod};
 
 impl Cluster {
-    async fn put(&self, method: &str, path: &str, media_type: &str, body: Vec<u8>) -> http::response::Parts {
+    async fn put(
+        &self,
+        method: &str,
+        path: &str,
+        media_type: &str,
+        body: Vec<u8>,
+    ) -> http::response::Parts {
         let request = http::Request::builder()
             .method(method)
             .uri(path)
@@ -59,7 +65,10 @@ async fn an_artifact_comes_from_the_built_in_registry() {
     cluster.create::<Pod>(pod("web", json!({"containers": [app]}))).await;
     cluster.is_ready("web").await;
     let said = cluster.event("Pulled").await;
-    assert!(said.starts_with("Successfully pulled image \"registry.coracle.internal/team/hello:1\" in"), "{said}");
+    assert!(
+        said.starts_with("Successfully pulled image \"registry.coracle.internal/team/hello:1\" in"),
+        "{said}"
+    );
     let image = cluster.runtime.request("web", "app").unwrap().image;
     assert_eq!(std::fs::read(image.wasm).unwrap(), b"\0asm1234");
 }
@@ -74,7 +83,8 @@ async fn a_linux_image_is_refused_with_what_to_do() {
     cluster.create::<Pod>(pod("web", json!({"containers": [app]}))).await;
     let reason = "/status/containerStatuses/0/state/waiting/reason";
     let shown = cluster.shows("web", reason, "ErrImageNotWasm").await;
-    let message = shown["status"]["containerStatuses"][0]["state"]["waiting"]["message"].as_str().unwrap();
+    let message =
+        shown["status"]["containerStatuses"][0]["state"]["waiting"]["message"].as_str().unwrap();
     assert!(message.contains("Linux image (linux/amd64) that runs 'nginx'"), "{message}");
     assert!(message.contains("wasm32-wasip2"), "{message}");
 }
@@ -90,7 +100,10 @@ async fn a_missing_image_backs_off() {
     let events = cluster.events().await;
     let back_off = "BackOff: Back-off pulling image \"registry.coracle.internal/none:1\"";
     assert!(events.iter().any(|event| event == back_off), "{events:#?}");
-    let never = container("app", json!({"image": "registry.coracle.internal/none:1", "imagePullPolicy": "Never"}));
+    let never = container(
+        "app",
+        json!({"image": "registry.coracle.internal/none:1", "imagePullPolicy": "Never"}),
+    );
     cluster.create::<Pod>(pod("never", json!({"containers": [never]}))).await;
     cluster.shows("never", reason, "ErrImageNeverPull").await;
 }

@@ -18,17 +18,23 @@ async fn a_pod_runs_is_ready_and_goes() {
     let container = &status["containerStatuses"][0];
     assert_eq!((&container["ready"], &container["started"]), (&json!(true), &json!(true)));
     assert!(container["containerID"].as_str().unwrap().starts_with("wasmtime://"));
-    assert!(container["imageID"].as_str().unwrap().starts_with("registry.coracle.internal/app@sha256:"));
+    assert!(
+        container["imageID"].as_str().unwrap().starts_with("registry.coracle.internal/app@sha256:")
+    );
     assert_eq!(cluster.event("Started").await, "Container started");
     let request = cluster.runtime.request("web", "app").unwrap();
-    let variable = |name: &str| request.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let variable =
+        |name: &str| request.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     assert_eq!(variable("HOSTNAME"), Some("web"));
     assert_eq!(variable("PORT"), Some("80"));
     assert_eq!(variable("KUBERNETES_SERVICE_HOST"), Some("10.96.0.1"));
     cluster.delete("web", None).await;
     cluster.is_gone("web").await;
     let calls = cluster.runtime.calls();
-    assert_eq!(calls, ["create sandbox web", "start web/app", "stop web/app", "remove sandbox web"]);
+    assert_eq!(
+        calls,
+        ["create sandbox web", "start web/app", "stop web/app", "remove sandbox web"]
+    );
 }
 
 #[tokio::test]
@@ -44,8 +50,14 @@ async fn init_containers_and_side_cars_start_in_order_and_stop_in_reverse() {
     assert!(cluster.runtime.exit("web", "first", 0));
     cluster.started("web", 2).await;
     let shown = cluster.shows("web", "/status/phase", "Pending").await;
-    assert_eq!(shown["status"]["initContainerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
-    assert_eq!(shown["status"]["containerStatuses"][0]["state"]["waiting"]["reason"], "PodInitializing");
+    assert_eq!(
+        shown["status"]["initContainerStatuses"][0]["state"]["terminated"]["reason"],
+        "Completed"
+    );
+    assert_eq!(
+        shown["status"]["containerStatuses"][0]["state"]["waiting"]["reason"],
+        "PodInitializing"
+    );
     let conditions = shown["status"]["conditions"].as_array().unwrap();
     let initialized = conditions.iter().find(|c| c["type"] == "Initialized").unwrap();
     assert_eq!(initialized["message"], "containers with incomplete status: [second]");
@@ -55,8 +67,14 @@ async fn init_containers_and_side_cars_start_in_order_and_stop_in_reverse() {
     cluster.is_gone("web").await;
     let calls = cluster.runtime.calls();
     let expected = [
-        "create sandbox web", "start web/first", "start web/side", "start web/second",
-        "start web/app", "stop web/app", "stop web/side", "remove sandbox web",
+        "create sandbox web",
+        "start web/first",
+        "start web/side",
+        "start web/second",
+        "start web/app",
+        "stop web/app",
+        "stop web/side",
+        "remove sandbox web",
     ];
     assert_eq!(calls, expected);
 }
@@ -91,5 +109,5 @@ async fn the_node_registers_and_renews() {
     let (node, status) = node;
     assert_eq!(node.metadata.labels.as_ref().unwrap()["coracle.dev/engine"], "wasmtime");
     assert_eq!(status["nodeInfo"]["containerRuntimeVersion"], "wasmtime://48.0.8");
-    assert_eq!(status["allocatable"]["pods"], "16000");
+    assert_eq!(status["allocatable"]["pods"], "16k");
 }

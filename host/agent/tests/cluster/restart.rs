@@ -30,7 +30,10 @@ async fn a_container_that_ends_is_started_again_and_the_second_time_waits() {
 async fn readiness_follows_its_probe() {
     let cluster = Cluster::start().await;
     let probe = json!({"httpGet": {"path": "/ready", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1});
-    let app = container("app", json!({"ports": [{"name": "http", "containerPort": 8080}], "readinessProbe": probe}));
+    let app = container(
+        "app",
+        json!({"ports": [{"name": "http", "containerPort": 8080}], "readinessProbe": probe}),
+    );
     cluster.create::<Pod>(pod("web", json!({"containers": [app]}))).await;
     let message = cluster.event("Unhealthy").await;
     assert!(message.starts_with("Readiness probe failed: Get \"http://10.128."), "{message}");
@@ -48,7 +51,8 @@ async fn a_failing_liveness_probe_restarts_its_container_alone() {
     let cluster = Cluster::start().await;
     cluster.runtime.answer(8080, Some("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
     let probe = json!({"httpGet": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 1});
-    let containers = json!([container("app", json!({"livenessProbe": probe})), container("other", json!({}))]);
+    let containers =
+        json!([container("app", json!({"livenessProbe": probe})), container("other", json!({}))]);
     cluster.create::<Pod>(pod("web", json!({"containers": containers}))).await;
     cluster.is_ready("web").await;
     cluster.runtime.answer(8080, None);
@@ -62,9 +66,12 @@ async fn a_failing_liveness_probe_restarts_its_container_alone() {
 async fn a_killed_agent_comes_back_with_the_same_pods() {
     let mut cluster = Cluster::start().await;
     cluster.create::<ConfigMap>(json!({"metadata": {"name": "cfg"}, "data": {"a": "1"}})).await;
-    cluster.create::<Secret>(json!({"metadata": {"name": "key"}, "stringData": {"pw": "hunter2"}})).await;
+    cluster
+        .create::<Secret>(json!({"metadata": {"name": "key"}, "stringData": {"pw": "hunter2"}}))
+        .await;
     let env = json!([{"name": "PW", "valueFrom": {"secretKeyRef": {"name": "key", "key": "pw"}}}]);
-    let app = container("app", json!({"env": env, "volumeMounts": [{"name": "d", "mountPath": "/d"}]}));
+    let app =
+        container("app", json!({"env": env, "volumeMounts": [{"name": "d", "mountPath": "/d"}]}));
     let spec = json!({"containers": [app], "volumes": [{"name": "d", "emptyDir": {}}]});
     cluster.create::<Pod>(pod("web", spec)).await;
     let before = cluster.is_ready("web").await;

@@ -20,8 +20,12 @@ fn place(cluster: &Cluster, pod: &str, path: &str) -> PathBuf {
 #[tokio::test]
 async fn files_are_there_secrets_in_memory_and_changes_arrive() {
     let cluster = Cluster::start().await;
-    cluster.create::<ConfigMap>(json!({"metadata": {"name": "cfg"}, "data": {"a": "1", "b": "2"}})).await;
-    cluster.create::<Secret>(json!({"metadata": {"name": "key"}, "stringData": {"pw": "hunter2"}})).await;
+    cluster
+        .create::<ConfigMap>(json!({"metadata": {"name": "cfg"}, "data": {"a": "1", "b": "2"}}))
+        .await;
+    cluster
+        .create::<Secret>(json!({"metadata": {"name": "key"}, "stringData": {"pw": "hunter2"}}))
+        .await;
     let mounts = json!([
         {"name": "cfg", "mountPath": "/cfg"}, {"name": "cfg", "mountPath": "/one", "subPath": "a"},
         {"name": "key", "mountPath": "/key"}, {"name": "info", "mountPath": "/info"},
@@ -35,7 +39,9 @@ async fn files_are_there_secrets_in_memory_and_changes_arrive() {
     let app = container("app", json!({"volumeMounts": mounts}));
     cluster.create::<Pod>(pod("web", json!({"containers": [app], "volumes": volumes}))).await;
     cluster.is_ready("web").await;
-    let read = |path: &str, file: &str| std::fs::read_to_string(place(&cluster, "web", path).join(file)).unwrap();
+    let read = |path: &str, file: &str| {
+        std::fs::read_to_string(place(&cluster, "web", path).join(file)).unwrap()
+    };
     assert_eq!((read("/cfg", "a"), read("/cfg", "b")), ("1".into(), "2".into()));
     assert_eq!(read("/key", "pw"), "hunter2");
     assert!(place(&cluster, "web", "/key").starts_with(cluster.memory_dir()));
@@ -57,7 +63,9 @@ async fn a_missing_config_map_is_waited_for() {
     cluster.create::<Pod>(pod("web", json!({"containers": [app], "volumes": volumes}))).await;
     let said = cluster.event("FailedMount").await;
     assert_eq!(said, "MountVolume.SetUp failed for volume \"cfg\" : configmap \"cfg\" not found");
-    cluster.shows("web", "/status/containerStatuses/0/state/waiting/reason", "ContainerCreating").await;
+    cluster
+        .shows("web", "/status/containerStatuses/0/state/waiting/reason", "ContainerCreating")
+        .await;
     cluster.create::<ConfigMap>(json!({"metadata": {"name": "cfg"}, "data": {"a": "1"}})).await;
     cluster.is_ready("web").await;
 }
