@@ -327,13 +327,13 @@ impl NetNs {
     }
 
     pub(crate) fn set_slot(&self, local: SocketAddr, slot: Slot) -> io::Result<()> {
-        match live(&mut self.state.lock())?.tcp.get_mut(local) {
-            Some(found) => {
-                *found = slot;
-                Ok(())
-            }
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
+        // What was there is dropped after the lock: a callback may own things of this namespace.
+        let before = match live(&mut self.state.lock())?.tcp.get_mut(local) {
+            Some(found) => std::mem::replace(found, slot),
+            None => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        drop(before);
+        Ok(())
     }
 
     pub(crate) fn release_tcp(&self, local: SocketAddr) {

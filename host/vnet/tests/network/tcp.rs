@@ -365,7 +365,7 @@ fn all_connections_of_a_namespace_share_a_budget() {
     spec.buffer_bytes_max = 300_000;
     let small = world.fabric.add(spec).expect("add");
     let listener = listen(&world.b, "0.0.0.0:80");
-    let mut connect = || (connect(&small, "10.128.0.2:80").expect("connect"), accept(&listener));
+    let connect = || (connect(&small, "10.128.0.2:80").expect("connect"), accept(&listener));
     let fill = |stream: &VStream| {
         let mut bytes = 0;
         while let room @ 1.. = stream.room().expect("open") {
