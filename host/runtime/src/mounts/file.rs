@@ -55,7 +55,7 @@ pub struct FileHandle {
     pub(super) writable: bool,
     pub(super) quota: Option<Arc<dyn Charge>>,
     /// Its place among the container's open files.
-    pub(super) slot: Option<Arc<Slot>>,
+    pub(super) _slot: Option<Arc<Slot>>,
 }
 
 impl FileHandle {

@@ -21,7 +21,7 @@ impl Single {
             readable: how.read,
             writable: how.write && !self.read_only,
             quota: self.quota.clone(),
-            slot: None,
+            _slot: None,
         }
     }
 

@@ -92,8 +92,8 @@ impl Tree {
         let slot = Slot::take(&self.table.0.open_files)?;
         let spot = self.spot(&at)?;
         let file = spot.ground.open(&spot.path, how)?;
-        let slot = file.is_on_disk().then(|| Arc::new(slot));
-        Ok(Handle::File(FileHandle { slot, ..file }))
+        let _slot = file.is_on_disk().then(|| Arc::new(slot));
+        Ok(Handle::File(FileHandle { _slot, ..file }))
     }
 
     /// Facts about what is at a path.

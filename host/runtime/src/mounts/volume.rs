@@ -78,7 +78,7 @@ pub(super) fn open_charged(
         readable: how.read,
         writable: how.write,
         quota: quota.cloned(),
-        slot: None,
+        _slot: None,
     })
 }
 
