@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use crate::container::{Core, Phase};
 use crate::exit::{self, Circumstance, EndedBy, Exit};
 use crate::image::Pre;
-use crate::logs::GuestOutput;
 use crate::meter::{self, Metered};
 use crate::store;
 
@@ -23,7 +22,7 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// Runs a command container to its end, and records it.
 pub(crate) async fn run(core: Arc<Core>) {
     let engine = core.spec.image.engine.clone();
-    let guest = Metered::new(guest(core.clone()), engine, core.cpu.clone());
+    let guest = Metered::new(Box::pin(guest(core.clone())), engine, core.cpu.clone());
     let exit = tokio::select! {
         biased;
         ended_by = ended(&core) => Exit::of_ended(ended_by),
@@ -41,8 +40,7 @@ async fn guest(core: Arc<Core>) -> Exit {
     let Pre::Command(pre) = core.pre() else {
         return Exit::killed("not a command");
     };
-    let output = GuestOutput::of(core.log.as_ref());
-    let mut store = store::store(&core, output);
+    let mut store = store::store(&core);
     let result = match pre.instantiate_async(&mut store).await {
         Ok(command) => command.wasi_cli_run().call_run(&mut store).await,
         Err(error) => Err(error),

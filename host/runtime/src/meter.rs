@@ -89,21 +89,21 @@ impl Share {
 
 /// A guest's future, counted, cut into slices by its engine's ticker, and held to its share.
 pub(crate) struct Metered<F> {
-    inner: Pin<Box<F>>,
+    inner: F,
     engine: Engine,
     meter: Arc<CpuMeter>,
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
     exact: bool,
 }
 
-impl<F: Future> Metered<F> {
+impl<F: Future + Unpin> Metered<F> {
     /// Wraps a guest of `engine` whose time goes to `meter`.
     pub(crate) fn new(inner: F, engine: Engine, meter: Arc<CpuMeter>) -> Self {
-        Self { inner: Box::pin(inner), engine, meter, pause: None, exact: false }
+        Self { inner, engine, meter, pause: None, exact: false }
     }
 }
 
-impl<F: Future> Future for Metered<F> {
+impl<F: Future + Unpin> Future for Metered<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -119,7 +119,7 @@ impl<F: Future> Future for Metered<F> {
         this.pause = None;
         let cpu_start = this.exact.then(thread_cpu);
         let running = this.engine.ticker().enter();
-        let result = this.inner.as_mut().poll(cx);
+        let result = Pin::new(&mut this.inner).poll(cx);
         drop(running);
         let wall = now().saturating_duration_since(start);
         let used = cpu_start.map_or(wall, |cpu_start| thread_cpu().saturating_sub(cpu_start));

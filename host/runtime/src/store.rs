@@ -10,6 +10,7 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings::cli::environment;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_io::IoView;
 
 use crate::container::Core;
 use crate::http::outgoing::Outgoing;
@@ -29,38 +30,34 @@ const HOSTCALL_BYTES_MAX: usize = 64 << 20;
 /// Ticks that a guest runs before it lets others run.
 const SLICE_TICKS: u64 = 1;
 
-/// The data of a store.
+/// The data of a store. What is optional is made when the guest first asks for it: most requests
+/// touch neither clocks nor files nor sockets, and a store is made for each.
 pub(crate) struct State {
     pub(crate) core: Arc<Core>,
     pub(crate) memory: MemoryHold,
-    wasi: WasiCtx,
+    pub(crate) table: ResourceTable,
     http: WasiHttpCtx,
     hooks: Outgoing,
-    net: NetState,
-    /// Made when the guest first asks for a file: most requests never do.
+    wasi: Option<WasiCtx>,
+    net: Option<NetState>,
     tree: Option<Tree>,
-    pub(crate) table: ResourceTable,
 }
 
 /// A store with its state.
 pub(crate) type Store = wasmtime::Store<State>;
 
 /// Makes a store for one instance of a container.
-pub(crate) fn store(core: &Arc<Core>, output: GuestOutput) -> Store {
+pub(crate) fn store(core: &Arc<Core>) -> Store {
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
-    let mut wasi = WasiCtx::builder();
-    if let GuestOutput::Log(stdout, stderr) = output {
-        wasi.stdout(stdout).stderr(stderr);
-    }
     let state = State {
         memory: MemoryHold::new(core.memory.clone()),
-        wasi: wasi.build(),
+        table,
         http: WasiHttpCtx::new(),
         hooks: Outgoing::new(core.clone()),
-        net: NetState { ns: core.netns.clone(), scope: core.scope.clone() },
+        wasi: None,
+        net: None,
         tree: None,
-        table,
         core: core.clone(),
     };
     let mut store = wasmtime::Store::new(core.spec.image.engine.wasmtime(), state);
@@ -77,7 +74,23 @@ pub(crate) fn store(core: &Arc<Core>, output: GuestOutput) -> Store {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let core = &self.core;
+        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| wasi(core)), table: &mut self.table }
+    }
+}
+
+/// Makes clocks, random numbers and the outputs of one instance.
+fn wasi(core: &Core) -> WasiCtx {
+    let mut wasi = WasiCtx::builder();
+    if let GuestOutput::Log(stdout, stderr) = GuestOutput::of(core.log.as_ref()) {
+        wasi.stdout(stdout).stderr(stderr);
+    }
+    wasi.build()
+}
+
+impl IoView for State {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
     }
 }
 
@@ -89,7 +102,9 @@ impl WasiHttpView for State {
 
 impl NetView for State {
     fn net(&mut self) -> NetCtx<'_> {
-        NetCtx { net: &mut self.net, table: &mut self.table }
+        let core = &self.core;
+        let make = || NetState { ns: core.netns.clone(), scope: core.scope.clone() };
+        NetCtx { net: self.net.get_or_insert_with(make), table: &mut self.table }
     }
 }
 
@@ -107,6 +122,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     // What is added later takes the place of wasmtime's own.
     linker.allow_shadowing(true);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     environment::add_to_linker::<State, Environment>(&mut linker, |state| EnvironmentView {
         core: &state.core,

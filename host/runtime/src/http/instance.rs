@@ -13,7 +13,6 @@ use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
 use crate::container::Core;
 use crate::image::Pre;
-use crate::logs::GuestOutput;
 use crate::store::{self, Store};
 
 /// Where the guest leaves its response. Filled during a poll of the guest, by the same task that
@@ -34,8 +33,7 @@ impl Instance {
         let Pre::Http(pre) = core.pre() else {
             return Err(wasmtime::Error::msg("not an http component"));
         };
-        let output = GuestOutput::of(core.log.as_ref());
-        let mut store = store::store(core, output);
+        let mut store = store::store(core);
         let proxy = pre.instantiate_async(&mut store).await?;
         Ok(Self { store, proxy, requests: 0 })
     }

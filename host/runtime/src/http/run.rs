@@ -26,10 +26,18 @@ pub(super) struct Run {
     /// What is only needed once the guest has not ended in one go.
     patience: Option<Box<Patience>>,
     http: Arc<HttpContainer>,
-    /// `METHOD path`, for messages.
-    request_line: String,
+    request: RequestLine,
     _admitted: Admitted,
     _in_flight: InFlight,
+}
+
+/// What was asked, for messages.
+struct RequestLine(http::Method, http::Uri);
+
+impl std::fmt::Display for RequestLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0, self.1.path())
+    }
 }
 
 /// What may cut a guest off.
@@ -71,7 +79,7 @@ impl Run {
     {
         let core = http.core.clone();
         let (engine, cpu) = (core.spec.image.engine.clone(), core.cpu.clone());
-        let request_line = format!("{} {}", request.method(), request.uri().path());
+        let line = RequestLine(request.method().clone(), request.uri().clone());
         let taken = http.reuse.take();
         let slot = slot.clone();
         let guest: BoxFuture<'static, Served> = Box::pin(async move {
@@ -88,7 +96,7 @@ impl Run {
         Self {
             guest: Metered::new(guest, engine, cpu),
             patience: None,
-            request_line,
+            request: line,
             _admitted: admitted,
             _in_flight: InFlight::new(http),
             http: http.clone(),
@@ -112,7 +120,7 @@ impl Run {
         }
         if patience.timeout.as_mut().poll(cx).is_ready() {
             let limit = self.http.core.spec.http.request_timeout;
-            let message = format!("{}: no end after {limit:?}", self.request_line);
+            let message = format!("{}: no end after {limit:?}", self.request);
             return Poll::Ready(self.fault(FaultKind::Timeout, message));
         }
         Poll::Pending
@@ -133,7 +141,7 @@ impl Run {
 
     /// Tells a guest that ended without ever giving a response.
     pub(super) fn no_response(&self) -> Ended {
-        let message = format!("{}: the guest returned without a response", self.request_line);
+        let message = format!("{}: the guest returned without a response", self.request);
         self.fault(FaultKind::Trap, message)
     }
 
@@ -157,7 +165,7 @@ impl Run {
             return Ended::NoSlot;
         }
         let what = exit::message_of(&error);
-        let message = format!("{}: {what}", self.request_line);
+        let message = format!("{}: {what}", self.request);
         let kind = if refused_at_bytes.is_some() { FaultKind::Memory } else { FaultKind::Trap };
         if core.spec.isolation == Isolation::Resident {
             let around = exit::Circumstance { ended_by: None, refused_at_bytes };
