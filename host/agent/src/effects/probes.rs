@@ -178,10 +178,8 @@ fn dial(
     address: SocketAddr,
 ) -> Result<Box<dyn crate::runtime::Duplex>, String> {
     shared.runtime.dial(&target.key, address).map_err(|error| {
-        let problem = match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-            _ => error.to_string(),
-        };
+        let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+        let problem = if refused { "connection refused".to_owned() } else { error.to_string() };
         format!("dial tcp {address}: connect: {problem}")
     })
 }

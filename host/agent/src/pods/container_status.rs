@@ -196,7 +196,6 @@ fn volume_mounts(spec: &Container) -> Option<Vec<VolumeMountStatus>> {
                 .read_only
                 .unwrap_or(false)
                 .then(|| mount.recursive_read_only.clone().unwrap_or("Disabled".into())),
-            ..VolumeMountStatus::default()
         })
         .collect();
     (!mounts.is_empty()).then_some(mounts)

@@ -170,11 +170,14 @@ fn with_hint(error: &dyn std::error::Error, hint: Option<&str>) -> String {
 
 fn prepare_fault(error: &engine::PrepareError) -> Fault {
     use engine::PrepareError as E;
-    let reason = match error {
-        E::NotWasm { .. } | E::NoEntry { .. } => "ErrImageNotWasm",
-        E::Unsatisfied { .. } => "ErrImportsUnsatisfied",
-        transient if transient.is_transient() => "ErrImagePrepare",
-        _ => "ErrImageInvalid",
+    let reason = if matches!(error, E::NotWasm { .. } | E::NoEntry { .. }) {
+        "ErrImageNotWasm"
+    } else if matches!(error, E::Unsatisfied { .. }) {
+        "ErrImportsUnsatisfied"
+    } else if error.is_transient() {
+        "ErrImagePrepare"
+    } else {
+        "ErrImageInvalid"
     };
     fault(reason, with_hint(error, error.hint()))
 }

@@ -1,5 +1,7 @@
 //! The agent against the real API server, in one process: the runtime alone is scripted.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod harness;
 mod images;
 mod lifecycle;
