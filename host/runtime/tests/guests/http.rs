@@ -98,8 +98,9 @@ async fn a_fault_ends_one_request_and_nothing_else() {
     assert_eq!(ask(&pod, "/spin").await.0, 502);
     assert_eq!(ask(&pod, "/allocate?64").await.0, 502);
     assert_eq!(ask(&pod, "/silent").await.0, 502);
-    let (_, text) = ask(&pod, "/late-trap").await;
-    assert!(text.starts_with("cut off"), "{text}");
+    // Half of this response was out, or none of it yet.
+    let (status, text) = ask(&pod, "/late-trap").await;
+    assert!(status == 502 || text.starts_with("cut off"), "{status} {text}");
     assert_eq!(ask(&pod, "/count").await, (200, "1\n".to_owned()));
     assert!(container.is_running());
     assert_eq!(container.usage().faults, 5);
