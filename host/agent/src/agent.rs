@@ -3,6 +3,7 @@
 //! A pod that has nothing to do costs an entry here and nothing else: no task, no timer.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use coracle_client::{Cache, Change, Changes};
@@ -317,8 +318,9 @@ impl Agent {
         let mut record = SavedPod::of(&worker.pod, &worker.state);
         record.ip = record.ip.or_else(|| worker.kept_ip.clone());
         let Ok(record) = serde_json::to_vec(&record) else { return };
-        if record != worker.saved {
-            worker.saved.clone_from(&record);
+        let mut hasher = std::hash::DefaultHasher::new();
+        record.hash(&mut hasher);
+        if std::mem::replace(&mut worker.saved, hasher.finish()) != hasher.finish() {
             self.writer.keep(uid, record);
         }
     }

@@ -39,8 +39,8 @@ pub(crate) struct Worker {
     pub(crate) wake: Option<Timestamp>,
     /// The address it had before the host was restarted.
     pub(crate) kept_ip: Option<String>,
-    /// The record that was written last.
-    pub(crate) saved: Vec<u8>,
+    /// Hash of the record that was written last.
+    pub(crate) saved: u64,
     first_seen: Timestamp,
     told: Told,
 }
@@ -49,8 +49,9 @@ pub(crate) struct Worker {
 struct Told {
     /// The status that was computed last.
     last: Option<PodStatus>,
-    /// What the server has, as far as we know.
-    sent: Map<String, Value>,
+    /// What the server has, as far as we know: JSON as bytes, which take a fraction of the memory
+    /// of a tree.
+    sent: Box<[u8]>,
     /// A write is under way.
     in_flight: bool,
     /// Deletion waits for the last write.
@@ -69,7 +70,7 @@ pub(crate) enum Tell {
 
 impl Worker {
     pub(crate) fn new(pod: Arc<Pod>, state: PodState, now: Timestamp) -> Self {
-        let sent = pod.status.as_ref().map(patch::owned).unwrap_or_default();
+        let sent = pack(&pod.status.as_ref().map(patch::owned).unwrap_or_default());
         Self {
             key: PodKey::of(&pod),
             state,
@@ -78,7 +79,7 @@ impl Worker {
             request: PodRequest::from_spec(plan::spec(&pod)),
             wake: None,
             kept_ip: None,
-            saved: Vec::new(),
+            saved: 0,
             first_seen: now,
             told: Told { last: None, sent, in_flight: false, finalize: false },
             pod,
@@ -94,7 +95,11 @@ impl Worker {
         let status = pod_status(&self.pod, &self.state, before.as_ref(), host, now);
         let wanted = patch::owned(&status);
         self.told.last = Some(status);
-        let Some(patch) = patch::patch(&self.pod, &self.told.sent, &wanted) else {
+        let sent = unpack(&self.told.sent);
+        if self.state.deletion_seen.is_some() && patch::only_generation(&sent, &wanted) {
+            return Tell::Nothing;
+        }
+        let Some(patch) = patch::patch(&self.pod, &sent, &wanted) else {
             return Tell::Nothing;
         };
         let held = self.first_seen.checked_add(PENDING_HELD_BACK).unwrap_or(now);
@@ -109,7 +114,7 @@ impl Worker {
     pub(crate) fn told(&mut self, sent: Option<Map<String, Value>>) {
         self.told.in_flight = false;
         if let Some(sent) = sent {
-            self.told.sent = sent;
+            self.told.sent = pack(&sent);
         }
     }
 
@@ -126,7 +131,8 @@ impl Worker {
         }
         let before = self.previous();
         let status = pod_status(&self.pod, &self.state, before.as_ref(), host, now);
-        let due = patch::owned(&status) == self.told.sent;
+        let (sent, wanted) = (unpack(&self.told.sent), patch::owned(&status));
+        let due = sent == wanted || patch::only_generation(&sent, &wanted);
         self.told.finalize = !due;
         due
     }
@@ -158,4 +164,12 @@ impl Worker {
                     || matches!(container.image, Image::Failed { .. })
             })
     }
+}
+
+fn pack(map: &Map<String, Value>) -> Box<[u8]> {
+    serde_json::to_vec(map).unwrap_or_default().into()
+}
+
+fn unpack(bytes: &[u8]) -> Map<String, Value> {
+    serde_json::from_slice(bytes).unwrap_or_default()
 }

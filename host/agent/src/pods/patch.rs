@@ -43,6 +43,23 @@ pub fn patch(pod: &Pod, sent: &Map<String, Value>, wanted: &Map<String, Value>) 
     Some(json!({ "metadata": { "uid": pod.metadata.uid }, "status": clear_old(status, sent) }))
 }
 
+/// Tells whether two statuses differ in `observedGeneration` alone: not worth a write of its own for
+/// a pod that is about to go.
+#[must_use]
+pub fn only_generation(sent: &Map<String, Value>, wanted: &Map<String, Value>) -> bool {
+    const FIELD: &str = "observedGeneration";
+    let bare = |map: &Map<String, Value>| {
+        let mut map = map.clone();
+        map.remove(FIELD);
+        let conditions = map.get_mut("conditions").and_then(Value::as_array_mut);
+        for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+            condition.remove(FIELD);
+        }
+        map
+    };
+    bare(sent) == bare(wanted)
+}
+
 /// A condition that loses its reason or message must say so: an element of a merged list keeps what
 /// is not mentioned.
 fn clear_old(mut status: Map<String, Value>, sent: &Map<String, Value>) -> Map<String, Value> {
