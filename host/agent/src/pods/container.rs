@@ -78,7 +78,9 @@ impl ContainerState {
         }
         let hook = known.spec.lifecycle.as_ref().and_then(|hooks| hooks.post_start.as_ref());
         let post_start = if hook.is_some() { Hook::Due } else { Hook::Done };
-        self.life = Life::Running(Run { id, image_id, started_at: at, post_start, stop_by: None });
+        let image = known.spec.image.clone().unwrap_or_default();
+        self.life =
+            Life::Running(Run { id, image, image_id, started_at: at, post_start, stop_by: None });
         self.image_failures = 0;
         self.probes = match known.role {
             Role::Init => Vec::new(),

@@ -131,6 +131,9 @@ pub fn killing(container: &str, reason: StopReason) -> String {
             format!("Container {container} failed startup probe, will be restarted")
         }
         StopReason::PostStart => "FailedPostStartHook".to_owned(),
+        StopReason::Changed => {
+            format!("Container {container} definition changed, will be restarted")
+        }
     }
 }
 
@@ -145,4 +148,6 @@ pub enum StopReason {
     Startup,
     /// Its `postStart` hook failed.
     PostStart,
+    /// The pod names another image for it now.
+    Changed,
 }

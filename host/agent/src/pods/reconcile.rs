@@ -303,7 +303,7 @@ fn care(
     if run.stop_by.is_some() {
         return;
     }
-    if let Some(reason) = must_stop(container) {
+    if let Some(reason) = must_stop(spec, container) {
         let deadline = after(now, restart_grace(pod, spec, reason));
         return plan.actions.push(Action::Stop { index, reason, deadline });
     }
@@ -313,8 +313,12 @@ fn care(
     probe(index, container, now, plan);
 }
 
-fn must_stop(container: &ContainerState) -> Option<StopReason> {
+fn must_stop(spec: &Container, container: &ContainerState) -> Option<StopReason> {
     let failed = |kind| container.verdict_of(kind) == Verdict::Failure;
+    let wanted = spec.image.as_deref().unwrap_or_default();
+    if container.run().is_some_and(|run| run.image != wanted) {
+        return Some(StopReason::Changed);
+    }
     if container.run().is_some_and(|run| run.post_start == Hook::Failed) {
         return Some(StopReason::PostStart);
     }
@@ -342,7 +346,7 @@ fn restart_grace(pod: &Pod, spec: &Container, reason: StopReason) -> u64 {
     let probe = match reason {
         StopReason::Liveness => spec.liveness_probe.as_ref(),
         StopReason::Startup => spec.startup_probe.as_ref(),
-        StopReason::PodEnds | StopReason::PostStart => None,
+        StopReason::PodEnds | StopReason::PostStart | StopReason::Changed => None,
     };
     let own = probe.and_then(|probe| probe.termination_grace_period_seconds);
     let seconds = own.or(plan::spec(pod).termination_grace_period_seconds).unwrap_or(30);

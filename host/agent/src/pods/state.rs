@@ -162,6 +162,8 @@ pub enum Life {
 pub struct Run {
     /// Identifier of this life, without the `wasmtime://`.
     pub id: String,
+    /// The image as the pod named it when it started.
+    pub image: String,
     /// Repository and digest of its image.
     pub image_id: String,
     /// When it started.

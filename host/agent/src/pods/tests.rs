@@ -178,6 +178,9 @@ impl Life {
                 self.pod.metadata.deletion_timestamp = Some(self.now.into());
                 self.pod.metadata.deletion_grace_period_seconds = grace.parse().ok();
             }
+            ["set-image", image] => {
+                self.pod.spec.as_mut().unwrap().containers[0].image = Some((*image).into());
+            }
             ["gone"] => self.state.object_gone = true,
             ["status"] => return self.status(),
             _ => panic!("unknown line: {line}"),
@@ -529,6 +532,23 @@ fn a_deadline_ends_the_pod() {
           not PodReadyToStartContainers:  
           not Ready: PodFailed 
           not ContainersReady: PodFailed 
+    "#]],
+    );
+}
+
+#[test]
+fn another_image_starts_the_container_again() {
+    check(
+        one(json!({})),
+        "run\nset-image b\nstatus",
+        expect![[r#"
+        run
+          start a
+        set-image b
+          stop a Changed 30s
+          start a
+        status
+          Running; a: Running ready restarts=1 last=143
     "#]],
     );
 }

@@ -145,8 +145,14 @@ impl LastWords {
         {
             message = log_tail(&tokio::fs::read(log).await.unwrap_or_default());
         }
+        let message = head(message, MESSAGE_BYTES_MAX);
         ExitReport { code: exit.code, reason: exit.reason.as_str().into(), message }
     }
+}
+
+fn head(mut text: String, most: usize) -> String {
+    text.truncate(text.floor_char_boundary(most));
+    text
 }
 
 fn tail(bytes: &[u8], most: usize) -> String {

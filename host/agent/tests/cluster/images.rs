@@ -1,7 +1,7 @@
 //! Images: pulled from the built-in registry, refused when they cannot run.
 
 use coracle_agent::images::store::digest_of;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::client::Body;
 use serde_json::{Value, json};
 
@@ -54,6 +54,82 @@ impl Cluster {
         let path = format!("/v2/{repository}/manifests/1");
         self.put("PUT", &path, media_type, serde_json::to_vec(&manifest).unwrap()).await;
     }
+}
+
+/// A registry on this machine that wants a password and has one image, `team/app:1`.
+async fn private_registry(wasm: &'static [u8]) -> String {
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.wasm.config.v0+json", "digest": digest_of(b"{}"), "size": 2},
+        "layers": [{"mediaType": "application/wasm", "digest": digest_of(wasm), "size": wasm.len()}],
+    })
+    .to_string();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let manifest = manifest.clone();
+            let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let manifest = manifest.clone();
+                async move {
+                    let path = request.uri().path().to_owned();
+                    let known = request
+                        .headers()
+                        .get("authorization")
+                        .is_some_and(|h| h == "Basic bWU6c2VjcmV0");
+                    let answer = http::Response::builder();
+                    let answer = match path.as_str() {
+                        _ if !known => answer
+                            .status(401)
+                            .header("www-authenticate", "Basic realm=\"private\"")
+                            .body(Full::from("{}")),
+                        "/v2/" => answer.body(Full::from("{}")),
+                        "/v2/team/app/manifests/1" => answer
+                            .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+                            .header("docker-content-digest", digest_of(manifest.as_bytes()))
+                            .body(Full::from(manifest)),
+                        path if path.ends_with(&digest_of(wasm)) => answer.body(Full::from(wasm)),
+                        _ => answer.status(404).body(Full::from("{}")),
+                    };
+                    answer.map(|answer| answer.map(|body: Full<bytes::Bytes>| body))
+                }
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(hyper_util::rt::TokioIo::new(stream), service),
+            );
+        }
+    });
+    address.to_string()
+}
+
+#[tokio::test]
+async fn a_private_registry_wants_the_pull_secret() {
+    let cluster = Cluster::start().await;
+    let registry = private_registry(b"\0asm5678").await;
+    let image = format!("{registry}/team/app:1");
+    let app = json!([container("app", json!({"image": image}))]);
+    cluster.create::<Pod>(pod("without", json!({"containers": app}))).await;
+    let reason = "/status/containerStatuses/0/state/waiting/reason";
+    let shown = cluster.shows("without", reason, "ErrImagePull").await;
+    let message =
+        shown["status"]["containerStatuses"][0]["state"]["waiting"]["message"].as_str().unwrap();
+    assert!(message.contains("imagePullSecrets"), "{message}");
+    let config = json!({"auths": {registry: {"username": "me", "password": "secret"}}}).to_string();
+    cluster
+        .create::<Secret>(
+            json!({"metadata": {"name": "reg"}, "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": config}}),
+        )
+        .await;
+    let spec = json!({"containers": app, "imagePullSecrets": [{"name": "reg"}]});
+    cluster.create::<Pod>(pod("with", spec)).await;
+    cluster.is_ready("with").await;
+    let image = cluster.runtime.request("with", "app").unwrap().image;
+    assert_eq!(std::fs::read(image.wasm).unwrap(), b"\0asm5678");
 }
 
 #[tokio::test]

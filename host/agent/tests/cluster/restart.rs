@@ -89,3 +89,30 @@ async fn a_killed_agent_comes_back_with_the_same_pods() {
     assert!(request.env.contains(&("PW".into(), "hunter2".into())));
     assert!(!cluster.on_disk("hunter2"), "the Secret is in plain text on disk");
 }
+
+#[tokio::test]
+async fn a_pod_that_was_deleted_meanwhile_is_cleared_away() {
+    let mut cluster = Cluster::start().await;
+    cluster.create::<Pod>(pod("web", json!({}))).await;
+    let shown = cluster.is_ready("web").await;
+    let uid = shown["metadata"]["uid"].as_str().unwrap().to_owned();
+    cluster.saved(&uid).await;
+    cluster.kill_agent().await;
+    cluster.delete("web", Some(0)).await;
+    cluster.is_gone("web").await;
+    cluster.start_agent();
+    let folder = cluster.agent_dir().join("pods").join(&uid);
+    let record = cluster.agent_dir().join("checkpoint/pods").join(format!("{uid}.json"));
+    cluster.eventually("absence of its files", || !folder.exists() && !record.exists()).await;
+}
+
+#[tokio::test]
+async fn a_pod_too_many_is_refused() {
+    let cluster = Cluster::start().await;
+    let app = container("app", json!({"resources": {"requests": {"cpu": "1000"}}}));
+    cluster.create::<Pod>(pod("big", json!({"containers": [app]}))).await;
+    let shown = cluster.shows("big", "/status/phase", "Failed").await;
+    assert_eq!(shown["status"]["reason"], "OutOfcpu");
+    let message = shown["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("Pod was rejected: Node didn't have enough resource: cpu, requested: 1000000, used: 0, capacity: "), "{message}");
+}
