@@ -79,9 +79,12 @@ pub struct OciRegistry {
 }
 
 impl OciRegistry {
-    /// Makes one; connects at the first request only.
+    /// Makes one; connects at the first request only. Sets the process's TLS provider unless it has
+    /// one, because the HTTP client underneath cannot be made without.
     #[must_use]
     pub fn new() -> Self {
+        // An error says that there is one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         Self { anonymous: std::sync::OnceLock::new() }
     }
 
