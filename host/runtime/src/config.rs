@@ -19,6 +19,10 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// kernel can tell which pages were written. *Source:* `host-facts.md`, In-process limits.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
+/// Bytes at the start of a table that are zeroed in place when its slot is used again: giving the
+/// pages back to the kernel instead interrupts every other core.
+const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
+
 /// Slots that may keep the pages of a component that no longer runs.
 const WARM_SLOTS_MAX: u32 = 64;
 
@@ -51,6 +55,7 @@ pub(crate) fn pooled(instances: u32) -> Config {
         .max_memories_per_module(PARTS_PER_COMPONENT_MAX)
         .max_tables_per_module(PARTS_PER_COMPONENT_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
+        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
         .max_unused_warm_slots(WARM_SLOTS_MAX);
     if scan {
         pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(KEEP_RESIDENT_BYTES);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
+use crate::ticker::TICK;
 
 /// The period in which a limit must be kept.
 ///
@@ -122,7 +123,9 @@ impl<F: Future + Unpin> Future for Metered<F> {
         let result = Pin::new(&mut this.inner).poll(cx);
         drop(running);
         let wall = now().saturating_duration_since(start);
-        let used = cpu_start.map_or(wall, |cpu_start| thread_cpu().saturating_sub(cpu_start));
+        // A guest is cut after a tick, so what is longer is time that others had on this core.
+        let used = cpu_start
+            .map_or_else(|| wall.min(TICK), |cpu_start| thread_cpu().saturating_sub(cpu_start));
         this.meter.charge(used);
         this.exact = wall > LONG_POLL;
         result
