@@ -247,6 +247,7 @@ impl Agent {
 
     fn told(&mut self, uid: &str, sent: Option<serde_json::Map<String, serde_json::Value>>) {
         let Some(worker) = self.workers.get_mut(uid) else { return };
+        tracing::debug!(pod = uid, taken = sent.is_some(), "told the status");
         worker.told(sent);
         self.dirty.insert(uid.to_owned());
         if worker.finalize_due(&self.shared.host, now()) {
@@ -281,6 +282,7 @@ impl Agent {
         let plan = reconcile(&worker.pod, &worker.state, at);
         let mut wake = plan.wake;
         for action in plan.actions {
+            tracing::debug!(pod = uid, ?action, "begins");
             self.carry_out(uid, action);
         }
         let Some(worker) = self.workers.get_mut(uid) else { return };
@@ -288,6 +290,7 @@ impl Agent {
             Tell::Nothing => {}
             Tell::Later(moment) => wake = Some(wake.map_or(moment, |wake| wake.min(moment))),
             Tell::Send { patch, sent } => {
+                tracing::debug!(pod = uid, "tells the status");
                 let (shared, target) = (self.shared.clone(), target(worker, &self.images));
                 tokio::spawn(async move {
                     effects::status::send(&shared, &target, patch, sent).await;
