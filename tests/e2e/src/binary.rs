@@ -10,11 +10,15 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The `coracle` binary, built as the tests were (debug or release).
+/// The `coracle` binary: the one that `CORACLE_BIN` names, else built as the tests were (debug or
+/// release).
 #[must_use]
 pub fn coracle() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(given) = std::env::var_os("CORACLE_BIN") {
+            return PathBuf::from(given);
+        }
         let own = std::env::current_exe().unwrap();
         // target/<profile>/deps/<test>, or target/<profile>/<program>.
         let profile = own.ancestors().find(|p| p.ends_with("debug") || p.ends_with("release"));
