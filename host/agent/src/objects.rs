@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coracle_client::{Cache, Client, Scope, Subscription};
@@ -14,8 +15,12 @@ use parking_lot::Mutex;
 use crate::checkpoint::Files;
 use crate::config::{Data, ObjectKind, ObjectRef, Objects};
 
-/// How long a container waits for the first answer about an object before the kept copy is used.
+/// How long a container waits for the first answer about an object of which nothing was kept.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(3);
+
+/// The same where a copy was kept: a host that comes back without its server serves again within a
+/// second.
+const FIRST_ANSWER_OVER_COPY_MAX: Duration = Duration::from_millis(300);
 
 enum Source {
     Map(Cache<ConfigMap>),
@@ -24,6 +29,8 @@ enum Source {
 
 struct Entry {
     source: Arc<Source>,
+    /// Somebody has waited in vain for the first answer: the next one does not.
+    waited: Arc<AtomicBool>,
     users: HashSet<String>,
     _changes: Subscription,
 }
@@ -79,20 +86,34 @@ impl Followed {
     /// # Errors
     /// Names the object of which nothing is known: no server answered and no copy was kept.
     pub(crate) async fn get(&self, objects: &BTreeSet<ObjectRef>) -> Result<Objects, ObjectRef> {
-        let mut found = Objects::new();
-        for object in objects {
-            let source = self.entries.lock().get(object).map(|entry| entry.source.clone());
-            let known = match source {
-                Some(source) => source.read(object).await,
-                None => None,
-            };
-            let data = match known {
-                Some(answer) => answer,
-                None => Some(Arc::new(self.files.read_object(object).ok_or(object.clone())?)),
-            };
-            found.insert(object.clone(), data);
+        let each = objects.iter().map(|object| async move {
+            let data = self.get_one(object).await.ok_or_else(|| object.clone())?;
+            Ok((object.clone(), data))
+        });
+        futures::future::try_join_all(each).await.map(Objects::from_iter)
+    }
+
+    /// The object, or that there is none; nothing while that is not known.
+    async fn get_one(&self, object: &ObjectRef) -> Option<Option<Arc<Data>>> {
+        let (source, waited) = {
+            let entries = self.entries.lock();
+            let entry = entries.get(object)?;
+            (entry.source.clone(), entry.waited.clone())
+        };
+        if source.synced() {
+            return Some(source.read(object));
         }
-        Ok(found)
+        let kept = self.files.read_object(object).map(|data| Some(Arc::new(data)));
+        let wait = match (&kept, waited.load(Ordering::Relaxed)) {
+            (Some(_), true) => Duration::ZERO,
+            (Some(_), false) => FIRST_ANSWER_OVER_COPY_MAX,
+            (None, _) => FIRST_ANSWER_MAX,
+        };
+        if tokio::time::timeout(wait, source.wait_synced()).await.is_ok() {
+            return Some(source.read(object));
+        }
+        waited.store(true, Ordering::Relaxed);
+        kept
     }
 
     fn follow(&self, object: &ObjectRef) -> Entry {
@@ -120,23 +141,35 @@ impl Followed {
                 (Source::Secret(cache), changes)
             }
         };
-        Entry { source: Arc::new(source), users: HashSet::new(), _changes: changes }
+        Entry {
+            source: Arc::new(source),
+            waited: Arc::default(),
+            users: HashSet::new(),
+            _changes: changes,
+        }
     }
 }
 
 impl Source {
-    /// The object, or that there is none; nothing while no answer has come.
-    async fn read(&self, object: &ObjectRef) -> Option<Option<Arc<Data>>> {
+    fn synced(&self) -> bool {
+        match self {
+            Self::Map(cache) => cache.synced(),
+            Self::Secret(cache) => cache.synced(),
+        }
+    }
+
+    async fn wait_synced(&self) {
+        match self {
+            Self::Map(cache) => cache.wait_synced().await,
+            Self::Secret(cache) => cache.wait_synced().await,
+        }
+    }
+
+    fn read(&self, object: &ObjectRef) -> Option<Arc<Data>> {
         let (namespace, name) = (Some(object.namespace.as_str()), object.name.as_str());
         match self {
-            Self::Map(cache) => {
-                tokio::time::timeout(FIRST_ANSWER_MAX, cache.wait_synced()).await.ok()?;
-                Some(cache.get(namespace, name).map(|map| Arc::new((*map).clone().into())))
-            }
-            Self::Secret(cache) => {
-                tokio::time::timeout(FIRST_ANSWER_MAX, cache.wait_synced()).await.ok()?;
-                Some(cache.get(namespace, name).map(|map| Arc::new((*map).clone().into())))
-            }
+            Self::Map(cache) => Some(Arc::new((*cache.get(namespace, name)?).clone().into())),
+            Self::Secret(cache) => Some(Arc::new((*cache.get(namespace, name)?).clone().into())),
         }
     }
 }

@@ -62,17 +62,14 @@ async fn contents(
 ) -> Result<Vec<(String, Content)>, VolumeFault> {
     let facts = shared.facts(target.ip.as_deref());
     let mut contents = Vec::new();
+    let every: BTreeSet<ObjectRef> =
+        volumes.iter().flat_map(|volume| wanted(target, volume)).collect();
+    let objects = shared.objects.get(&every).await.map_err(|object| {
+        let needs = |volume: &&Volume| wanted(target, volume).any(|wanted| wanted == object);
+        let name = volumes.iter().find(needs).map_or("", |volume| &volume.name);
+        fault(name, format!("failed to sync {object} cache: timed out waiting for the condition"))
+    })?;
     for volume in volumes {
-        let wanted: BTreeSet<ObjectRef> = objects::volume_references(volume)
-            .into_iter()
-            .map(|(kind, name)| ObjectRef { kind, namespace: target.key.namespace.clone(), name })
-            .collect();
-        let objects = shared.objects.get(&wanted).await.map_err(|object| {
-            fault(
-                &volume.name,
-                format!("failed to sync {object} cache: timed out waiting for the condition"),
-            )
-        })?;
         let sources = Sources {
             pod: &target.pod,
             facts: &facts,
@@ -85,6 +82,15 @@ async fn contents(
         }
     }
     Ok(contents)
+}
+
+fn wanted<'a>(target: &'a Target, volume: &Volume) -> impl Iterator<Item = ObjectRef> + use<'a> {
+    let namespace = &target.key.namespace;
+    objects::volume_references(volume).into_iter().map(|(kind, name)| ObjectRef {
+        kind,
+        namespace: namespace.clone(),
+        name,
+    })
 }
 
 fn fill(
