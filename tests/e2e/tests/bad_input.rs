@@ -231,7 +231,7 @@ fn ends_of_containers(cluster: &Cluster) {
         ("ends-well", json!(["return"]), 0, "Completed", ""),
         ("ends-badly", json!(["exit", "7"]), 7, "Error", ""),
         ("traps", json!(["panic"]), 134, "Error", "unreachable"),
-        ("recurses", json!(["recurse"]), 139, "Error", "stack"),
+        ("recurses", json!(["recurse"]), 139, "Error", "out of bounds"),
         ("bomb", json!(["allocate", "500"]), 137, "OOMKilled", ""),
     ] {
         run_pod(cluster, name, &json!({"image": image, "args": args, "resources": limits}));
