@@ -43,13 +43,13 @@ pub(crate) async fn keep(shared: Arc<Shared>, files: Files, end: CancellationTok
             }
             beats = beats.wrapping_add(1);
             let images = images(&shared);
-            if beats.is_multiple_of(STATUS_BEATS) || images != sent_images {
-                match send_status(&shared, &images).await {
-                    Ok(_) => sent_images = images,
-                    // The object was deleted under us: make it again.
-                    Err(error) if error.is_not_found() => register(&shared, &files).await,
-                    Err(error) => tracing::debug!(error = error.message(), "node status not sent"),
-                }
+            let due = beats.is_multiple_of(STATUS_BEATS) || images != sent_images;
+            match look_after(&shared, &images, due).await {
+                Ok(true) => sent_images = images,
+                Ok(false) => {}
+                // The object was deleted under us: make it again.
+                Err(error) if error.is_not_found() => register(&shared, &files).await,
+                Err(error) => tracing::debug!(error = error.message(), "node status not sent"),
             }
         }
     };
@@ -57,6 +57,18 @@ pub(crate) async fn keep(shared: Arc<Shared>, files: Files, end: CancellationTok
         () = end.cancelled() => {}
         () = work => {}
     }
+}
+
+/// Sends the status when it is `due`, or when somebody took the node for lost while it was silent;
+/// gives true when it was sent.
+async fn look_after(shared: &Shared, images: &[Value], due: bool) -> Result<bool, kube::Error> {
+    let node = shared.client.cluster::<Node>().get(&shared.config.node_name).await?;
+    let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+    let ready = conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+    if due || !ready {
+        send_status(shared, images).await?;
+    }
+    Ok(due || !ready)
 }
 
 /// Makes the object, its status and its lease; waits until it has a range of pod addresses.
