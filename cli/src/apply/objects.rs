@@ -93,10 +93,10 @@ fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>, ManifestError> {
 /// The documents of a text, with a `List` taken apart and empty documents left out.
 fn parse(path: &Path, text: &str) -> Result<Vec<Value>, ManifestError> {
     let shown = || path.display().to_string();
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text)
+    let documents = coracle_api::decode::documents(text)
         .map_err(|error| ManifestError::Parse { path: shown(), message: error.to_string() })?;
-    let documents = documents.into_iter().filter(|document| !document.is_null());
     let objects: Vec<Value> = documents
+        .into_iter()
         .flat_map(|document| match document.get("items").and_then(Value::as_array) {
             Some(items) if document["kind"] == "List" => items.clone(),
             Some(_) | None => vec![document],
@@ -144,8 +144,8 @@ mod tests {
     fn documents_and_lists_come_in_the_order_they_are_needed() {
         let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n---\n---\n\
             apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service, metadata: {name: s}}\n\
-            - {apiVersion: v1, kind: Namespace, metadata: {name: n}}\n";
-        assert_eq!(check(text).unwrap(), ["Namespace/n", "Service/s", "Deployment/d"]);
+            - {apiVersion: v1, kind: Namespace, metadata: {name: space}}\n";
+        assert_eq!(check(text).unwrap(), ["Namespace/space", "Service/s", "Deployment/d"]);
     }
 
     #[test]
