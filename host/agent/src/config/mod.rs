@@ -10,3 +10,6 @@ pub mod objects;
 pub mod services;
 
 pub use objects::{Data, ObjectKind, ObjectRef, Objects};
+
+#[cfg(test)]
+mod tests;

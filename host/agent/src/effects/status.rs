@@ -23,7 +23,11 @@ pub(crate) async fn send(shared: &Shared, target: &Target, patch: Value, sent: M
         // The pod is gone or another one has its name: nobody is left to be told.
         Err(error) if error.is_not_found() || error.is_conflict() => Some(sent),
         Err(error) => {
-            tracing::debug!(pod = %target.key, error = error.message(), "status not sent");
+            if error.is_refusal() {
+                tracing::warn!(pod = %target.key, error = error.message(), "status refused");
+            } else {
+                tracing::debug!(pod = %target.key, error = error.message(), "status not sent");
+            }
             tokio::time::sleep(RETRY_PAUSE).await;
             None
         }

@@ -260,3 +260,110 @@ fn bytes(text: &str) -> Result<u64, String> {
         text.parse().map_err(|_| format!("sizeLimit \"{text}\" must be a quantity"))?;
     Ok(u64::try_from(quantity.value()).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::config::Data;
+
+    fn check(volume: serde_json::Value) -> String {
+        let pod = serde_json::json!({"metadata": {"name": "p", "namespace": "n", "labels": {"x": "y"}},
+            "spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": "500m"}}}]}});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let mut volume = volume;
+        volume["name"] = "v".into();
+        let volume: Volume = serde_json::from_value(volume).unwrap();
+        let of = |kind, name: &str, key: &str, value: &str| {
+            let object = ObjectRef { kind, namespace: "n".into(), name: name.into() };
+            let values = [(key.to_owned(), value.as_bytes().to_vec())].into();
+            (object, Some(Arc::new(Data { values, immutable: false })))
+        };
+        let objects = [
+            of(ObjectKind::ConfigMap, "cfg", "a", "1"),
+            of(ObjectKind::Secret, "key", "pw", "hunter2"),
+        ]
+        .into();
+        let sources = Sources {
+            pod: &pod,
+            facts: &Facts::default(),
+            objects: &objects,
+            host_path_prefixes: &["/srv".into(), "/data".into()],
+            data_dir: "/data/coracle".as_ref(),
+        };
+        match content(&sources, &volume) {
+            Err(fault) => format!("error: {fault}"),
+            Ok(None) => "left out".into(),
+            Ok(Some(Content::Files(payload))) => {
+                let file = |(path, file): (&String, &File)| {
+                    format!("{path}={} {:o};", String::from_utf8_lossy(&file.bytes), file.mode)
+                };
+                let secret = if payload.secret { "secret " } else { "" };
+                format!("{secret}{}", payload.files.iter().map(file).collect::<String>())
+            }
+            Ok(Some(other)) => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn volumes_hold_what_their_sources_say() {
+        use serde_json::json;
+        let rows = [
+            (json!({"configMap": {"name": "cfg"}}), "a=1 644;"),
+            (json!({"configMap": {"name": "cfg", "defaultMode": 256}}), "a=1 400;"),
+            (
+                json!({"configMap": {"name": "cfg", "items": [{"key": "a", "path": "d/b", "mode": 288}]}}),
+                "d/b=1 440;",
+            ),
+            (
+                json!({"configMap": {"name": "cfg", "items": [{"key": "z", "path": "z"}]}}),
+                "error: references non-existent config key: z",
+            ),
+            (json!({"configMap": {"name": "none"}}), "error: configmap \"none\" not found"),
+            (json!({"configMap": {"name": "none", "optional": true}}), ""),
+            (
+                json!({"configMap": {"name": "cfg", "items": [{"key": "a", "path": "../b"}]}}),
+                "error: path '../b' must be relative and must not contain '..'",
+            ),
+            (json!({"secret": {"secretName": "key"}}), "secret pw=hunter2 644;"),
+            (
+                json!({"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}},
+                {"path": "c", "resourceFieldRef": {"containerName": "a", "resource": "limits.cpu", "divisor": "1m"}}]}}),
+                "c=500 644;l=x=\"y\" 644;",
+            ),
+            (
+                json!({"projected": {"sources": [{"configMap": {"name": "cfg"}}, {"secret": {"name": "key"}}]}}),
+                "secret a=1 644;pw=hunter2 644;",
+            ),
+            (
+                json!({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}),
+                "left out",
+            ),
+            (
+                json!({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
+                "Empty { in_memory: true, size_limit_bytes: Some(1048576) }",
+            ),
+            (json!({"hostPath": {"path": "/srv/x"}}), "Host { path: \"/srv/x\", kind: \"\" }"),
+            (
+                json!({"hostPath": {"path": "/etc"}}),
+                "error: hostPath '/etc' is not allowed on this host; start it with --allow-host-path /etc",
+            ),
+            (
+                json!({"hostPath": {"path": "/srv/../etc"}}),
+                "error: hostPath '/srv/../etc' must be absolute and without '..'",
+            ),
+            (
+                json!({"hostPath": {"path": "/data"}}),
+                "error: hostPath '/data' must not contain or lie in the data directory",
+            ),
+        ];
+        for (volume, expected) in rows {
+            assert_eq!(check(volume.clone()), expected, "{volume}");
+        }
+        assert!(
+            check(json!({"nfs": {"server": "s", "path": "/"}}))
+                .contains("'nfs' volumes are not served")
+        );
+    }
+}
