@@ -2,9 +2,9 @@
 //!
 //! A container of this kind is a callback in its pod's network namespace and some counters: while
 //! nobody asks it anything, it holds no task, no descriptor, no instance. A connection is a task
-//! ([`serve`]); a request runs inside that task ([`call`]), on a fresh or a used instance
-//! ([`instance`]), after it was let in ([`admit`]). Requests of other containers of this host come
-//! in without a connection ([`outgoing`]).
+//! (`serve`); a request runs inside that task (`call`), on a fresh or a used instance
+//! (`instance`), after it was let in (`admit`). Requests of other containers of this host come
+//! in without a connection (`outgoing`).
 
 mod admit;
 mod answer;

@@ -2,7 +2,7 @@
 //!
 //! They implement the traits that wasmtime-wasi generates, over our own resources. A signature there
 //! names `Resource<TheirType>` for a type that only wasmtime-wasi can make; a resource is a typed
-//! index into the store's table, so [`ours`] and [`ours_owned`] give the index our type. The table
+//! index into the store's table, so `ours` and `ours_owned` give the index our type. The table
 //! checks the type of the entry at each use.
 
 pub mod filesystem;
