@@ -60,17 +60,24 @@ fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<Mount
 }
 
 fn source(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<MountSource, Fault> {
-    let Some(path) = sub_path(mount, env)? else {
-        return Ok(MountSource::Host(volume.place.clone()));
-    };
-    match &volume.content {
-        Content::Files(payload) => match payload.files.get(&path) {
+    let below = sub_path(mount, env)?;
+    match (&volume.content, below) {
+        (Content::Files(_) | Content::Empty { .. }, None) => {
+            Ok(MountSource::Host(volume.place.clone()))
+        }
+        (Content::Files(payload), Some(path)) => match payload.files.get(&path) {
             Some(file) => Ok(MountSource::Pinned(file.bytes.clone().into())),
             None => Ok(MountSource::SubPath { volume: volume.place.clone(), path }),
         },
-        Content::Empty { .. } | Content::Host { .. } => {
+        (Content::Empty { .. }, Some(path)) => {
             make_below(&volume.place, &path)?;
             Ok(MountSource::SubPath { volume: volume.place.clone(), path })
+        }
+        (Content::Host { prefix, path, .. }, below) => {
+            let parts = [Some(path.clone()), below];
+            let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
+            let path = parts.collect::<Vec<_>>().join("/");
+            Ok(MountSource::SubPath { volume: prefix.clone(), path })
         }
     }
 }

@@ -29,10 +29,13 @@ pub enum Content {
         /// Most bytes that it may hold.
         size_limit_bytes: Option<u64>,
     },
-    /// A path of the host.
+    /// A path of the host, only ever resolved beneath the prefix that allows it: guests may have put
+    /// links there.
     Host {
-        /// The path.
-        path: PathBuf,
+        /// The allowed prefix.
+        prefix: PathBuf,
+        /// The path below it; empty for the prefix itself.
+        path: String,
         /// `hostPath.type`.
         kind: String,
     },
@@ -101,9 +104,9 @@ pub fn content(sources: &Sources<'_>, volume: &Volume) -> Result<Option<Content>
         }));
     }
     if let Some(host) = &volume.host_path {
-        let path = host_path(sources, &host.path).map_err(fault)?;
+        let (prefix, path) = host_path(sources, &host.path).map_err(fault)?;
         let kind = host.type_.clone().unwrap_or_default();
-        return Ok(Some(Content::Host { path, kind }));
+        return Ok(Some(Content::Host { prefix, path, kind }));
     }
     files(sources, volume).map_err(fault).map(|payload| payload.map(Content::Files))
 }
@@ -221,28 +224,29 @@ impl Adding<'_, '_> {
     }
 }
 
-/// Decides whether a path of the host may be mounted.
-fn host_path(sources: &Sources<'_>, path: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(path);
-    let plain = path.is_absolute()
-        && path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
+/// Decides whether a path of the host may be mounted; gives the prefix that allows it and the rest.
+fn host_path(sources: &Sources<'_>, path: &str) -> Result<(PathBuf, String), String> {
+    let wanted = PathBuf::from(path);
+    let plain = wanted.is_absolute()
+        && wanted.components().all(|part| !matches!(part, std::path::Component::ParentDir));
     if !plain {
-        return Err(format!("hostPath '{}' must be absolute and without '..'", path.display()));
+        return Err(format!("hostPath '{path}' must be absolute and without '..'"));
     }
-    let allowed = sources.host_path_prefixes.iter().any(|prefix| path.starts_with(prefix));
-    if !allowed {
-        return Err(format!(
-            "hostPath '{0}' is not allowed on this host; start it with --allow-host-path {0}",
-            path.display()
-        ));
+    let overlaps = |path: &std::path::Path| {
+        path.starts_with(sources.data_dir) || sources.data_dir.starts_with(path)
+    };
+    if overlaps(&wanted) {
+        return Err(format!("hostPath '{path}' must not contain or lie in the data directory"));
     }
-    if path.starts_with(sources.data_dir) || sources.data_dir.starts_with(&path) {
-        return Err(format!(
-            "hostPath '{}' must not contain or lie in the data directory",
-            path.display()
-        ));
-    }
-    Ok(path)
+    let mut prefixes = sources.host_path_prefixes.iter().filter(|prefix| !overlaps(prefix));
+    let allowed = prefixes.find_map(|prefix| Some((prefix, wanted.strip_prefix(prefix).ok()?)));
+    let (prefix, rest) = allowed.ok_or_else(|| {
+        format!(
+            "hostPath '{path}' is not allowed on this host; start it with --allow-host-path {path}"
+        )
+    })?;
+    let rest = rest.to_str().ok_or_else(|| format!("hostPath '{path}' must be UTF-8"))?;
+    Ok((prefix.clone(), rest.to_owned()))
 }
 
 fn unsupported(volume: &Volume) -> String {
@@ -344,7 +348,10 @@ mod tests {
                 json!({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
                 "Empty { in_memory: true, size_limit_bytes: Some(1048576) }",
             ),
-            (json!({"hostPath": {"path": "/srv/x"}}), "Host { path: \"/srv/x\", kind: \"\" }"),
+            (
+                json!({"hostPath": {"path": "/srv/x"}}),
+                "Host { prefix: \"/srv\", path: \"x\", kind: \"\" }",
+            ),
             (
                 json!({"hostPath": {"path": "/etc"}}),
                 "error: hostPath '/etc' is not allowed on this host; start it with --allow-host-path /etc",

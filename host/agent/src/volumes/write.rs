@@ -28,7 +28,7 @@ impl VolumeRoots {
     #[must_use]
     pub fn place(&self, uid: &str, volume: &str, content: &Content) -> PathBuf {
         let root = match content {
-            Content::Host { path, .. } => return path.clone(),
+            Content::Host { prefix, path, .. } => return prefix.join(path),
             Content::Files(payload) if payload.secret => &self.memory,
             Content::Empty { in_memory: true, .. } => &self.memory,
             Content::Files(_) | Content::Empty { .. } => &self.disk,
@@ -60,7 +60,7 @@ impl VolumeRoots {
                 write(&place, payload, unique)?;
             }
             Content::Empty { .. } => make_private(&place)?,
-            Content::Host { kind, .. } => check_host(&place, kind)?,
+            Content::Host { prefix, path, kind } => check_host(prefix, path, kind)?,
         }
         Ok(place)
     }
@@ -92,17 +92,24 @@ fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn check_host(path: &Path, kind: &str) -> io::Result<()> {
+/// Makes a path of the host be what the volume says, without leaving the prefix by a link.
+fn check_host(prefix: &Path, path: &str, kind: &str) -> io::Result<()> {
+    use cap_std::fs::{Dir, OpenOptions};
+    let path = if path.is_empty() { "." } else { path };
+    let root = Dir::open_ambient_dir(prefix, cap_std::ambient_authority())?;
     let wrong = |what: &str| {
-        let text = format!("hostPath type check failed: {} is not a {what}", path.display());
+        let place = prefix.join(path);
+        let text = format!("hostPath type check failed: {} is not a {what}", place.display());
         Err(io::Error::new(io::ErrorKind::InvalidInput, text))
     };
     match kind {
-        "DirectoryOrCreate" => fs::create_dir_all(path),
-        "FileOrCreate" => fs::OpenOptions::new().create(true).append(true).open(path).map(|_| ()),
-        "Directory" if !path.is_dir() => wrong("directory"),
-        "File" if !path.is_file() => wrong("file"),
-        _ => Ok(()),
+        "DirectoryOrCreate" => root.create_dir_all(path),
+        "FileOrCreate" => {
+            root.open_with(path, OpenOptions::new().create(true).append(true)).map(|_| ())
+        }
+        "Directory" if !root.is_dir(path) => wrong("directory"),
+        "File" if !root.is_file(path) => wrong("file"),
+        _ => root.metadata(path).map(|_| ()),
     }
 }
 
@@ -208,6 +215,26 @@ mod tests {
         assert!(!place.join(generation).exists());
         roots.remove("u").unwrap();
         assert!(roots.uids().is_empty());
+    }
+
+    #[test]
+    fn a_host_path_never_leaves_its_prefix_by_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (prefix, outside) = (dir.path().join("srv"), dir.path().join("outside"));
+        fs::create_dir_all(&prefix).unwrap();
+        fs::create_dir_all(&outside).unwrap();
+        symlink("../outside", prefix.join("link")).unwrap();
+        let roots = VolumeRoots { disk: dir.path().join("d"), memory: dir.path().join("m") };
+        let fill = |path: &str, kind: &str| {
+            let content =
+                Content::Host { prefix: prefix.clone(), path: path.into(), kind: kind.into() };
+            roots.fill("u", "v", &content, 1).is_ok()
+        };
+        assert!(fill("new/dir", "DirectoryOrCreate") && prefix.join("new/dir").is_dir());
+        assert!(fill("", "Directory"));
+        assert!(!fill("none", ""));
+        assert!(!fill("link", ""));
+        assert!(!fill("link/x", "DirectoryOrCreate") && !outside.join("x").exists());
     }
 
     #[test]
