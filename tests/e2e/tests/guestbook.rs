@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -14,16 +15,27 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The node port that the example's manifest asks for.
 const PORT: u16 = 30080;
 
-struct Up {
+/// A running `coracle up`. Dropping it stops it, whatever became of the test.
+struct Up<'a> {
     child: Child,
-    data: tempfile::TempDir,
+    data: &'a Path,
 }
 
-impl Up {
-    fn start(data: tempfile::TempDir) -> (Self, String) {
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new(coracle()).arg("--data-dir").arg(self.data).arg("down").output();
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl<'a> Up<'a> {
+    fn start(data: &'a Path) -> (Self, String) {
         let mut child = Command::new(coracle())
             .arg("--data-dir")
-            .arg(data.path())
+            .arg(data)
             .args(["up", "examples/guestbook", "--no-build", "--listen", "127.0.0.1:16443"])
             .current_dir(root())
             .stdin(Stdio::null())
@@ -40,22 +52,21 @@ impl Up {
         panic!("up ended: {:?}\n{printed}", child.wait());
     }
 
-    fn interrupt(mut self) -> tempfile::TempDir {
+    fn interrupt(mut self) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
         kill_process(pid, Signal::INT).unwrap();
         assert!(self.child.wait().unwrap().success());
-        self.data
     }
 
     fn kubectl(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(kubectl(KUBECTL_NEW));
-        command.arg("--kubeconfig").arg(self.data.path().join("kubeconfig")).args(arguments);
+        command.arg("--kubeconfig").arg(self.data.join("kubeconfig")).args(arguments);
         printed_by(&mut command)
     }
 
     fn down(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(coracle());
-        printed_by(command.arg("--data-dir").arg(self.data.path()).arg("down").args(arguments))
+        printed_by(command.arg("--data-dir").arg(self.data).arg("down").args(arguments))
     }
 }
 
@@ -93,7 +104,8 @@ fn pods_that_answer() -> BTreeSet<String> {
 #[test]
 fn guestbook() {
     build_guests("examples/guestbook");
-    let (up, printed) = Up::start(tempfile::tempdir().unwrap());
+    let place = tempfile::tempdir().unwrap();
+    let (up, printed) = Up::start(place.path());
     assert!(printed.contains("deployment.apps/web created"), "{printed}");
     assert!(printed.contains(&format!("http://localhost:{PORT}/")), "{printed}");
     check_page(&page().unwrap());
@@ -107,9 +119,9 @@ fn guestbook() {
     for line in ["namespace/guestbook deleted", "host stopped", "server stopped"] {
         assert!(printed.contains(line), "{printed}");
     }
-    assert!(up.data.path().join("store.redb").exists());
+    assert!(up.data.join("store.redb").exists());
     up.down(&["--data"]);
-    assert!(!up.data.path().exists());
+    assert!(!up.data.exists());
 }
 
 fn sign_the_book() {
@@ -123,7 +135,7 @@ fn sign_the_book() {
 }
 
 /// A change of the ConfigMap shows in the mounted file of every pod, without a restart.
-fn edit_the_notice(up: &Up) {
+fn edit_the_notice(up: &Up<'_>) {
     let patch = r#"{"data":{"notice":"changed by the test"}}"#;
     let patched = up.kubectl(&[
         "patch",
@@ -147,13 +159,14 @@ fn edit_the_notice(up: &Up) {
 }
 
 /// Ctrl-C stops everything and keeps the data; the next `up` changes nothing, with the same pods.
-fn interrupt_and_come_back(up: Up) -> Up {
-    let uids = |up: &Up| {
+fn interrupt_and_come_back(up: Up<'_>) -> Up<'_> {
+    let uids = |up: &Up<'_>| {
         let path = "jsonpath={.items[*].metadata.uid}";
         up.kubectl(&["get", "pods", "-n", "guestbook", "-o", path])
     };
     let before = uids(&up);
-    let data = up.interrupt();
+    let data = up.data;
+    up.interrupt();
     assert!(get(PORT, "/").is_err(), "the host still serves after Ctrl-C");
     let (up, printed) = Up::start(data);
     assert!(printed.contains("deployment.apps/web unchanged"), "{printed}");
