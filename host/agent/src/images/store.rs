@@ -10,6 +10,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -123,11 +125,10 @@ impl ImageStore {
         if let Some(digest) = reference.digest.as_ref().filter(|d| **d != image.manifest_digest) {
             write_whole(&self.record(digest), &serde_json::to_vec(image).unwrap_or_default())?;
         }
-        let table = {
-            let mut references = self.references.lock();
-            references.insert(reference.to_string(), image.manifest_digest.clone());
-            serde_json::to_vec(&*references).unwrap_or_default()
-        };
+        // Held while writing, so that an older table never comes to lie over a newer one.
+        let mut references = self.references.lock();
+        references.insert(reference.to_string(), image.manifest_digest.clone());
+        let table = serde_json::to_vec(&*references).unwrap_or_default();
         write_whole(&self.root.join("references.json"), &table)
     }
 
@@ -203,7 +204,10 @@ impl ImageStore {
 /// # Errors
 /// `Io` when the disk refuses.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let beside = path.with_extension("new");
+    // Two pulls of an image may write the same file at the same time, each beside it on its own.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let beside = path.with_extension(format!("new{number}"));
     let mut file = fs::File::create(&beside).map_err(failed("write", &beside))?;
     file.write_all(bytes).map_err(failed("write", &beside))?;
     drop(file);

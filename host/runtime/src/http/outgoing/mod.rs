@@ -6,6 +6,7 @@
 //!
 //! An edge: it waits for names, connections and responses.
 
+mod lingering;
 mod pace;
 mod target;
 mod tls;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use self::lingering::Lingering;
 use self::pace::Paced;
 use self::target::Target;
 use super::HttpContainer;
@@ -128,7 +130,7 @@ async fn call(
     options: RequestOptions,
 ) -> Sent {
     let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIME_MAX);
-    let response = timeout(first_byte, http.call(request)).await;
+    let response = timeout(first_byte, http.call(request.map(Lingering::new))).await;
     let response = response.map_err(|_| Error::ConnectionReadTimeout)?;
     let response = response.map(|body| Paced::wrap(body, options.between_bytes_timeout));
     Ok((response, Box::new(async { Ok(()) })))
