@@ -180,7 +180,7 @@ where
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Error::Hyper)?;
     let connection = wasmtime_wasi::runtime::spawn(connection);
     let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIME_MAX);
-    let response = timeout(first_byte, sender.send_request(request)).await;
+    let response = timeout(first_byte, sender.send_request(request.map(Lingering::new))).await;
     let response = response.map_err(|_| Error::ConnectionReadTimeout)?.map_err(Error::Hyper)?;
     let response =
         response.map(|body| Paced::wrap(body.map_err(Error::Hyper), options.between_bytes_timeout));
