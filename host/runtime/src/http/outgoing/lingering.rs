@@ -1,7 +1,8 @@
 //! A request's body that goes on being taken in though whom it is for no longer reads it.
 //!
-//! Over a connection a guest can always write the end of a body that nobody reads: buffers and the
-//! kernel take it. A call in process has neither, so an early answer would fail the writer.
+//! On other hosts a guest can write the end of a body that nobody reads: buffers and the kernel take
+//! it. A handler called in process drops it when it has answered, and so does hyper's client when the
+//! answer is early; without this the guest's write would fail, and with it the request.
 //!
 //! An edge: what is left over is read by a task.
 
