@@ -6,7 +6,7 @@ use coracle_e2e::{Cluster, eventually, get};
 
 use crate::load::{self, Load};
 use crate::process::{Process, Processes};
-use crate::reference::WasmtimeServe;
+use crate::reference::wasmtime::WasmtimeServe;
 
 const CONNECTIONS: usize = 64;
 const REQUESTS_EACH: usize = 1_000;

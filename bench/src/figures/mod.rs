@@ -1,6 +1,6 @@
 //! One file for each figure; each gives the lines of its report.
 
-pub(crate) mod create;
+pub(crate) mod api;
 pub(crate) mod density;
 pub(crate) mod hello;
 pub(crate) mod idle;

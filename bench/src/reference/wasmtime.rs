@@ -1,12 +1,13 @@
-//! What we are measured against, built once into the tests' cache.
+//! `wasmtime serve`, the bare speed of a component behind HTTP.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
+use super::{Running, cache};
 use crate::process::Process;
 
 /// The version that the runtime embeds too.
@@ -15,7 +16,7 @@ const WASMTIME: &str = "48.0.8";
 /// `wasmtime serve` with its defaults. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct WasmtimeServe {
-    child: Child,
+    running: Running,
     /// Where it listens on loopback.
     pub(crate) port: u16,
 }
@@ -31,7 +32,7 @@ impl WasmtimeServe {
             .stderr(Stdio::null())
             .spawn()
             .context("start wasmtime serve")?;
-        let serve = Self { child, port };
+        let serve = Self { running: Running(child), port };
         for _ in 0..200 {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
             if tokio::net::TcpStream::connect(address).await.is_ok() {
@@ -44,23 +45,12 @@ impl WasmtimeServe {
 
     /// Its process.
     pub(crate) fn process(&self) -> Process {
-        Process(self.child.id())
-    }
-}
-
-impl Drop for WasmtimeServe {
-    fn drop(&mut self) {
-        if self.child.kill().is_ok() {
-            let _ = self.child.wait();
-        }
+        self.running.process()
     }
 }
 
 fn wasmtime() -> anyhow::Result<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let base =
-        base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let root = base.context("HOME is not set")?.join("coracle-tests/wasmtime");
+    let root = cache()?.join("wasmtime");
     let program = root.join("bin/wasmtime");
     if !program.exists() {
         let status = Command::new("cargo")
