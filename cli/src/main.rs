@@ -16,13 +16,12 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use config::{Command, DataDir, Flags, PushFlags};
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = Flags::read();
     // A compiler child has no runtime, no log and no data directory: it is confined before it
     // reads its input.
     if let Command::Compile { arguments } = flags.command {

@@ -25,6 +25,20 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
+    /// Reads the command line; `--log` also holds for the host that a server or supervisor starts.
+    pub(crate) fn read() -> Self {
+        let mut flags = Self::parse();
+        let log = flags.log.clone();
+        match &mut flags.command {
+            Command::Up(up) => up.server.host.log = log,
+            Command::Down(down) => down.server.host.log = log,
+            Command::Server(server) => server.host.log = log,
+            Command::Host(host) => host.limits.log = log,
+            Command::Push(_) | Command::Compile { .. } => {}
+        }
+        flags
+    }
+
     /// What is logged. The client library's own lines repeat what we say with more sense.
     pub(crate) fn log_filter(&self) -> String {
         let level = match &self.command {
@@ -141,13 +155,18 @@ pub(crate) struct HostLimits {
     /// Pods that this host takes at most
     #[arg(long, value_name = "COUNT", default_value_t = 16_000)]
     pub(crate) max_pods: u32,
+
+    /// `--log` as it was given, for the host that is started with these limits.
+    #[arg(skip)]
+    pub(crate) log: Option<String>,
 }
 
 impl HostLimits {
     /// The same as arguments.
     fn arguments(&self) -> Vec<String> {
         let name = self.node_name.iter().map(|name| format!("--node-name={name}"));
-        name.chain([format!("--max-pods={}", self.max_pods)]).collect()
+        let log = self.log.iter().map(|filter| format!("--log={filter}"));
+        name.chain(log).chain([format!("--max-pods={}", self.max_pods)]).collect()
     }
 }
 
@@ -204,6 +223,10 @@ pub(crate) struct DownFlags {
     /// Remove the data directory too
     #[arg(long)]
     pub(crate) data: bool,
+
+    /// For the server that deletes the objects if none runs: as they were given to `up`
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
 }
 
 /// `coracle push`.

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 
 use crate::apply;
-use crate::config::{Command, DataDir, DownFlags, Flags, ServerFlags};
+use crate::config::{DataDir, DownFlags, ServerFlags};
 use crate::server::Server;
 use crate::{client, out, supervise};
 
@@ -22,7 +21,7 @@ const GONE_MAX: Duration = Duration::from_secs(60);
 pub(crate) async fn down(data: DataDir, flags: DownFlags) -> anyhow::Result<()> {
     let applied = record::read(&data)?;
     if !applied.is_empty() && !flags.data {
-        delete_all(&data, &applied).await?;
+        delete_all(&data, &flags.server, &applied).await?;
     }
     let host = supervise::stop(&data).await?;
     let server = supervise::stop_role(&data, "server", SERVER_STOP_MAX).await?;
@@ -45,10 +44,14 @@ pub(crate) async fn down(data: DataDir, flags: DownFlags) -> anyhow::Result<()> 
 
 /// Deletes in the reverse order of application, through the server that runs or one started for
 /// it, so that pods are stopped and not just forgotten.
-async fn delete_all(data: &DataDir, applied: &[apply::Applied]) -> anyhow::Result<()> {
+async fn delete_all(
+    data: &DataDir,
+    flags: &ServerFlags,
+    applied: &[apply::Applied],
+) -> anyhow::Result<()> {
     let own = match data.holder("server") {
         Some(_) => None,
-        None => Some(Server::start(data, &default_server_flags()?).await?),
+        None => Some(Server::start(data, flags).await?),
     };
     let client = match &own {
         Some(server) => server.client().clone(),
@@ -68,17 +71,4 @@ async fn delete_all(data: &DataDir, applied: &[apply::Applied]) -> anyhow::Resul
         server.stop().await;
     }
     Ok(())
-}
-
-fn default_server_flags() -> anyhow::Result<ServerFlags> {
-    match Flags::try_parse_from(["coracle", "server"])?.command {
-        Command::Server(flags) => Ok(flags),
-        Command::Up(_)
-        | Command::Down(_)
-        | Command::Host(_)
-        | Command::Push(_)
-        | Command::Compile { .. } => {
-            anyhow::bail!("the command line of `coracle server` has changed")
-        }
-    }
 }
