@@ -86,6 +86,14 @@ pub fn conform(value: Value, ty: &Type, validation: FieldValidation) -> Result<D
     checked(value, Vec::new(), ty, validation)
 }
 
+/// Gives the object that Go writes for a structure of which nothing is set.
+pub fn empty(ty: &Type) -> Value {
+    let mut value = Value::Object(serde_json::Map::new());
+    // An object without members has no member of a wrong type.
+    let _nothing_unknown = conform::object(&mut value, ty);
+    value
+}
+
 /// Reads a JSON body without a schema, such as a patch; returns duplicate keys as paths.
 ///
 /// # Errors

@@ -44,8 +44,27 @@ pub struct Kind {
     pub subresources: &'static [Subresource],
     /// What legacy discovery publishes, equal for all versions that share a stored form.
     pub storage_version_hash: &'static str,
+    /// Where and how the objects are kept, when that is not as they are served: another version
+    /// of the same kind.
+    pub stored: Option<&'static Stored>,
     /// What is done to and asked of the objects.
     pub rules: &'static Rules,
+}
+
+/// The form in which objects of a served version are kept.
+///
+/// Both functions are total, change `apiVersion`, and a round trip loses nothing of what the served
+/// version can say. *Source:* API concepts, "Versions"; the `conversion.go` of each group upstream.
+#[derive(Clone, Copy)]
+pub struct Stored {
+    /// Group of the kept kind.
+    pub group: &'static str,
+    /// Version of the kept kind.
+    pub version: &'static str,
+    /// Makes the kept form of an object as it is served.
+    pub to: fn(&mut Value),
+    /// Makes the served form of an object as it is kept.
+    pub from: fn(&mut Value),
 }
 
 /// One subresource of a kind, such as `pods/log`.
@@ -136,6 +155,13 @@ impl Kind {
     pub fn ty(&self) -> &'static Type {
         // The tests look up every kind, so the fallback is never taken.
         schema::lookup(self.group, self.version, self.kind).unwrap_or_else(schema::unknown)
+    }
+
+    /// Returns the kind whose form is kept: itself for most.
+    pub fn stored_kind(&self) -> &Kind {
+        let stored =
+            self.stored.and_then(|stored| by_kind(stored.group, stored.version, self.kind));
+        stored.unwrap_or(self)
     }
 
     /// Returns the subresource of this name.

@@ -46,6 +46,18 @@ pub const SECRET: &[&str] = &["type"];
 /// Labels of services.
 pub const SERVICE: &[&str] = &["spec.clusterIP", "spec.type"];
 
+/// Labels of ReplicaSets and ReplicationControllers.
+pub const REPLICAS: &[&str] = &["status.replicas"];
+
+/// Labels of Jobs.
+pub const JOB: &[&str] = &["status.successful"];
+
+/// Labels of CertificateSigningRequests.
+pub const SIGNING_REQUEST: &[&str] = &["spec.signerName"];
+
+/// Labels of ResourceSlices.
+pub const RESOURCE_SLICE: &[&str] = &["spec.driver", "spec.nodeName"];
+
 /// Kinds without further labels.
 pub fn none<'a>(_object: &'a Value, _label: &str) -> Option<Cow<'a, str>> {
     None
@@ -88,6 +100,31 @@ pub fn secret<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
 /// Reads a label of a service.
 pub fn service<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
     SERVICE.contains(&label).then(|| text(object, label))
+}
+
+/// Reads a label of a ReplicaSet or ReplicationController.
+pub fn replicas<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    REPLICAS.contains(&label).then(|| count(object, label))
+}
+
+/// Reads a label of a Job: the number of pods that succeeded, under its older name.
+pub fn job<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    JOB.contains(&label).then(|| count(object, "status.succeeded"))
+}
+
+/// Reads a label of a CertificateSigningRequest.
+pub fn signing_request<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    SIGNING_REQUEST.contains(&label).then(|| text(object, label))
+}
+
+/// Reads a label of a ResourceSlice.
+pub fn resource_slice<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    RESOURCE_SLICE.contains(&label).then(|| text(object, label))
+}
+
+fn count<'a>(object: &'a Value, label: &str) -> Cow<'a, str> {
+    let number = find(object, label).and_then(Value::as_i64).unwrap_or_default();
+    Cow::Owned(number.to_string())
 }
 
 fn find<'a>(object: &'a Value, label: &str) -> Option<&'a Value> {

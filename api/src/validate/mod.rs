@@ -16,6 +16,7 @@ pub mod lease;
 pub mod metadata;
 pub mod namespace;
 pub mod node;
+pub mod plain;
 pub mod pod;
 pub mod priorityclass;
 pub mod replicaset;

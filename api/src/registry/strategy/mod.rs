@@ -12,7 +12,9 @@ pub mod with_generation;
 
 use serde_json::{Map, Value};
 
+use crate::decode;
 use crate::field_error::FieldError;
+use crate::schema::{self, FieldType};
 
 /// Leaves a new object as it is.
 pub fn leave(_object: &mut Value) {}
@@ -28,6 +30,21 @@ pub fn accept(_object: &Value) -> Vec<FieldError> {
 /// Finds nothing wrong with an update.
 pub fn accept_update(_new: &Value, _old: &Value) -> Vec<FieldError> {
     Vec::new()
+}
+
+/// Starts a new object without the status that its client gave: with what its type writes at zero.
+pub fn without_status(object: &mut Value) {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+    let ty = schema::lookup(group, version, text("kind"));
+    let field = ty.and_then(|ty| ty.field("status"));
+    let status = match field.map(|field| &field.ty) {
+        Some(FieldType::Ref(ty)) => decode::empty(ty),
+        Some(_) | None => Value::Object(Map::new()),
+    };
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("status".to_owned(), status);
+    }
 }
 
 /// Keeps the stored `status`: the main resource cannot change it.

@@ -8,9 +8,7 @@ use super::keep_status;
 
 /// Starts at generation 1 without status.
 pub fn create(object: &mut Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.insert("status".to_owned(), Value::Object(serde_json::Map::new()));
-    }
+    super::without_status(object);
     create_without_status(object);
 }
 
@@ -23,6 +21,22 @@ pub fn create_without_status(object: &mut Value) {
 pub fn update(new: &mut Value, old: &Value) {
     keep_status(new, old);
     count(new, old, new.get("spec") != old.get("spec"));
+}
+
+/// Counts a changed `spec`, for a kind that has no status.
+pub fn update_spec(new: &mut Value, old: &Value) {
+    count(new, old, new.get("spec") != old.get("spec"));
+}
+
+/// Counts any change outside of `metadata`, for a kind without `spec` and status.
+pub fn update_whole(new: &mut Value, old: &Value) {
+    let members = |object: &Value| -> Vec<(String, Value)> {
+        let all = object.as_object().into_iter().flatten();
+        let own = all.filter(|(name, _)| name.as_str() != "metadata");
+        own.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    let changed = members(new) != members(old);
+    count(new, old, changed);
 }
 
 /// Keeps `status` and counts a changed `spec` or changed annotations, as Deployments do.

@@ -1,0 +1,83 @@
+//! What extends the API: `admissionregistration.k8s.io`, `apiextensions.k8s.io`,
+//! `apiregistration.k8s.io`.
+
+use super::*;
+
+pub(super) const KINDS: &[Kind] = &[
+    MUTATING_WEBHOOK_CONFIGURATION,
+    VALIDATING_ADMISSION_POLICY,
+    VALIDATING_ADMISSION_POLICY_BINDING,
+    VALIDATING_WEBHOOK_CONFIGURATION,
+    CUSTOM_RESOURCE_DEFINITION,
+    API_SERVICE,
+];
+
+const MUTATING_WEBHOOK_CONFIGURATION: Kind = Kind {
+    group: "admissionregistration.k8s.io",
+    kind: "MutatingWebhookConfiguration",
+    plural: "mutatingwebhookconfigurations",
+    singular: "mutatingwebhookconfiguration",
+    categories: &["api-extensions"],
+    storage_version_hash: "Sqi0GUgDaX0=",
+    rules: &Rules { validate: validate::plain::cluster, ..CONFIGURATION },
+    ..CLUSTER
+};
+
+const VALIDATING_ADMISSION_POLICY: Kind = Kind {
+    group: "admissionregistration.k8s.io",
+    kind: "ValidatingAdmissionPolicy",
+    plural: "validatingadmissionpolicies",
+    singular: "validatingadmissionpolicy",
+    categories: &["api-extensions"],
+    subresources: &[status("admissionregistration.k8s.io", "ValidatingAdmissionPolicy")],
+    storage_version_hash: "6OxvlMmQ6is=",
+    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..WORKLOAD },
+    ..CLUSTER
+};
+
+const VALIDATING_ADMISSION_POLICY_BINDING: Kind = Kind {
+    group: "admissionregistration.k8s.io",
+    kind: "ValidatingAdmissionPolicyBinding",
+    plural: "validatingadmissionpolicybindings",
+    singular: "validatingadmissionpolicybinding",
+    categories: &["api-extensions"],
+    storage_version_hash: "v9715VZqakg=",
+    rules: &Rules { validate: validate::plain::cluster, ..CONFIGURATION },
+    ..CLUSTER
+};
+
+const VALIDATING_WEBHOOK_CONFIGURATION: Kind = Kind {
+    group: "admissionregistration.k8s.io",
+    kind: "ValidatingWebhookConfiguration",
+    plural: "validatingwebhookconfigurations",
+    singular: "validatingwebhookconfiguration",
+    categories: &["api-extensions"],
+    storage_version_hash: "B0wHjQmsGNk=",
+    rules: &Rules { validate: validate::plain::cluster, ..CONFIGURATION },
+    ..CLUSTER
+};
+
+const CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
+    group: "apiextensions.k8s.io",
+    kind: "CustomResourceDefinition",
+    plural: "customresourcedefinitions",
+    singular: "customresourcedefinition",
+    short_names: &["crd", "crds"],
+    categories: &["api-extensions"],
+    subresources: &[status("apiextensions.k8s.io", "CustomResourceDefinition")],
+    storage_version_hash: "jfWCUB31mvA=",
+    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..WORKLOAD },
+    ..CLUSTER
+};
+
+const API_SERVICE: Kind = Kind {
+    group: "apiregistration.k8s.io",
+    kind: "APIService",
+    plural: "apiservices",
+    singular: "apiservice",
+    categories: &["api-extensions"],
+    subresources: &[status("apiregistration.k8s.io", "APIService")],
+    storage_version_hash: "InPBPD7+PqM=",
+    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..STATUS },
+    ..CLUSTER
+};
