@@ -36,7 +36,7 @@ pub(crate) async fn run(core: Arc<Core>) {
 }
 
 /// Runs the guest itself.
-async fn guest(core: Arc<Core>) -> Exit {
+pub(crate) async fn guest(core: Arc<Core>) -> Exit {
     let Pre::Command(pre) = core.pre() else {
         return Exit::killed("not a command");
     };

@@ -1,22 +1,26 @@
 //! A running container: the handle that its owner keeps, and the core that its instances share.
+//!
+//! An edge: the owner waits here for the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle_vnet::{NetNs, Scope};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
+use crate::exec::{Attached, EXECS_MAX, Exec, ExecError, ExecSpec};
 use crate::exit::Exit;
 use crate::http::HttpContainer;
-use crate::image::{ComponentKind, Pre};
+use crate::image::{ComponentKind, Image, Pre};
 use crate::lifecycle::Notice;
 use crate::logs::Log;
 use crate::memory::Account;
 use crate::meter::{self, CpuMeter};
 use crate::sandbox::StartError;
-use crate::spec::{ContainerSpec, Usage};
-use crate::{command, http};
+use crate::spec::{ContainerSpec, Stdin, Usage};
+use crate::stdio::{Input, Output, Stdio, Taps};
+use crate::{command, exec, http};
 
 /// A container that was started. Cheap to clone; all clones are the same container, and dropping
 /// them all does not end it.
@@ -37,8 +41,21 @@ pub(crate) struct Core {
     pub(crate) log: Option<Log>,
     pub(crate) notice: Notice,
     pub(crate) counters: Counters,
+    pub(crate) stdio: Stdio,
+    /// Room for commands that run beside the container.
+    pub(crate) execs: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     exit: watch::Sender<Option<Exit>>,
+}
+
+/// What a core is made of.
+struct Parts {
+    spec: ContainerSpec,
+    netns: Arc<NetNs>,
+    memory: Arc<Account>,
+    cpu: Arc<CpuMeter>,
+    log: Option<Log>,
+    stdio: Stdio,
 }
 
 /// What is counted over the life of a container.
@@ -103,18 +120,59 @@ impl Core {
                 path: spec.log.as_ref().map(|log| log.path.clone()).unwrap_or_default(),
                 source,
             })?;
-        Ok(Arc::new(Self {
-            netns: netns.clone(),
+        let input = match spec.stdin {
+            Stdin::Closed => None,
+            Stdin::Open => Some(Input::new(false)),
+            Stdin::Once => Some(Input::new(true)),
+        };
+        let stdio = Stdio { input, output: Output::Log(Taps::new(spec.tty)), tty: spec.tty };
+        let memory = Account::new(spec.limits.memory_bytes, Some(pod_memory.clone()));
+        let cpu = CpuMeter::new(spec.limits.cpu_millis, meter::now());
+        Ok(Self::of(Parts { spec, netns: netns.clone(), memory, cpu, log, stdio }))
+    }
+
+    fn of(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            netns: parts.netns,
             scope: Arc::default(),
-            memory: Account::new(spec.limits.memory_bytes, Some(pod_memory.clone())),
-            cpu: CpuMeter::new(spec.limits.cpu_millis, meter::now()),
-            log,
+            memory: parts.memory,
+            cpu: parts.cpu,
+            log: parts.log,
             notice: Notice::default(),
             counters: Counters::default(),
+            stdio: parts.stdio,
+            execs: Arc::new(Semaphore::new(EXECS_MAX)),
             phase: watch::Sender::new(Phase::Running),
             exit: watch::Sender::new(None),
+            spec: parts.spec,
+        })
+    }
+
+    /// The core of a command that runs beside this container: another program with streams of its
+    /// own, and everything else the container's.
+    pub(crate) fn beside(&self, image: Arc<Image>, argv: Vec<String>, stdio: Stdio) -> Arc<Self> {
+        let spec = ContainerSpec {
+            argv,
+            env: self.spec.env.clone(),
+            cwd: self.spec.cwd.clone(),
+            mounts: self.spec.mounts.clone(),
+            limits: self.spec.limits,
+            ..ContainerSpec::new(self.spec.name.clone(), image)
+        };
+        Self::of(Parts {
             spec,
-        }))
+            netns: self.netns.clone(),
+            memory: Account::new(None, Some(self.memory.clone())),
+            cpu: self.cpu.clone(),
+            log: None,
+            stdio,
+        })
+    }
+
+    /// Resolves when the container has ended.
+    pub(crate) async fn ending(&self) {
+        // The sender lives in `self`, so this cannot fail.
+        let _ = self.exit.subscribe().wait_for(Option::is_some).await;
     }
 
     /// The component with its imports resolved.
@@ -145,6 +203,9 @@ impl Core {
             }
             first
         });
+        if let Output::Log(taps) = &self.stdio.output {
+            taps.end();
+        }
     }
 
     /// Says whether the container has not ended yet.
@@ -190,6 +251,39 @@ impl Container {
         if let Some(http) = &self.http {
             http.stop();
         }
+    }
+
+    /// Runs a command beside the container's own guest: a fresh instance of the program that the
+    /// specification's [`ContainerSpec::programs`] finds, with the container's files, environment,
+    /// network namespace and limits. The command ends with the container at the latest.
+    ///
+    /// Must be called on a tokio runtime. Cancel safe: a dropped call runs nothing.
+    ///
+    /// # Errors
+    /// See [`ExecError`].
+    pub async fn exec(&self, spec: ExecSpec) -> Result<Exec, ExecError> {
+        exec::start(&self.core, spec).await
+    }
+
+    /// Gives the streams of the container's own guest, from now on.
+    ///
+    /// # Errors
+    /// [`ExecError::NotRunning`] after the end, [`ExecError::TooMany`] for one client too many.
+    pub fn attach(&self) -> Result<Attached, ExecError> {
+        let Output::Log(taps) = &self.core.stdio.output else {
+            return Err(ExecError::NotRunning);
+        };
+        if !self.is_running() {
+            return Err(ExecError::NotRunning);
+        }
+        let (stdout, stderr) =
+            taps.attach().ok_or(ExecError::TooMany { max: exec::ATTACHED_MAX })?;
+        let stdin = self.core.stdio.input.as_ref();
+        Ok(Attached {
+            stdin: stdin.map(|input| -> exec::Writer { Box::pin(input.writer()) }),
+            stdout: Box::pin(stdout),
+            stderr: if self.core.stdio.tty { None } else { Some(Box::pin(stderr)) },
+        })
     }
 
     /// Says whether the container has not ended yet.

@@ -13,6 +13,7 @@ pub mod compile;
 mod config;
 mod container;
 mod engine;
+pub mod exec;
 mod exit;
 pub mod http;
 mod image;
@@ -24,6 +25,7 @@ pub mod mounts;
 mod prepare;
 mod sandbox;
 mod spec;
+mod stdio;
 mod store;
 mod ticker;
 pub mod wasi;
@@ -31,10 +33,12 @@ pub mod wasi;
 pub use compile::cache::CacheError;
 pub use container::Container;
 pub use engine::{CompileLimits, Compiler, Engine, EngineConfig, EngineError, INSTANCES_MAX};
+pub use exec::{Attached, Exec, ExecError, ExecHandle, ExecSpec, Programs};
 pub use exit::{Exit, ExitReason};
 pub use image::{ComponentKind, Image, ImageSource, Wasm};
 pub use prepare::PrepareError;
 pub use sandbox::{Sandbox, SandboxSpec, StartError};
 pub use spec::{
-    ContainerSpec, Fault, FaultKind, FaultSink, HttpLimits, Isolation, Limits, LogSpec, Usage,
+    ContainerSpec, Fault, FaultKind, FaultSink, HttpLimits, Isolation, Limits, LogSpec, Stdin,
+    Usage,
 };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::exec::Programs;
 use crate::image::Image;
 use crate::mounts::MountTable;
 
@@ -32,6 +33,12 @@ pub struct ContainerSpec {
     pub http: HttpLimits,
     /// Where stdout and stderr go; `None` throws them away.
     pub log: Option<LogSpec>,
+    /// What the guest reads.
+    pub stdin: Stdin,
+    /// The guest's streams are a terminal: stderr comes with stdout.
+    pub tty: bool,
+    /// Finds the commands that may run beside the guest; `None` finds none.
+    pub programs: Option<Arc<dyn Programs>>,
     /// Is told when a request ended its instance, at most once in [`crate::http::FAULT_INTERVAL`].
     pub on_fault: Option<FaultSink>,
 }
@@ -54,9 +61,26 @@ impl ContainerSpec {
             isolation: Isolation::Request,
             http: HttpLimits::default(),
             log: None,
+            stdin: Stdin::Closed,
+            tty: false,
+            programs: None,
             on_fault: None,
         }
     }
+}
+
+/// What a container's own guest reads as its input.
+///
+/// *Source:* `v1.Container`, `stdin` and `stdinOnce`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Stdin {
+    /// Nothing: the input has ended before the guest begins.
+    #[default]
+    Closed,
+    /// What attached clients write, one after the other.
+    Open,
+    /// What the first attached client writes; its end is the end of the input.
+    Once,
 }
 
 /// The most that a container may use.

@@ -15,9 +15,10 @@ use wasmtime_wasi_io::IoView;
 use crate::container::Core;
 use crate::http::outgoing::Outgoing;
 use crate::lifecycle;
-use crate::logs::GuestOutput;
+use crate::logs::{self, LogStream};
 use crate::memory::MemoryHold;
 use crate::mounts::Tree;
+use crate::stdio::{GuestInput, Output};
 use crate::wasi::filesystem::{self, FsCtx, FsView};
 use crate::wasi::sockets::{self, NetCtx, NetState, NetView};
 
@@ -79,11 +80,20 @@ impl WasiView for State {
     }
 }
 
-/// Makes clocks, random numbers and the outputs of one instance.
+/// Makes clocks, random numbers and the streams of one instance.
 fn wasi(core: &Core) -> WasiCtx {
     let mut wasi = WasiCtx::builder();
-    if let GuestOutput::Log(stdout, stderr) = GuestOutput::of(core.log.as_ref()) {
-        wasi.stdout(stdout).stderr(stderr);
+    if let Some(input) = &core.stdio.input {
+        wasi.stdin(GuestInput { input: input.clone(), tty: core.stdio.tty });
+    }
+    match &core.stdio.output {
+        Output::Log(taps) => {
+            let to = |output| LogStream::new(core.log.as_ref(), taps, output);
+            wasi.stdout(to(logs::Output::Stdout)).stderr(to(logs::Output::Stderr));
+        }
+        Output::Pipes { stdout, stderr } => {
+            wasi.stdout(stdout.clone()).stderr(stderr.clone());
+        }
     }
     wasi.build()
 }

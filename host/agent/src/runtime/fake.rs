@@ -13,7 +13,10 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Duplex, ExitReport, Runtime, SandboxRequest, StartRequest, Started, Usage};
+use super::{
+    Attached, Duplex, Exec, ExecError, ExecHandle, ExecSpec, ExitReport, Reader, Runtime,
+    SandboxRequest, StartRequest, Started, Usage, Writer,
+};
 use crate::images::LocalImage;
 use crate::pods::plan::PodKey;
 use crate::pods::state::Fault;
@@ -30,6 +33,7 @@ struct Inner {
     requests: BTreeMap<Name, StartRequest>,
     start_faults: HashMap<String, Fault>,
     listening: HashMap<u16, &'static str>,
+    commands: HashMap<String, (&'static str, i32)>,
 }
 
 /// Records what it is asked for, in order.
@@ -68,6 +72,16 @@ impl FakeRuntime {
         };
     }
 
+    /// Lets a command be run beside every container: it writes `stdout`, then whatever it reads,
+    /// and ends with `code`. `None` lets nobody find it again.
+    pub fn answer_exec(&self, command: &str, answer: Option<(&'static str, i32)>) {
+        let mut inner = self.inner.lock();
+        match answer {
+            Some(answer) => inner.commands.insert(command.to_owned(), answer),
+            None => inner.commands.remove(command),
+        };
+    }
+
     /// Gives what a container was last started with.
     #[must_use]
     pub fn request(&self, pod: &str, container: &str) -> Option<StartRequest> {
@@ -84,6 +98,29 @@ impl FakeRuntime {
     }
 }
 
+/// A command that writes `text` and what it reads, and ends with `code`, or 137 when it is killed.
+fn follow_script(spec: &ExecSpec, text: &'static str, code: i32) -> Exec {
+    use tokio::io::AsyncWriteExt as _;
+    let (stdin, mut input) = tokio::io::duplex(PIPE_BYTES_MAX);
+    let (mut output, stdout) = tokio::io::duplex(PIPE_BYTES_MAX);
+    let stdin = spec.stdin.then(|| -> Writer { Box::pin(stdin) });
+    let stderr = (!spec.tty).then(|| -> Reader { Box::pin(tokio::io::empty()) });
+    let (handle, owner) = ExecHandle::pair();
+    tokio::spawn(async move {
+        let work = async {
+            output.write_all(text.as_bytes()).await?;
+            tokio::io::copy(&mut input, &mut output).await
+        };
+        let exit = tokio::select! {
+            _ = work => coracle_runtime::Exit::of_code(code),
+            () = owner.killed() => coracle_runtime::Exit::killed("killed"),
+        };
+        drop(output);
+        owner.ended(exit);
+    });
+    Exec { stdin, stdout: Box::pin(stdout), stderr, handle }
+}
+
 fn name(pod: &str, container: &str) -> Name {
     (pod.to_owned(), container.to_owned())
 }
@@ -92,6 +129,11 @@ impl Runtime for FakeRuntime {
     fn create_sandbox(&self, request: SandboxRequest) -> BoxFuture<'_, Result<(), String>> {
         self.call(format!("create sandbox {}", request.pod.name));
         futures::future::ready(Ok(())).boxed()
+    }
+
+    fn grant(&self, pod: &PodKey, egress: Option<&str>) -> Result<(), String> {
+        self.call(format!("grant {} {}", pod.name, egress.unwrap_or("nothing")));
+        Ok(())
     }
 
     fn remove_sandbox<'a>(&'a self, pod: &'a PodKey) -> BoxFuture<'a, ()> {
@@ -142,6 +184,37 @@ impl Runtime for FakeRuntime {
             }
         });
         Ok(Box::new(ours))
+    }
+
+    fn exec<'a>(
+        &'a self,
+        pod: &'a PodKey,
+        container: &'a str,
+        spec: ExecSpec,
+    ) -> BoxFuture<'a, Result<Exec, ExecError>> {
+        self.call(format!("exec {}/{container} {}", pod.name, spec.argv.join(" ")));
+        let command = spec.argv.first().cloned().unwrap_or_default();
+        let inner = self.inner.lock();
+        if !inner.running.contains_key(&name(&pod.name, container)) {
+            return futures::future::ready(Err(ExecError::NotRunning)).boxed();
+        }
+        let answer = inner.commands.get(&command).copied();
+        let answer = answer.ok_or(ExecError::NotFound { command });
+        futures::future::ready(answer.map(|(text, code)| follow_script(&spec, text, code))).boxed()
+    }
+
+    fn attach(&self, pod: &PodKey, container: &str) -> Result<Attached, ExecError> {
+        self.call(format!("attach {}/{container}", pod.name));
+        if !self.inner.lock().running.contains_key(&name(&pod.name, container)) {
+            return Err(ExecError::NotRunning);
+        }
+        let (ours, mut theirs) = tokio::io::duplex(PIPE_BYTES_MAX);
+        let (stdout, stdin) = tokio::io::split(ours);
+        tokio::spawn(async move {
+            let (mut from, mut to) = tokio::io::split(&mut theirs);
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        });
+        Ok(Attached { stdin: Some(Box::pin(stdin)), stdout: Box::pin(stdout), stderr: None })
     }
 
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage> {

@@ -15,6 +15,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use coracle_runtime::exec::{
+    Attached, Exec, ExecError, ExecHandle, ExecSpec, Reader, TerminalSize, Writer,
+};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -185,6 +188,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// A sentence, when the address is taken or the host has no room.
     fn create_sandbox(&self, request: SandboxRequest) -> BoxFuture<'_, Result<(), String>>;
 
+    /// Sets what a running pod may reach outside, in place of what it might before.
+    ///
+    /// # Errors
+    /// A sentence, when `egress` cannot be read; the grant stays as it was.
+    fn grant(&self, pod: &PodKey, egress: Option<&str>) -> Result<(), String>;
+
     /// Ends whatever still runs in a pod and removes its sandbox.
     fn remove_sandbox<'a>(&'a self, pod: &'a PodKey) -> BoxFuture<'a, ()>;
 
@@ -212,6 +221,24 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// As `connect` would give them.
     fn dial(&self, pod: &PodKey, to: SocketAddr) -> io::Result<Box<dyn Duplex>>;
+
+    /// Runs a command beside a running container: a program of its image, else one of the toolbox,
+    /// with the container's files, environment, network namespace and limits.
+    ///
+    /// # Errors
+    /// See [`ExecError`].
+    fn exec<'a>(
+        &'a self,
+        pod: &'a PodKey,
+        container: &'a str,
+        spec: ExecSpec,
+    ) -> BoxFuture<'a, Result<Exec, ExecError>>;
+
+    /// Gives the streams of a running container's own guest, from now on.
+    ///
+    /// # Errors
+    /// [`ExecError::NotRunning`], or [`ExecError::TooMany`] for one client too many.
+    fn attach(&self, pod: &PodKey, container: &str) -> Result<Attached, ExecError>;
 
     /// Gives what a running container has used.
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage>;

@@ -17,7 +17,10 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::root_files::{Surroundings, ca_certificates};
-use super::{Duplex, Runtime, SandboxRequest, StartRequest, Started, Usage, spec};
+use super::{
+    Attached, Duplex, Exec, ExecError, ExecSpec, Runtime, SandboxRequest, StartRequest, Started,
+    Usage, spec,
+};
 use crate::images::LocalImage;
 use crate::pods::plan::PodKey;
 use crate::pods::state::Fault;
@@ -81,6 +84,10 @@ impl WasmRuntime {
 
     fn pod(&self, uid: &str) -> Option<Arc<PodSandbox>> {
         self.pods.lock().get(uid).cloned()
+    }
+
+    fn container(&self, pod: &PodKey, name: &str) -> Option<Arc<engine::Container>> {
+        self.pod(&pod.uid)?.containers.lock().get(name).cloned()
     }
 
     fn add(&self, request: SandboxRequest) -> Result<(), String> {
@@ -191,6 +198,15 @@ impl Runtime for WasmRuntime {
         futures::future::ready(self.add(request)).boxed()
     }
 
+    fn grant(&self, pod: &PodKey, egress: Option<&str>) -> Result<(), String> {
+        let egress = Egress::parse(egress.unwrap_or_default());
+        let egress = egress.map_err(|error| error.to_string())?;
+        if let Some(pod) = self.pod(&pod.uid) {
+            self.network.grant(&pod.tag, egress);
+        }
+        Ok(())
+    }
+
     fn remove_sandbox<'a>(&'a self, pod: &'a PodKey) -> BoxFuture<'a, ()> {
         async move {
             let Some(pod) = self.pods.lock().remove(&pod.uid) else { return };
@@ -231,6 +247,23 @@ impl Runtime for WasmRuntime {
         let port = PORT_FIRST | self.next_port.fetch_add(1, Ordering::Relaxed);
         let stream = pod.netns.deliver(to, SocketAddr::new(self.host_ip, port))?;
         Ok(Box::new(stream))
+    }
+
+    fn exec<'a>(
+        &'a self,
+        pod: &'a PodKey,
+        container: &'a str,
+        spec: ExecSpec,
+    ) -> BoxFuture<'a, Result<Exec, ExecError>> {
+        async move {
+            let container = self.container(pod, container).ok_or(ExecError::NotRunning)?;
+            container.exec(spec).await
+        }
+        .boxed()
+    }
+
+    fn attach(&self, pod: &PodKey, container: &str) -> Result<Attached, ExecError> {
+        self.container(pod, container).ok_or(ExecError::NotRunning)?.attach()
     }
 
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage> {

@@ -9,5 +9,6 @@ mod file;
 mod queue;
 mod stream;
 
+pub(crate) use cri::Output;
 pub(crate) use queue::Log;
-pub(crate) use stream::GuestOutput;
+pub(crate) use stream::LogStream;

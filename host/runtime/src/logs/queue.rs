@@ -70,8 +70,7 @@ impl Log {
 
     /// Writes a line of the host's own, as stderr.
     pub(crate) fn note(&self, line: &str) {
-        let stream = super::stream::LogStream::stderr(self);
-        stream.put(line.as_bytes());
+        super::stream::note(self, line);
     }
 
     /// Resolves when there is room.

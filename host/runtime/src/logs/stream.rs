@@ -1,4 +1,5 @@
-//! stdout and stderr of one instance, as wasmtime-wasi wants them.
+//! stdout and stderr of one instance, as wasmtime-wasi wants them: into the container's log, and to
+//! whoever is attached.
 //!
 //! An edge: it reads the clock for the lines' times.
 
@@ -16,26 +17,7 @@ use wasmtime_wasi_io::streams::{OutputStream, StreamError};
 
 use super::cri::{Lines, Output};
 use super::queue::Log;
-
-/// Where one instance's output goes.
-pub(crate) enum GuestOutput {
-    /// Nowhere.
-    None,
-    /// Into a log: stdout, then stderr.
-    Log(LogStream, LogStream),
-}
-
-impl GuestOutput {
-    /// The outputs of a new instance of a container that logs to `log`.
-    pub(crate) fn of(log: Option<&Log>) -> Self {
-        match log {
-            Some(log) => {
-                Self::Log(LogStream::new(log, Output::Stdout), LogStream::new(log, Output::Stderr))
-            }
-            None => Self::None,
-        }
-    }
-}
+use crate::stdio::Taps;
 
 /// One output of one instance. Clones write to the same line.
 #[derive(Clone)]
@@ -44,40 +26,68 @@ pub(crate) struct LogStream {
 }
 
 struct Shared {
-    log: Log,
+    log: Option<Log>,
+    taps: Arc<Taps>,
+    output: Output,
     lines: Mutex<Lines>,
 }
 
 impl LogStream {
-    fn new(log: &Log, output: Output) -> Self {
+    /// An output of a new instance of a container that logs to `log`, if at all.
+    pub(crate) fn new(log: Option<&Log>, taps: &Arc<Taps>, output: Output) -> Self {
         let lines = Mutex::new(Lines::new(output));
-        Self { shared: Arc::new(Shared { log: log.clone(), lines }) }
+        let (log, taps) = (log.cloned(), taps.clone());
+        Self { shared: Arc::new(Shared { log, taps, output, lines }) }
     }
 
-    /// A stream of its own for lines of the host.
-    pub(super) fn stderr(log: &Log) -> Self {
-        Self::new(log, Output::Stderr)
+    fn put(&self, bytes: &[u8]) {
+        if let Some(log) = &self.shared.log {
+            let now = now();
+            let mut lines = self.shared.lines.lock();
+            log.put(|out| lines.take(bytes, now, out));
+        }
+        self.shared.taps.put(self.shared.output, bytes);
     }
 
-    pub(super) fn put(&self, bytes: &[u8]) {
-        let now = now();
-        let mut lines = self.shared.lines.lock();
-        self.shared.log.put(|out| lines.take(bytes, now, out));
+    /// Bytes that may be written now.
+    fn room(&self) -> usize {
+        let log = self.shared.log.as_ref().map_or(usize::MAX, Log::room);
+        log.min(self.shared.taps.room(self.shared.output))
     }
+
+    /// Resolves when there is room.
+    async fn wait(&self) {
+        if let Some(log) = &self.shared.log {
+            log.ready().await;
+        }
+        self.shared.taps.ready(self.shared.output).await;
+    }
+}
+
+/// Writes a line of the host's own into a log, as stderr.
+pub(super) fn note(log: &Log, line: &str) {
+    let mut lines = Lines::new(Output::Stderr);
+    let now = now();
+    log.put(|out| {
+        lines.take(line.as_bytes(), now, out);
+        if !lines.is_at_start() {
+            lines.finish(now, out);
+        }
+    });
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         let lines = self.lines.get_mut();
-        if !lines.is_at_start() {
-            self.log.put(|out| lines.finish(now(), out));
+        if let Some(log) = self.log.as_ref().filter(|_| !lines.is_at_start()) {
+            log.put(|out| lines.finish(now(), out));
         }
     }
 }
 
 impl IsTerminal for LogStream {
     fn is_terminal(&self) -> bool {
-        false
+        self.shared.taps.is_terminal()
     }
 }
 
@@ -102,14 +112,14 @@ impl OutputStream for LogStream {
     }
 
     fn check_write(&mut self) -> Result<usize, StreamError> {
-        Ok(self.shared.log.room())
+        Ok(self.room())
     }
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for LogStream {
     async fn ready(&mut self) {
-        self.shared.log.ready().await;
+        self.wait().await;
     }
 }
 
@@ -131,14 +141,14 @@ impl AsyncWrite for LogWriter {
                 std::task::ready!(wait.as_mut().poll(cx));
                 this.wait = None;
             }
-            let room = this.stream.shared.log.room();
+            let room = this.stream.room();
             if room > 0 {
                 let taken = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
                 this.stream.put(taken);
                 return Poll::Ready(Ok(taken.len()));
             }
-            let log = this.stream.shared.log.clone();
-            this.wait = Some(Box::pin(async move { log.ready().await }));
+            let stream = this.stream.clone();
+            this.wait = Some(Box::pin(async move { stream.wait().await }));
         }
     }
 
