@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod command;
+mod exec;
 mod files;
 mod http;
 mod lifecycle;
