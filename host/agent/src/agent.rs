@@ -162,6 +162,7 @@ impl Agent {
         worker.pod = pod;
         if refresh {
             self.refresh(&key.uid);
+            self.grant(&key.uid);
         }
         self.dirty.insert(key.uid);
     }
@@ -197,6 +198,8 @@ impl Agent {
                     self.refresh(&uid);
                 }
             }
+            Message::Refresh(uid) => self.refresh(&uid),
+            Message::Namespace(name) => self.grant_all(&name),
             Message::Told { uid, sent } => self.told(&uid, sent),
             Message::Synced => {
                 let known = pods.list();
@@ -342,6 +345,7 @@ impl Agent {
         tokio::task::spawn_blocking(move || std::fs::remove_dir_all(logs));
         self.set_timer(uid, None);
         self.shared.objects.release(uid);
+        self.shared.tokens.release(uid);
         self.images.remove(uid);
         self.workers.remove(uid);
         self.writer.forget(uid);
@@ -353,6 +357,19 @@ impl Agent {
             let (shared, target) = (self.shared.clone(), target(worker, &self.images));
             tokio::spawn(async move { effects::volumes::refresh(&shared, &target).await });
         }
+    }
+
+    /// Lets a running pod reach what its annotations and its namespace's grant now.
+    fn grant(&self, uid: &str) {
+        let Some(worker) = self.workers.get(uid) else { return };
+        if worker.state.ip().is_some() {
+            effects::sandbox::grant(&self.shared, &target(worker, &self.images));
+        }
+    }
+
+    fn grant_all(&self, namespace: &str) {
+        let there = self.workers.values().filter(|worker| worker.key.namespace == namespace);
+        there.for_each(|worker| self.grant(&worker.key.uid));
     }
 
     fn finalize(&self, uid: &str) {

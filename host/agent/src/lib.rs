@@ -25,6 +25,7 @@ mod clock;
 mod effects;
 mod objects;
 mod record;
+mod tokens;
 mod worker;
 
 pub use run::{AgentError, Parts, run};

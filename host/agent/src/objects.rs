@@ -101,19 +101,35 @@ impl Followed {
             (entry.source.clone(), entry.waited.clone())
         };
         if source.synced() {
-            return Some(source.read(object));
+            return Some(self.read(&source, object));
         }
-        let kept = self.files.read_object(object).map(|data| Some(Arc::new(data)));
+        let kept = self.files.read_object(object).map(|data| data.map(Arc::new));
         let wait = match (&kept, waited.load(Ordering::Relaxed)) {
             (Some(_), true) => Duration::ZERO,
             (Some(_), false) => FIRST_ANSWER_OVER_COPY_MAX,
             (None, _) => FIRST_ANSWER_MAX,
         };
         if tokio::time::timeout(wait, source.wait_synced()).await.is_ok() {
-            return Some(source.read(object));
+            return Some(self.read(&source, object));
         }
         waited.store(true, Ordering::Relaxed);
         kept
+    }
+
+    /// Reads an object of which the server has told. That there is none is kept too: a start without
+    /// the server must not wait for what was optional and never there.
+    fn read(&self, source: &Arc<Source>, object: &ObjectRef) -> Option<Arc<Data>> {
+        let data = source.read(object);
+        if data.is_none() {
+            let (files, source, object) = (self.files.clone(), source.clone(), object.clone());
+            tokio::task::spawn_blocking(move || {
+                // It may have come since; then its content is being written.
+                if source.read(&object).is_none() && files.read_object(&object) != Some(None) {
+                    keep(&files, &object, None);
+                }
+            });
+        }
+        data
     }
 
     fn follow(&self, object: &ObjectRef) -> Entry {
@@ -184,14 +200,13 @@ struct Told {
 impl Told {
     fn tell(&self, data: Option<Data>) {
         let (files, object) = (self.files.clone(), self.object.clone());
-        tokio::task::spawn_blocking(move || match data {
-            Some(data) => {
-                if let Err(error) = files.write_object(&object, &data) {
-                    tracing::warn!(%object, %error, "cannot keep a copy of an object");
-                }
-            }
-            None => files.remove_object(&object),
-        });
+        tokio::task::spawn_blocking(move || keep(&files, &object, data.as_ref()));
         (self.on_change)(self.object.clone());
+    }
+}
+
+fn keep(files: &Files, object: &ObjectRef, data: Option<&Data>) {
+    if let Err(error) = files.write_object(object, data) {
+        tracing::warn!(%object, %error, "cannot keep a copy of an object");
     }
 }

@@ -22,6 +22,7 @@ use crate::pods::status::HostFacts;
 use crate::runtime::Runtime;
 use crate::server;
 use crate::settings::{AgentConfig, Services};
+use crate::tokens::Tokens;
 use crate::volumes::VolumeRoots;
 
 /// What containers get to stop when the host ends.
@@ -85,7 +86,15 @@ pub async fn run(
             let _ = news.send(Message::Object(object));
         })
     };
+    let tokens = Tokens::new(parts.client.clone(), files.clone(), news.clone());
+    let _namespaces = parts.services.on_namespace({
+        let news = news.clone();
+        Box::new(move |name| {
+            let _ = news.send(Message::Namespace(name.to_owned()));
+        })
+    });
     let shared = Arc::new(Shared {
+        tokens: tokens.clone(),
         client: parts.client.clone(),
         runtime: parts.runtime,
         images: Images::new(Arc::new(images), registries),
@@ -114,7 +123,9 @@ pub async fn run(
             let _ = news.send(Message::Synced);
         })
     };
+    let due = tokio::spawn(tokens.follow());
     agent.run(pods, received, stop).await;
+    due.abort();
     synced.abort();
     agent.shut_down(SHUTDOWN_GRACE).await;
     end.cancel();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use coracle_client::Subscription;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 
 /// Pods that one host takes unless told otherwise.
@@ -77,6 +78,10 @@ pub trait Services: Send + Sync + 'static {
 
     /// Gives the value of a namespace's `coracle.dev/egress` annotation.
     fn egress_of_namespace(&self, namespace: &str) -> Option<String>;
+
+    /// Calls `tell` with the name of each Namespace whose annotations change, for as long as what it
+    /// gives is kept.
+    fn on_namespace(&self, tell: Box<dyn Fn(&str) + Send + Sync>) -> Option<Subscription>;
 }
 
 /// The surroundings as the shared caches have them.
@@ -100,5 +105,16 @@ impl Services for Surroundings {
     fn egress_of_namespace(&self, namespace: &str) -> Option<String> {
         let namespace = self.namespaces.get(None, namespace)?;
         namespace.metadata.annotations.as_ref()?.get("coracle.dev/egress").cloned()
+    }
+
+    fn on_namespace(&self, tell: Box<dyn Fn(&str) + Send + Sync>) -> Option<Subscription> {
+        let notes = |namespace: Option<&Arc<Namespace>>| {
+            namespace.and_then(|namespace| namespace.metadata.annotations.clone())
+        };
+        Some(self.namespaces.observe(move |change| {
+            if notes(change.old.as_ref()) != notes(change.new.as_ref()) {
+                tell(&change.key.name);
+            }
+        }))
     }
 }

@@ -1,6 +1,6 @@
 //! The checkpoint on disk. Blocking calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::saved::SavedPod;
 use super::seal::Sealer;
+use crate::config::tokens::{Token, TokenSpec};
 use crate::config::{Data, ObjectKind, ObjectRef};
 
 /// The checkpoint's folder.
@@ -31,6 +32,11 @@ struct SavedObject {
     object: ObjectRef,
     immutable: bool,
     values: BTreeMap<String, Vec<u8>>,
+    #[serde(default)]
+    binary: BTreeSet<String>,
+    /// It is known that there is no such object.
+    #[serde(default)]
+    absent: bool,
 }
 
 impl Files {
@@ -39,7 +45,7 @@ impl Files {
     /// # Errors
     /// What the file system says.
     pub fn open(root: PathBuf, sealer: Option<Arc<Sealer>>) -> io::Result<Self> {
-        for part in ["pods", "objects"] {
+        for part in ["pods", "objects", "tokens"] {
             fs::create_dir_all(root.join(part))?;
         }
         Ok(Self { root, sealer })
@@ -74,13 +80,14 @@ impl Files {
             .collect()
     }
 
-    /// Keeps an object that pods refer to; a Secret only sealed.
+    /// Keeps an object that pods refer to, or that there is none; a Secret only sealed.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn write_object(&self, object: &ObjectRef, data: &Data) -> io::Result<()> {
-        let (immutable, values) = (data.immutable, data.values.clone());
-        let record = SavedObject { object: object.clone(), immutable, values };
+    pub fn write_object(&self, object: &ObjectRef, data: Option<&Data>) -> io::Result<()> {
+        let absent = data.is_none();
+        let Data { values, binary, immutable } = data.cloned().unwrap_or_default();
+        let record = SavedObject { object: object.clone(), immutable, values, binary, absent };
         let plain = serde_json::to_vec(&record)?;
         let name = object_name(object);
         let bytes = match (object.kind, &self.sealer) {
@@ -91,9 +98,10 @@ impl Files {
         bytes.map_or(Ok(()), |bytes| write_whole(&self.root.join("objects").join(&name), &bytes))
     }
 
-    /// Reads an object as it was kept.
+    /// Reads an object as it was kept: its content, or that there was none; nothing when nothing was
+    /// kept.
     #[must_use]
-    pub fn read_object(&self, object: &ObjectRef) -> Option<Data> {
+    pub fn read_object(&self, object: &ObjectRef) -> Option<Option<Data>> {
         let name = object_name(object);
         let bytes = fs::read(self.root.join("objects").join(&name)).ok()?;
         let plain = match object.kind {
@@ -101,7 +109,35 @@ impl Files {
             ObjectKind::Secret => self.sealer.as_ref()?.open_sealed(&name, &bytes)?,
         };
         let record: SavedObject = serde_json::from_slice(&plain).ok()?;
-        Some(Data { values: record.values, immutable: record.immutable })
+        let SavedObject { values, binary, immutable, absent, .. } = record;
+        Some((!absent).then_some(Data { values, binary, immutable }))
+    }
+
+    /// Keeps the tokens of a pod, sealed; without a sealer none.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_tokens(&self, uid: &str, tokens: &[(TokenSpec, Token)]) -> io::Result<()> {
+        let plain = serde_json::to_vec(tokens)?;
+        let sealer = self.sealer.as_ref();
+        let sealed = sealer.and_then(|sealer| sealer.seal(&token_name(uid), &plain));
+        sealed.map_or(Ok(()), |bytes| write_whole(&self.root.join("tokens").join(uid), &bytes))
+    }
+
+    /// Reads the tokens of a pod.
+    #[must_use]
+    pub fn tokens(&self, uid: &str) -> Vec<(TokenSpec, Token)> {
+        let read = || {
+            let bytes = fs::read(self.root.join("tokens").join(uid)).ok()?;
+            let plain = self.sealer.as_ref()?.open_sealed(&token_name(uid), &bytes)?;
+            serde_json::from_slice(&plain).ok()
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Forgets the tokens of a pod.
+    pub fn remove_tokens(&self, uid: &str) {
+        let _ = fs::remove_file(self.root.join("tokens").join(uid));
     }
 
     /// Forgets an object.
@@ -127,6 +163,10 @@ impl Files {
     fn pod(&self, uid: &str) -> PathBuf {
         self.root.join("pods").join(format!("{uid}.json"))
     }
+}
+
+fn token_name(uid: &str) -> String {
+    format!("token_{uid}")
 }
 
 fn object_name(object: &ObjectRef) -> String {

@@ -101,10 +101,10 @@ fn add_all(
             }
             return Err(config_error(format!("{object} not found")));
         };
-        for (key, value) in &data.values {
+        for key in data.values.keys() {
             let name = format!("{prefix}{key}");
-            if is_variable_name(&name) {
-                env.set(&name, String::from_utf8_lossy(value).into_owned());
+            if let Some(text) = data.text(key).filter(|_| is_variable_name(&name)) {
+                env.set(&name, text);
             }
         }
     }
@@ -160,8 +160,8 @@ fn key_of(
     let Some(data) = sources.objects.get(&object).and_then(Option::as_ref) else {
         return missing(format!("{object} not found"));
     };
-    match data.values.get(key) {
-        Some(value) => Ok(Some(String::from_utf8_lossy(value).into_owned())),
+    match data.text(key) {
+        Some(value) => Ok(Some(value)),
         None => missing(format!(
             "couldn't find key {key} in {} {}/{name}",
             kind.name(),

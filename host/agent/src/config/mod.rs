@@ -8,6 +8,7 @@ pub mod expand;
 pub mod fields;
 pub mod objects;
 pub mod services;
+pub mod tokens;
 
 pub use objects::{Data, ObjectKind, ObjectRef, Objects};
 

@@ -63,6 +63,8 @@ impl fmt::Display for ObjectRef {
 pub struct Data {
     /// Key to value.
     pub values: BTreeMap<String, Vec<u8>>,
+    /// Keys of `binaryData`: files only, never variables.
+    pub binary: BTreeSet<String>,
     /// The content can never change, so nobody has to watch it.
     pub immutable: bool,
 }
@@ -74,11 +76,22 @@ impl fmt::Debug for Data {
     }
 }
 
+impl Data {
+    /// Gives the value of a key as a variable gets it; what is binary is no text.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<String> {
+        let value = self.values.get(key).filter(|_| !self.binary.contains(key))?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    }
+}
+
 impl From<ConfigMap> for Data {
     fn from(object: ConfigMap) -> Self {
         let text = object.data.unwrap_or_default().into_iter();
+        let keys = object.binary_data.iter().flat_map(|map| map.keys().cloned()).collect();
         let binary = object.binary_data.unwrap_or_default().into_iter();
         Self {
+            binary: keys,
             values: text
                 .map(|(key, value)| (key, value.into_bytes()))
                 .chain(binary.map(|(key, value)| (key, value.0)))
@@ -93,6 +106,7 @@ impl From<Secret> for Data {
         let data = object.data.unwrap_or_default().into_iter();
         Self {
             values: data.map(|(key, value)| (key, value.0)).collect(),
+            binary: BTreeSet::new(),
             immutable: object.immutable.unwrap_or(false),
         }
     }

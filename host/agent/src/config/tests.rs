@@ -15,7 +15,7 @@ use crate::pods::plan;
 fn objects(pod: &Pod) -> Objects {
     let data = |pairs: &[(&str, &str)]| {
         let values = pairs.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
-        Some(Arc::new(Data { values, immutable: false }))
+        Some(Arc::new(Data { values, ..Data::default() }))
     };
     let known = |object: &ObjectRef| match (object.kind, object.name.as_str()) {
         (ObjectKind::ConfigMap, "cfg") => data(&[("a", "1"), ("b.c-d", "2"), ("no=name", "3")]),

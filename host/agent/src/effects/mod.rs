@@ -32,6 +32,7 @@ use crate::pods::state::PodEvent;
 use crate::pods::status::HostFacts;
 use crate::runtime::{ExitReport, Runtime};
 use crate::settings::{AgentConfig, Services};
+use crate::tokens::Tokens;
 use crate::volumes::VolumeRoots;
 use crate::worker::MountedVolumes;
 
@@ -51,6 +52,10 @@ pub(crate) enum Message {
     Object(ObjectRef),
     /// A status write is over; `sent` is what the server has now, if it took it.
     Told { uid: String, sent: Option<Map<String, Value>> },
+    /// Something that the volumes of a pod show is due to be made anew.
+    Refresh(String),
+    /// A Namespace has changed, by name.
+    Namespace(String),
     /// The first list of this host's pods is in.
     Synced,
     /// Somebody asks what the agent knows of its pods: of one by namespace and name, or of all.
@@ -72,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) images: Images,
     pub(crate) objects: Followed,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) services: Arc<dyn Services>,
     pub(crate) recorder: Recorder,
     pub(crate) addresses: Addresses,

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::{Shared, Target};
 use crate::pods::hostname::hostname;
 use crate::pods::plan;
-use crate::pods::state::PodEvent;
+use crate::pods::state::{Note, PodEvent};
+use crate::record::record;
 use crate::runtime::SandboxRequest;
 
 /// The annotation that grants a pod addresses outside of the cluster.
@@ -48,9 +49,6 @@ fn request(shared: &Shared, target: &Target, ip: IpAddr) -> Result<SandboxReques
         let names = alias.hostnames.iter().flatten();
         aliases.extend(names.map(|name| (address, name.clone())));
     }
-    let annotations = target.pod.metadata.annotations.as_ref();
-    let own = annotations.and_then(|map| map.get(EGRESS_ANNOTATION)).cloned();
-    let outer = shared.services.egress_of_namespace(&target.key.namespace);
     let limit = spec.resources.as_ref().and_then(|needs| needs.limits.as_ref());
     let limit = limit.and_then(|limits| limits.get("memory"));
     Ok(SandboxRequest {
@@ -58,9 +56,27 @@ fn request(shared: &Shared, target: &Target, ip: IpAddr) -> Result<SandboxReques
         ip,
         hostname: hostname(&target.pod),
         host_aliases: aliases,
-        egress: own.into_iter().chain(outer).reduce(|own, outer| format!("{own},{outer}")),
+        egress: egress(shared, target),
         memory_limit_bytes: limit.and_then(|text| super::start::amount(&text.0)),
     })
+}
+
+/// What the pod and its namespace grant together.
+fn egress(shared: &Shared, target: &Target) -> Option<String> {
+    let annotations = target.pod.metadata.annotations.as_ref();
+    let own = annotations.and_then(|map| map.get(EGRESS_ANNOTATION)).cloned();
+    let outer = shared.services.egress_of_namespace(&target.key.namespace);
+    own.into_iter().chain(outer).reduce(|own, outer| format!("{own},{outer}"))
+}
+
+/// Grants a running pod what its annotations and its namespace's say now. What cannot be read leaves
+/// the grant as it was, and the pod's owner is told.
+pub(crate) fn grant(shared: &Shared, target: &Target) {
+    if let Err(message) = shared.runtime.grant(&target.key, egress(shared, target).as_deref()) {
+        let message = format!("annotation {EGRESS_ANNOTATION} not followed: {message}");
+        let note = Note { warning: true, reason: "InvalidEgress", message, container: None };
+        record(&shared.recorder, &target.pod, note);
+    }
 }
 
 /// Removes the sandbox of a pod and gives its address back.

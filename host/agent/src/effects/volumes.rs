@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Volume;
 
 use super::{Shared, Target};
 use crate::config::objects::{self, ObjectRef};
+use crate::config::tokens;
 use crate::pods::plan;
 use crate::pods::state::PodEvent;
 use crate::volumes::mounts::Mounted;
@@ -69,17 +70,20 @@ async fn contents(
         let name = volumes.iter().find(needs).map_or("", |volume| &volume.name);
         fault(name, format!("failed to sync {object} cache: timed out waiting for the condition"))
     })?;
+    let tokens = shared.tokens.of(target).await.map_err(|message| {
+        let asks = |volume: &&Volume| !tokens::of_volume(volume).is_empty();
+        fault(volumes.iter().find(asks).map_or("", |volume| &volume.name), message)
+    })?;
     for volume in volumes {
         let sources = Sources {
             pod: &target.pod,
             facts: &facts,
             objects: &objects,
+            tokens: &tokens,
             host_path_prefixes: &shared.config.host_path_prefixes,
             data_dir: &shared.config.data_dir,
         };
-        if let Some(content) = content(&sources, volume)? {
-            contents.push((volume.name.clone(), content));
-        }
+        contents.push((volume.name.clone(), content(&sources, volume)?));
     }
     Ok(contents)
 }

@@ -77,7 +77,7 @@ mod tests {
 
     fn check(config: &str, image: &str) -> Option<String> {
         let values = BTreeMap::from([(".dockerconfigjson".to_owned(), config.as_bytes().to_vec())]);
-        let data = Data { values, immutable: false };
+        let data = Data { values, ..Data::default() };
         let found = in_secret(&data, &Reference::parse(image).unwrap())?;
         Some(format!("{}:{}", found.user, found.password))
     }

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use crate::config::fields::{self, Facts};
+use crate::config::tokens::TokenSpec;
 use crate::config::{ObjectKind, ObjectRef, Objects};
 use crate::pods::plan;
 
@@ -84,34 +85,36 @@ pub struct Sources<'a> {
     pub facts: &'a Facts,
     /// The objects that it refers to.
     pub objects: &'a Objects,
+    /// The tokens that it asks for.
+    pub tokens: &'a BTreeMap<TokenSpec, String>,
     /// Prefixes of host paths that may be mounted.
     pub host_path_prefixes: &'a [PathBuf],
     /// Nothing below or above this may be mounted.
     pub data_dir: &'a std::path::Path,
 }
 
-/// Gives what a volume holds; nothing for one that is left out (service account tokens).
+/// Gives what a volume holds.
 ///
 /// # Errors
 /// A fault with upstream's sentence when an object or key is missing or the kind is not served.
-pub fn content(sources: &Sources<'_>, volume: &Volume) -> Result<Option<Content>, VolumeFault> {
+pub fn content(sources: &Sources<'_>, volume: &Volume) -> Result<Content, VolumeFault> {
     let fault = |message: String| VolumeFault { volume: volume.name.clone(), message };
     if let Some(empty) = &volume.empty_dir {
         let limit = empty.size_limit.as_ref().map(|limit| bytes(&limit.0)).transpose();
-        return Ok(Some(Content::Empty {
+        return Ok(Content::Empty {
             in_memory: empty.medium.as_deref() == Some("Memory"),
             size_limit_bytes: limit.map_err(fault)?.filter(|limit| *limit > 0),
-        }));
+        });
     }
     if let Some(host) = &volume.host_path {
         let (prefix, path) = host_path(sources, &host.path).map_err(fault)?;
         let kind = host.type_.clone().unwrap_or_default();
-        return Ok(Some(Content::Host { prefix, path, kind }));
+        return Ok(Content::Host { prefix, path, kind });
     }
-    files(sources, volume).map_err(fault).map(|payload| payload.map(Content::Files))
+    files(sources, volume).map_err(fault).map(Content::Files)
 }
 
-fn files(sources: &Sources<'_>, volume: &Volume) -> Result<Option<Payload>, String> {
+fn files(sources: &Sources<'_>, volume: &Volume) -> Result<Payload, String> {
     let mut payload = Payload::default();
     let mut add = Adding { sources, mode: MODE_DEFAULT, payload: &mut payload };
     if let Some(map) = &volume.config_map {
@@ -127,15 +130,11 @@ fn files(sources: &Sources<'_>, volume: &Volume) -> Result<Option<Payload>, Stri
     } else if let Some(projected) = &volume.projected {
         add.mode = projected.default_mode.unwrap_or(MODE_DEFAULT);
         let sources = projected.sources.as_deref().unwrap_or_default();
-        let tokens = sources.iter().any(|source| source.service_account_token.is_some());
-        if tokens {
-            return Ok(None);
-        }
         sources.iter().try_for_each(|source| add.projection(source))?;
     } else {
         return Err(unsupported(volume));
     }
-    Ok(Some(payload))
+    Ok(payload)
 }
 
 struct Adding<'a, 'b> {
@@ -155,8 +154,16 @@ impl Adding<'_, '_> {
         if let Some(downward) = &source.downward_api {
             self.downward(downward.items.as_deref().unwrap_or_default())?;
         }
+        if let Some(token) = &source.service_account_token {
+            let value = self.sources.tokens.get(&TokenSpec::from(token));
+            let value = value.ok_or("failed to fetch token: there is none yet")?;
+            self.payload.secret = true;
+            self.file(&token.path, value.as_bytes(), None)?;
+        }
         if source.cluster_trust_bundle.is_some() || source.pod_certificate.is_some() {
-            return Err("projected volumes may hold configMap, secret and downwardAPI only".into());
+            return Err("projected volumes may hold configMap, secret, downwardAPI and \
+                        serviceAccountToken only"
+                .into());
         }
         Ok(())
     }
@@ -282,31 +289,33 @@ mod tests {
         let of = |kind, name: &str, key: &str, value: &str| {
             let object = ObjectRef { kind, namespace: "n".into(), name: name.into() };
             let values = [(key.to_owned(), value.as_bytes().to_vec())].into();
-            (object, Some(Arc::new(Data { values, immutable: false })))
+            (object, Some(Arc::new(Data { values, ..Data::default() })))
         };
         let objects = [
             of(ObjectKind::ConfigMap, "cfg", "a", "1"),
             of(ObjectKind::Secret, "key", "pw", "hunter2"),
         ]
         .into();
+        let spec = TokenSpec { audience: "vault".into(), expiration_seconds: 600 };
+        let tokens = BTreeMap::from([(spec, "t0".to_owned())]);
         let sources = Sources {
             pod: &pod,
             facts: &Facts::default(),
             objects: &objects,
+            tokens: &tokens,
             host_path_prefixes: &["/srv".into(), "/data".into()],
             data_dir: "/data/coracle".as_ref(),
         };
         match content(&sources, &volume) {
             Err(fault) => format!("error: {fault}"),
-            Ok(None) => "left out".into(),
-            Ok(Some(Content::Files(payload))) => {
+            Ok(Content::Files(payload)) => {
                 let file = |(path, file): (&String, &File)| {
                     format!("{path}={} {:o};", String::from_utf8_lossy(&file.bytes), file.mode)
                 };
                 let secret = if payload.secret { "secret " } else { "" };
                 format!("{secret}{}", payload.files.iter().map(file).collect::<String>())
             }
-            Ok(Some(other)) => format!("{other:?}"),
+            Ok(other) => format!("{other:?}"),
         }
     }
 
@@ -341,8 +350,18 @@ mod tests {
                 "secret a=1 644;pw=hunter2 644;",
             ),
             (
+                json!({"projected": {"defaultMode": 256, "sources": [{"serviceAccountToken":
+                    {"path": "token", "audience": "vault", "expirationSeconds": 600}}]}}),
+                "secret token=t0 400;",
+            ),
+            (
                 json!({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}),
-                "left out",
+                "error: failed to fetch token: there is none yet",
+            ),
+            (
+                json!({"projected": {"sources": [{"clusterTrustBundle": {"path": "ca"}}]}}),
+                "error: projected volumes may hold configMap, secret, downwardAPI and \
+                 serviceAccountToken only",
             ),
             (
                 json!({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),

@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{self, Gate};
+
 /// Long enough for a loaded machine; nothing here waits for time to pass.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -32,6 +34,7 @@ pub(crate) struct Cluster {
     pub(crate) admin: Client,
     pub(crate) caches: Caches,
     pub(crate) runtime: FakeRuntime,
+    pub(crate) gate: Arc<gate::State>,
     pub(crate) data: tempfile::TempDir,
     memory: tempfile::TempDir,
     agent: Option<(CancellationToken, JoinHandle<Result<(), AgentError>>)>,
@@ -49,7 +52,16 @@ impl Cluster {
         let admin = Client::in_process(server.in_process(user));
         let caches = Caches::new(admin.clone());
         let runtime = FakeRuntime::default();
-        let mut cluster = Cluster { server, admin, caches, runtime, data, memory, agent: None };
+        let mut cluster = Cluster {
+            server,
+            admin,
+            caches,
+            runtime,
+            gate: Arc::default(),
+            data,
+            memory,
+            agent: None,
+        };
         cluster.keep_image(IMAGE);
         cluster.start_agent();
         cluster.give_range().await;
@@ -88,7 +100,8 @@ impl Cluster {
     /// Starts the agent as the node `h1`, with the rights of a node.
     pub(crate) fn start_agent(&mut self) {
         let user = UserInfo::new("system:node:h1", ["system:nodes"]);
-        let client = Client::in_process(self.server.in_process(user));
+        let server = self.server.in_process(user);
+        let client = Client::in_process(Gate { state: self.gate.clone(), server });
         let caches = Caches::new(client.clone());
         let surroundings = Surroundings { services: caches.get(), namespaces: caches.get() };
         let host_ip = "192.0.2.1".parse().unwrap();
@@ -222,6 +235,17 @@ impl Cluster {
         };
         let done = tokio::time::timeout(PATIENCE, wait).await;
         assert!(done.is_ok(), "no {what}");
+    }
+
+    /// Waits until the runtime is asked for something.
+    pub(crate) async fn heard(&self, call: &str) {
+        let all = parking_lot::Mutex::new(Vec::new());
+        self.eventually(call, || {
+            let mut all = all.lock();
+            all.extend(self.runtime.calls());
+            all.iter().any(|made| made == call)
+        })
+        .await;
     }
 
     /// Waits until the checkpoint has the pod as it runs.

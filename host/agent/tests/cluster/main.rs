@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod gate;
 mod harness;
 mod images;
 mod lifecycle;
 mod restart;
+mod tokens;
 mod volumes;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::harness::{Cluster, container, pod};
 
-fn place(cluster: &Cluster, pod: &str, path: &str) -> PathBuf {
+pub(super) fn place(cluster: &Cluster, pod: &str, path: &str) -> PathBuf {
     let request = cluster.runtime.request(pod, "app").unwrap();
     let mount = request.mounts.into_iter().find(|mount| mount.path == path).unwrap();
     match mount.source {
