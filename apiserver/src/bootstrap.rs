@@ -1,4 +1,4 @@
-//! The objects that every cluster has: namespaces, the `kubernetes` Service, system priority classes.
+//! The objects that every cluster has: namespaces, the `kubernetes` Service, system priority classes, default roles.
 //!
 //! Made at each start when they are missing; the Service's endpoint is also put right when the server's address
 //! changed. They are made by the server itself, so admission and validation are not asked.
@@ -9,6 +9,7 @@ use coracle_api::status::Status;
 use coracle_store::{CommitError, Guard, Write};
 use serde_json::{Value, json};
 
+use crate::authz::policy;
 use crate::cache;
 use crate::clock;
 use crate::metadata;
@@ -30,6 +31,7 @@ impl ApiServer {
         for class in priority_classes() {
             core.seed(class).await?;
         }
+        core.seed_access().await?;
         core.seed(core.kubernetes_service()).await?;
         core.seed_endpoints().await
     }
@@ -43,6 +45,34 @@ impl Core {
             return Ok(());
         }
         self.put(kind, object, Guard::Absent).await
+    }
+
+    /// Makes the default roles and bindings, and gives stored ones back what they lack; one commit for all.
+    async fn seed_access(&self) -> Result<(), Status> {
+        let mut writes = Vec::new();
+        for wanted in policy::objects() {
+            let kind = kind_of(&wanted)?;
+            let (namespace, name) = (meta::namespace(&wanted), meta::name(&wanted));
+            let key = cache::object_key(kind, namespace, name);
+            let stored = self.objects(kind)?.get(namespace, name);
+            let (fresh, guard) = match stored {
+                None => {
+                    let mut fresh = wanted;
+                    metadata::prepare_create(&mut fresh, &clock::stamp())?;
+                    (fresh, Guard::Absent)
+                }
+                Some(stored) => match policy::repaired(&stored.value(), &wanted) {
+                    Some(fresh) => (fresh, Guard::At(stored.revision)),
+                    None => continue,
+                },
+            };
+            writes.push(Write::put(key, cache::encode(kind, &fresh), guard));
+        }
+        match self.store.commit(writes).await {
+            // After a conflict, another server on the same store was faster.
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(write::store_failed(&error)),
+        }
     }
 
     async fn put(

@@ -105,6 +105,7 @@ impl Core {
             namespace: &namespace,
             name: &name,
         };
+        self.authorizer.check_escalation(&request, object, old)?;
         match operation {
             Operation::Create | Operation::Update => {
                 admission::admit(&request, Some(object), old, &self.caches)

@@ -51,7 +51,7 @@ impl Request<'_> {
     }
 
     /// A refusal in upstream's form: `pods "x" is forbidden: WHY`.
-    fn forbidden(&self, why: impl std::fmt::Display) -> Status {
+    pub(crate) fn forbidden(&self, why: impl std::fmt::Display) -> Status {
         Status::forbidden_because(&self.kind.group_resource(), self.name, why)
     }
 }

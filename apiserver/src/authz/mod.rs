@@ -1,12 +1,16 @@
-//! Who may do what, from the first day: `system:masters` everything, a node what its pods need, everyone who is known
-//! the discovery of the API, and nothing else.
+//! Who may do what: `system:masters` everything, a node what its pods need, everyone what roles give them.
 //!
 //! In: a user and the attributes of a request. Out: a [`Decision`]. It looks at objects in the caches, never at the
-//! request's body; what a node may write into an object is admission's. RBAC takes the place of "nothing else".
+//! request's body; what a node may write into an object is admission's. The authorizers are asked in upstream's order,
+//! Node before RBAC, and the first that allows decides.
 
+mod escalation;
 mod node;
+pub(crate) mod policy;
+pub(crate) mod rbac;
+pub mod rule;
 
-use crate::authn::{AUTHENTICATED, MASTERS, UserInfo};
+use crate::authn::{MASTERS, UserInfo};
 use crate::cache::Caches;
 use coracle_api::key::GroupResource;
 use coracle_api::status::Status;
@@ -36,8 +40,8 @@ pub struct Attributes<'a> {
 /// Whether a request may go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It may.
-    Allow,
+    /// It may, and why; empty when there is nothing more to say.
+    Allow(String),
     /// It may not, and why; empty when there is nothing more to say.
     Deny(String),
 }
@@ -46,40 +50,32 @@ pub enum Decision {
 #[derive(Clone)]
 pub struct Authorizer {
     caches: Arc<Caches>,
+    pub(crate) rbac: Arc<rbac::Rbac>,
 }
-
-/// Paths that every known user may read. *Source:* the bootstrap roles `system:discovery` and
-/// `system:public-info-viewer`. Those with a closing slash stand for all below them.
-const DISCOVERY_PATHS: [&str; 13] = [
-    "/api",
-    "/api/",
-    "/apis",
-    "/apis/",
-    "/openapi",
-    "/openapi/",
-    "/version",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/healthz/",
-    "/livez/",
-    "/readyz/",
-];
 
 impl Authorizer {
     /// An authorizer that looks up objects in the caches.
     pub fn new(caches: Arc<Caches>) -> Authorizer {
-        Authorizer { caches }
+        let rbac = Arc::new(rbac::Rbac::new(Arc::clone(&caches)));
+        Authorizer { caches, rbac }
     }
 
     /// Decides.
     pub fn authorize(&self, user: &UserInfo, attributes: &Attributes<'_>) -> Decision {
-        if user.is_in(MASTERS) || is_discovery(user, attributes) {
-            return Decision::Allow;
+        if user.is_in(MASTERS) {
+            return Decision::Allow(String::new());
         }
-        match user.node() {
-            Some(node) => node::authorize(&self.caches, node, attributes),
-            None => Decision::Deny(String::new()),
+        let by_node = user.node().map(|node| node::authorize(&self.caches, node, attributes));
+        let first = match by_node {
+            Some(Decision::Allow(why)) => return Decision::Allow(why),
+            Some(Decision::Deny(why)) => why,
+            None => String::new(),
+        };
+        match self.rbac.authorize(user, attributes) {
+            Decision::Deny(second) if first.is_empty() => Decision::Deny(second),
+            Decision::Deny(second) if second.is_empty() => Decision::Deny(first),
+            Decision::Deny(second) => Decision::Deny(format!("{first}\n{second}")),
+            Decision::Allow(why) => Decision::Allow(why),
         }
     }
 
@@ -89,20 +85,10 @@ impl Authorizer {
     /// 403 with who, what and where.
     pub fn check(&self, user: &UserInfo, attributes: &Attributes<'_>) -> Result<(), Status> {
         match self.authorize(user, attributes) {
-            Decision::Allow => Ok(()),
+            Decision::Allow(_) => Ok(()),
             Decision::Deny(why) => Err(attributes.forbidden(user, &why)),
         }
     }
-}
-
-fn is_discovery(user: &UserInfo, attributes: &Attributes<'_>) -> bool {
-    let reads = matches!(attributes.verb, "get" | "head");
-    let path = attributes.path;
-    let listed = |known: &str| path == known || (known.ends_with('/') && path.starts_with(known));
-    attributes.resource.is_empty()
-        && reads
-        && user.is_in(AUTHENTICATED)
-        && DISCOVERY_PATHS.into_iter().any(listed)
 }
 
 impl Attributes<'_> {

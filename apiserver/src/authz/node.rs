@@ -21,8 +21,20 @@ pub(super) fn authorize(caches: &Caches, node: &str, attributes: &Attributes<'_>
         ("", "nodes") => reads && attributes.subresource.is_empty() || own_node(node, attributes),
         ("coordination.k8s.io", "leases") => own_lease(node, attributes),
         ("", "pods") => return own_pod(caches, node, attributes),
-        ("", "configmaps" | "secrets") => return referenced(caches, node, attributes),
-        ("", "serviceaccounts") => return referenced(caches, node, attributes),
+        ("", "configmaps" | "secrets" | "persistentvolumeclaims" | "serviceaccounts") => {
+            return referenced(caches, node, attributes);
+        }
+        ("", "persistentvolumes") => attributes.verb == "get" && attributes.subresource.is_empty(),
+        ("node.k8s.io", "runtimeclasses") | ("storage.k8s.io", "csidrivers") => {
+            reads && attributes.subresource.is_empty()
+        }
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            attributes.subresource.is_empty() && (reads || attributes.verb == "create")
+        }
+        ("authentication.k8s.io", "tokenreviews")
+        | ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews") => {
+            attributes.verb == "create"
+        }
         ("", "services" | "namespaces") | ("discovery.k8s.io", "endpointslices") => {
             reads && attributes.subresource.is_empty()
         }
@@ -31,7 +43,7 @@ pub(super) fn authorize(caches: &Caches, node: &str, attributes: &Attributes<'_>
         }
         _ => false,
     };
-    if allowed { Decision::Allow } else { Decision::Deny(String::new()) }
+    if allowed { Decision::Allow(String::new()) } else { Decision::Deny(String::new()) }
 }
 
 /// The built-in registry holds no secrets, and every node pulls from it.
@@ -57,17 +69,21 @@ fn own_lease(node: &str, attributes: &Attributes<'_>) -> bool {
 
 fn own_pod(caches: &Caches, node: &str, attributes: &Attributes<'_>) -> Decision {
     match (attributes.verb, attributes.subresource) {
-        ("list" | "watch", "") if attributes.node_name == Some(node) => Decision::Allow,
+        ("list" | "watch", "") if attributes.node_name == Some(node) => {
+            Decision::Allow(String::new())
+        }
         ("list" | "watch", "") => {
             let why = "a node can only list and watch pods with the field selector spec.nodeName set to itself";
             Decision::Deny(why.to_owned())
         }
-        ("get" | "delete", "") | ("update" | "patch" | "get", "status") => {
+        ("get" | "delete", "")
+        | ("update" | "patch" | "get", "status")
+        | ("create", "eviction") => {
             let pod = caches.get("", "pods", attributes.namespace, attributes.name);
             match pod {
                 // Nothing is told by a 404, and an agent that finishes a deletion must not take it for a 403.
-                None => Decision::Allow,
-                Some(pod) if node_of(&pod) == Some(node) => Decision::Allow,
+                None => Decision::Allow(String::new()),
+                Some(pod) if node_of(&pod) == Some(node) => Decision::Allow(String::new()),
                 Some(_) => no_relationship(node, attributes),
             }
         }
@@ -83,11 +99,14 @@ fn node_of(pod: &Object) -> Option<&str> {
 }
 
 fn referenced(caches: &Caches, node: &str, attributes: &Attributes<'_>) -> Decision {
-    let by_name = match attributes.resource {
-        "serviceaccounts" => attributes.verb == "get",
-        _ => matches!(attributes.verb, "get" | "list" | "watch"),
+    let by_name = match (attributes.resource, attributes.subresource) {
+        // For its pods; admission asks for which one.
+        ("serviceaccounts", "token") => attributes.verb == "create",
+        ("serviceaccounts" | "persistentvolumeclaims", "") => attributes.verb == "get",
+        (_, "") => matches!(attributes.verb, "get" | "list" | "watch"),
+        _ => false,
     };
-    if !by_name || !attributes.subresource.is_empty() {
+    if !by_name {
         return Decision::Deny("can only read resources of this type".to_owned());
     }
     if attributes.name.is_empty() || attributes.namespace.is_empty() {
@@ -95,7 +114,7 @@ fn referenced(caches: &Caches, node: &str, attributes: &Attributes<'_>) -> Decis
     }
     let pods = pods_of(caches, node, attributes.namespace);
     let refers = pods.iter().any(|pod| refers(&pod.value(), attributes.resource, attributes.name));
-    if refers { Decision::Allow } else { no_relationship(node, attributes) }
+    if refers { Decision::Allow(String::new()) } else { no_relationship(node, attributes) }
 }
 
 fn no_relationship(node: &str, attributes: &Attributes<'_>) -> Decision {
@@ -119,6 +138,10 @@ fn refers(pod: &Value, resource: &str, name: &str) -> bool {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
     match resource {
         "serviceaccounts" => text(spec, "/serviceAccountName") == Some(name),
+        "persistentvolumeclaims" => {
+            let claim = |volume| text(volume, "/persistentVolumeClaim/claimName") == Some(name);
+            items(spec, "/volumes").iter().any(claim)
+        }
         "secrets" => {
             let pulls = items(spec, "/imagePullSecrets");
             pulls.iter().any(|pull| text(pull, "/name") == Some(name)) || names(spec, &SECRET, name)

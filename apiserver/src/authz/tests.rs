@@ -36,14 +36,53 @@ fn pods() -> Vec<Value> {
     vec![pod("n1"), pod("n2")]
 }
 
+/// Ann reads pods of `qa`, a robot of `qa` may read one Secret everywhere, and one binding leads nowhere.
+fn roles() -> Vec<Value> {
+    let object = |kind: &str, namespace: &str, name: &str, rest: Value| {
+        let mut object = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name},
+        });
+        if !namespace.is_empty() {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
+        object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        object
+    };
+    let bind = |kind: &str, role: &str, subject: Value| json!({"roleRef": {"kind": kind, "name": role}, "subjects": [subject]});
+    let rules = |resource: &str, names: Value, verbs: Value| json!({"rules": [{"apiGroups": [""], "resources": [resource], "resourceNames": names, "verbs": verbs}]});
+    let robot = json!({"kind": "ServiceAccount", "name": "robot", "namespace": "qa"});
+    let ann = || json!({"kind": "User", "name": "ann"});
+    vec![
+        object("Role", "qa", "pods", rules("pods", json!([]), json!(["get", "list"]))),
+        object("RoleBinding", "qa", "ann-pods", bind("Role", "pods", ann())),
+        object(
+            "RoleBinding",
+            "qa",
+            "lost",
+            bind("Role", "none", json!({"kind": "Group", "name": "lost"})),
+        ),
+        object("ClusterRole", "", "one-secret", rules("secrets", json!(["one"]), json!(["get"]))),
+        object("ClusterRoleBinding", "", "robot", bind("ClusterRole", "one-secret", robot)),
+    ]
+}
+
 async fn authorizer() -> Authorizer {
     let store = Store::memory();
     let caches = Caches::start(&store);
     let kind = registry::by_kind("", "v1", "Pod").unwrap();
+    let mut writes = Vec::new();
     for pod in pods() {
         let key = object_key(kind, "default", pod["metadata"]["name"].as_str().unwrap());
-        store.commit(vec![Write::put(key, encode(kind, &pod), Guard::Absent)]).await.unwrap();
+        writes.push(Write::put(key, encode(kind, &pod), Guard::Absent));
     }
+    for object in policy::objects().into_iter().chain(roles()) {
+        let kind = object["kind"].as_str().unwrap();
+        let kind = registry::by_kind(rbac::GROUP, "v1", kind).unwrap();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        let key = object_key(kind, namespace, object["metadata"]["name"].as_str().unwrap());
+        writes.push(Write::put(key, encode(kind, &object), Guard::Absent));
+    }
+    store.commit(writes).await.unwrap();
     Authorizer::new(caches)
 }
 
@@ -125,7 +164,7 @@ fn others_may_look_at_the_api_and_nothing_else() {
         get /apis/apps/v1: yes
         get /openapi/v3: yes
         get /healthz: yes
-        get /readyz/ping: yes
+        get /readyz/ping: 403: forbidden: User "jane" cannot get path "/readyz/ping"
         get /metrics: 403: forbidden: User "jane" cannot get path "/metrics"
         post /version: 403: forbidden: User "jane" cannot post path "/version"
         get /apiserver: 403: forbidden: User "jane" cannot get path "/apiserver"
@@ -286,5 +325,53 @@ fn a_node_routes_and_reports() {
         put /v2/app/manifests/1: 403: forbidden: User "system:node:n1" cannot put path "/v2/app/manifests/1"
         list deployments.apps -: 403: deployments.apps is forbidden: User "system:node:n1" cannot list resource "deployments" in API group "apps" at the cluster scope
     "#]],
+    );
+}
+
+#[test]
+fn a_role_counts_where_it_is_bound() {
+    check(
+        &UserInfo::new("ann", []),
+        &[
+            "get pods qa/x",
+            "list pods qa/-",
+            "delete pods qa/x",
+            "get pods default/x",
+            "list pods -",
+        ],
+        expect![[r#"
+            get pods qa/x: yes
+            list pods qa/-: yes
+            delete pods qa/x: 403: pods "x" is forbidden: User "ann" cannot delete resource "pods" in API group "" in the namespace "qa"
+            get pods default/x: 403: pods "x" is forbidden: User "ann" cannot get resource "pods" in API group "" in the namespace "default"
+            list pods -: 403: pods is forbidden: User "ann" cannot list resource "pods" in API group "" at the cluster scope
+        "#]],
+    );
+    check(
+        &UserInfo::new("system:serviceaccount:qa:robot", []),
+        &[
+            "get secrets default/one",
+            "get secrets qa/two",
+            "list secrets default/-",
+            "list secrets default/one",
+        ],
+        expect![[r#"
+            get secrets default/one: yes
+            get secrets qa/two: 403: secrets "two" is forbidden: User "system:serviceaccount:qa:robot" cannot get resource "secrets" in API group "" in the namespace "qa"
+            list secrets default/-: 403: secrets is forbidden: User "system:serviceaccount:qa:robot" cannot list resource "secrets" in API group "" in the namespace "default"
+            list secrets default/one: 403: secrets "one" is forbidden: User "system:serviceaccount:qa:robot" cannot list resource "secrets" in API group "" in the namespace "default"
+        "#]],
+    );
+}
+
+#[test]
+fn a_binding_to_nothing_is_named() {
+    check(
+        &UserInfo::new("x", ["lost"]),
+        &["get pods qa/x", "get pods default/x"],
+        expect![[r#"
+            get pods qa/x: 403: pods "x" is forbidden: User "x" cannot get resource "pods" in API group "" in the namespace "qa": RBAC: role.rbac.authorization.k8s.io "none" not found
+            get pods default/x: 403: pods "x" is forbidden: User "x" cannot get resource "pods" in API group "" in the namespace "default"
+        "#]],
     );
 }

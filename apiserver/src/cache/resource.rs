@@ -84,6 +84,11 @@ impl ResourceCache {
         self.len() == 0
     }
 
+    /// The last revision at which one of the objects changed.
+    pub fn changed(&self) -> Revision {
+        self.state.read().changed
+    }
+
     /// How many watches are open.
     pub fn watches(&self) -> usize {
         self.hub.lock().len()

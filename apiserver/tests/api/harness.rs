@@ -63,10 +63,19 @@ impl Session {
 
     /// Runs a script; gives what came back.
     pub(crate) async fn run(&self, script: &str) -> String {
+        self.run_by(self.service.clone(), script).await
+    }
+
+    /// Runs a script in the name of a user; gives what came back.
+    pub(crate) async fn run_as(&self, user: UserInfo, script: &str) -> String {
+        self.run_by(self.server.in_process(user), script).await
+    }
+
+    async fn run_by(&self, service: InProcess, script: &str) -> String {
         let mut out = String::new();
         for text in script.trim().split("\n\n") {
             let (request, pointers) = parse(text);
-            let answer = self.service.clone().oneshot(request).await.unwrap();
+            let answer = service.clone().oneshot(request).await.unwrap();
             out.push_str(&written(answer, &pointers).await);
             out.push('\n');
         }
@@ -78,6 +87,11 @@ impl Session {
 pub(crate) async fn check(script: &str, expected: Expect) {
     let session = Session::start().await;
     expected.assert_eq(&session.run(script).await);
+}
+
+/// Runs a script in the name of a user without groups and compares what came back.
+pub(crate) async fn check_as(session: &Session, user: &str, script: &str, expected: Expect) {
+    expected.assert_eq(&session.run_as(UserInfo::new(user, []), script).await);
 }
 
 fn parse(text: &str) -> (Request<Full<Bytes>>, Vec<String>) {

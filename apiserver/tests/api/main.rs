@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod access;
 mod create;
 mod delete;
 mod images;

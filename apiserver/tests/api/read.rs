@@ -234,7 +234,7 @@ Accept: application/yaml
               creationTimestamp: "TIME"
               name: a
               namespace: default
-              resourceVersion: "10"
+              resourceVersion: "11"
               uid: UID
 
             200 buildDate: "TIME"
@@ -285,7 +285,7 @@ async fn a_revision_to_come_is_too_large() {
     // Paused time makes the wait for the revision pass at once.
     tokio::time::pause();
     check("GET /api/v1/configmaps?resourceVersion=99999", expect![[r#"
-        504 Timeout: Timeout: Too large resource version: 99999, current: 9
+        504 Timeout: Timeout: Too large resource version: 99999, current: 10
           {"causes":[{"message":"Too large resource version","reason":"ResourceVersionTooLarge"}],"retryAfterSeconds":1}
     "#]]).await;
 }
@@ -334,13 +334,13 @@ GET /openapi/v3/apis/nope/v1
               /serverAddressByClientCIDRs/0/serverAddress "10.0.0.1:6443"
             200
               /kind "APIGroupList"
-              /groups/0/name "apps"
-              /groups/0/preferredVersion {"groupVersion":"apps/v1","version":"v1"}
+              /groups/0/name "apiregistration.k8s.io"
+              /groups/0/preferredVersion {"groupVersion":"apiregistration.k8s.io/v1","version":"v1"}
             200
               /kind "APIResourceList"
               /groupVersion "apps/v1"
               /resources/0/name "controllerrevisions"
-              /resources/1 {"categories":["all"],"kind":"Deployment","name":"deployments","namespaced":true,"shortNames":["deploy"],"singularName":"deployment","storageVersionHash":"8aSe+NMegvE=","verbs":["create","delete","deletecollection","get","list","patch","update","watch"]}
+              /resources/1 {"categories":["all"],"kind":"DaemonSet","name":"daemonsets","namespaced":true,"shortNames":["ds"],"singularName":"daemonset","storageVersionHash":"dd7pWHUlMKQ=","verbs":["create","delete","deletecollection","get","list","patch","update","watch"]}
             404 NotFound: the server could not find the requested resource
               {}
         "#]],
