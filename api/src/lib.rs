@@ -1,5 +1,6 @@
 //! Kubernetes nouns and their rules: schema, selectors, quantities, patches, defaults, validation.
 
+pub mod apply;
 pub mod condition;
 pub mod decode;
 pub mod defaults;

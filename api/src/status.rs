@@ -226,6 +226,11 @@ impl Status {
         Self::conflict(resource, name, message)
     }
 
+    /// 409 of server-side apply: others own what the configuration would change.
+    pub fn apply_conflict(message: impl Into<String>, causes: Vec<StatusCause>) -> Self {
+        Self::about(Reason::Conflict, message, Details { causes, ..Details::default() })
+    }
+
     /// 410: the revision asked for is no longer kept; list anew.
     pub fn resource_expired(message: impl Into<String>) -> Self {
         Self::plain(Reason::Expired, message)

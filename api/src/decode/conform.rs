@@ -12,9 +12,18 @@ use super::path::Path;
 use super::scalar::{self, Mismatch};
 use crate::schema::{Field, FieldType, Type};
 
+/// Which values a walk leaves out and adds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Those that Go leaves out and writes.
+    Stored,
+    /// None: what was sent says what its sender wants, zeros and `null` included.
+    Sent,
+}
+
 /// Makes an object fit; gives the paths of the unknown fields that were removed.
-pub(super) fn object(value: &mut Value, ty: &Type) -> Result<Vec<String>, String> {
-    let mut walk = Walk { unknown: Vec::new() };
+pub(super) fn object(value: &mut Value, ty: &Type, form: Form) -> Result<Vec<String>, String> {
+    let mut walk = Walk { unknown: Vec::new(), form };
     let Value::Object(members) = value else {
         return Err(format!(
             "json: cannot unmarshal {} into Go value of type {}",
@@ -28,6 +37,7 @@ pub(super) fn object(value: &mut Value, ty: &Type) -> Result<Vec<String>, String
 
 struct Walk {
     unknown: Vec<String>,
+    form: Form,
 }
 
 /// The field in which a value stands, for messages.
@@ -52,18 +62,23 @@ impl Walk {
                 continue;
             };
             if value.is_null() {
-                leave.push(name.clone());
+                if self.form == Form::Stored {
+                    leave.push(name.clone());
+                }
                 continue;
             }
             self.value(value, &field.ty, &Place { structure: ty, path: here })?;
-            if is_left_out(value, field) {
+            if self.form == Form::Stored && is_left_out(value, field) {
                 leave.push(name.clone());
             }
         }
         for name in leave {
             members.remove(&name);
         }
-        self.add_zeros(members, ty, path)
+        match self.form {
+            Form::Stored => self.add_zeros(members, ty, path),
+            Form::Sent => Ok(()),
+        }
     }
 
     /// Adds what Go writes even when it is zero: `resources: {}`, `name: ""`.
@@ -167,6 +182,9 @@ impl Walk {
 
     /// Items cannot be absent, so `null` becomes the zero value of their type.
     fn item(&mut self, value: &mut Value, ty: &FieldType, place: &Place<'_>) -> Result<(), String> {
+        if value.is_null() && self.form == Form::Sent {
+            return Ok(());
+        }
         if value.is_null() {
             *value = scalar::zero(ty);
             if value.is_null() {
@@ -202,6 +220,10 @@ impl Walk {
 fn is_left_out(value: &Value, field: &Field) -> bool {
     if !field.omitempty || field.pointer {
         return false;
+    }
+    // An empty list of owners says that a client wants them forgotten.
+    if field.name == "managedFields" {
+        return value.is_null();
     }
     match value {
         Value::Null => true,

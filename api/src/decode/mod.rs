@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::proto;
 use crate::schema::Type;
 use crate::status::Status;
+use conform::Form;
 
 pub use yaml::{YamlError, documents};
 
@@ -90,7 +91,7 @@ pub fn conform(value: Value, ty: &Type, validation: FieldValidation) -> Result<D
 pub fn empty(ty: &Type) -> Value {
     let mut value = Value::Object(serde_json::Map::new());
     // An object without members has no member of a wrong type.
-    let _nothing_unknown = conform::object(&mut value, ty);
+    let _nothing_unknown = conform::object(&mut value, ty, Form::Stored);
     value
 }
 
@@ -111,6 +112,16 @@ pub fn decode_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
         .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
+/// Checks the types of a configuration for server-side apply and brings its values into canonical
+/// form; unlike [`conform`], adds and leaves out nothing. Gives the paths of unknown fields, which
+/// are removed.
+///
+/// # Errors
+/// 400 for a value of a wrong type, with its path.
+pub fn configuration(value: &mut Value, ty: &Type) -> Result<Vec<String>, Status> {
+    conform::object(value, ty, Form::Sent).map_err(|error| refused(value, ty, &error))
+}
+
 fn checked(
     mut value: Value,
     duplicates: Vec<String>,
@@ -119,7 +130,8 @@ fn checked(
 ) -> Result<Decoded, Status> {
     let mut found: Vec<String> =
         duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
-    let unknown = conform::object(&mut value, ty).map_err(|error| refused(&value, ty, &error))?;
+    let unknown = conform::object(&mut value, ty, Form::Stored)
+        .map_err(|error| refused(&value, ty, &error))?;
     found.extend(unknown.into_iter().map(|path| format!("unknown field \"{path}\"")));
     found.truncate(STRICT_ERRORS_MAX);
     match validation {
