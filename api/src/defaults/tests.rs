@@ -1,5 +1,7 @@
 //! Defaults of each kind, from YAML to YAML; doing it twice changes nothing.
 
+mod workloads;
+
 use expect_test::{Expect, expect};
 use serde_json::Value;
 

@@ -4,6 +4,7 @@
 //! is one entry in `kinds` plus its rules. Nothing here does IO, and nothing here knows how a
 //! request is worked on.
 
+pub mod convert;
 mod kinds;
 pub mod select;
 pub mod strategy;

@@ -63,3 +63,32 @@ pub(super) const PRIORITY_CLASS: Printer = Printer {
 fn keys(map: &Value) -> usize {
     map.as_object().map_or(0, Map::len)
 }
+
+pub(super) const RUNTIME_CLASS: Printer = Printer {
+    columns: &[NAME, Column::text("Handler", "What runs its pods."), AGE],
+    row: |object, now| {
+        vec![json!(meta::name(object)), json!(text(object, "handler")), age(object, now)]
+    },
+};
+
+pub(super) const COMPONENT_STATUS: Printer = Printer {
+    columns: &[
+        NAME,
+        Column::text("Status", "Whether it is healthy."),
+        Column::text("Message", "What it says."),
+        Column::text("Error", "What is wrong with it."),
+    ],
+    row: |object, _| {
+        let conditions = object["conditions"].as_array();
+        let healthy = conditions
+            .and_then(|list| list.iter().find(|condition| condition["type"] == "Healthy"))
+            .unwrap_or(&Value::Null);
+        let status = match text(healthy, "status") {
+            "True" => "Healthy",
+            "False" => "Unhealthy",
+            _ => "Unknown",
+        };
+        let [message, error] = ["message", "error"].map(|field| json!(text(healthy, field)));
+        vec![json!(meta::name(object)), json!(status), message, error]
+    },
+};

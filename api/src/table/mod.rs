@@ -4,12 +4,15 @@
 //! the time only through ages, so the caller gives `now`.
 //! *Source:* `k8s.io/kubernetes/pkg/printers/internalversion/printers.go`.
 
+mod access;
+mod batch;
 mod core;
 mod event;
 mod network;
 mod node;
 mod pod;
 mod pod_status;
+mod storage;
 mod workload;
 
 use jiff::Timestamp;
@@ -116,9 +119,81 @@ fn printer(kind: &Kind) -> &'static Printer {
         ("", "Secret") => &core::SECRET,
         ("coordination.k8s.io", "Lease") => &core::LEASE,
         ("scheduling.k8s.io", "PriorityClass") => &core::PRIORITY_CLASS,
+        ("apps", "StatefulSet") => &workload::STATEFUL_SET,
+        ("apps", "DaemonSet") => &workload::DAEMON_SET,
+        ("", "ReplicationController") => &workload::REPLICATION_CONTROLLER,
+        ("", "PodTemplate") => &workload::POD_TEMPLATE,
+        ("", "ComponentStatus") => &core::COMPONENT_STATUS,
+        ("", "Endpoints") => &network::ENDPOINTS,
+        ("node.k8s.io", "RuntimeClass") => &core::RUNTIME_CLASS,
+        ("batch" | "autoscaling" | "policy", _) => batch(kind),
+        ("networking.k8s.io", _) => networking(kind),
+        ("" | "storage.k8s.io" | "resource.k8s.io" | "flowcontrol.apiserver.k8s.io", _) => {
+            storage(kind)
+        }
+        _ => access(kind),
+    }
+}
+
+fn batch(kind: &Kind) -> &'static Printer {
+    match kind.kind {
+        "Job" => &batch::JOB,
+        "CronJob" => &batch::CRON_JOB,
+        "PodDisruptionBudget" => &batch::DISRUPTION_BUDGET,
+        "HorizontalPodAutoscaler" => &batch::AUTOSCALER,
         _ => &GENERIC,
     }
 }
+
+fn networking(kind: &Kind) -> &'static Printer {
+    match kind.kind {
+        "Ingress" => &network::INGRESS,
+        "IngressClass" => &network::INGRESS_CLASS,
+        "NetworkPolicy" => &network::NETWORK_POLICY,
+        "IPAddress" => &network::IP_ADDRESS,
+        "ServiceCIDR" => &network::SERVICE_CIDR,
+        _ => &GENERIC,
+    }
+}
+
+fn storage(kind: &Kind) -> &'static Printer {
+    match kind.kind {
+        "PersistentVolume" => &storage::VOLUME,
+        "PersistentVolumeClaim" => &storage::CLAIM,
+        "ResourceQuota" => &storage::RESOURCE_QUOTA,
+        "StorageClass" => &storage::STORAGE_CLASS,
+        "VolumeAttachment" => &storage::ATTACHMENT,
+        "CSIDriver" => &storage::DRIVER,
+        "CSINode" => &storage::STORAGE_NODE,
+        "CSIStorageCapacity" => &storage::STORAGE_CAPACITY,
+        "VolumeAttributesClass" => &storage::ATTRIBUTES_CLASS,
+        "ResourceClaim" => &storage::RESOURCE_CLAIM,
+        "ResourceSlice" => &storage::RESOURCE_SLICE,
+        "FlowSchema" => &storage::FLOW_SCHEMA,
+        "PriorityLevelConfiguration" => &storage::PRIORITY_LEVEL,
+        "LimitRange" => &CREATED,
+        _ => &GENERIC,
+    }
+}
+
+fn access(kind: &Kind) -> &'static Printer {
+    match kind.kind {
+        "RoleBinding" | "ClusterRoleBinding" => &access::ROLE_BINDING,
+        "CertificateSigningRequest" => &access::SIGNING_REQUEST,
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => &access::WEBHOOKS,
+        "ValidatingAdmissionPolicy" => &access::POLICY,
+        "ValidatingAdmissionPolicyBinding" => &access::POLICY_BINDING,
+        "APIService" => &access::API_SERVICE,
+        "Role" | "ClusterRole" | "CustomResourceDefinition" => &CREATED,
+        _ => &GENERIC,
+    }
+}
+
+/// Kinds that upstream has no printer for: their time of birth in place of their age.
+const CREATED: Printer = Printer {
+    columns: &[NAME, Column { ty: "date", ..Column::text("Created At", "When it was created.") }],
+    row: |object, _| vec![json!(meta::name(object)), json!(meta::creation_timestamp(object))],
+};
 
 const GENERIC: Printer = Printer {
     columns: &[NAME, AGE],

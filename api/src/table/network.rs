@@ -104,3 +104,108 @@ fn slice_port(port: &Value) -> String {
         (None, None) => "*".to_owned(),
     }
 }
+
+pub(super) const ENDPOINTS: Printer = Printer {
+    columns: &[NAME, Column::text("Endpoints", "Addresses with their ports."), AGE],
+    row: |object, now| {
+        let mut found = Vec::new();
+        for subset in items(object, "subsets") {
+            let addresses = items(subset, "addresses").iter().map(|address| text(address, "ip"));
+            for ip in addresses {
+                let ports = items(subset, "ports");
+                if ports.is_empty() {
+                    found.push(ip.to_owned());
+                }
+                found.extend(ports.iter().map(|port| format!("{ip}:{}", number(port, "port"))));
+            }
+        }
+        let shown = if found.is_empty() { "<none>".to_owned() } else { first_few(&found) };
+        vec![json!(meta::name(object)), json!(shown), age(object, now)]
+    },
+};
+
+pub(super) const INGRESS: Printer = Printer {
+    columns: &[
+        NAME,
+        Column::text("Class", "Who serves it."),
+        Column::text("Hosts", "Hosts of its rules."),
+        Column::text("Address", "Where it is reached."),
+        Column::text("Ports", "Ports that it listens on."),
+        AGE,
+    ],
+    row: |object, now| {
+        let spec = &object["spec"];
+        let rules = items(spec, "rules").iter().map(|rule| text(rule, "host"));
+        let hosts: Vec<String> = rules.filter(|host| !host.is_empty()).map(str::to_owned).collect();
+        let shown = if hosts.is_empty() { "*".to_owned() } else { first_few(&hosts) };
+        let ports = if items(spec, "tls").is_empty() { "80" } else { "80, 443" };
+        vec![
+            json!(meta::name(object)),
+            json!(or(text(spec, "ingressClassName"), "<none>")),
+            json!(shown),
+            json!(load_balancer_ips(object).join(",")),
+            json!(ports),
+            age(object, now),
+        ]
+    },
+};
+
+pub(super) const INGRESS_CLASS: Printer = Printer {
+    columns: &[
+        NAME,
+        Column::text("Controller", "Who serves Ingresses of this class."),
+        Column::text("Parameters", "Where its parameters are."),
+        AGE,
+    ],
+    row: |object, now| {
+        let spec = &object["spec"];
+        let parameters = match &spec["parameters"] {
+            Value::Null => "<none>".to_owned(),
+            found => {
+                let group = text(found, "apiGroup");
+                let dot = if group.is_empty() { "" } else { "." };
+                format!("{}{dot}{group}/{}", text(found, "kind"), text(found, "name"))
+            }
+        };
+        vec![
+            json!(meta::name(object)),
+            json!(text(spec, "controller")),
+            json!(parameters),
+            age(object, now),
+        ]
+    },
+};
+
+pub(super) const NETWORK_POLICY: Printer = Printer {
+    columns: &[NAME, Column::text("Pod-Selector", "The pods that it is about."), AGE],
+    row: |object, now| {
+        let chosen = match LabelSelector::from_value(&object["spec"]["podSelector"]) {
+            Ok(selector) => selector.to_string(),
+            Err(_) => "<invalid>".to_owned(),
+        };
+        vec![json!(meta::name(object)), json!(or(&chosen, "<none>")), age(object, now)]
+    },
+};
+
+pub(super) const IP_ADDRESS: Printer = Printer {
+    columns: &[NAME, Column::text("ParentRef", "Whose address it is.")],
+    row: |object, _| {
+        let parent = &object["spec"]["parentRef"];
+        let group = text(parent, "group");
+        let dot = if group.is_empty() { "" } else { "." };
+        let space = text(parent, "namespace");
+        let slash = if space.is_empty() { "" } else { "/" };
+        let resource = text(parent, "resource");
+        let shown = format!("{resource}{dot}{group}/{space}{slash}{}", text(parent, "name"));
+        vec![json!(meta::name(object)), json!(shown)]
+    },
+};
+
+pub(super) const SERVICE_CIDR: Printer = Printer {
+    columns: &[NAME, Column::text("CIDRs", "Addresses of Services."), AGE],
+    row: |object, now| {
+        let blocks = items(&object["spec"], "cidrs").iter().filter_map(Value::as_str);
+        let shown = blocks.collect::<Vec<&str>>().join(",");
+        vec![json!(meta::name(object)), json!(shown), age(object, now)]
+    },
+};

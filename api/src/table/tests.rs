@@ -1,5 +1,7 @@
 //! Rows of every kind, with the words of upstream's printers.
 
+mod kinds;
+
 use super::*;
 use crate::registry;
 

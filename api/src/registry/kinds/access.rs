@@ -11,7 +11,12 @@ const CLUSTER_ROLE_BINDING: Kind = Kind {
     plural: "clusterrolebindings",
     singular: "clusterrolebinding",
     storage_version_hash: "48tpQ8gZHFc=",
-    rules: &Rules { create_on_update: true, validate: validate::plain::cluster_path, ..PLAIN },
+    rules: &Rules {
+        default: defaults::rolebinding::set,
+        create_on_update: true,
+        validate: validate::plain::cluster_path,
+        ..PLAIN
+    },
     ..CLUSTER
 };
 
@@ -31,7 +36,12 @@ const ROLE_BINDING: Kind = Kind {
     plural: "rolebindings",
     singular: "rolebinding",
     storage_version_hash: "eGsCzGH6b1g=",
-    rules: &Rules { create_on_update: true, validate: validate::plain::namespaced_path, ..PLAIN },
+    rules: &Rules {
+        default: defaults::rolebinding::set,
+        create_on_update: true,
+        validate: validate::plain::namespaced_path,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 

@@ -37,7 +37,11 @@ const DAEMON_SET: Kind = Kind {
     categories: &["all"],
     subresources: &[status("apps", "DaemonSet")],
     storage_version_hash: "dd7pWHUlMKQ=",
-    rules: &Rules { validate: validate::plain::namespaced, ..WORKLOAD },
+    rules: &Rules {
+        default: defaults::daemonset::set,
+        validate: validate::plain::namespaced,
+        ..WORKLOAD
+    },
     ..NAMESPACED
 };
 
@@ -94,6 +98,7 @@ const STATEFUL_SET: Kind = Kind {
     subresources: &[SCALE, status("apps", "StatefulSet")],
     storage_version_hash: "H+vl74LkKdo=",
     rules: &Rules {
+        default: defaults::statefulset::set,
         scale: Some(WORKLOAD_SCALE),
         validate: validate::plain::namespaced,
         ..WORKLOAD
@@ -110,7 +115,11 @@ const CRON_JOB: Kind = Kind {
     categories: &["all"],
     subresources: &[status("batch", "CronJob")],
     storage_version_hash: "sd5LIXh4Fjs=",
-    rules: &Rules { validate: validate::plain::namespaced, ..WORKLOAD },
+    rules: &Rules {
+        default: defaults::job::set_cron,
+        validate: validate::plain::namespaced,
+        ..WORKLOAD
+    },
     ..NAMESPACED
 };
 
@@ -123,6 +132,8 @@ const JOB: Kind = Kind {
     subresources: &[status("batch", "Job")],
     storage_version_hash: "mudhfqk/qZY=",
     rules: &Rules {
+        prepare_create: strategy::job::create,
+        default: defaults::job::set,
         selectable: select::JOB,
         select: select::job,
         validate: validate::plain::namespaced,
@@ -144,7 +155,11 @@ const HORIZONTAL_POD_AUTOSCALER_V2: Kind = Kind {
         ..status("autoscaling", "HorizontalPodAutoscaler")
     }],
     storage_version_hash: "qwQve8ut294=",
-    rules: &Rules { validate: validate::plain::namespaced, ..STATUS },
+    rules: &Rules {
+        default: defaults::autoscaler::set,
+        validate: validate::plain::namespaced,
+        ..STATUS
+    },
     ..NAMESPACED
 };
 

@@ -57,7 +57,12 @@ const FLOW_SCHEMA: Kind = Kind {
     singular: "flowschema",
     subresources: &[status("flowcontrol.apiserver.k8s.io", "FlowSchema")],
     storage_version_hash: "GJVAJZSZBIw=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..WORKLOAD },
+    rules: &Rules {
+        default: defaults::flowcontrol::set_schema,
+        unconditional_update: false,
+        validate: validate::plain::cluster,
+        ..WORKLOAD
+    },
     ..CLUSTER
 };
 
@@ -68,6 +73,11 @@ const PRIORITY_LEVEL_CONFIGURATION: Kind = Kind {
     singular: "prioritylevelconfiguration",
     subresources: &[status("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration")],
     storage_version_hash: "Kir5PVfvNeI=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..WORKLOAD },
+    rules: &Rules {
+        default: defaults::flowcontrol::set_level,
+        unconditional_update: false,
+        validate: validate::plain::cluster,
+        ..WORKLOAD
+    },
     ..CLUSTER
 };

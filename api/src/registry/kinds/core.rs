@@ -72,7 +72,12 @@ const ENDPOINTS: Kind = Kind {
     singular: "endpoints",
     short_names: &["ep"],
     storage_version_hash: "fWeeMqaN/OA=",
-    rules: &Rules { create_on_update: true, validate: validate::plain::namespaced, ..PLAIN },
+    rules: &Rules {
+        default: defaults::network::set_endpoints,
+        create_on_update: true,
+        validate: validate::plain::namespaced,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 
@@ -99,7 +104,12 @@ const LIMIT_RANGE: Kind = Kind {
     singular: "limitrange",
     short_names: &["limits"],
     storage_version_hash: "EBKMFVe6cwo=",
-    rules: &Rules { create_on_update: true, validate: validate::plain::namespaced, ..PLAIN },
+    rules: &Rules {
+        default: defaults::limitrange::set,
+        create_on_update: true,
+        validate: validate::plain::namespaced,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 
@@ -154,7 +164,12 @@ const PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     short_names: &["pvc"],
     subresources: &[status("", "PersistentVolumeClaim")],
     storage_version_hash: "QWTyNDq0dC4=",
-    rules: &Rules { validate: validate::plain::namespaced, ..STATUS },
+    rules: &Rules {
+        prepare_create: strategy::pending,
+        default: defaults::volumeclaim::set,
+        validate: validate::plain::namespaced,
+        ..STATUS
+    },
     ..NAMESPACED
 };
 
@@ -165,7 +180,12 @@ const PERSISTENT_VOLUME: Kind = Kind {
     short_names: &["pv"],
     subresources: &[status("", "PersistentVolume")],
     storage_version_hash: "HN/zwEC+JgM=",
-    rules: &Rules { validate: validate::plain::cluster, ..STATUS },
+    rules: &Rules {
+        prepare_create: strategy::pending,
+        default: defaults::volumeclaim::set_volume,
+        validate: validate::plain::cluster,
+        ..STATUS
+    },
     ..CLUSTER
 };
 
@@ -203,7 +223,11 @@ const POD_TEMPLATE: Kind = Kind {
     plural: "podtemplates",
     singular: "podtemplate",
     storage_version_hash: "LIXB2x4IFpk=",
-    rules: &Rules { validate: validate::plain::namespaced, ..GENERATION },
+    rules: &Rules {
+        default: defaults::podtemplate::set,
+        validate: validate::plain::namespaced,
+        ..GENERATION
+    },
     ..NAMESPACED
 };
 
@@ -216,6 +240,7 @@ const REPLICATION_CONTROLLER: Kind = Kind {
     subresources: &[SCALE, status("", "ReplicationController")],
     storage_version_hash: "Jond2If31h0=",
     rules: &Rules {
+        default: defaults::replicationcontroller::set,
         scale: Some(REPLICATION_CONTROLLER_SCALE),
         selectable: select::REPLICAS,
         select: select::replicas,

@@ -19,7 +19,11 @@ const MUTATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     singular: "mutatingwebhookconfiguration",
     categories: &["api-extensions"],
     storage_version_hash: "Sqi0GUgDaX0=",
-    rules: &Rules { validate: validate::plain::cluster, ..CONFIGURATION },
+    rules: &Rules {
+        default: defaults::admission::set_mutating,
+        validate: validate::plain::cluster,
+        ..CONFIGURATION
+    },
     ..CLUSTER
 };
 
@@ -31,7 +35,12 @@ const VALIDATING_ADMISSION_POLICY: Kind = Kind {
     categories: &["api-extensions"],
     subresources: &[status("admissionregistration.k8s.io", "ValidatingAdmissionPolicy")],
     storage_version_hash: "6OxvlMmQ6is=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..WORKLOAD },
+    rules: &Rules {
+        default: defaults::admission::set_policy,
+        unconditional_update: false,
+        validate: validate::plain::cluster,
+        ..WORKLOAD
+    },
     ..CLUSTER
 };
 
@@ -42,7 +51,11 @@ const VALIDATING_ADMISSION_POLICY_BINDING: Kind = Kind {
     singular: "validatingadmissionpolicybinding",
     categories: &["api-extensions"],
     storage_version_hash: "v9715VZqakg=",
-    rules: &Rules { validate: validate::plain::cluster, ..CONFIGURATION },
+    rules: &Rules {
+        default: defaults::admission::set_binding,
+        validate: validate::plain::cluster,
+        ..CONFIGURATION
+    },
     ..CLUSTER
 };
 
@@ -53,7 +66,11 @@ const VALIDATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     singular: "validatingwebhookconfiguration",
     categories: &["api-extensions"],
     storage_version_hash: "B0wHjQmsGNk=",
-    rules: &Rules { validate: validate::plain::cluster, ..CONFIGURATION },
+    rules: &Rules {
+        default: defaults::admission::set_validating,
+        validate: validate::plain::cluster,
+        ..CONFIGURATION
+    },
     ..CLUSTER
 };
 
@@ -66,7 +83,12 @@ const CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
     categories: &["api-extensions"],
     subresources: &[status("apiextensions.k8s.io", "CustomResourceDefinition")],
     storage_version_hash: "jfWCUB31mvA=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..WORKLOAD },
+    rules: &Rules {
+        default: defaults::extension::set_definition,
+        unconditional_update: false,
+        validate: validate::plain::cluster,
+        ..WORKLOAD
+    },
     ..CLUSTER
 };
 
@@ -78,6 +100,11 @@ const API_SERVICE: Kind = Kind {
     categories: &["api-extensions"],
     subresources: &[status("apiregistration.k8s.io", "APIService")],
     storage_version_hash: "InPBPD7+PqM=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..STATUS },
+    rules: &Rules {
+        default: defaults::extension::set_service,
+        unconditional_update: false,
+        validate: validate::plain::cluster,
+        ..STATUS
+    },
     ..CLUSTER
 };

@@ -11,7 +11,12 @@ const INGRESS_CLASS: Kind = Kind {
     plural: "ingressclasses",
     singular: "ingressclass",
     storage_version_hash: "l/iqIbDgFyQ=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..GENERATION },
+    rules: &Rules {
+        default: defaults::network::set_ingress_class,
+        unconditional_update: false,
+        validate: validate::plain::cluster,
+        ..GENERATION
+    },
     ..CLUSTER
 };
 
@@ -45,7 +50,11 @@ const NETWORK_POLICY: Kind = Kind {
     singular: "networkpolicy",
     short_names: &["netpol"],
     storage_version_hash: "YpfwF18m1G8=",
-    rules: &Rules { validate: validate::plain::namespaced, ..GENERATION },
+    rules: &Rules {
+        default: defaults::network::set_policy,
+        validate: validate::plain::namespaced,
+        ..GENERATION
+    },
     ..NAMESPACED
 };
 

@@ -21,7 +21,12 @@ const CSI_DRIVER: Kind = Kind {
     plural: "csidrivers",
     singular: "csidriver",
     storage_version_hash: "hL6j/rwBV5w=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..GENERATION },
+    rules: &Rules {
+        default: defaults::storage::set_driver,
+        unconditional_update: false,
+        validate: validate::plain::cluster,
+        ..GENERATION
+    },
     ..CLUSTER
 };
 
@@ -52,7 +57,11 @@ const STORAGE_CLASS: Kind = Kind {
     singular: "storageclass",
     short_names: &["sc"],
     storage_version_hash: "K+m6uJwbjGY=",
-    rules: &Rules { validate: validate::plain::cluster, ..PLAIN },
+    rules: &Rules {
+        default: defaults::storage::set_class,
+        validate: validate::plain::cluster,
+        ..PLAIN
+    },
     ..CLUSTER
 };
 
@@ -95,7 +104,11 @@ const RESOURCE_CLAIM: Kind = Kind {
     singular: "resourceclaim",
     subresources: &[status("resource.k8s.io", "ResourceClaim")],
     storage_version_hash: "wgAZaHcZxUg=",
-    rules: &Rules { validate: validate::plain::namespaced, ..STATUS },
+    rules: &Rules {
+        default: defaults::resourceclaim::set,
+        validate: validate::plain::namespaced,
+        ..STATUS
+    },
     ..NAMESPACED
 };
 
@@ -105,7 +118,11 @@ const RESOURCE_CLAIM_TEMPLATE: Kind = Kind {
     plural: "resourceclaimtemplates",
     singular: "resourceclaimtemplate",
     storage_version_hash: "TuzjC49aUfM=",
-    rules: &Rules { validate: validate::plain::namespaced, ..PLAIN },
+    rules: &Rules {
+        default: defaults::resourceclaim::set_template,
+        validate: validate::plain::namespaced,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 

@@ -5,12 +5,13 @@
 //! `PrepareForCreate` and `PrepareForUpdate` of each resource upstream.
 
 pub mod endpointslice;
+pub mod job;
 pub mod namespace;
 pub mod pod;
 pub mod service;
 pub mod with_generation;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::decode;
 use crate::field_error::FieldError;
@@ -44,6 +45,13 @@ pub fn without_status(object: &mut Value) {
     };
     if let Some(fields) = object.as_object_mut() {
         fields.insert("status".to_owned(), status);
+    }
+}
+
+/// Starts a volume or a claim: it waits for its other half.
+pub fn pending(object: &mut Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("status".to_owned(), json!({"phase": "Pending"}));
     }
 }
 
