@@ -3,18 +3,26 @@
 //! Every folder has a pure `reconcile` from what was observed to what is to be done, and a `run`
 //! that observes and does it. What could not be observed is unknown and never taken for absent.
 
+pub mod claim;
+pub mod clusterrole;
 pub mod deployment;
 pub mod endpointslice;
 pub mod garbage;
+pub mod history;
 pub mod namespace;
 pub mod node;
 pub mod objects;
 pub mod podgc;
 pub mod replicaset;
+pub mod replicationcontroller;
 pub mod serviceaccount;
+pub mod statefulset;
 
 mod context;
+mod owned;
+mod pods;
 mod run;
+mod template;
 mod write;
 
 pub use context::Config;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 use kube::core::{Selector, SelectorExt};
 
@@ -107,6 +108,21 @@ pub fn is_ready(pod: &Pod) -> bool {
 pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let ready = pod_condition(pod, "Ready").filter(|condition| condition.status == "True")?;
     ready.last_transition_time.as_ref().map(|time| time.0)
+}
+
+/// Resolves a number or a percentage `of` a whole, rounded up or down; never negative.
+///
+/// *Source:* `IntOrString` in the API reference.
+pub fn scaled(value: &IntOrString, of: i32, up: bool) -> i32 {
+    match value {
+        IntOrString::Int(n) => (*n).max(0),
+        IntOrString::String(text) => {
+            let percent: i64 = text.trim_end_matches('%').parse().unwrap_or(0);
+            let hundredths = percent.max(0).saturating_mul(of.into());
+            let whole = if up { hundredths.saturating_add(99) / 100 } else { hundredths / 100 };
+            i32::try_from(whole).unwrap_or(i32::MAX)
+        }
+    }
 }
 
 /// Gives how long a ready pod must stay ready to be available; `None` when it is not ready.

@@ -6,7 +6,8 @@ use coracle_client::Caches;
 
 use crate::context::{Config, Context, Running};
 use crate::{
-    deployment, endpointslice, garbage, namespace, node, podgc, replicaset, serviceaccount,
+    clusterrole, deployment, endpointslice, garbage, namespace, node, podgc, replicaset,
+    replicationcontroller, serviceaccount, statefulset,
 };
 
 /// All controllers at work. Dropping it ends them in the middle; [`stop`](Self::stop) waits.
@@ -28,12 +29,15 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
     let running = vec![
         deployment::run::start(&context),
         replicaset::run::start(&context),
+        replicationcontroller::start(&context),
+        statefulset::run::start(&context),
         endpointslice::run::start(&context),
         serviceaccount::run::start(&context),
         node::run::start(&context),
         namespace::run::start(&context),
         garbage::run::start(&context),
         podgc::run::start(&context),
+        clusterrole::run::start(&context),
     ];
     Controllers { running }
 }

@@ -5,7 +5,6 @@
 //! Deployment's revision and status. Pods are never touched here. Vocabulary: the *new*
 //! ReplicaSet has the Deployment's current template, all others are *old*.
 
-mod claim;
 mod conditions;
 mod plan;
 mod proportion;
@@ -14,7 +13,6 @@ mod revision;
 mod rollout;
 pub(crate) mod run;
 mod status;
-mod template;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +22,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
+
+use crate::claim::Claim;
 
 pub use reconcile::{creation_failed, name_taken, reconcile};
 
@@ -52,10 +52,8 @@ pub struct Edit {
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Become the controller of a ReplicaSet.
-    Adopt(Arc<ReplicaSet>),
-    /// Stop being the controller of a ReplicaSet.
-    Release(Arc<ReplicaSet>),
+    /// Take a ReplicaSet in, or let it go.
+    Claim(Claim<ReplicaSet>),
     /// Create the ReplicaSet of the current template.
     Create(Box<ReplicaSet>),
     /// Change a ReplicaSet.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 
 use super::proportion::{Bounds, wanted};
-use super::{Action, Edit, Observed, revision, template};
+use super::{Action, Edit, Observed, revision};
 use crate::objects::annotation;
+use crate::template;
 
 /// One ReplicaSet with its planned size and annotations.
 #[derive(Debug, Clone)]

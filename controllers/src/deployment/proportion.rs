@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::objects::scaled;
+
 /// `maxSurge` and `maxUnavailable` when the object lacks them.
 const DEFAULT_PERCENT: &str = "25%";
 
@@ -45,15 +47,7 @@ pub(super) fn bounds(deployment: &Deployment) -> Bounds {
 
 fn resolve(value: Option<&IntOrString>, of: i32, up: bool) -> i32 {
     let default = IntOrString::String(DEFAULT_PERCENT.to_owned());
-    match value.unwrap_or(&default) {
-        IntOrString::Int(n) => (*n).max(0),
-        IntOrString::String(text) => {
-            let percent: i64 = text.trim_end_matches('%').parse().unwrap_or(0);
-            let hundredths = percent.max(0).saturating_mul(of.into());
-            let whole = if up { hundredths.saturating_add(99) / 100 } else { hundredths / 100 };
-            i32::try_from(whole).unwrap_or(i32::MAX)
-        }
-    }
+    scaled(value.unwrap_or(&default), of, up)
 }
 
 /// One ReplicaSet's part in a change of size.

@@ -7,14 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::claim::claim;
 use super::conditions::{Conditions, PROGRESSING, deadline, is_paused};
 use super::plan::{Sets, first_annotations};
 use super::proportion::is_recreate;
 use super::rollout::{self, Recreate};
 use super::status::{counted, is_complete, normal, progress};
-use super::{Action, Observed, revision, template};
-use crate::objects::{annotation, controller_reference, is_controlled_by, is_deleting, name};
+use super::{Action, Observed, revision};
+use crate::claim::claim;
+use crate::objects::{
+    PodSelector, annotation, controller_reference, is_controlled_by, is_deleting, name,
+};
+use crate::template;
 
 /// Gives all that is to be done for a Deployment now; nothing when it is as it should be.
 ///
@@ -22,7 +25,7 @@ use crate::objects::{annotation, controller_reference, is_controlled_by, is_dele
 /// wanted minus unavailable, as far as the ReplicaSets' statuses tell.
 pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
     let deployment = &observed.deployment;
-    let (own, mut actions) = claim(observed);
+    let (own, mut actions) = claimed(observed);
     let mut sets = Sets::split(observed, own);
     let mut conditions = Conditions::of(deployment);
     if is_deleting(&deployment.metadata) {
@@ -42,6 +45,20 @@ pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
         step.roll(observed, &mut sets, now);
     }
     step.finish(observed, sets, now)
+}
+
+/// Gives the own ReplicaSets by age, and whom to adopt or release.
+fn claimed(observed: &Observed) -> (Vec<Arc<ReplicaSet>>, Vec<Action>) {
+    let deployment = &observed.deployment;
+    let selector = deployment.spec.as_ref().map(|spec| PodSelector::new(&spec.selector));
+    let takes = |set: &ReplicaSet| {
+        selector.as_ref().is_some_and(|selector| selector.takes(set.metadata.labels.as_ref()))
+    };
+    let is_free = |set: &ReplicaSet| !is_deleting(&set.metadata);
+    let (mut own, claims) = claim(&deployment.metadata, &observed.replica_sets, takes, is_free);
+    let created = |set: &ReplicaSet| set.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    own.sort_by(|a, b| (created(a), name(&a.metadata)).cmp(&(created(b), name(&b.metadata))));
+    (own, claims.into_iter().map(Action::Claim).collect())
 }
 
 /// What one pass gathers.

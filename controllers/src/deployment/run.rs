@@ -14,9 +14,8 @@ use serde_json::{Value, json};
 use super::proportion::is_recreate;
 use super::{Action, Edit, Observed, creation_failed, name_taken, reconcile, revision};
 use crate::context::{Context, Running};
-use crate::objects::{
-    PodSelector, controller_of, controller_reference, is_terminal, name, namespace, uid,
-};
+use crate::objects::{PodSelector, controller_of, is_terminal, name, namespace, uid};
+use crate::owned;
 use crate::write::{self, WriteError, settle};
 
 struct Controller {
@@ -45,7 +44,7 @@ pub(crate) fn start(context: &Context) -> Running {
         }),
         controller.sets.observe({
             let (queue, deployments) = (queue.clone(), deployments.clone());
-            move |change| set_changed(&queue, &deployments, change)
+            move |change| owned::queue_owners(&queue, &deployments, change, selector)
         }),
         controller.pods.observe({
             let (queue, sets) = (queue.clone(), controller.sets.clone());
@@ -57,29 +56,6 @@ pub(crate) fn start(context: &Context) -> Running {
         async move { settle(controller.reconcile(&key).await) }
     });
     Running { drive, feeds }
-}
-
-/// Adds the Deployments that a change of a ReplicaSet may concern.
-fn set_changed(
-    queue: &Queue<ObjectKey>,
-    deployments: &Cache<Deployment>,
-    change: &Change<ReplicaSet>,
-) {
-    for set in [&change.old, &change.new].into_iter().flatten() {
-        if let Some(owner) = controller_of(&set.metadata) {
-            if owner.kind == "Deployment" {
-                queue.add(ObjectKey::namespaced(namespace(&set.metadata), &owner.name));
-            }
-        } else if change.new.is_some() {
-            for deployment in deployments.list_in(namespace(&set.metadata)) {
-                let spec = deployment.spec.as_ref();
-                let selector = spec.map(|spec| PodSelector::new(&spec.selector));
-                if selector.is_some_and(|s| s.takes(set.metadata.labels.as_ref())) {
-                    queue.add(write::key(&deployment.metadata));
-                }
-            }
-        }
-    }
 }
 
 /// Adds the Deployment of a pod that went or ended, when it waits for that (Recreate).
@@ -148,15 +124,8 @@ impl Controller {
                 let background = PropagationPolicy::Background;
                 write::delete(&sets, &self.sets, &set.metadata, background, None).await
             }
-            Action::Adopt(set) => {
-                let mut owners = set.metadata.owner_references.clone().unwrap_or_default();
-                owners.push(controller_reference(&**deployment));
-                self.set_owners(&set, write::or_null(&owners)).await
-            }
-            Action::Release(set) => {
-                let mut owners = set.metadata.owner_references.clone().unwrap_or_default();
-                owners.retain(|owner| owner.uid != uid(meta));
-                self.set_owners(&set, write::or_null(&owners)).await
+            Action::Claim(claim) => {
+                owned::settle_claim(&self.context.client, &self.sets, &**deployment, &claim).await
             }
             Action::SetRevision(number) => {
                 let api = write::api_of(&self.context.client, meta);
@@ -245,11 +214,8 @@ impl Controller {
         let message = format!("Scaled {direction} replica set {set} from {from} to {to}");
         self.recorder.event(deployment, EventKind::Normal, "ScalingReplicaSet", message);
     }
+}
 
-    async fn set_owners(&self, set: &ReplicaSet, owners: Value) -> Result<(), WriteError> {
-        let guard = set.metadata.resource_version.as_deref();
-        let body = json!({"metadata": {"ownerReferences": owners, "resourceVersion": guard}});
-        let api = write::api_of(&self.context.client, &set.metadata);
-        write::patch(&api, &self.sets, &set.metadata, &body).await
-    }
+fn selector(deployment: &Deployment) -> Option<PodSelector> {
+    deployment.spec.as_ref().map(|spec| PodSelector::new(&spec.selector))
 }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Action, Observed, reconcile};
+use crate::claim::Claim;
 use crate::objects::{annotation, name};
 
 struct Cluster {
@@ -98,12 +99,12 @@ impl Cluster {
                 self.seen.replica_sets.retain(|other| *other != set);
                 Some(format!("delete {}", set.metadata.uid.as_deref().unwrap()))
             }
-            Action::Adopt(set) => {
+            Action::Claim(Claim::Adopt(set)) => {
                 let owner = crate::objects::controller_reference(&*self.seen.deployment);
                 self.find(&set).metadata.owner_references = Some(vec![owner]);
                 Some(format!("adopt {}", name(&set.metadata)))
             }
-            Action::Release(set) => {
+            Action::Claim(Claim::Release(set)) => {
                 self.find(&set).metadata.owner_references = None;
                 Some(format!("release {}", name(&set.metadata)))
             }

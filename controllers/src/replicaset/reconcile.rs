@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::claim::claim;
 use super::pace::pause;
 use super::rank::by_loss;
 use super::status::{same, status};
 use super::{Action, Observed, PASS_PODS_MAX};
-use crate::objects::{available_in, is_active, is_deleting};
+use crate::claim::claim;
+use crate::objects::{PodSelector, available_in, is_active, is_deleting};
 
 /// Gives all that is to be done for a ReplicaSet now; nothing when it is as it should be.
 ///
@@ -19,10 +19,13 @@ use crate::objects::{available_in, is_active, is_deleting};
 /// A ReplicaSet that is being deleted itself neither creates nor deletes.
 pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
     let set = &observed.replica_set;
-    let (own, mut actions) = claim(observed);
+    let spec = set.spec.clone().unwrap_or_default();
+    let selector = PodSelector::new(&spec.selector);
+    let takes = |pod: &Pod| selector.takes(pod.metadata.labels.as_ref());
+    let (own, claims) = claim(&set.metadata, &observed.pods, takes, is_active);
+    let mut actions: Vec<Action> = claims.into_iter().map(Action::Claim).collect();
     let pause = pause(&own, now);
     let active: Vec<Arc<Pod>> = own.into_iter().filter(|pod| is_active(pod)).collect();
-    let spec = set.spec.clone().unwrap_or_default();
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
     let pending = active.iter().filter_map(|pod| available_in(pod, min_ready, now));
@@ -63,6 +66,7 @@ fn balance(
 mod tests {
     use super::super::{Failure, status};
     use super::*;
+    use crate::claim::Claim;
     use expect_test::{Expect, expect};
     use k8s_openapi::api::apps::v1::ReplicaSet;
     use proptest::prelude::*;
@@ -120,8 +124,8 @@ mod tests {
     fn show(actions: &[Action]) -> String {
         let name = |pod: &Pod| pod.metadata.name.clone().unwrap();
         let line = |action: &Action| match action {
-            Action::Adopt(pod) => format!("adopt {}", name(pod)),
-            Action::Release(pod) => format!("release {}", name(pod)),
+            Action::Claim(Claim::Adopt(pod)) => format!("adopt {}", name(pod)),
+            Action::Claim(Claim::Release(pod)) => format!("release {}", name(pod)),
             Action::Create(n) => format!("create {n}"),
             Action::Delete(pod) => format!("delete {}", name(pod)),
             Action::SetStatus(s) => format!(
@@ -264,11 +268,13 @@ mod tests {
                 }
             }
             Action::Delete(pod) => seen.pods.retain(|other| *other != pod),
-            Action::Adopt(pod) => {
+            Action::Claim(Claim::Adopt(pod)) => {
                 let owner = crate::objects::controller_reference(&*seen.replica_set);
                 change(seen, &pod, |pod| pod.metadata.owner_references = Some(vec![owner]));
             }
-            Action::Release(pod) => change(seen, &pod, |pod| pod.metadata.owner_references = None),
+            Action::Claim(Claim::Release(pod)) => {
+                change(seen, &pod, |pod| pod.metadata.owner_references = None)
+            }
             Action::SetStatus(new) => Arc::make_mut(&mut seen.replica_set).status = Some(*new),
             Action::RequeueAfter(_) => {}
         }

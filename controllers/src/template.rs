@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value;
 
 /// Label by which pods and ReplicaSets of different templates are told apart.
-pub(super) const HASH_LABEL: &str = "pod-template-hash";
+pub(crate) const HASH_LABEL: &str = "pod-template-hash";
 
 /// Fields in which an empty map means the same as none; elsewhere (`emptyDir: {}`) it says a lot.
 const MAPS_MAYBE_EMPTY: [&str; 9] = [
@@ -23,14 +23,14 @@ const MAPS_MAYBE_EMPTY: [&str; 9] = [
 const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// Says whether two templates describe the same pods, whatever hash labels they carry.
-pub(super) fn same(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
+pub(crate) fn same(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     a == b || canonical(a) == canonical(b)
 }
 
 /// Gives the hash of a template; `collisions` makes it another when that name is taken.
 ///
 /// At most ten letters, 32 bits. Needs only to be stable within one Deployment.
-pub(super) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
+pub(crate) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
     const OFFSET: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;
     let text = canonical(template).to_string();
@@ -42,7 +42,7 @@ pub(super) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Strin
 }
 
 /// Gives the template as a value without the hash label and without what is empty.
-fn canonical(template: &PodTemplateSpec) -> Value {
+pub(crate) fn canonical(template: &PodTemplateSpec) -> Value {
     // Typed objects always have a JSON form; should one not, it equals nothing but itself.
     let mut value = serde_json::to_value(template).unwrap_or_default();
     if let Some(labels) = value.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
