@@ -11,7 +11,7 @@ pub(crate) mod sequencer;
 
 pub use self::memory::Memory;
 pub use self::redb::Redb;
-pub use self::sequencer::Sequencer;
+pub use self::sequencer::{Sequencer, Turn, Writer};
 
 use crate::{Batch, CommitError, Committed, Kv, Mvcc, Page, ReadError, Revision, Watch, Write};
 use futures::future::BoxFuture;

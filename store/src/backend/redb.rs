@@ -62,7 +62,12 @@ impl Redb {
         Redb::open_with(Box::new(open), &path)
     }
 
-    fn open_with(
+    /// Opens a store on a database that the caller opens, now and after each failure of its disk: for files that are
+    /// none, such as a simulation's. `path` stands in errors.
+    ///
+    /// # Errors
+    /// As [`Redb::open`].
+    pub fn open_with(
         open: Box<dyn Fn() -> Result<Database, OpenError> + Send>,
         path: &Path,
     ) -> Result<(Mvcc, Redb), OpenError> {

@@ -96,6 +96,19 @@ pub struct Sequencer {
 impl Sequencer {
     /// Starts the writer thread on what the journal holds. The thread ends when the sequencer is dropped or closed.
     pub fn start(mvcc: Mvcc, journal: impl Journal + 'static) -> Sequencer {
+        let (sequencer, writer) = Sequencer::driven(mvcc, journal);
+        let spawned =
+            std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
+        if let Err(error) = spawned {
+            // Without its thread the queue is closed, and every commit says so.
+            tracing::error!(%error, "no thread for the store's writer");
+        }
+        sequencer
+    }
+
+    /// A sequencer without a thread: the caller gives its writer one turn after the other, and dropping the writer in
+    /// between is what the end of the process does. For simulations, which own the order of everything.
+    pub fn driven(mvcc: Mvcc, journal: impl Journal + 'static) -> (Sequencer, Writer) {
         let revision = watch::Sender::new(mvcc.revision());
         let state = RwLock::new(State { mvcc, observers: Vec::new() });
         let shared = Arc::new(Shared { state, revision, ended: AtomicBool::new(false) });
@@ -108,13 +121,7 @@ impl Sequencer {
             started: now(),
             health: Health::Good,
         };
-        let spawned =
-            std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
-        if let Err(error) = spawned {
-            // Without its thread the queue is closed, and every commit says so.
-            tracing::error!(%error, "no thread for the store's writer");
-        }
-        Sequencer { shared, queue }
+        (Sequencer { shared, queue }, writer)
     }
 
     async fn ask<T>(
@@ -207,7 +214,8 @@ enum Health {
     Lost,
 }
 
-struct Writer {
+/// The one writer of a [`Sequencer`].
+pub struct Writer {
     shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
     journal: Box<dyn Journal>,
@@ -216,20 +224,34 @@ struct Writer {
     health: Health,
 }
 
+/// A request that has come; its writer serves it together with what waits behind it.
+pub struct Turn(Request);
+
 impl Writer {
+    /// Waits for the next request; `None` when the sequencer is gone. Cancel safe.
+    pub async fn next(&mut self) -> Option<Turn> {
+        self.requests.recv().await.map(Turn)
+    }
+
     fn run(mut self) {
         while let Some(first) = self.requests.blocking_recv() {
-            // Before anything is staged: what was doubtful may turn out to have happened.
-            let ill = self.heal().err();
-            let (batch, waiting, close) = self.gather(first);
-            self.settle(batch, waiting, ill);
-            if let Some(closed) = close {
-                self.requests.close();
-                drop(self);
-                let _gone = closed.send(());
-                return;
-            }
+            let Some(next) = self.serve(Turn(first)) else { return };
+            self = next;
         }
+    }
+
+    /// Makes the request and all that is queued behind it durable, publishes it and acknowledges it; blocks while the
+    /// journal works. Gives the writer back unless it was asked to close.
+    pub fn serve(mut self, Turn(first): Turn) -> Option<Writer> {
+        // Before anything is staged: what was doubtful may turn out to have happened.
+        let ill = self.heal().err();
+        let (batch, waiting, close) = self.gather(first);
+        self.settle(batch, waiting, ill);
+        let Some(closed) = close else { return Some(self) };
+        self.requests.close();
+        drop(self);
+        let _gone = closed.send(());
+        None
     }
 
     /// Takes what is queued, up to a batch, and stages it.
