@@ -4,10 +4,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use serde_json::{Value, json};
 
-/// Gives the strategic merge patch of the status, `None` when the pod says so already.
+/// Gives the strategic merge patch of the status, `None` when the pod says so already. `nominated`
+/// is the node that is being cleared for it, if one is.
 ///
 /// The patch names the uid, so that a pod of the same name that came meanwhile is left alone.
-pub fn unschedulable_patch(pod: &Pod, message: &str, now: Timestamp) -> Option<Value> {
+pub fn unschedulable_patch(
+    pod: &Pod,
+    message: &str,
+    nominated: Option<&str>,
+    now: Timestamp,
+) -> Option<Value> {
     let old = scheduled(pod);
     let says = |field: &Option<String>, text: &str| field.as_deref() == Some(text);
     let was_false = old.is_some_and(|old| old.status == "False");
@@ -15,6 +21,7 @@ pub fn unschedulable_patch(pod: &Pod, message: &str, now: Timestamp) -> Option<V
         && was_false
         && says(&old.reason, "Unschedulable")
         && says(&old.message, message)
+        && nomination(pod) == nominated
     {
         return None;
     }
@@ -30,8 +37,29 @@ pub fn unschedulable_patch(pod: &Pod, message: &str, now: Timestamp) -> Option<V
     }
     Some(json!({
         "metadata": {"uid": pod.metadata.uid},
-        "status": {"conditions": [condition]},
+        "status": {"conditions": [condition], "nominatedNodeName": nominated},
     }))
+}
+
+/// Gives the strategic merge patch by which a pod says that it had to make room.
+/// *Source:* KEP-3329, condition `DisruptionTarget`.
+pub fn disruption_patch(victim: &Pod, message: &str, now: Timestamp) -> Value {
+    json!({
+        "metadata": {"uid": victim.metadata.uid},
+        "status": {"conditions": [{
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": message,
+            "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        }]},
+    })
+}
+
+/// Gives the node that a pod's status says is being cleared for it.
+pub fn nomination(pod: &Pod) -> Option<&str> {
+    let name = pod.status.as_ref()?.nominated_node_name.as_deref();
+    name.filter(|name| !name.is_empty())
 }
 
 fn scheduled(pod: &Pod) -> Option<&PodCondition> {
@@ -53,7 +81,7 @@ mod tests {
 
     fn patch(condition: Value) -> Option<Value> {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        unschedulable_patch(&pod(condition), "why", now)
+        unschedulable_patch(&pod(condition), "why", None, now)
     }
 
     #[test]

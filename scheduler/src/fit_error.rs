@@ -7,8 +7,7 @@ use crate::filters::{Cause, Refusal};
 
 /// What displacing other pods would bring, per node.
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
-const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
-const NOT_DONE: &str = "Preemption of pods with lower priority is not done by this scheduler";
+pub(crate) const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
 
 /// Why no node takes a pod.
 ///
@@ -22,8 +21,8 @@ pub struct FitError {
     pub reasons: BTreeMap<String, usize>,
     /// Which filters refused.
     pub causes: BTreeSet<Cause>,
-    /// How many nodes would or would not profit from displacing pods.
-    pub preemption: BTreeMap<&'static str, usize>,
+    /// How many nodes gave each reason why displacing pods does not help; empty when it does.
+    pub preemption: BTreeMap<String, usize>,
     /// Whether the pod may displace others at all.
     pub may_preempt: bool,
 }
@@ -34,18 +33,22 @@ impl FitError {
         FitError { nodes, may_preempt, ..FitError::default() }
     }
 
-    /// Counts the refusal of one node, on which pods of lower priority may be.
-    pub fn count(&mut self, refusal: Refusal, has_lower_priority: bool) {
+    /// Counts the refusal of one node.
+    pub fn count(&mut self, refusal: Refusal) {
         self.causes.insert(refusal.cause);
         for reason in refusal.reasons {
             *self.reasons.entry(reason.into_owned()).or_default() += 1;
         }
-        let verdict = match (refusal.preemption_may_help, has_lower_priority) {
-            (false, _) => NOT_HELPFUL,
-            (true, false) => NO_VICTIMS,
-            (true, true) => NOT_DONE,
-        };
-        *self.preemption.entry(verdict).or_default() += 1;
+        if !refusal.preemption_may_help {
+            self.count_preemption(&[NOT_HELPFUL.to_owned()]);
+        }
+    }
+
+    /// Counts why displacing pods does not help on one node.
+    pub fn count_preemption(&mut self, reasons: &[String]) {
+        for reason in reasons {
+            *self.preemption.entry(reason.clone()).or_default() += 1;
+        }
     }
 }
 
@@ -60,7 +63,10 @@ impl fmt::Display for FitError {
         if !self.may_preempt {
             return f.write_str(" preemption: not eligible due to preemptionPolicy=Never.");
         }
-        let verdicts = self.preemption.iter().map(|(verdict, count)| (*verdict, *count));
+        if self.preemption.is_empty() {
+            return Ok(());
+        }
+        let verdicts = self.preemption.iter().map(|(verdict, count)| (verdict.as_str(), *count));
         write!(f, " preemption: 0/{nodes} nodes are available: {}.", histogram(verdicts))
     }
 }

@@ -4,23 +4,30 @@
 //! reasons. Deciding is pure (`schedule`, `filters`, `scores`); books and order are pure too
 //! (`snapshot`, `queue`, `scheduler`); only `run` speaks with the API server.
 
+pub mod budgets;
+pub mod classes;
 pub mod condition;
+mod cycle;
 pub mod filters;
 pub mod fit_error;
+pub mod namespaces;
+pub mod node_info;
 pub mod pod_info;
+pub mod preempt;
 pub mod queue;
 pub mod run;
 pub mod schedule;
 pub mod scheduler;
 pub mod scores;
 pub mod snapshot;
+pub mod terms;
 
 #[cfg(test)]
 mod testing;
 
 pub use fit_error::FitError;
 pub use run::{Config, Running, run};
-pub use schedule::{Decision, schedule};
+pub use schedule::{Decision, Verdict, explain, schedule};
 pub use scheduler::{Scheduler, Step};
 
 /// Name of the scheduler that takes pods which name none.

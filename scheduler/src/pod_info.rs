@@ -5,6 +5,8 @@ use std::sync::Arc;
 use coracle_api::fit::PodRequest;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 
+use crate::terms::{self, Terms};
+
 /// A pod with its requests summed up.
 #[derive(Debug, Clone)]
 pub struct PodInfo {
@@ -12,13 +14,18 @@ pub struct PodInfo {
     pub pod: Arc<Pod>,
     /// What it asks of its node.
     pub request: PodRequest,
+    /// What it asks about other pods.
+    pub terms: Terms,
+    /// Equal for pods that look alike to every selector and ask the same about other pods.
+    pub class: Arc<str>,
 }
 
 impl PodInfo {
     /// Sums a pod up.
     pub fn new(pod: Arc<Pod>) -> Self {
         let request = pod.spec.as_ref().map(PodRequest::from_spec).unwrap_or_default();
-        PodInfo { pod, request }
+        let (terms, class) = (Terms::of(&pod), class_of(&pod).into());
+        PodInfo { pod, request, terms, class }
     }
 
     /// Gives the uid, empty when the server has not given one.
@@ -45,6 +52,23 @@ impl PodInfo {
     pub fn may_preempt(&self) -> bool {
         self.spec().and_then(|spec| spec.preemption_policy.as_deref()) != Some("Never")
     }
+}
+
+/// Writes down what tells classes apart: namespace, controller, whether the pod is ending, labels,
+/// and affinity to pods.
+fn class_of(pod: &Pod) -> String {
+    let metadata = &pod.metadata;
+    let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref());
+    let about_pods = affinity.map(|affinity| (&affinity.pod_affinity, &affinity.pod_anti_affinity));
+    let about_pods = about_pods.filter(|(near, apart)| near.is_some() || apart.is_some());
+    serde_json::json!([
+        metadata.namespace,
+        terms::controller_uid(pod),
+        metadata.deletion_timestamp.is_some(),
+        metadata.labels,
+        about_pods,
+    ])
+    .to_string()
 }
 
 /// Gives the uid of a pod, empty when the server has not given one.

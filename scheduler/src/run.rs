@@ -8,16 +8,17 @@ use std::sync::Arc;
 use coracle_client::events::EventKind;
 use coracle_client::{Caches, Change, Changes, Client, Failure, Recorder};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{Binding, Namespace, Node, ObjectReference, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::condition::unschedulable_patch;
+use crate::condition::{disruption_patch, unschedulable_patch};
 use crate::fit_error::FitError;
 use crate::pod_info;
 use crate::scheduler::{BindFailure, Scheduler, Step};
@@ -75,6 +76,7 @@ enum End {
 }
 
 struct Edge {
+    name: String,
     client: Client,
     recorder: Recorder,
     scheduler: Scheduler,
@@ -85,6 +87,7 @@ struct Edge {
 impl Edge {
     fn new(caches: &Caches, config: &Config) -> Self {
         Edge {
+            name: config.name.clone(),
             client: caches.client().clone(),
             recorder: Recorder::new(caches.client(), &config.name, ""),
             scheduler: Scheduler::new(config.name.clone()),
@@ -98,23 +101,19 @@ impl Edge {
     }
 
     async fn run(mut self, caches: Caches, mut stopped: oneshot::Receiver<()>) {
-        let (pods, nodes) = (caches.get::<Pod>(), caches.get::<Node>());
-        tokio::select! {
-            () = nodes.wait_synced() => {}
+        let mut sources = tokio::select! {
+            sources = Sources::synced(&caches) => sources,
             _ = &mut stopped => return,
-        }
-        tokio::select! {
-            () = pods.wait_synced() => {}
-            _ = &mut stopped => return,
-        }
-        let (mut pods, mut nodes) = (pods.subscribe(), nodes.subscribe());
+        };
         loop {
-            self.take_waiting(&mut pods, &mut nodes);
+            self.take_waiting(&mut sources);
             self.step();
             let wakes_at = self.scheduler.wakes_at().map(|after| self.began + after);
             tokio::select! {
-                change = pods.next() => self.pod_changed(&change),
-                change = nodes.next() => self.node_changed(&change),
+                change = sources.pods.next() => self.pod_changed(&change),
+                change = sources.nodes.next() => self.node_changed(&change),
+                change = sources.namespaces.next() => self.namespace_changed(&change),
+                change = sources.budgets.next() => self.budget_changed(&change),
                 Some(end) = self.requests.join_next() => self.ended(end),
                 () = sleep_until(wakes_at) => {}
                 _ = &mut stopped => break,
@@ -124,11 +123,17 @@ impl Edge {
     }
 
     /// Takes every change that has come, so that decisions see the newest state.
-    fn take_waiting(&mut self, pods: &mut Changes<Pod>, nodes: &mut Changes<Node>) {
-        while let Some(change) = nodes.try_next() {
+    fn take_waiting(&mut self, sources: &mut Sources) {
+        while let Some(change) = sources.namespaces.try_next() {
+            self.namespace_changed(&change);
+        }
+        while let Some(change) = sources.budgets.try_next() {
+            self.budget_changed(&change);
+        }
+        while let Some(change) = sources.nodes.try_next() {
             self.node_changed(&change);
         }
-        while let Some(change) = pods.try_next() {
+        while let Some(change) = sources.pods.try_next() {
             self.pod_changed(&change);
         }
         while let Some(end) = self.requests.try_join_next() {
@@ -141,7 +146,13 @@ impl Edge {
         while self.requests.len() < REQUESTS_IN_FLIGHT_MAX {
             match self.scheduler.next(self.now(), rand::random()) {
                 Some(Step::Bind { pod, node }) => self.bind(pod, node),
-                Some(Step::Refuse { pod, error }) => self.refuse(&pod, &error),
+                Some(Step::Preempt { pod, node, victims, error }) => {
+                    self.preempt(&pod, &node, victims);
+                    self.refuse(&pod, &error, Some(&node));
+                }
+                Some(Step::Refuse { pod, error, nominated }) => {
+                    self.refuse(&pod, &error, nominated.as_deref());
+                }
                 None => break,
             }
         }
@@ -165,7 +176,26 @@ impl Edge {
         let now = self.now();
         match &change.new {
             Some(new) => self.scheduler.node_set(change.old.as_deref(), Arc::clone(new), now),
-            None => self.scheduler.node_gone(&change.key.name),
+            None => self.scheduler.node_gone(&change.key.name, now),
+        }
+    }
+
+    fn namespace_changed(&mut self, change: &Change<Namespace>) {
+        let now = self.now();
+        match &change.new {
+            Some(new) => {
+                let labels = new.metadata.labels.clone().unwrap_or_default();
+                self.scheduler.namespace_set(&change.key.name, labels, now);
+            }
+            None => self.scheduler.namespace_gone(&change.key.name),
+        }
+    }
+
+    fn budget_changed(&mut self, change: &Change<PodDisruptionBudget>) {
+        let namespace = change.key.namespace.as_deref().unwrap_or_default();
+        match &change.new {
+            Some(new) => self.scheduler.budgets().set(new),
+            None => self.scheduler.budgets().remove(namespace, &change.key.name),
         }
     }
 
@@ -177,12 +207,37 @@ impl Edge {
         });
     }
 
+    /// Deletes the victims, after their status says why.
     #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
-    fn refuse(&mut self, pod: &Arc<Pod>, error: &FitError) {
+    fn preempt(&mut self, pod: &Arc<Pod>, node: &str, victims: Vec<Arc<Pod>>) {
+        let message = format!("{}: preempting to accommodate a higher priority pod", self.name);
+        for victim in victims {
+            let by = pod_info::uid(pod);
+            tracing::info!(pod = %key(&victim), node, by = %key(pod), "preempting pod");
+            let note = format!("Preempted by pod {by} on node {node}");
+            self.recorder.event(&*victim, EventKind::Normal, "Preempted", note);
+            let patch = disruption_patch(&victim, &message, Timestamp::now());
+            let client = self.client.clone();
+            self.requests.spawn(async move {
+                if let Err(error) = displace(&client, &victim, &patch).await
+                    && !error.is_not_found()
+                {
+                    // The pod that waits is tried again and displaces anew.
+                    tracing::warn!(pod = %key(&victim), error = error.message(), "not preempted");
+                }
+                End::Told
+            });
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
+    fn refuse(&mut self, pod: &Arc<Pod>, error: &FitError, nominated: Option<&str>) {
         let message = error.to_string();
         tracing::debug!(pod = %key(pod), message, "no node takes the pod");
         self.recorder.event(&**pod, EventKind::Warning, "FailedScheduling", message.clone());
-        let Some(patch) = unschedulable_patch(pod, &message, Timestamp::now()) else { return };
+        let Some(patch) = unschedulable_patch(pod, &message, nominated, Timestamp::now()) else {
+            return;
+        };
         let (client, pod) = (self.client.clone(), Arc::clone(pod));
         self.requests.spawn(async move {
             if let Err(error) = send_condition(&client, &pod, &patch).await
@@ -217,6 +272,46 @@ impl Edge {
             self.recorder.event(pod, EventKind::Warning, "FailedScheduling", message);
         }
     }
+}
+
+/// What the scheduler follows.
+struct Sources {
+    pods: Changes<Pod>,
+    nodes: Changes<Node>,
+    namespaces: Changes<Namespace>,
+    budgets: Changes<PodDisruptionBudget>,
+}
+
+impl Sources {
+    /// Waits until all are whole.
+    async fn synced(caches: &Caches) -> Self {
+        let (pods, nodes) = (caches.get::<Pod>(), caches.get::<Node>());
+        let (namespaces, budgets) =
+            (caches.get::<Namespace>(), caches.get::<PodDisruptionBudget>());
+        nodes.wait_synced().await;
+        namespaces.wait_synced().await;
+        budgets.wait_synced().await;
+        pods.wait_synced().await;
+        Sources {
+            pods: pods.subscribe(),
+            nodes: nodes.subscribe(),
+            namespaces: namespaces.subscribe(),
+            budgets: budgets.subscribe(),
+        }
+    }
+}
+
+async fn displace(client: &Client, victim: &Pod, patch: &Value) -> Result<(), kube::Error> {
+    send_condition(client, victim, patch).await?;
+    let (namespace, name) = names(victim);
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: victim.metadata.uid.clone(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    client.namespaced::<Pod>(namespace).delete(name, &parameters).await.map(drop)
 }
 
 /// Sleeps until a moment, for ever when there is none.

@@ -1,10 +1,13 @@
 //! Which node for this pod: filter, score, choose. Pure: same input, same decision.
 
+use crate::cycle::Cycle;
 use crate::filters::{Refusal, refusal};
 use crate::fit_error::FitError;
+use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
+use crate::preempt::{Preemption, preempt};
 use crate::scores;
-use crate::snapshot::{NodeInfo, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// Nodes that are always looked at; a smaller cluster is looked at whole.
 const FEASIBLE_NODES_MIN: usize = 100;
@@ -13,12 +16,19 @@ const FEASIBLE_NODES_MIN: usize = 100;
 const NODES_PERCENT_MIN: usize = 5;
 
 /// What to do with a pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Decision {
     /// Bind it to this node.
     Assign {
         /// Name of the node.
         node: String,
+    },
+    /// Displace pods of lower priority, and try again when they are gone.
+    Preempt {
+        /// Which pods, where.
+        preemption: Preemption,
+        /// Why no node takes it now.
+        error: FitError,
     },
     /// Leave it until something changes.
     Unschedulable(FitError),
@@ -27,31 +37,51 @@ pub enum Decision {
 /// Decides where a pod goes.
 ///
 /// `seed` chooses among equally good nodes, and in clusters of a hundred nodes and more where to
-/// begin looking, because there it is enough to find some that do.
+/// begin looking, because there it is enough to find some that do. A pod for which others are
+/// leaving already displaces no more.
 pub fn schedule(snapshot: &Snapshot, pod: &PodInfo, seed: u64) -> Decision {
-    let nodes: Vec<&NodeInfo> = snapshot.nodes().collect();
-    let mut error = FitError::new(nodes.len(), pod.may_preempt());
-    let wanted = feasible_nodes_wanted(nodes.len());
-    let start = index(seed, nodes.len());
+    let number = snapshot.nodes().len();
+    let cycle = Cycle::new(snapshot, pod);
+    let mut error = FitError::new(number, pod.may_preempt());
+    let wanted = feasible_nodes_wanted(number);
     let mut feasible: Vec<&NodeInfo> = vec![];
-    for node in nodes[start..].iter().chain(&nodes[..start]) {
-        match refusal(pod, node) {
+    let mut helped: Vec<&NodeInfo> = vec![];
+    for node in snapshot.nodes_from(index(seed, number)) {
+        match refusal(&cycle, node) {
             None => feasible.push(node),
-            Some(refusal) => count(&mut error, refusal, pod, node),
+            Some(refusal) => {
+                if refusal.preemption_may_help {
+                    helped.push(node);
+                }
+                error.count(refusal);
+            }
         }
         if feasible.len() == wanted {
             break;
         }
     }
-    match best(pod, &feasible, seed) {
-        Some(node) => Decision::Assign { node: node.name().to_owned() },
+    if let Some(node) = best(&cycle, &feasible, seed) {
+        return Decision::Assign { node: node.name.clone() };
+    }
+    if !pod.may_preempt() || is_awaited(snapshot, pod) {
+        return Decision::Unschedulable(error);
+    }
+    match preempt(&cycle, &helped, &mut error) {
+        Some(preemption) => {
+            error.preemption.clear();
+            Decision::Preempt { preemption, error }
+        }
         None => Decision::Unschedulable(error),
     }
 }
 
-fn count(error: &mut FitError, refusal: Refusal, pod: &PodInfo, node: &NodeInfo) {
-    let lower = node.pods.values().any(|placed| placed.priority < pod.priority());
-    error.count(refusal, lower);
+/// Tells whether pods of lower priority are on their way out for this pod.
+pub(crate) fn is_awaited(snapshot: &Snapshot, pod: &PodInfo) -> bool {
+    let node = snapshot.nomination_of(pod.uid()).and_then(|name| snapshot.node(name));
+    node.is_some_and(|node| {
+        let ending = |placed: &PodInfo| placed.pod.metadata.deletion_timestamp.is_some();
+        node.pods.values().any(|placed| placed.priority() < pod.priority() && ending(placed))
+    })
 }
 
 /// Gives how many nodes that do are enough: all of a small cluster, 50 % falling to 5 % of a large.
@@ -63,26 +93,50 @@ fn feasible_nodes_wanted(nodes: usize) -> usize {
     (nodes * percent / 100).max(FEASIBLE_NODES_MIN)
 }
 
-fn best<'a>(pod: &PodInfo, feasible: &[&'a NodeInfo], seed: u64) -> Option<&'a NodeInfo> {
+fn best<'a>(cycle: &Cycle<'_>, feasible: &[&'a NodeInfo], seed: u64) -> Option<&'a NodeInfo> {
     if feasible.len() < 2 {
         return feasible.first().copied();
     }
-    let totals = scores::totals(pod, feasible);
+    let totals = scores::totals(cycle, feasible);
     let highest = totals.iter().copied().max()?;
-    let mut ties: Vec<&NodeInfo> = feasible
-        .iter()
-        .zip(&totals)
-        .filter(|(_, total)| **total == highest)
-        .map(|(n, _)| *n)
-        .collect();
+    let best = feasible.iter().zip(&totals).filter(|(_, total)| **total == highest);
+    let mut ties: Vec<&NodeInfo> = best.map(|(node, _)| *node).collect();
     // The order must not depend on where the search began, or one seed would serve two choices.
-    ties.sort_by(|a, b| a.name().cmp(b.name()));
+    ties.sort_by(|a, b| a.name.cmp(&b.name));
     ties.get(index(seed, ties.len())).copied()
 }
 
 fn index(seed: u64, length: usize) -> usize {
     let length = u64::try_from(length).unwrap_or(u64::MAX).max(1);
     usize::try_from(seed % length).unwrap_or_default()
+}
+
+/// What is said of one node when a decision is explained.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// Name of the node.
+    pub node: String,
+    /// Why it does not take the pod, if it does not.
+    pub refusal: Option<Refusal>,
+    /// The weighted score of each kind by upstream's name of the plugin; none for a node that
+    /// refuses.
+    pub scores: Vec<(&'static str, i64)>,
+}
+
+/// Says of every node, in the order of their names, why it refuses a pod or how good it is.
+pub fn explain(snapshot: &Snapshot, pod: &PodInfo) -> Vec<Verdict> {
+    let cycle = Cycle::new(snapshot, pod);
+    let mut nodes: Vec<&NodeInfo> = snapshot.nodes().collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    let feasible: Vec<&NodeInfo> =
+        nodes.iter().copied().filter(|node| refusal(&cycle, node).is_none()).collect();
+    let mut scores = scores::by_name(&cycle, &feasible).into_iter();
+    let verdict = |node: &NodeInfo| {
+        let refusal = refusal(&cycle, node);
+        let scores = if refusal.is_none() { scores.next() } else { None };
+        Verdict { node: node.name.clone(), refusal, scores: scores.unwrap_or_default() }
+    };
+    nodes.into_iter().map(verdict).collect()
 }
 
 #[cfg(test)]

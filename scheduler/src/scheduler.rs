@@ -4,18 +4,26 @@
 //! edge carries it out and reports the end of each binding. A decided pod holds its place at once
 //! (it is *assumed*), so the next decision does not wait for the API server.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
+use crate::budgets::Budgets;
+use crate::condition::nomination;
 use crate::filters::Cause;
 use crate::fit_error::FitError;
 use crate::pod_info::{self, PodInfo};
 use crate::queue::Queue;
-use crate::schedule::{Decision, schedule};
+use crate::schedule::{Decision, is_awaited, schedule};
 use crate::snapshot::Snapshot;
+
+/// What another pod's coming may help: one that wanted to be near it, or a lower place to catch up.
+const OTHER_PODS: [Cause; 2] = [Cause::Spread, Cause::PodAffinity];
+
+/// What another pod's leaving may help.
+const LEFT: [Cause; 4] = [Cause::Resources, Cause::Ports, Cause::Spread, Cause::PodAffinity];
 
 /// What the edge shall do next.
 #[derive(Debug, Clone)]
@@ -27,12 +35,26 @@ pub enum Step {
         /// Name of the node.
         node: String,
     },
+    /// Displace pods of lower priority and tell the pod's owner; the pod is tried again when they
+    /// are gone.
+    Preempt {
+        /// The pod that needs room.
+        pod: Arc<Pod>,
+        /// Name of the node that is cleared.
+        node: String,
+        /// The pods to delete.
+        victims: Vec<Arc<Pod>>,
+        /// Why no node takes the pod now.
+        error: FitError,
+    },
     /// Tell the pod's owner why it has no node.
     Refuse {
         /// The pod.
         pod: Arc<Pod>,
         /// Why.
         error: FitError,
+        /// Name of the node that is still being cleared for it.
+        nominated: Option<String>,
     },
 }
 
@@ -79,7 +101,11 @@ impl Scheduler {
             self.assumed.remove(&uid);
             self.queue.remove(&uid);
             let node = node.to_owned();
-            self.snapshot.place(&PodInfo::new(pod), &node);
+            let alone = self.snapshot.place_of(&uid).is_none();
+            self.snapshot.place(&Arc::new(PodInfo::new(pod)), &node);
+            if alone {
+                self.queue.happened(&OTHER_PODS, now);
+            }
         } else if pod_info::is_pending(&pod, &self.name) {
             self.wait(old, pod, now);
         } else if !self.assumed.contains(&uid) {
@@ -106,8 +132,9 @@ impl Scheduler {
     }
 
     /// Takes that a node is gone.
-    pub fn node_gone(&mut self, name: &str) {
+    pub fn node_gone(&mut self, name: &str, now: Duration) {
         self.snapshot.remove_node(name);
+        self.queue.happened(&[Cause::Spread], now);
     }
 
     /// Gives the next step, `None` when no pod is ready. `seed` chooses among equal nodes.
@@ -118,11 +145,19 @@ impl Scheduler {
             Decision::Assign { node } => {
                 self.snapshot.place(&info, &node);
                 self.assumed.insert(info.uid().to_owned());
+                self.queue.happened(&OTHER_PODS, now);
                 Some(Step::Bind { pod, node })
+            }
+            Decision::Preempt { preemption, error } => {
+                self.snapshot.nominate(Arc::clone(&info), &preemption.node);
+                self.queue.refused(info.uid(), error.causes.clone(), now);
+                let victims = preemption.victims.iter().map(|pod| Arc::clone(&pod.pod)).collect();
+                Some(Step::Preempt { pod, node: preemption.node, victims, error })
             }
             Decision::Unschedulable(error) => {
                 self.queue.refused(info.uid(), error.causes.clone(), now);
-                Some(Step::Refuse { pod, error })
+                let nominated = self.keep_or_give_up(&info, now);
+                Some(Step::Refuse { pod, error, nominated })
             }
         }
     }
@@ -139,7 +174,7 @@ impl Scheduler {
             return;
         }
         self.snapshot.displace(uid);
-        self.queue.happened(&[Cause::Resources, Cause::Ports], now);
+        self.queue.happened(&LEFT, now);
         let name = &self.name;
         let waits = self.pods.get(uid).is_some_and(|pod| pod_info::is_pending(pod, name));
         match failure {
@@ -165,10 +200,50 @@ impl Scheduler {
         self.queue.lengths()
     }
 
+    /// Takes a namespace's labels as they are now.
+    pub fn namespace_set(&mut self, name: &str, labels: BTreeMap<String, String>, now: Duration) {
+        if self.snapshot.namespaces.set(name, labels) {
+            self.queue.happened(&[Cause::PodAffinity], now);
+        }
+    }
+
+    /// Takes that a namespace is gone.
+    pub fn namespace_gone(&mut self, name: &str) {
+        self.snapshot.namespaces.remove(name);
+    }
+
+    /// Gives the budgets, to take changes of PodDisruptionBudgets into.
+    pub fn budgets(&mut self) -> &mut Budgets {
+        &mut self.snapshot.budgets
+    }
+
+    /// A node that was being cleared stays kept only while pods are still leaving it.
+    fn keep_or_give_up(&mut self, info: &PodInfo, now: Duration) -> Option<String> {
+        if is_awaited(&self.snapshot, info) {
+            return self.snapshot.nomination_of(info.uid()).map(str::to_owned);
+        }
+        self.give_up(info.uid(), now);
+        None
+    }
+
+    /// Stops keeping room for a pod; others may have waited behind it.
+    fn give_up(&mut self, uid: &str, now: Duration) {
+        if self.snapshot.give_up(uid).is_some() {
+            self.queue.happened(&LEFT, now);
+        }
+    }
+
     fn wait(&mut self, old: Option<Arc<Pod>>, pod: Arc<Pod>, now: Duration) {
         let uid = pod_info::uid(&pod);
         if self.assumed.contains(uid) {
             return;
+        }
+        if old.is_none()
+            && let Some(node) = nomination(&pod)
+        {
+            // A scheduler before this one had begun to clear the node.
+            let node = node.to_owned();
+            self.snapshot.nominate(Arc::new(PodInfo::new(Arc::clone(&pod))), &node);
         }
         let alike = old.is_some_and(|old| pod_info::schedules_alike(&old, &pod));
         let info = Arc::new(PodInfo::new(pod));
@@ -183,8 +258,9 @@ impl Scheduler {
     fn leave(&mut self, uid: &str, now: Duration) {
         self.assumed.remove(uid);
         self.queue.remove(uid);
+        self.give_up(uid, now);
         if self.snapshot.displace(uid).is_some() {
-            self.queue.happened(&[Cause::Resources, Cause::Ports], now);
+            self.queue.happened(&LEFT, now);
         }
     }
 }
@@ -206,7 +282,7 @@ fn helpful(old: &Node, new: &Node) -> Vec<Cause> {
         helps.push(Cause::Unschedulable);
     }
     if old.metadata.labels != new.metadata.labels {
-        helps.push(Cause::Affinity);
+        helps.extend([Cause::Affinity, Cause::Spread, Cause::PodAffinity]);
     }
     // The first filter hides the later ones, so whoever was refused may now get further.
     helps

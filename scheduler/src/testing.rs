@@ -5,8 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
+use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
-use crate::snapshot::{NodeInfo, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// A pending pod `default/NAME` with one container and the fields of `spec`.
 pub(crate) fn pod(name: &str, spec: Value) -> Arc<Pod> {
@@ -25,8 +26,8 @@ pub(crate) fn cpu_pod(name: &str, cpu: &str) -> Arc<Pod> {
     pod(name, json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}))
 }
 
-pub(crate) fn info(pod: Arc<Pod>) -> PodInfo {
-    PodInfo::new(pod)
+pub(crate) fn info(pod: Arc<Pod>) -> Arc<PodInfo> {
+    Arc::new(PodInfo::new(pod))
 }
 
 /// A node with 4 cores, 8 GiB and 110 pods, with the fields of `change` merged in.

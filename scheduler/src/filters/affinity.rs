@@ -3,15 +3,21 @@
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
 
 use super::{Cause, Refusal};
+use crate::cycle::Cycle;
+use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
 
-pub(super) fn check(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
-    let spec = pod.spec()?;
-    if selector_matches(spec, node) && required_affinity_matches(spec, node) {
+pub(super) fn check(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
+    if allows(cycle.pod, node) {
         return None;
     }
     Refusal::final_one(Cause::Affinity, "node(s) didn't match Pod's node affinity/selector")
+}
+
+/// Tells whether a node has every label that a pod requires of its node.
+pub(crate) fn allows(pod: &PodInfo, node: &NodeInfo) -> bool {
+    pod.spec()
+        .is_none_or(|spec| selector_matches(spec, node) && required_affinity_matches(spec, node))
 }
 
 fn selector_matches(spec: &PodSpec, node: &NodeInfo) -> bool {

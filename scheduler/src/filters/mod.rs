@@ -1,23 +1,26 @@
 //! The questions that a node must all pass to take a pod, in upstream's order.
 //!
-//! A filter is a pure function of one pod and one node. It says why it refuses in upstream's words,
+//! A filter is a pure function of one decision's view of the cluster and one node. It says why it refuses in upstream's words,
 //! and whether removing other pods could help.
 //! *Source:* `pkg/scheduler/framework/plugins`.
 
 mod affinity;
 mod node_name;
+mod pod_affinity;
 mod ports;
 mod resources;
+mod spread;
 mod taints;
 mod unschedulable;
 
-pub(crate) use affinity::term_matches;
+pub(crate) use affinity::{allows as affinity_allows, term_matches};
 pub use taints::tolerates;
+pub(crate) use taints::tolerates_binding as tolerates_binding_taints;
 
 use std::borrow::Cow;
 
-use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
+use crate::cycle::Cycle;
+use crate::node_info::NodeInfo;
 
 /// Which filter refused; what must change before the pod is worth another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,17 +37,23 @@ pub enum Cause {
     Ports,
     /// Resources or the number of pods.
     Resources,
+    /// An uneven distribution over places.
+    Spread,
+    /// Pods that are near or not near.
+    PodAffinity,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Cause; 6] = [
+    pub const ALL: [Cause; 8] = [
         Cause::Unschedulable,
         Cause::NodeName,
         Cause::Taints,
         Cause::Affinity,
         Cause::Ports,
         Cause::Resources,
+        Cause::Spread,
+        Cause::PodAffinity,
     ];
 }
 
@@ -66,20 +75,48 @@ impl Refusal {
     }
 }
 
-type Filter = fn(&PodInfo, &NodeInfo) -> Option<Refusal>;
+type Filter = fn(&Cycle<'_>, &NodeInfo) -> Option<Refusal>;
 
-const FILTERS: [Filter; 6] = [
+const FILTERS: [Filter; 8] = [
     unschedulable::check,
     node_name::check,
     taints::check,
     affinity::check,
     ports::check,
     resources::check,
+    spread::check,
+    pod_affinity::check,
 ];
 
 /// Gives the first refusal of a node, `None` when it takes the pod.
-pub fn refusal(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
-    FILTERS.iter().find_map(|filter| filter(pod, node))
+///
+/// Room that is kept on the node for pods that must not be overtaken counts as taken.
+pub(crate) fn refusal(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
+    if cycle.snapshot.has_nominated()
+        && let Some(refusal) = with_nominated(cycle, node)
+    {
+        return Some(refusal);
+    }
+    alone(cycle, node)
+}
+
+/// Gives the first refusal of a node, without regard to room that is kept.
+pub(crate) fn alone(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
+    FILTERS.iter().find_map(|filter| filter(cycle, node))
+}
+
+fn with_nominated(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
+    let waiting: Vec<_> = cycle.snapshot.nominated_before(&node.name, cycle.pod).collect();
+    if waiting.is_empty() {
+        return None;
+    }
+    let (mut fuller, mut known) = (cycle.clone(), node.clone());
+    let place = cycle.snapshot.in_slot(node.slot);
+    for pod in waiting {
+        fuller.add(pod, place);
+        known.add(std::sync::Arc::clone(pod));
+    }
+    alone(&fuller, &known)
 }
 
 #[cfg(test)]

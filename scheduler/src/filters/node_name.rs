@@ -1,10 +1,12 @@
 //! A pod that names its node goes nowhere else.
 
 use super::{Cause, Refusal};
-use crate::pod_info::{PodInfo, node_name};
-use crate::snapshot::NodeInfo;
+use crate::cycle::Cycle;
+use crate::node_info::NodeInfo;
+use crate::pod_info::node_name;
 
-pub(super) fn check(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
+pub(super) fn check(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
+    let pod = cycle.pod;
     match node_name(&pod.pod) {
         Some(name) if name != node.name() => {
             Refusal::final_one(Cause::NodeName, "node(s) didn't match the requested node name")

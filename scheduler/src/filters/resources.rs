@@ -3,10 +3,11 @@
 use coracle_api::fit::{Lack, fits};
 
 use super::{Cause, Refusal};
-use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
+use crate::cycle::Cycle;
+use crate::node_info::NodeInfo;
 
-pub(super) fn check(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
+pub(super) fn check(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
+    let pod = cycle.pod;
     let mut lacks = fits(&pod.request, &node.state);
     lacks.retain(|lack| *lack != Lack::PortsInUse);
     if lacks.is_empty() {

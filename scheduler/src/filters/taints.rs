@@ -3,16 +3,22 @@
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
 use super::{Cause, Refusal};
+use crate::cycle::Cycle;
+use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
 
-pub(super) fn check(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
-    let binding = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
-    let mut taints = node.taints().iter().filter(binding);
-    if taints.all(|taint| tolerates(pod.tolerations(), taint)) {
+pub(super) fn check(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
+    if tolerates_binding(cycle.pod, node) {
         return None;
     }
     Refusal::final_one(Cause::Taints, "node(s) had untolerated taint(s)")
+}
+
+/// Tells whether a pod tolerates every taint of a node that keeps pods away.
+pub(crate) fn tolerates_binding(pod: &PodInfo, node: &NodeInfo) -> bool {
+    let binding = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
+    let mut taints = node.taints().iter().filter(binding);
+    taints.all(|taint| tolerates(pod.tolerations(), taint))
 }
 
 /// Tells whether any of the tolerations covers a taint.

@@ -1,11 +1,13 @@
 //! One pod and one node per row, and the words of the refusal.
 
 use super::*;
+use crate::snapshot::Snapshot;
 use crate::testing::{info, node_info, pod};
 use serde_json::{Value, json};
 
 fn check(spec: Value, node: Value, expected: &str) {
-    let found = refusal(&info(pod("p", spec.clone())), &node_info(node.clone()));
+    let (pod, snapshot) = (info(pod("p", spec.clone())), Snapshot::default());
+    let found = refusal(&Cycle::new(&snapshot, &pod), &node_info(node.clone()));
     let words = found.map_or_else(String::new, |refusal| refusal.reasons.join(", "));
     assert_eq!(words, expected, "{spec} on {node}");
 }
@@ -99,6 +101,10 @@ fn preemption_helps_only_where_the_node_is_large_enough() {
     let mut node = node_info(json!({}));
     let request = |cpu: &str| info(crate::testing::cpu_pod("p", cpu));
     node.state.add(&request("4").request);
-    assert!(refusal(&request("1"), &node).unwrap().preemption_may_help);
-    assert!(!refusal(&request("5"), &node).unwrap().preemption_may_help);
+    let helps = |cpu: &str| {
+        let (pod, snapshot) = (request(cpu), Snapshot::default());
+        refusal(&Cycle::new(&snapshot, &pod), &node).unwrap().preemption_may_help
+    };
+    assert!(helps("1"));
+    assert!(!helps("5"));
 }

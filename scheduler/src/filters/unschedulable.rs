@@ -3,10 +3,11 @@
 use k8s_openapi::api::core::v1::Taint;
 
 use super::{Cause, Refusal, tolerates};
-use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
+use crate::cycle::Cycle;
+use crate::node_info::NodeInfo;
 
-pub(super) fn check(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
+pub(super) fn check(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
+    let pod = cycle.pod;
     if !node.is_unschedulable() {
         return None;
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn queued(name: &str, priority: i32) -> Arc<PodInfo> {
-    Arc::new(info(pod(name, json!({"priority": priority}))))
+    info(pod(name, json!({"priority": priority})))
 }
 
 fn seconds(seconds: u64) -> Duration {

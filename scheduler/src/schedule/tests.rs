@@ -17,6 +17,7 @@ fn check(snapshot: &Snapshot, pod: &PodInfo, expected: &str) {
     let found = match schedule(snapshot, pod, 0) {
         Decision::Assign { node } => node,
         Decision::Unschedulable(error) => error.to_string(),
+        Decision::Preempt { preemption, .. } => format!("preempt on {}", preemption.node),
     };
     assert_eq!(found, expected);
 }
@@ -59,8 +60,9 @@ fn refusals_are_counted() {
 #[test]
 fn the_seed_chooses_among_equals() {
     let snapshot = cluster(&[("a", json!({})), ("b", json!({}))]);
-    let chosen: Vec<Decision> =
-        (0..2).map(|seed| schedule(&snapshot, &info(pod("p", json!({}))), seed)).collect();
+    let chosen: Vec<String> = (0..2)
+        .map(|seed| format!("{:?}", schedule(&snapshot, &info(pod("p", json!({}))), seed)))
+        .collect();
     assert_ne!(chosen[0], chosen[1]);
 }
 
@@ -89,7 +91,7 @@ proptest! {
             let pod = info(cpu_pod(&format!("p{index}"), &format!("{millis}m")));
             match schedule(&snapshot, &pod, seed.wrapping_add(index as u64)) {
                 Decision::Assign { node } => snapshot.place(&pod, &node),
-                Decision::Unschedulable(_) => {
+                Decision::Preempt { .. } | Decision::Unschedulable(_) => {
                     let room = |node: &NodeInfo| {
                         node.state.capacity.resources.cpu_millis - node.state.requested.cpu_millis
                     };
@@ -103,3 +105,5 @@ proptest! {
         }
     }
 }
+
+mod other_pods;

@@ -18,6 +18,10 @@ fn next(scheduler: &mut Scheduler, now: Duration) -> String {
     let name = |pod: &Pod| pod.metadata.name.clone().unwrap_or_default();
     match scheduler.next(now, 0) {
         Some(Step::Bind { pod, node }) => format!("bind {} {node}", name(&pod)),
+        Some(Step::Preempt { pod, node, victims, .. }) => {
+            let victims: Vec<String> = victims.iter().map(|victim| name(victim)).collect();
+            format!("preempt {} for {} on {node}", victims.join(" "), name(&pod))
+        }
         Some(Step::Refuse { pod, .. }) => format!("refuse {}", name(&pod)),
         None => String::new(),
     }
@@ -125,6 +129,46 @@ fn only_own_pending_pods_are_taken() {
     assert_eq!(next(&mut scheduler, NOW), "");
     scheduler.pod_set(pod("b", json!({})), NOW);
     assert_eq!(next(&mut scheduler, NOW), "bind b n");
+}
+
+/// A pod that requests so much CPU, with a priority.
+fn ranked(name: &str, cpu: &str, priority: i32) -> Arc<Pod> {
+    let mut pod = (*cpu_pod(name, cpu)).clone();
+    pod.spec.as_mut().unwrap().priority = Some(priority);
+    Arc::new(pod)
+}
+
+#[test]
+fn room_that_is_made_is_kept_until_the_victim_is_gone() {
+    let mut scheduler = with_node(json!({}));
+    let victim = on_node(&ranked("victim", "3", 0), "n");
+    scheduler.pod_set(Arc::clone(&victim), NOW);
+    scheduler.pod_set(ranked("high", "4", 10), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "preempt victim for high on n");
+    // A smaller pod of lower priority does not slip into the gap.
+    scheduler.pod_set(ranked("low", "1", 0), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "refuse low");
+    // While the victim ends, nobody else is displaced.
+    let mut ending = (*victim).clone();
+    ending.metadata.deletion_timestamp =
+        Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+    scheduler.pod_set(Arc::new(ending), seconds(2));
+    scheduler.pod_set(ranked("high", "4", 10), seconds(2));
+    scheduler.pod_gone("victim", seconds(20));
+    assert_eq!(next(&mut scheduler, seconds(20)), "bind high n");
+    assert_eq!(next(&mut scheduler, seconds(40)), "refuse low");
+}
+
+#[test]
+fn a_pod_that_no_longer_waits_keeps_no_room() {
+    let mut scheduler = with_node(json!({}));
+    scheduler.pod_set(on_node(&ranked("victim", "3", 0), "n"), NOW);
+    scheduler.pod_set(ranked("high", "4", 10), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "preempt victim for high on n");
+    scheduler.pod_set(ranked("low", "1", 0), NOW);
+    assert_eq!(next(&mut scheduler, NOW), "refuse low");
+    scheduler.pod_gone("high", seconds(20));
+    assert_eq!(next(&mut scheduler, seconds(20)), "bind low n");
 }
 
 #[test]

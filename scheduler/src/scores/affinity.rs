@@ -1,11 +1,12 @@
 //! Prefers nodes with the labels that the pod would like: preferred node affinity.
 
 use super::stretched;
+use crate::cycle::Cycle;
 use crate::filters::term_matches;
-use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
+use crate::node_info::NodeInfo;
 
-pub(super) fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
+pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<i64> {
+    let pod = cycle.pod;
     let affinity = pod.spec().and_then(|spec| spec.affinity.as_ref());
     let preferred =
         affinity.and_then(|affinity| affinity.node_affinity.as_ref()).and_then(|affinity| {

@@ -1,10 +1,12 @@
 //! Prefers nodes on which CPU and memory would be used to the same degree.
 
 use super::SCORE_MAX;
+use crate::cycle::Cycle;
+use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
 
-pub(super) fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
+pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<i64> {
+    let pod = cycle.pod;
     let own = &pod.request.resources;
     if own.cpu_millis == 0 && own.memory_bytes == 0 {
         // A pod without requests changes no balance.

@@ -1,10 +1,12 @@
 //! Prefers nodes with the most CPU and memory left.
 
 use super::SCORE_MAX;
+use crate::cycle::Cycle;
+use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
 
-pub(super) fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
+pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<i64> {
+    let pod = cycle.pod;
     nodes.iter().map(|node| score_of(pod, node)).collect()
 }
 

@@ -4,30 +4,60 @@
 
 mod affinity;
 mod balanced;
+mod images;
 mod least_allocated;
+mod pod_affinity;
+mod spread;
 mod taints;
 
-use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
+use crate::cycle::Cycle;
+use crate::node_info::NodeInfo;
 
 /// Best score of one kind.
 pub const SCORE_MAX: i64 = 100;
 
-/// Gives one score for each node, all of them at once because some are relative to each other.
-type Score = fn(&PodInfo, &[&NodeInfo]) -> Vec<i64>;
+/// One way to compare nodes.
+struct Score {
+    /// Upstream's name of the plugin.
+    name: &'static str,
+    weight: i64,
+    /// Gives one score for each node, all at once because some are relative to each other; none
+    /// when the pod does not care.
+    of: fn(&Cycle<'_>, &[&NodeInfo]) -> Vec<i64>,
+}
 
-const SCORES: [(Score, i64); 4] =
-    [(taints::score, 3), (affinity::score, 2), (least_allocated::score, 1), (balanced::score, 1)];
+const SCORES: [Score; 7] = [
+    Score { name: "TaintToleration", weight: 3, of: taints::score },
+    Score { name: "NodeAffinity", weight: 2, of: affinity::score },
+    Score { name: "PodTopologySpread", weight: 2, of: spread::score },
+    Score { name: "InterPodAffinity", weight: 2, of: pod_affinity::score },
+    Score { name: "NodeResourcesFit", weight: 1, of: least_allocated::score },
+    Score { name: "NodeResourcesBalancedAllocation", weight: 1, of: balanced::score },
+    Score { name: "ImageLocality", weight: 1, of: images::score },
+];
 
 /// Gives the weighted sum of all scores for each node.
-pub fn totals(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
+pub(crate) fn totals(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<i64> {
     let mut totals = vec![0; nodes.len()];
-    for (score, weight) in SCORES {
-        for (total, score) in totals.iter_mut().zip(score(pod, nodes)) {
-            *total += weight * score;
+    for score in &SCORES {
+        for (total, value) in totals.iter_mut().zip((score.of)(cycle, nodes)) {
+            *total += score.weight * value;
         }
     }
     totals
+}
+
+/// Gives for each node the weighted score of each kind by its name, for an explanation.
+pub(crate) fn by_name(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<Vec<(&'static str, i64)>> {
+    let mut all = vec![vec![]; nodes.len()];
+    for score in &SCORES {
+        let mut values = (score.of)(cycle, nodes);
+        values.resize(nodes.len(), 0);
+        for (node, value) in all.iter_mut().zip(values) {
+            node.push((score.name, score.weight * value));
+        }
+    }
+    all
 }
 
 /// Stretches scores so that the highest becomes [`SCORE_MAX`]; all zero stays zero.

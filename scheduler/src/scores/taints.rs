@@ -3,11 +3,12 @@
 use k8s_openapi::api::core::v1::Taint;
 
 use super::{SCORE_MAX, stretched};
+use crate::cycle::Cycle;
 use crate::filters::tolerates;
-use crate::pod_info::PodInfo;
-use crate::snapshot::NodeInfo;
+use crate::node_info::NodeInfo;
 
-pub(super) fn score(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
+pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<i64> {
+    let pod = cycle.pod;
     let unwanted =
         |taint: &&Taint| taint.effect == "PreferNoSchedule" && !tolerates(pod.tolerations(), taint);
     let counts = nodes.iter().map(|node| node.taints().iter().filter(unwanted).count());

@@ -1,14 +1,17 @@
 //! Scores of nodes relative to each other.
 
 use super::*;
+use crate::pod_info::PodInfo;
+use crate::snapshot::Snapshot;
 use crate::testing::{cpu_pod, info, node_info, pod};
 use serde_json::{Value, json};
 
-type Scoring = fn(&PodInfo, &[&NodeInfo]) -> Vec<i64>;
+type Scoring = fn(&Cycle<'_>, &[&NodeInfo]) -> Vec<i64>;
 
 fn check(score: Scoring, pod: &PodInfo, nodes: &[NodeInfo], expected: &[i64]) {
     let nodes: Vec<&NodeInfo> = nodes.iter().collect();
-    assert_eq!(score(pod, &nodes), expected);
+    let snapshot = Snapshot::default();
+    assert_eq!(score(&Cycle::new(&snapshot, pod), &nodes), expected);
 }
 
 /// A node of 4 cores of which so much is requested.
