@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response};
 use tower::Service;
 
 use crate::authn::UserInfo;
@@ -46,8 +47,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (core, user) = (self.core.clone(), self.user.clone());
-        Box::pin(
-            async move { Ok(core.handle(request.map(body::boxed), Caller::Known(user)).await) },
-        )
+        let mut request = request.map(body::boxed);
+        if let (None, Ok(name)) =
+            (request.headers().get(USER_AGENT), HeaderValue::from_str(&user.name))
+        {
+            // So that `managedFields` says which part of the program wrote.
+            request.headers_mut().insert(USER_AGENT, name);
+        }
+        Box::pin(async move { Ok(core.handle(request, Caller::Known(user)).await) })
     }
 }

@@ -171,6 +171,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// What to do about unknown and duplicate fields.
     pub field_validation: FieldValidation,
+    /// Whether a server-side apply takes fields that others own.
+    pub force: bool,
 }
 
 impl WriteOptions {
@@ -181,6 +183,30 @@ impl WriteOptions {
     /// 422 for values that are none of the allowed ones.
     pub fn parse(query: &Query, kind: &'static str) -> Result<WriteOptions, Status> {
         let mut errors = Vec::new();
+        if kind == "PatchOptions" && query.flag("force").is_some() {
+            let why = "may not be specified for non-apply patch";
+            errors.push(FieldError::forbidden("force", why));
+        }
+        Self::parse_with(query, kind, errors)
+    }
+
+    /// Reads the options of a server-side apply, `force` among them.
+    ///
+    /// # Errors
+    /// As [`WriteOptions::parse`], and without `fieldManager`, because fields need an owner.
+    pub fn parse_apply(query: &Query) -> Result<WriteOptions, Status> {
+        let mut errors = Vec::new();
+        if query.get("fieldManager").is_none() {
+            errors.push(FieldError::required("fieldManager", "is required for apply patch"));
+        }
+        Self::parse_with(query, "PatchOptions", errors)
+    }
+
+    fn parse_with(
+        query: &Query,
+        kind: &'static str,
+        mut errors: Vec<FieldError>,
+    ) -> Result<WriteOptions, Status> {
         let dry_run = dry_run(query.all("dryRun"), &mut errors);
         let field_validation = match query.get("fieldValidation").unwrap_or("") {
             "" | "Warn" => FieldValidation::Warn,
@@ -196,7 +222,12 @@ impl WriteOptions {
         if manager.len() > FIELD_MANAGER_BYTES_MAX {
             errors.push(FieldError::too_long("fieldManager", FIELD_MANAGER_BYTES_MAX));
         }
-        let options = WriteOptions { dry_run, field_validation };
+        if manager.chars().any(char::is_control) {
+            let why = "should only contain printable characters";
+            errors.push(FieldError::invalid("fieldManager", manager, why));
+        }
+        let force = query.is_true("force");
+        let options = WriteOptions { dry_run, field_validation, force };
         if errors.is_empty() {
             Ok(options)
         } else {
@@ -206,7 +237,7 @@ impl WriteOptions {
 }
 
 /// Longest `fieldManager`, upstream's limit.
-const FIELD_MANAGER_BYTES_MAX: usize = 128;
+pub const FIELD_MANAGER_BYTES_MAX: usize = 128;
 
 fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Vec<FieldError>) -> bool {
     let mut dry = false;

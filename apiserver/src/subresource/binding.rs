@@ -16,6 +16,7 @@ use crate::metadata;
 use crate::options::WriteOptions;
 use crate::respond::{self, Answer};
 use crate::server::Core;
+use crate::verbs::ownership::Ownership;
 use crate::verbs::write::{Change, Part};
 
 impl Core {
@@ -29,8 +30,12 @@ impl Core {
             .ok_or_else(|| Status::internal("no schema of Binding"))?;
         let binding = context.decode(body, ty, options.field_validation).await?.value;
         check_target(&binding)?;
-        let change =
-            Change { part: Part::Internal, dry_run: options.dry_run, needs_version: false };
+        let change = Change {
+            part: Part::Internal,
+            dry_run: options.dry_run,
+            needs_version: false,
+            ownership: Ownership::Kept,
+        };
         let time = metadata::time(context.now);
         self.change(context, change, &|pod| bound(pod, &binding, &time)).await?;
         let mut success =

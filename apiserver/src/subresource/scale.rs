@@ -6,7 +6,7 @@ use coracle_api::decode::Decoded;
 use coracle_api::field_error::FieldError;
 use coracle_api::key::GroupKind;
 use coracle_api::meta;
-use coracle_api::registry::ScalePaths;
+use coracle_api::registry::{Kind, ScalePaths};
 use coracle_api::schema::{self, Type};
 use coracle_api::selector::LabelSelector;
 use coracle_api::status::Status;
@@ -18,6 +18,8 @@ use crate::context::Context;
 use crate::options::WriteOptions;
 use crate::respond::{self, Answer};
 use crate::server::Core;
+use crate::verbs::apply::{Applied, is_apply};
+use crate::verbs::ownership::Ownership;
 use crate::verbs::patch::Patch;
 use crate::verbs::update::check_name;
 use crate::verbs::write::{Change, Part};
@@ -47,6 +49,9 @@ impl Core {
         context: &Context,
         body: Body,
     ) -> Result<Answer, Status> {
+        if is_apply(context) {
+            return self.apply_scale(context, body).await;
+        }
         let options = WriteOptions::parse(&context.query, "PatchOptions")?;
         let patch = Patch::read(context, body, options.field_validation).await?;
         let ty = scale_type()?;
@@ -61,9 +66,32 @@ impl Core {
         make: &(dyn Fn(&Value) -> Result<Decoded, Status> + Send + Sync),
     ) -> Result<Answer, Status> {
         let paths = paths(context)?;
-        let change = Change { part: Part::Main, dry_run: options.dry_run, needs_version: false };
         let make = |old: &Value| apply(make(&scale_of(old, paths))?, old, paths);
-        let changed = self.change(context, change, &make).await?;
+        self.change_scale(context, options, Ownership::Taken, &make).await
+    }
+
+    /// Applies a scale by server-side apply: the number of replicas, owned where the object has it.
+    async fn apply_scale(&self, context: &Context, body: Body) -> Result<Answer, Status> {
+        let options = WriteOptions::parse_apply(&context.query)?;
+        let applied = Applied::read(context, body, scale_type()?, options).await?;
+        check_name(applied.config(), &context.path.name)?;
+        let config = config_of(context.kind, applied.config(), paths(context)?);
+        let applied = applied.with_config(config);
+        let make = |old: &Value| applied.apply(context, Some(old));
+        self.change_scale(context, options, Ownership::Applied, &make).await
+    }
+
+    async fn change_scale(
+        &self,
+        context: &Context,
+        options: WriteOptions,
+        ownership: Ownership,
+        make: &(dyn Fn(&Value) -> Result<Decoded, Status> + Send + Sync),
+    ) -> Result<Answer, Status> {
+        let paths = paths(context)?;
+        let (part, dry_run) = (Part::Main, options.dry_run);
+        let change = Change { part, dry_run, needs_version: false, ownership };
+        let changed = self.change(context, change, make).await?;
         let object: Value = serde_json::from_slice(&changed.json).unwrap_or_default();
         let mut answer = respond::value(StatusCode::OK, &scale_of(&object, paths), context.plain());
         respond::warn(&mut answer, &changed.warnings);
@@ -97,6 +125,26 @@ fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
         "spec": {"replicas": number(paths.spec_replicas)},
         "status": {"replicas": number(paths.status_replicas), "selector": selector},
     })
+}
+
+/// The configuration of an object that a configuration of its scale means.
+fn config_of(kind: &Kind, scale: &Value, paths: &ScalePaths) -> Value {
+    let metadata = ["name", "namespace", "uid", "resourceVersion"];
+    let metadata: serde_json::Map<String, Value> = metadata
+        .into_iter()
+        .filter_map(|field| Some((field.to_owned(), scale["metadata"].get(field)?.clone())))
+        .collect();
+    let mut config = json!({
+        "apiVersion": kind.api_version(), "kind": kind.kind, "metadata": metadata,
+    });
+    if let Some(replicas) = scale.pointer("/spec/replicas") {
+        let mut place = &mut config;
+        for name in paths.spec_replicas.split('/').skip(1) {
+            place = &mut place[name];
+        }
+        *place = replicas.clone();
+    }
+    config
 }
 
 /// Writes the number of a changed scale into its object.

@@ -17,6 +17,7 @@ use crate::options::WriteOptions;
 use crate::pod_profile;
 use crate::respond::{self, Answer};
 use crate::server::Core;
+use crate::verbs::ownership::{Ownership, Sent};
 use crate::verbs::write;
 
 /// How often a generated name that is taken is made anew. *Source:* KEP-4420.
@@ -31,7 +32,7 @@ impl Core {
         let mut object = decoded.value;
         metadata::settle_type(&mut object, context.kind, &context.path.namespace)?;
         let mut warnings = decoded.warnings;
-        let json = self.insert(context, object, options, &mut warnings).await?;
+        let json = self.insert(context, object, Ownership::Taken, options, &mut warnings).await?;
         let mut answer = context.answer_object(StatusCode::CREATED, json);
         respond::warn(&mut answer, &warnings);
         Ok(answer)
@@ -42,12 +43,15 @@ impl Core {
         &self,
         context: &Context,
         mut object: Value,
+        ownership: Ownership,
         options: WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Bytes, Status> {
         let kind = context.kind;
+        let sent = Sent::take(&mut object);
         metadata::prepare_create(&mut object, &clock::stamp())?;
         (kind.rules.default)(&mut object);
+        context.settle_owners(ownership, sent, &mut object, None);
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         for tries_left in (0..GENERATE_NAME_TRIES_MAX).rev() {
             let mut candidate =

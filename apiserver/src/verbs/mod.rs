@@ -5,10 +5,12 @@
 //!
 //! An edge: commits are awaited, bodies are read, watches wait.
 
+pub(crate) mod apply;
 mod create;
 mod delete;
 mod get;
 mod list;
+pub(crate) mod ownership;
 pub(crate) mod patch;
 pub(crate) mod update;
 mod watch;

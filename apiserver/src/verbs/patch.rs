@@ -1,4 +1,5 @@
-//! `PATCH`: change parts of an object, by JSON patch, merge patch or strategic merge patch.
+//! `PATCH`: change parts of an object, by JSON patch, merge patch or strategic merge patch; `apply` has the
+//! fourth way.
 
 use coracle_api::decode::{self, Decoded, FieldValidation};
 use coracle_api::patch::{json, merge, strategic};
@@ -15,6 +16,8 @@ use crate::negotiate::header;
 use crate::options::WriteOptions;
 use crate::respond::{self, Answer};
 use crate::server::Core;
+use crate::verbs::apply::is_apply;
+use crate::verbs::ownership::Ownership;
 use crate::verbs::update::check_name;
 use crate::verbs::write::{Change, Part};
 
@@ -29,14 +32,14 @@ pub(crate) enum PatchType {
     Strategic,
 }
 
-/// Media types that a 415 answer lists. Server-side apply comes with its own field ownership and is not among them yet.
-const SUPPORTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+/// Media types that a 415 answer lists.
+const SUPPORTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 impl PatchType {
     /// Reads the type from `Content-Type`.
     ///
     /// # Errors
-    /// 415 when it is none of the three.
+    /// 415 when it is none of the three; server-side apply is not for here.
     pub(crate) fn parse(content_type: &str) -> Result<PatchType, Status> {
         match content_type.split(';').next().unwrap_or("").trim() {
             "application/json-patch+json" => Ok(PatchType::Json),
@@ -115,9 +118,17 @@ impl Core {
         part: Part,
         body: Body,
     ) -> Result<Answer, Status> {
+        if is_apply(context) {
+            return self.apply(context, part, body).await;
+        }
         let options = WriteOptions::parse(&context.query, "PatchOptions")?;
         let patch = Patch::read(context, body, options.field_validation).await?;
-        let change = Change { part, dry_run: options.dry_run, needs_version: false };
+        let change = Change {
+            part,
+            dry_run: options.dry_run,
+            needs_version: false,
+            ownership: Ownership::Taken,
+        };
         let make = |old: &Value| {
             let mut decoded = patch.apply(old, context.kind.ty(), options.field_validation)?;
             metadata::settle_type(&mut decoded.value, context.kind, &context.path.namespace)?;

@@ -12,6 +12,7 @@ use crate::metadata;
 use crate::options::WriteOptions;
 use crate::respond::{self, Answer};
 use crate::server::Core;
+use crate::verbs::ownership::Ownership;
 use crate::verbs::write::{Change, Part};
 
 impl Core {
@@ -27,13 +28,15 @@ impl Core {
         let mut decoded = decoded;
         metadata::settle_type(&mut decoded.value, context.kind, &context.path.namespace)?;
         check_name(&decoded.value, &context.path.name)?;
-        let change = Change { part, dry_run: options.dry_run, needs_version: true };
+        let ownership = Ownership::Taken;
+        let change = Change { part, dry_run: options.dry_run, needs_version: true, ownership };
         let changed = self.change(context, change, &|_old| Ok(decoded.clone())).await;
         let (code, json, warnings) = match changed {
             Ok(changed) => (StatusCode::OK, changed.json, changed.warnings),
             Err(status) if may_create(context.kind, part, &status, &decoded.value) => {
                 let mut warnings = decoded.warnings;
-                let json = self.insert(context, decoded.value, options, &mut warnings).await?;
+                let json =
+                    self.insert(context, decoded.value, ownership, options, &mut warnings).await?;
                 (StatusCode::CREATED, json, warnings)
             }
             Err(status) => return Err(status),

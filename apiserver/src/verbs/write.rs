@@ -1,6 +1,7 @@
 //! The read-modify-write loop under `PUT`, `PATCH` and the subresources, and what all writes share.
 
 use bytes::Bytes;
+use coracle_api::apply;
 use coracle_api::decode::Decoded;
 use coracle_api::field_error::{Cause, FieldError};
 use coracle_api::meta;
@@ -17,6 +18,7 @@ use crate::metadata;
 use crate::pod_profile;
 use crate::server::Core;
 use crate::service_address::Claim;
+use crate::verbs::ownership::{Ownership, Sent};
 
 /// How often a change is applied anew when the object changed meanwhile. *Source:* `MaxRetryWhenPatchConflicts`.
 const CONFLICT_TRIES_MAX: usize = 5;
@@ -44,6 +46,8 @@ pub(crate) struct Change {
     pub(crate) dry_run: bool,
     /// Whether the object that `make` gives must say which revision it is based on, where its kind demands it.
     pub(crate) needs_version: bool,
+    /// What becomes of `managedFields`.
+    pub(crate) ownership: Ownership,
 }
 
 /// The outcome of a change.
@@ -114,6 +118,7 @@ impl Core {
     ) -> Result<(), Status> {
         let rules = context.kind.rules;
         let new = &mut made.value;
+        let sent = Sent::take(new);
         metadata::prepare_update(new, old, &context.kind.group_resource())?;
         if change.part != Part::Internal {
             (rules.default)(new);
@@ -125,7 +130,12 @@ impl Core {
             Part::Finalize => keep_all_but_finalizers(new, old),
         }
         meta::set(new, "resourceVersion", meta::resource_version(old));
-        self.admit(context, Operation::Update, new, Some(old))
+        context.settle_owners(change.ownership, sent, new, Some(old));
+        self.admit(context, Operation::Update, new, Some(old))?;
+        if change.ownership == Ownership::Applied {
+            apply::settle_times(new, old);
+        }
+        Ok(())
     }
 
     fn validate(

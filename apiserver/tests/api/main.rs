@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod apply;
 mod harness;
 
 mod access;
@@ -14,5 +15,6 @@ mod read;
 mod serve;
 mod service;
 mod subresource;
+mod tokens;
 mod watch;
 mod words;
