@@ -96,9 +96,11 @@ pub(super) const POLICY: Printer = Printer {
     ],
     row: |object, now| {
         let spec = &object["spec"];
-        let kind = match &spec["paramKind"] {
-            Value::Null => "<unset>".to_owned(),
-            kind => format!("{}/{}", text(kind, "apiVersion"), text(kind, "kind")),
+        let kind = &spec["paramKind"];
+        let kind = if kind.is_null() {
+            "<unset>".to_owned()
+        } else {
+            format!("{}/{}", text(kind, "apiVersion"), text(kind, "kind"))
         };
         let rules = items(spec, "validations").len();
         vec![json!(meta::name(object)), json!(rules), json!(kind), age(object, now)]
@@ -114,11 +116,11 @@ pub(super) const POLICY_BINDING: Printer = Printer {
     ],
     row: |object, now| {
         let spec = &object["spec"];
-        let parameters = match &spec["paramRef"] {
-            Value::Null => "<unset>".to_owned(),
-            found if text(found, "namespace").is_empty() => or(text(found, "name"), "*").to_owned(),
-            found => format!("{}/{}", text(found, "namespace"), or(text(found, "name"), "*")),
-        };
+        let reference = &spec["paramRef"];
+        let (space, name) = (text(reference, "namespace"), or(text(reference, "name"), "*"));
+        let slash = if space.is_empty() { "" } else { "/" };
+        let given = format!("{space}{slash}{name}");
+        let parameters = if reference.is_null() { "<unset>" } else { &given };
         vec![
             json!(meta::name(object)),
             json!(text(spec, "policyName")),
@@ -136,9 +138,11 @@ pub(super) const API_SERVICE: Printer = Printer {
         AGE,
     ],
     row: |object, now| {
-        let service = match &object["spec"]["service"] {
-            Value::Null => "Local".to_owned(),
-            found => format!("{}/{}", text(found, "namespace"), text(found, "name")),
+        let found = &object["spec"]["service"];
+        let service = if found.is_null() {
+            "Local".to_owned()
+        } else {
+            format!("{}/{}", text(found, "namespace"), text(found, "name"))
         };
         let conditions = items(&object["status"], "conditions");
         let available = match conditions.iter().find(|found| found["type"] == "Available") {

@@ -120,10 +120,10 @@ pub(super) const DISRUPTION_BUDGET: Printer = Printer {
     ],
     row: |object, now| {
         let spec = &object["spec"];
-        let amount = |field: &str| match &spec[field] {
-            Value::Null => "N/A".to_owned(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+        let amount = |field: &str| match (&spec[field], spec[field].as_str()) {
+            (Value::Null, _) => "N/A".to_owned(),
+            (_, Some(text)) => text.to_owned(),
+            (number, None) => number.to_string(),
         };
         vec![
             json!(meta::name(object)),

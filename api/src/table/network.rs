@@ -159,9 +159,11 @@ pub(super) const INGRESS_CLASS: Printer = Printer {
     ],
     row: |object, now| {
         let spec = &object["spec"];
-        let parameters = match &spec["parameters"] {
-            Value::Null => "<none>".to_owned(),
-            found => {
+        let found = &spec["parameters"];
+        let parameters = if found.is_null() {
+            "<none>".to_owned()
+        } else {
+            {
                 let group = text(found, "apiGroup");
                 let dot = if group.is_empty() { "" } else { "." };
                 format!("{}{dot}{group}/{}", text(found, "kind"), text(found, "name"))

@@ -31,9 +31,11 @@ pub(super) const VOLUME: Printer = Printer {
     ],
     row: |object, now| {
         let (spec, status) = (&object["spec"], &object["status"]);
-        let claim = match &spec["claimRef"] {
-            Value::Null => String::new(),
-            claim => format!("{}/{}", text(claim, "namespace"), text(claim, "name")),
+        let claim = &spec["claimRef"];
+        let claim = if claim.is_null() {
+            String::new()
+        } else {
+            format!("{}/{}", text(claim, "namespace"), text(claim, "name"))
         };
         vec![
             json!(meta::name(object)),

@@ -1,0 +1,194 @@
+//! Expressions of the Common Expression Language, with Kubernetes' libraries.
+//!
+//! One environment for the rules of custom resources (`x-kubernetes-validations`) and for admission
+//! policies: an [`Expression`] is compiled once, a [`Scope`] binds its variables, and the outcome is
+//! a value or an error; nothing here does IO. The interpreter is `kube-cel` on `cel`; it checks no
+//! types before it runs, so a mistake of types shows when a rule is first evaluated, and fails it.
+//! *Source:* Kubernetes documentation, "Common Expression Language in Kubernetes".
+
+mod cost;
+mod escape;
+mod value;
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use kube_cel::KubeCelExt as _;
+use kube_cel::cel::{Context, Program};
+
+pub use escape::escape;
+pub use kube_cel::cel;
+pub use value::{Shape, of_json, to_json};
+
+use cost::Cost;
+
+/// Most bytes of one expression: far above what people write, and below what would let a parser
+/// work for long.
+pub const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
+
+/// Most steps of one evaluation. *Source:* `PerCallLimit` in `k8s.io/apiserver/pkg/apis/cel`.
+pub const STEPS_MAX: u64 = 1_000_000;
+
+/// Why an expression gives no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CelError {
+    /// It is not an expression, or speaks of what is not there.
+    #[error("compilation failed: {0}")]
+    Compile(String),
+    /// Its evaluation failed; the text is the interpreter's.
+    #[error("{0}")]
+    Evaluate(String),
+    /// Its evaluation could take too many steps for the size of its variables.
+    #[error("cost limit exceeded: call cost exceeds limit")]
+    Cost,
+    /// Its value is not of the kind that is needed.
+    #[error("expression must evaluate to {wanted}")]
+    Type {
+        /// The kind that is needed: `bool`, `string`.
+        wanted: &'static str,
+    },
+}
+
+/// The functions that every expression may call; made once, because there are more than a hundred.
+static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
+
+/// An expression that was compiled.
+#[derive(Debug)]
+pub struct Expression {
+    text: String,
+    program: Program,
+    cost: Cost,
+}
+
+impl Expression {
+    /// Compiles an expression that may speak of the variables in `variables` only.
+    ///
+    /// # Errors
+    /// [`CelError::Compile`] with what is wrong and where.
+    pub fn compile(text: &str, variables: &[&str]) -> Result<Expression, CelError> {
+        if text.len() > EXPRESSION_BYTES_MAX {
+            let words = format!("must not be longer than {EXPRESSION_BYTES_MAX} bytes");
+            return Err(CelError::Compile(words));
+        }
+        let program =
+            Program::compile(text).map_err(|error| CelError::Compile(error.to_string()))?;
+        let cost = Cost::of(program.expression());
+        let references = program.references();
+        let known: HashSet<&str> = variables.iter().copied().chain(cost.variables()).collect();
+        let mut unknown: Vec<&str> = references.variables();
+        unknown.retain(|name| !known.contains(name) && !TYPES.contains(name));
+        unknown.sort_unstable();
+        if let Some(name) = unknown.first() {
+            let words = format!("undeclared reference to '{name}' (in container '')");
+            return Err(CelError::Compile(words));
+        }
+        Ok(Expression { text: text.to_owned(), program, cost })
+    }
+
+    /// Returns the expression as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Tells whether the expression speaks of a variable.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.program.references().has_variable(variable)
+    }
+
+    /// Evaluates the expression.
+    ///
+    /// # Errors
+    /// [`CelError::Cost`] before it begins when it could take too long, and [`CelError::Evaluate`].
+    pub fn evaluate(&self, scope: &Scope) -> Result<cel::Value, CelError> {
+        if self.cost.steps(scope.largest) > STEPS_MAX {
+            return Err(CelError::Cost);
+        }
+        let value = self.program.execute(&scope.context);
+        value.map_err(|error| CelError::Evaluate(error.to_string()))
+    }
+
+    /// Evaluates the expression to a truth value.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`], and [`CelError::Type`] for another value.
+    pub fn is_true(&self, scope: &Scope) -> Result<bool, CelError> {
+        let cel::Value::Bool(value) = self.evaluate(scope)? else {
+            return Err(CelError::Type { wanted: "bool" });
+        };
+        Ok(value)
+    }
+
+    /// Evaluates the expression to text.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`], and [`CelError::Type`] for another value.
+    pub fn text_value(&self, scope: &Scope) -> Result<String, CelError> {
+        let cel::Value::String(text) = self.evaluate(scope)? else {
+            return Err(CelError::Type { wanted: "string" });
+        };
+        Ok(text.to_string())
+    }
+}
+
+/// Names of types, which expressions may compare with.
+const TYPES: &[&str] = &[
+    "bool",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bytes",
+    "list",
+    "map",
+    "null_type",
+    "type",
+    "dyn",
+    "optional",
+    "math",
+    "strings",
+    "sets",
+    "lists",
+    "base64",
+    "format",
+    "jsonpatch",
+    "ip",
+    "cidr",
+    "semver",
+    "quantity",
+    "url",
+];
+
+/// The variables of an evaluation.
+pub struct Scope {
+    context: Context<'static>,
+    /// Size of the largest list, map or text in a variable.
+    largest: u64,
+}
+
+impl Default for Scope {
+    fn default() -> Scope {
+        Scope::new()
+    }
+}
+
+impl Scope {
+    /// Makes a scope with the functions of all libraries and no variables.
+    pub fn new() -> Scope {
+        Scope { context: FUNCTIONS.new_inner_scope(), largest: 1 }
+    }
+
+    /// Binds a variable to a JSON value whose form is `shape`.
+    pub fn bind(&mut self, name: &str, value: &serde_json::Value, shape: Shape<'_>) {
+        self.largest = self.largest.max(cost::largest(value));
+        self.context.add_variable_from_value(name, of_json(value, shape));
+    }
+
+    /// Binds a variable to a value that is ready.
+    pub fn bind_value(&mut self, name: &str, value: cel::Value) {
+        self.context.add_variable_from_value(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests;
