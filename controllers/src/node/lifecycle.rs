@@ -30,7 +30,7 @@ pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
     let ready = ready.map(|condition| condition.status.as_str());
     let empty = Vec::new();
     let old = node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).unwrap_or(&empty);
-    let taints = wanted(old, ready, now);
+    let taints = wanted(old, &conditions, now);
     if taints != *old {
         actions.push(Action::SetTaints(taints.clone()));
     }

@@ -1,21 +1,51 @@
 //! Taints that follow from a node's condition, and how long a pod bears them.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{NodeCondition, Pod, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// Taint of a node that says it is not ready.
 pub(super) const NOT_READY: &str = "node.kubernetes.io/not-ready";
 /// Taint of a node that says nothing any more.
 pub(super) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+/// Conditions of a node that is short of something, and the taint that goes with each.
+const PRESSURES: [(&str, &str); 4] = [
+    ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
+    ("DiskPressure", "node.kubernetes.io/disk-pressure"),
+    ("PIDPressure", "node.kubernetes.io/pid-pressure"),
+    ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
+];
 const NO_SCHEDULE: &str = "NoSchedule";
 const NO_EXECUTE: &str = "NoExecute";
 
-/// Gives the taints that a node should have when its `Ready` condition is `ready`; others stay.
+/// Gives the taints that a node with these conditions should have; others stay.
 ///
 /// A taint that stays keeps its time. *Source:* Kubernetes docs, "Taints and Tolerations: Taint
-/// based Evictions".
-pub(super) fn wanted(old: &[Taint], ready: Option<&str>, now: Timestamp) -> Vec<Taint> {
+/// based Evictions", "Taint Nodes by Condition".
+pub(super) fn wanted(old: &[Taint], conditions: &[NodeCondition], now: Timestamp) -> Vec<Taint> {
+    let mut all = for_readiness(old, conditions, now);
+    for (kind, key) in PRESSURES {
+        let there = status_of(conditions, kind) == Some("True");
+        all.retain(|taint| there || taint.key != key || taint.effect != NO_SCHEDULE);
+        if there && !all.iter().any(|taint| taint.key == key && taint.effect == NO_SCHEDULE) {
+            all.push(Taint {
+                key: key.to_owned(),
+                effect: NO_SCHEDULE.to_owned(),
+                time_added: Some(Time(now)),
+                value: None,
+            });
+        }
+    }
+    all
+}
+
+fn status_of<'a>(conditions: &'a [NodeCondition], kind: &str) -> Option<&'a str> {
+    let found = conditions.iter().find(|condition| condition.type_ == kind);
+    found.map(|condition| condition.status.as_str())
+}
+
+fn for_readiness(old: &[Taint], conditions: &[NodeCondition], now: Timestamp) -> Vec<Taint> {
+    let ready = status_of(conditions, "Ready");
     let key = match ready {
         Some("True") => None,
         Some("False") => Some(NOT_READY),
@@ -71,4 +101,30 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     (effect.is_empty() || effect == taint.effect)
         && ((key.is_empty() && exists) || key == taint.key)
         && (exists || same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_is_a_taint_for_as_long_as_it_lasts() {
+        let condition = |kind: &str, status: &str| NodeCondition {
+            type_: kind.into(),
+            status: status.into(),
+            ..NodeCondition::default()
+        };
+        let own = Taint { key: "team".into(), effect: NO_SCHEDULE.into(), ..Taint::default() };
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let shown = |taints: &[Taint]| {
+            let line = |t: &Taint| format!("{}:{}", t.key, t.effect);
+            taints.iter().map(line).collect::<Vec<_>>().join(" ")
+        };
+        let pressed = [condition("Ready", "True"), condition("DiskPressure", "True")];
+        let first = wanted(&[own], &pressed, at(0));
+        assert_eq!(shown(&first), "team:NoSchedule node.kubernetes.io/disk-pressure:NoSchedule");
+        assert_eq!(wanted(&first, &pressed, at(9)), first);
+        let eased = [condition("Ready", "True"), condition("DiskPressure", "False")];
+        assert_eq!(shown(&wanted(&first, &eased, at(9))), "team:NoSchedule");
+    }
 }

@@ -146,8 +146,9 @@ impl Agent {
                 return;
             }
             let mut state = PodState::new(&pod, at);
+            let (allocatable, pressure) = (&self.shared.allocatable, self.shared.pressure.shown());
             if let Some(verdict) =
-                admission::judge(&self.shared.allocatable, &pod, self.workers.values())
+                admission::judge(allocatable, pressure, &pod, self.workers.values())
             {
                 let notes = state.apply(&pod, PodEvent::Condemned(verdict), at);
                 notes.into_iter().for_each(|note| record(&self.shared.recorder, &pod, note));

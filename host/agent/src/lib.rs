@@ -11,11 +11,13 @@ pub mod settings;
 
 pub mod checkpoint;
 pub mod config;
+pub mod eviction;
 pub mod images;
 pub mod node;
 pub mod pods;
 pub mod runtime;
 pub mod server;
+pub mod streams;
 pub mod volumes;
 
 mod addresses;

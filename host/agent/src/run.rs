@@ -14,6 +14,7 @@ use crate::agent::Agent;
 use crate::checkpoint::seal::Sealer;
 use crate::checkpoint::{Files, Writer};
 use crate::effects::{Message, Shared};
+use crate::eviction::{self, Pressure};
 use crate::images::registry::{BuiltInRegistry, OciRegistry, Registries};
 use crate::images::{ImageStore, Images};
 use crate::node;
@@ -95,6 +96,7 @@ pub async fn run(
     });
     let shared = Arc::new(Shared {
         tokens: tokens.clone(),
+        pressure: Pressure::default(),
         client: parts.client.clone(),
         runtime: parts.runtime,
         images: Images::new(Arc::new(images), registries),
@@ -124,8 +126,10 @@ pub async fn run(
         })
     };
     let due = tokio::spawn(tokens.follow());
+    let evictions = tokio::spawn(eviction::follow(shared.clone()));
     agent.run(pods, received, stop).await;
     due.abort();
+    evictions.abort();
     synced.abort();
     agent.shut_down(SHUTDOWN_GRACE).await;
     end.cancel();
@@ -185,6 +189,10 @@ fn recover(agent: &mut Agent, shared: &Arc<Shared>, files: &Files) {
         if let Err(error) = shared.volumes.remove(&uid) {
             tracing::warn!(uid, %error, "cannot remove the volumes of a pod that is gone");
         }
+    }
+    for uid in &known {
+        // Their copy-up layers ended with the containers that wrote them.
+        let _ = std::fs::remove_dir_all(shared.volumes.scratch(uid));
     }
     tracing::info!(pods = saved.len(), "took up the pods of the checkpoint");
     agent.recover(saved);

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_client::Subscription;
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{Namespace, Service, Taint};
+
+use crate::eviction::thresholds::Thresholds;
 
 /// Pods that one host takes unless told otherwise.
 pub const PODS_MAX: u32 = 16_000;
@@ -33,6 +37,13 @@ pub struct AgentConfig {
     pub host_path_prefixes: Vec<PathBuf>,
     /// Labels for the Node besides the usual ones.
     pub labels: BTreeMap<String, String>,
+    /// Taints that the Node gets when it is made; later it belongs to the cluster.
+    pub taints: Vec<Taint>,
+    /// Makes the Node object. Without it somebody else has to.
+    pub register: bool,
+    /// What is kept from pods for the machine itself: `cpu`, `memory`, `ephemeral-storage` as
+    /// quantities.
+    pub reserved: BTreeMap<String, String>,
     /// Version shown as the node's `kubeletVersion`, such as `v1.35.4+coracle`.
     pub kubelet_version: String,
     /// Version shown as the node's `containerRuntimeVersion`, such as `wasmtime://48.0.8`.
@@ -41,6 +52,30 @@ pub struct AgentConfig {
     pub dns_ip: Option<IpAddr>,
     /// Domain of the cluster.
     pub cluster_domain: String,
+    /// When pods are ended because of what they take.
+    pub eviction: EvictionConfig,
+}
+
+/// When pods are ended because of what they take.
+#[derive(Clone, Debug)]
+pub struct EvictionConfig {
+    /// What must be left on the machine.
+    pub thresholds: Thresholds,
+    /// How long a pressure condition stays after its cause has gone.
+    pub transition: SignedDuration,
+    /// Time between two looks.
+    pub interval: Duration,
+}
+
+impl Default for EvictionConfig {
+    /// *Source:* kubelet's `--eviction-pressure-transition-period` and its monitoring interval.
+    fn default() -> Self {
+        Self {
+            thresholds: Thresholds::default(),
+            transition: SignedDuration::from_mins(5),
+            interval: Duration::from_secs(10),
+        }
+    }
 }
 
 impl AgentConfig {
@@ -56,10 +91,14 @@ impl AgentConfig {
             pods_max: PODS_MAX,
             host_path_prefixes: Vec::new(),
             labels: BTreeMap::new(),
+            taints: Vec::new(),
+            register: true,
+            reserved: BTreeMap::new(),
             kubelet_version: "v1.35.4+coracle".into(),
             runtime_version: "wasmtime://48.0.8".into(),
             dns_ip: None,
             cluster_domain: "cluster.local".into(),
+            eviction: EvictionConfig::default(),
         }
     }
 

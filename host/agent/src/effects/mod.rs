@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::addresses::Addresses;
 use crate::config::ObjectRef;
 use crate::config::fields::Facts;
+use crate::eviction::Pressure;
 use crate::images::{Images, LocalImage};
 use crate::objects::Followed;
 use crate::pods::plan::{Index, PodKey};
@@ -78,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) images: Images,
     pub(crate) objects: Followed,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) pressure: Pressure,
     pub(crate) services: Arc<dyn Services>,
     pub(crate) recorder: Recorder,
     pub(crate) addresses: Addresses,

@@ -59,7 +59,7 @@ async fn try_start(
         mounts: mounts::mounts(container, &volumes, &env)?,
         cwd: container.working_dir.clone().or_else(|| image.working_dir.clone()),
         read_only_root: read_only_root(container),
-        scratch: shared.volumes.scratch(&target.key.uid),
+        scratch: shared.volumes.scratch(&target.key.uid).join(&container.name),
         memory_bytes: limit(container, "memory").and_then(amount),
         cpu_millis: limit(container, "cpu").and_then(millis),
         http_port: http_port(container),

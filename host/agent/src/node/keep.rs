@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{facts, object};
+use super::{events, facts, object};
 use crate::checkpoint::Files;
 use crate::checkpoint::files::SavedNode;
 use crate::clock::now;
@@ -36,16 +36,26 @@ pub(crate) async fn keep(shared: Arc<Shared>, files: Files, end: CancellationTok
         register(&shared, &files).await;
         let mut beats: u32 = 0;
         let mut sent_images = Vec::new();
+        let mut told = events::Told::default();
+        told.registered(&shared);
         loop {
-            tokio::time::sleep(HEARTBEAT).await;
-            if let Err(error) = renew(&shared).await {
-                tracing::debug!(error = error.message(), "lease not renewed");
+            tokio::select! {
+                () = tokio::time::sleep(HEARTBEAT) => {
+                    if let Err(error) = renew(&shared).await {
+                        tracing::debug!(error = error.message(), "lease not renewed");
+                    }
+                    beats = beats.wrapping_add(1);
+                }
+                () = shared.pressure.changed() => {}
             }
-            beats = beats.wrapping_add(1);
-            let images = images(&shared);
-            let due = beats.is_multiple_of(STATUS_BEATS) || images != sent_images;
+            let (images, pressure) = (images(&shared), shared.pressure.shown());
+            let news = images != sent_images || pressure != told.pressure();
+            let due = beats.is_multiple_of(STATUS_BEATS) || news;
             match look_after(&shared, &images, due).await {
-                Ok(true) => sent_images = images,
+                Ok(true) => {
+                    sent_images = images;
+                    told.pressures(&shared, pressure);
+                }
                 Ok(false) => {}
                 // The object was deleted under us: make it again.
                 Err(error) if error.is_not_found() => register(&shared, &files).await,
@@ -104,7 +114,12 @@ async fn try_register(shared: &Shared, announced: &mut bool) -> Result<Node, kub
         return api.get(name).await;
     }
     let wanted = object::node(&shared.config, &facts::machine(&shared.config).arch);
-    if api.get_opt(name).await?.is_none() {
+    let there = api.get_opt(name).await?;
+    if there.is_none() && !shared.config.register {
+        // Whoever makes it may take a while.
+        return api.get(name).await;
+    }
+    if there.is_none() {
         let node: Node = serde_json::from_value(wanted).map_err(kube::Error::SerdeError)?;
         match api.create(&PostParams::default(), &node).await {
             Err(error) if !error.is_already_exists() => return Err(error),
@@ -127,8 +142,15 @@ async fn send_status(shared: &Shared, images: &[Value]) -> Result<Node, kube::Er
     let name = &shared.config.node_name;
     let before = serde_json::to_value(api.get(name).await?).map_err(kube::Error::SerdeError)?;
     let machine = facts::machine(&shared.config);
-    let status =
-        object::status(&shared.config, &machine, &shared.allocatable, images, &before, now());
+    let sources = object::Sources {
+        config: &shared.config,
+        machine: &machine,
+        capacity: &facts::capacity(&shared.config),
+        allocatable: &shared.allocatable,
+        images,
+        pressure: shared.pressure.shown(),
+    };
+    let status = object::status(&sources, &before, now());
     let patch = json!({ "status": status });
     api.patch_status(name, &PatchParams::default(), &Patch::Strategic(&patch)).await
 }

@@ -1,10 +1,11 @@
 //! The Node object of this host: registered, kept true, and its heartbeat.
 //!
-//! `facts` reads the machine, `object` (pure) makes the object and its conditions, `keep` is the
-//! task.
+//! `facts` reads the machine, `object` (pure) makes the object and its conditions, `events` says what
+//! changes, `keep` is the task.
 
+pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod keep;
-pub mod object;
+pub(crate) mod object;
 
 pub(crate) use keep::keep;

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::facts::Machine;
+use crate::eviction::signals::Shown;
 use crate::settings::AgentConfig;
 
 /// Makes the Node to register.
 #[must_use]
-pub fn node(config: &AgentConfig, arch: &str) -> Value {
+pub(crate) fn node(config: &AgentConfig, arch: &str) -> Value {
     let mut labels: BTreeMap<String, String> = config.labels.clone();
     for (name, value) in [
         ("kubernetes.io/os", "linux"),
@@ -26,33 +27,55 @@ pub fn node(config: &AgentConfig, arch: &str) -> Value {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": { "name": config.node_name, "labels": labels },
-        "spec": {}
+        "spec": { "taints": config.taints },
     })
+}
+
+/// What a Node's status is made from.
+pub(crate) struct Sources<'a> {
+    pub(crate) config: &'a AgentConfig,
+    pub(crate) machine: &'a Machine,
+    pub(crate) capacity: &'a BTreeMap<String, String>,
+    pub(crate) allocatable: &'a BTreeMap<String, String>,
+    pub(crate) images: &'a [Value],
+    pub(crate) pressure: Shown,
+}
+
+/// A condition: kind, status, reason and message.
+type Row = (&'static str, &'static str, &'static str, &'static str);
+
+/// *Source:* kubelet's node status setters.
+fn rows(pressure: Shown) -> [Row; 4] {
+    let memory = if pressure.memory {
+        ("True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+    } else {
+        ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
+    };
+    let disk = if pressure.disk {
+        ("True", "KubeletHasDiskPressure", "kubelet has disk pressure")
+    } else {
+        ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
+    };
+    let pids = if pressure.pids {
+        ("True", "KubeletHasInsufficientPID", "kubelet has insufficient PID available")
+    } else {
+        ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available")
+    };
+    let row = |kind, (status, reason, message)| (kind, status, reason, message);
+    [
+        row("MemoryPressure", memory),
+        row("DiskPressure", disk),
+        row("PIDPressure", pids),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    ]
 }
 
 /// Makes the status of the Node; `before` is what the object shows, for transition times.
 #[must_use]
-pub fn status(
-    config: &AgentConfig,
-    machine: &Machine,
-    allocatable: &BTreeMap<String, String>,
-    images: &[Value],
-    before: &Value,
-    now: Timestamp,
-) -> Value {
-    let rows = [
-        (
-            "MemoryPressure",
-            "False",
-            "KubeletHasSufficientMemory",
-            "kubelet has sufficient memory available",
-        ),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-    ];
+pub(crate) fn status(sources: &Sources<'_>, before: &Value, now: Timestamp) -> Value {
+    let Sources { config, machine, capacity, allocatable, images, pressure } = *sources;
     let at = seconds(now);
-    let conditions: Vec<Value> = rows
+    let conditions: Vec<Value> = rows(pressure)
         .into_iter()
         .map(|(kind, status, reason, message)| {
             let since = since(before, kind, status).unwrap_or_else(|| at.clone());
@@ -67,7 +90,7 @@ pub fn status(
             { "type": "InternalIP", "address": config.host_ip.to_string() },
             { "type": "Hostname", "address": config.node_name },
         ],
-        "capacity": allocatable,
+        "capacity": capacity,
         "allocatable": allocatable,
         "conditions": conditions,
         "daemonEndpoints": { "kubeletEndpoint": { "Port": 10250 } },
@@ -89,7 +112,7 @@ pub fn status(
 
 /// Prints a moment as Kubernetes does, to the second.
 #[must_use]
-pub fn seconds(moment: Timestamp) -> String {
+pub(crate) fn seconds(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
@@ -100,4 +123,41 @@ fn since(before: &Value, kind: &str, status: &str) -> Option<String> {
     let same = old.get("status").and_then(Value::as_str) == Some(status);
     let at = old.get("lastTransitionTime").and_then(Value::as_str).map(str::to_owned);
     at.filter(|_| same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_is_shown_and_a_condition_keeps_its_time_until_it_changes() {
+        let config =
+            AgentConfig::new("h1", "/".into(), "/".into(), std::net::IpAddr::from([192, 0, 2, 1]));
+        let none = BTreeMap::new();
+        let show = |disk, before: &Value, at| {
+            let sources = Sources {
+                config: &config,
+                machine: &Machine::default(),
+                capacity: &none,
+                allocatable: &none,
+                images: &[],
+                pressure: Shown { disk, ..Shown::default() },
+            };
+            status(&sources, before, Timestamp::from_second(at).unwrap())
+        };
+        let first = show(false, &json!({}), 0);
+        let second = show(true, &json!({ "status": first }), 60);
+        let lines = |status: &Value| {
+            let line = |c: &Value| {
+                format!("{}={} {} {}", c["type"], c["status"], c["reason"], c["lastTransitionTime"])
+            };
+            status["conditions"].as_array().unwrap().iter().map(line).collect::<Vec<_>>().join("\n")
+        };
+        expect_test::expect![[r#"
+            "MemoryPressure"="False" "KubeletHasSufficientMemory" "1970-01-01T00:00:00Z"
+            "DiskPressure"="True" "KubeletHasDiskPressure" "1970-01-01T00:01:00Z"
+            "PIDPressure"="False" "KubeletHasSufficientPID" "1970-01-01T00:00:00Z"
+            "Ready"="True" "KubeletReady" "1970-01-01T00:00:00Z""#]]
+        .assert_eq(&lines(&second));
+    }
 }

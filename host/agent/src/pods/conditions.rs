@@ -10,8 +10,17 @@ use super::state::PodState;
 use super::status::Phase;
 
 /// The condition types that this host writes; all others belong to someone else.
-pub const OWNED: [&str; 5] =
-    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+pub const OWNED: [&str; 6] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    DISRUPTION_TARGET,
+];
+
+/// Says that a pod did not end by itself; others write it too, of pods that they end.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// Builds the conditions that go with `status`; transition times move only when a status does.
 #[must_use]
@@ -30,6 +39,7 @@ pub fn conditions(
     let scheduled = bare("PodScheduled", true);
     let mut all = vec![ground, initialized, ready, containers_ready, scheduled];
     let before = previous.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    all.extend(disrupted(state, before));
     for condition in &mut all {
         condition.observed_generation = pod.metadata.generation;
         let old = before.iter().find(|old| old.type_ == condition.type_);
@@ -40,6 +50,15 @@ pub fn conditions(
     }
     all.extend(before.iter().filter(|old| !OWNED.contains(&old.type_.as_str())).cloned());
     all
+}
+
+fn disrupted(state: &PodState, before: &[PodCondition]) -> Option<PodCondition> {
+    let evicted = state.verdict.as_ref().filter(|verdict| verdict.reason == "Evicted");
+    let ours = evicted.map(|verdict| {
+        why(DISRUPTION_TARGET, true, "TerminationByKubelet", Some(verdict.message.clone()))
+    });
+    let theirs = || before.iter().find(|old| old.type_ == DISRUPTION_TARGET).cloned();
+    ours.or_else(theirs)
 }
 
 fn bare(kind: &str, holds: bool) -> PodCondition {

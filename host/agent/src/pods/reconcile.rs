@@ -17,6 +17,8 @@ use super::state::{
     Volumes,
 };
 
+/// Seconds that an evicted pod gets. *Source:* kubelet's `immediateEvictionGracePeriodSeconds`.
+const EVICTED_GRACE_SECONDS: u64 = 1;
 /// Seconds that a pod gets when its object vanished without any notice.
 pub const GONE_GRACE_SECONDS: u64 = 2;
 
@@ -388,7 +390,14 @@ fn deadline(pod: &Pod, state: &PodState, now: Timestamp) -> Timestamp {
         after(seen, seconds(grace))
     });
     let gone = state.object_gone.then(|| after(now, GONE_GRACE_SECONDS));
-    asked.into_iter().chain(gone).min().unwrap_or_else(|| after(now, seconds(spec_grace)))
+    let evicted = state.verdict.as_ref().is_some_and(|verdict| verdict.reason == "Evicted");
+    let evicted = evicted.then(|| after(now, EVICTED_GRACE_SECONDS));
+    asked
+        .into_iter()
+        .chain(gone)
+        .chain(evicted)
+        .min()
+        .unwrap_or_else(|| after(now, seconds(spec_grace)))
 }
 
 fn clear_up(state: &PodState, plan: &mut Plan) {

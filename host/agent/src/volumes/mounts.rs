@@ -14,6 +14,9 @@ use crate::config::expand::expand;
 use crate::pods::state::Fault;
 use crate::runtime::{MountRequest, MountSource, QuotaRequest};
 
+/// Least number of bytes by which a volume on disk may be over its limit until its pod is evicted.
+const OVERRUN_BYTES_MIN: u64 = 1 << 20;
+
 /// A volume that is there.
 #[derive(Clone, Debug)]
 pub struct Mounted {
@@ -42,10 +45,14 @@ fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<Mount
     let quota = match &volume.content {
         Content::Empty { size_limit_bytes, in_memory } => {
             let bounded = *in_memory || size_limit_bytes.is_some();
+            let limit = size_limit_bytes.unwrap_or(u64::MAX);
+            // On disk it is the eviction that holds the limit; the quota only bounds what can be
+            // written before it comes.
+            let over = (limit / 8).max(OVERRUN_BYTES_MIN);
             bounded.then(|| QuotaRequest {
                 volume: mount.name.clone(),
                 place: volume.place.clone(),
-                bytes_max: size_limit_bytes.unwrap_or(u64::MAX),
+                bytes_max: if *in_memory { limit } else { limit.saturating_add(over) },
                 in_memory: *in_memory,
             })
         }

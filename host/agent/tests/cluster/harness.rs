@@ -37,12 +37,18 @@ pub(crate) struct Cluster {
     pub(crate) gate: Arc<gate::State>,
     pub(crate) data: tempfile::TempDir,
     memory: tempfile::TempDir,
+    tune: fn(&mut AgentConfig),
     agent: Option<(CancellationToken, JoinHandle<Result<(), AgentError>>)>,
 }
 
 impl Cluster {
     /// Starts server and agent; the node is registered and has its range.
     pub(crate) async fn start() -> Cluster {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same with an agent whose settings `tune` changes.
+    pub(crate) async fn start_with(tune: fn(&mut AgentConfig)) -> Cluster {
         let data = tempfile::tempdir().unwrap();
         let memory = tempfile::tempdir_in("/dev/shm").unwrap();
         let address = "127.0.0.1:6443".parse().unwrap();
@@ -60,6 +66,7 @@ impl Cluster {
             gate: Arc::default(),
             data,
             memory,
+            tune,
             agent: None,
         };
         cluster.keep_image(IMAGE);
@@ -107,6 +114,7 @@ impl Cluster {
         let host_ip = "192.0.2.1".parse().unwrap();
         let mut config = AgentConfig::new("h1", self.agent_dir(), self.memory_dir(), host_ip);
         config.seal_key = Some(self.data.path().join("key/host.key"));
+        (self.tune)(&mut config);
         let parts = Parts {
             client,
             runtime: Arc::new(self.runtime.clone()),
