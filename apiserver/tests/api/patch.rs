@@ -95,7 +95,7 @@ Content-Type: application/merge-patch+json
             422 Invalid: the server rejected our request due to an error in our request: operation 0 (test /spec/replicas): value did not match
               {}
             400 BadRequest: error decoding patch: invalid type: map, expected a sequence
-            415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json
+            415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml
             409 Conflict: Operation cannot be fulfilled on deployments.apps "a": the object has been modified; please apply your changes to the latest version and try again
               {"group":"apps","kind":"deployments","name":"a"}
             400 BadRequest: the name of the object (b) does not match the name on the URL (a)

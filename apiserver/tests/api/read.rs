@@ -232,6 +232,16 @@ Accept: application/yaml
             kind: ConfigMap
             metadata:
               creationTimestamp: "TIME"
+              managedFields:
+              - apiVersion: v1
+                fieldsType: FieldsV1
+                fieldsV1:
+                  "f:data":
+                    ".": {}
+                    "f:k": {}
+                manager: admin
+                operation: Update
+                time: "TIME"
               name: a
               namespace: default
               resourceVersion: "11"
