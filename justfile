@@ -19,6 +19,9 @@ doc:
 deny:
     ./test deny
 
+sim:
+    ./test sim
+
 e2e:
     ./test e2e
 

@@ -1,0 +1,343 @@
+//! A model of a host: it talks to the API as the agent does, and its pods are entries in a table.
+//!
+//! It registers its Node, renews its Lease, follows the pods that are bound to it, starts and stops them in their time,
+//! and reports. What the agent keeps in its checkpoint survives a crash here too. It is not the agent: see the README.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_apiserver::authn::UserInfo;
+use coracle_client::{Cache, Client, Failure, Scope};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::net::Link;
+use crate::world::{World, note};
+
+/// Time between two heartbeats, as in the agent.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Longest time without a look at the pods, for what failed to be told.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How far a pod has come on its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// It runs from this time on.
+    Starting(Instant),
+    /// It runs since this time.
+    Running(Timestamp),
+    /// It has ended at this time.
+    Stopping(Instant),
+    /// Nothing of it runs any more.
+    Over,
+}
+
+#[derive(Debug, Clone)]
+struct Record {
+    name: String,
+    namespace: String,
+    life: Life,
+    restarts: u32,
+}
+
+/// What is on the host's own disk: pods by uid.
+type Checkpoint = Arc<Mutex<BTreeMap<String, Record>>>;
+
+/// A machine; it may be up or down.
+pub(crate) struct Host {
+    /// The node's name.
+    pub(crate) name: String,
+    world: Arc<World>,
+    checkpoint: Checkpoint,
+    /// What runs on it while it is up.
+    process: Mutex<Option<JoinSet<()>>>,
+}
+
+impl Host {
+    /// A machine that is down.
+    pub(crate) fn new(world: &Arc<World>, name: &str) -> Host {
+        Host {
+            name: name.to_owned(),
+            world: Arc::clone(world),
+            checkpoint: Checkpoint::default(),
+            process: Mutex::new(None),
+        }
+    }
+
+    /// Whether its process runs.
+    pub(crate) fn is_up(&self) -> bool {
+        self.process.lock().is_some()
+    }
+
+    /// Starts its process; pods of the checkpoint start again.
+    pub(crate) fn start(&self) {
+        note!(self.world, "host {} starts", self.name);
+        let user = UserInfo::new(&format!("system:node:{}", self.name), ["system:nodes"]);
+        let client = Link::outside(&self.world, &self.name, user).client();
+        for record in self.checkpoint.lock().values_mut() {
+            if matches!(record.life, Life::Running(_) | Life::Starting(_)) {
+                record.life = Life::Starting(Instant::now() + self.world.millis(1.0..2_000.0));
+                record.restarts += 1;
+            }
+        }
+        let process = Process {
+            world: Arc::clone(&self.world),
+            name: self.name.clone(),
+            client,
+            checkpoint: Arc::clone(&self.checkpoint),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(process.clone().heartbeat());
+        tasks.spawn(process.pods());
+        *self.process.lock() = Some(tasks);
+    }
+
+    /// Kills its process in the middle of whatever it does.
+    pub(crate) fn kill(&self) {
+        note!(self.world, "host {} dies", self.name);
+        *self.process.lock() = None;
+    }
+
+    /// The uids of the pods that run on it.
+    pub(crate) fn running(&self) -> Vec<String> {
+        let checkpoint = self.checkpoint.lock();
+        let live = checkpoint.iter().filter(|(_, record)| matches!(record.life, Life::Running(_)));
+        live.map(|(uid, _)| uid.clone()).collect()
+    }
+}
+
+#[derive(Clone)]
+struct Process {
+    world: Arc<World>,
+    name: String,
+    client: Client,
+    checkpoint: Checkpoint,
+}
+
+impl Process {
+    async fn heartbeat(self) {
+        let mut registered = false;
+        loop {
+            if !registered {
+                registered = self.register().await.is_ok();
+            } else if let Err(error) = self.beat().await {
+                registered = !error.is_not_found();
+            }
+            let pause = if registered { HEARTBEAT } else { Duration::from_secs(1) };
+            sleep(pause).await;
+        }
+    }
+
+    async fn register(&self) -> Result<(), kube::Error> {
+        let nodes: Api<Node> = self.client.cluster();
+        if nodes.get_opt(&self.name).await?.is_none() {
+            let labels = json!({"kubernetes.io/hostname": self.name});
+            let node = json!({"metadata": {"name": self.name, "labels": labels}});
+            let node = serde_json::from_value(node).map_err(kube::Error::SerdeError)?;
+            match nodes.create(&PostParams::default(), &node).await {
+                Err(error) if !error.is_already_exists() => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.send_status().await?;
+        self.renew().await
+    }
+
+    async fn beat(&self) -> Result<(), kube::Error> {
+        self.renew().await?;
+        let node = self.client.cluster::<Node>().get(&self.name).await?;
+        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+        if conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True") {
+            return Ok(());
+        }
+        self.send_status().await
+    }
+
+    async fn send_status(&self) -> Result<(), kube::Error> {
+        let resources = json!({"cpu": "2", "memory": "4Gi", "pods": "20"});
+        let now = now().to_string();
+        let ready = json!({"type": "Ready", "status": "True", "reason": "KubeletReady",
+            "lastHeartbeatTime": now, "lastTransitionTime": now});
+        let body = json!({"status": {"capacity": resources, "allocatable": resources,
+            "conditions": [ready]}});
+        let nodes: Api<Node> = self.client.cluster();
+        let parameters = PatchParams::default();
+        nodes.patch_status(&self.name, &parameters, &Patch::Strategic(body)).await.map(drop)
+    }
+
+    async fn renew(&self) -> Result<(), kube::Error> {
+        let leases: Api<Lease> = self.client.namespaced("kube-node-lease");
+        let at = now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+        let spec =
+            json!({"holderIdentity": self.name, "leaseDurationSeconds": 40, "renewTime": at});
+        let patch = Patch::Merge(json!({"spec": spec}));
+        match leases.patch(&self.name, &PatchParams::default(), &patch).await {
+            Err(error) if error.is_not_found() => {}
+            done => return done.map(drop),
+        }
+        let lease =
+            json!({"metadata": {"name": self.name, "namespace": "kube-node-lease"}, "spec": spec});
+        let lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
+        leases.create(&PostParams::default(), &lease).await.map(drop)
+    }
+
+    async fn pods(self) {
+        let scope = Scope::all().fields(format!("spec.nodeName={}", self.name));
+        let cache = Cache::<Pod>::start(&self.client, scope);
+        let mut changes = cache.subscribe();
+        loop {
+            let pods = cache.list();
+            self.take_up(&pods);
+            if cache.synced() {
+                self.drop_gone(&pods);
+            }
+            self.advance();
+            for pod in &pods {
+                self.report(pod).await;
+            }
+            let wakes_at = self.next_due().min(Instant::now() + LOOK_EVERY);
+            tokio::select! {
+                _ = changes.next() => while changes.try_next().is_some() {},
+                () = sleep_until(wakes_at) => {}
+            }
+        }
+    }
+
+    /// Begins what is bound and not begun, and stops what is to go.
+    fn take_up(&self, pods: &[Arc<Pod>]) {
+        let mut checkpoint = self.checkpoint.lock();
+        for pod in pods {
+            let meta = &pod.metadata;
+            let uid = meta.uid.clone().unwrap_or_default();
+            let goes = meta.deletion_timestamp.is_some();
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            let is_over = matches!(phase, Some("Succeeded" | "Failed"));
+            match checkpoint.get_mut(&uid) {
+                None if is_over => {}
+                None => {
+                    let begin = Instant::now() + self.world.millis(1.0..5_000.0);
+                    let record = Record {
+                        name: meta.name.clone().unwrap_or_default(),
+                        namespace: meta.namespace.clone().unwrap_or_default(),
+                        life: if goes { Life::Over } else { Life::Starting(begin) },
+                        restarts: 0,
+                    };
+                    note!(
+                        self.world,
+                        "{} takes up {}/{}",
+                        self.name,
+                        record.namespace,
+                        record.name
+                    );
+                    checkpoint.insert(uid, record);
+                }
+                Some(record) if goes || is_over => self.stop(record),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn stop(&self, record: &mut Record) {
+        if matches!(record.life, Life::Starting(_) | Life::Running(_)) {
+            record.life = Life::Stopping(Instant::now() + self.world.millis(1.0..10_000.0));
+        }
+    }
+
+    /// Stops the pods whose objects are gone, and forgets them when they are over.
+    fn drop_gone(&self, pods: &[Arc<Pod>]) {
+        let mut checkpoint = self.checkpoint.lock();
+        checkpoint.retain(|uid, record| {
+            if pods.iter().any(|pod| pod.metadata.uid.as_ref() == Some(uid)) {
+                return true;
+            }
+            self.stop(record);
+            record.life != Life::Over
+        });
+    }
+
+    fn advance(&self) {
+        for record in self.checkpoint.lock().values_mut() {
+            record.life = match record.life {
+                Life::Starting(at) if at <= Instant::now() => {
+                    note!(self.world, "{} runs {}/{}", self.name, record.namespace, record.name);
+                    Life::Running(now())
+                }
+                Life::Stopping(at) if at <= Instant::now() => Life::Over,
+                same => same,
+            };
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let far = Instant::now() + LOOK_EVERY;
+        let checkpoint = self.checkpoint.lock();
+        let due = checkpoint.values().filter_map(|record| match record.life {
+            Life::Starting(at) | Life::Stopping(at) => Some(at),
+            Life::Running(_) | Life::Over => None,
+        });
+        due.min().unwrap_or(far)
+    }
+
+    /// Tells how a pod fares, when the API says otherwise.
+    async fn report(&self, pod: &Pod) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let Some(record) = self.checkpoint.lock().get(&uid).cloned() else { return };
+        let api: Api<Pod> = self.client.namespaced(&record.namespace);
+        match record.life {
+            Life::Running(since) => {
+                let status = running(since, record.restarts);
+                if shows(pod, record.restarts) {
+                    return;
+                }
+                let body = Patch::Strategic(json!({"metadata": {"uid": uid}, "status": status}));
+                // What failed is told at the next look.
+                let _ = api.patch_status(&record.name, &PatchParams::default(), &body).await;
+            }
+            Life::Over if pod.metadata.deletion_timestamp.is_some() => {
+                let parameters = DeleteParams {
+                    grace_period_seconds: Some(0),
+                    preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
+                    ..DeleteParams::default()
+                };
+                let _ = api.delete(&record.name, &parameters).await;
+            }
+            Life::Starting(_) | Life::Stopping(_) | Life::Over => {}
+        }
+    }
+}
+
+fn running(since: Timestamp, restarts: u32) -> Value {
+    let at = since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let condition = |kind| json!({"type": kind, "status": "True", "lastTransitionTime": at});
+    let conditions = ["Initialized", "ContainersReady", "Ready"].map(condition);
+    let container = json!({"name": "main", "ready": true, "started": true, "image": "sim",
+        "imageID": "sim", "restartCount": restarts, "state": {"running": {"startedAt": at}}});
+    json!({"phase": "Running", "startTime": at, "conditions": conditions,
+        "containerStatuses": [container]})
+}
+
+/// Whether the pod's object says that it runs and is ready.
+fn shows(pod: &Pod, restarts: u32) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let ready =
+        |c: &k8s_openapi::api::core::v1::PodCondition| c.type_ == "Ready" && c.status == "True";
+    let counted = |c: &k8s_openapi::api::core::v1::ContainerStatus| {
+        u32::try_from(c.restart_count).is_ok_and(|count| count == restarts)
+    };
+    status.phase.as_deref() == Some("Running")
+        && status.conditions.iter().flatten().any(ready)
+        && status.container_statuses.iter().flatten().any(counted)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the host's clock, which is the virtual one")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}

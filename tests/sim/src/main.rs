@@ -1,0 +1,131 @@
+//! The whole control plane on one seeded virtual clock, disk and network: see the README.
+
+mod chaos;
+mod disk;
+mod host;
+mod net;
+mod oracle;
+mod os;
+mod promises;
+mod rest;
+mod run;
+mod server;
+mod trace;
+mod watcher;
+mod witness;
+mod workload;
+mod world;
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _, stderr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::run::{Plan, Report};
+use crate::trace::Trace;
+use crate::workload::Size;
+
+/// Runs the control plane in a simulated world and checks its promises.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// Decides everything; the same seed is the same run.
+    #[arg(long)]
+    seed: u64,
+    /// Hosts.
+    #[arg(long, default_value_t = 4)]
+    hosts: usize,
+    /// Deployments at most.
+    #[arg(long, default_value_t = 5)]
+    deployments: usize,
+    /// Replicas of a Deployment at most.
+    #[arg(long, default_value_t = 5)]
+    replicas: usize,
+    /// Virtual seconds in which things go wrong.
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
+    /// File for all that happened, line by line.
+    #[arg(long)]
+    trace: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let flags = Flags::parse();
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
+    tracing_subscriber::fmt().with_env_filter(filter.from_env_lossy()).with_writer(stderr).init();
+    let folder = tempfile::tempdir().context("make a folder for the image registry")?;
+    let mut trace = Trace::default();
+    if let Some(path) = &flags.trace {
+        let file = File::create(path).with_context(|| format!("make {}", path.display()))?;
+        trace.output = Some(BufWriter::new(file));
+    }
+    let size = Size { deployments: flags.deployments, replicas: flags.replicas, config_maps: 5 };
+    let faults_for = Duration::from_secs(flags.seconds);
+    let plan = Plan { hosts: flags.hosts, size, faults_for };
+    let began = os::real_time();
+    let seed = flags.seed;
+    // A thread of its own: its clock and entropy are simulated from its first moment on.
+    let world = std::thread::Builder::new().name("world".to_owned());
+    let path = folder.path().to_owned();
+    let world =
+        world.spawn(move || simulate(seed, plan, trace, &path)).context("start a thread")?;
+    let Ok(report) = world.join() else { anyhow::bail!("the simulation panicked: seed {seed}") };
+    let report = report?;
+    tell(&flags, &report, os::real_time().saturating_sub(began))
+}
+
+fn simulate(
+    seed: u64,
+    plan: Plan,
+    trace: Trace,
+    folder: &std::path::Path,
+) -> anyhow::Result<Report> {
+    os::simulate(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .on_thread_unpark(os::follow_runtime)
+        .build()
+        .context("make the runtime")?;
+    let report = runtime.block_on(async {
+        os::begin();
+        run::run(seed, plan, trace, folder).await
+    });
+    Ok(report)
+}
+
+fn tell(flags: &Flags, report: &Report, real: Duration) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let ratio = report.simulated.as_secs_f64() / real.as_secs_f64().max(0.001);
+    writeln!(
+        out,
+        "seed {} hash {:016x} notes {} revision {} simulated {:.1} s",
+        flags.seed,
+        report.hash,
+        report.notes,
+        report.revision,
+        report.simulated.as_secs_f64(),
+    )?;
+    writeln!(out, "took {:.1} s, {ratio:.0} times as fast as real time", real.as_secs_f64())?;
+    if report.broken.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for line in &report.last {
+        writeln!(out, "{line}")?;
+    }
+    for promise in &report.broken {
+        writeln!(out, "BROKEN: {promise}")?;
+    }
+    let Flags { seed, hosts, deployments, replicas, seconds, .. } = flags;
+    writeln!(
+        out,
+        "replay: cargo run -p coracle-sim -- --seed {seed} --hosts {hosts} --deployments {deployments} \
+         --replicas {replicas} --seconds {seconds} --trace trace.txt"
+    )?;
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,122 @@
+//! The process's clock and entropy, taken over for the simulation's thread.
+//!
+//! Everything in the process, product code and libraries alike, asks the C library for the time and for random bytes.
+//! The two functions below stand in its place: on the simulation's thread they answer from the virtual clock and from
+//! the seed, on any other thread they ask the kernel. So no product code knows that it is simulated.
+#![expect(
+    unsafe_code,
+    reason = "two functions of the C library are defined anew, with its signatures"
+)]
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use libc::{c_int, c_uint, c_void, clockid_t, size_t, ssize_t, timespec};
+use tokio::time::Instant;
+
+/// What the wall clock shows at the begin of a simulation: 2026-01-01T00:00:00Z, in seconds since 1970.
+const EPOCH_SECONDS: u64 = 1_767_225_600;
+
+/// What the monotonic clock shows at the begin.
+const UPTIME_SECONDS: u64 = 1_000;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+thread_local! {
+    /// Nanoseconds since the simulation's begin; `None` on threads that are not simulated.
+    static VIRTUAL_NANOS: Cell<Option<u64>> = const { Cell::new(None) };
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+    static ENTROPY: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Makes this thread a simulated one: its clock stands still until the runtime moves it, its entropy follows from the seed.
+pub(crate) fn simulate(seed: u64) {
+    VIRTUAL_NANOS.set(Some(0));
+    ENTROPY.set(seed);
+}
+
+fn set_elapsed(elapsed: Duration) {
+    VIRTUAL_NANOS.set(Some(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)));
+}
+
+/// Begins to follow the clock of the runtime that this is called in.
+pub(crate) fn begin() {
+    BEGAN.set(Some(Instant::now()));
+}
+
+/// Takes the time over from the runtime, which moves it on while it has nothing to do. The runtime calls it then.
+pub(crate) fn follow_runtime() {
+    if let Some(began) = BEGAN.get() {
+        set_elapsed(began.elapsed());
+    }
+}
+
+/// Gives the machine's own monotonic time, whatever the thread.
+pub(crate) fn real_time() -> Duration {
+    let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
+    kernel_clock(libc::CLOCK_MONOTONIC, &raw mut time);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanos)
+}
+
+fn kernel_clock(clock: clockid_t, out: *mut timespec) -> c_int {
+    // SAFETY: the kernel checks the pointer itself and gives an error for a wrong one.
+    let result = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, out) };
+    c_int::try_from(result).unwrap_or(-1)
+}
+
+/// The C library's `clock_gettime`.
+///
+/// # Safety
+/// `out` must be valid for a write.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> c_int {
+    let Some(elapsed) = VIRTUAL_NANOS.get() else { return kernel_clock(clock, out) };
+    let begin = match clock {
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => EPOCH_SECONDS,
+        libc::CLOCK_MONOTONIC
+        | libc::CLOCK_MONOTONIC_COARSE
+        | libc::CLOCK_MONOTONIC_RAW
+        | libc::CLOCK_BOOTTIME => UPTIME_SECONDS,
+        _ => return kernel_clock(clock, out),
+    };
+    let seconds = begin + elapsed / NANOS_PER_SECOND;
+    let time = timespec {
+        tv_sec: seconds.cast_signed(),
+        tv_nsec: (elapsed % NANOS_PER_SECOND).cast_signed(),
+    };
+    // SAFETY: the caller promises that `out` can be written.
+    unsafe { out.write(time) };
+    0
+}
+
+/// The C library's `getrandom`.
+///
+/// # Safety
+/// `out` must be valid for writes of `length` bytes.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn getrandom(
+    out: *mut c_void,
+    length: size_t,
+    flags: c_uint,
+) -> ssize_t {
+    if VIRTUAL_NANOS.get().is_none() {
+        // SAFETY: the kernel checks the pointer itself.
+        let result = unsafe { libc::syscall(libc::SYS_getrandom, out, length, flags) };
+        return isize::try_from(result).unwrap_or(-1);
+    }
+    for at in 0..length {
+        // SAFETY: the caller promises that `length` bytes can be written.
+        unsafe { out.cast::<u8>().add(at).write(next_byte()) };
+    }
+    length.cast_signed()
+}
+
+/// SplitMix64, a byte at a time.
+fn next_byte() -> u8 {
+    let state = ENTROPY.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    ENTROPY.set(state);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed >> 56) as u8
+}

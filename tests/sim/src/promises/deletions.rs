@@ -1,0 +1,107 @@
+//! Nothing is deleted without a cause that the store knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::fields::count;
+use super::{NODES, PODS, REPLICA_SETS, Recent, controller, is_active, is_terminal, text};
+use crate::oracle::{Objects, Step};
+
+/// Where the nodes' heartbeats are.
+const LEASES: &str = "/registry/coordination.k8s.io/leases/kube-node-lease/";
+
+/// How long a node's Lease may stand still: the node controller's own default.
+const NODE_GRACE: Duration = Duration::from_secs(40);
+
+/// What is remembered of the causes.
+#[derive(Debug, Default)]
+pub(super) struct Deletions {
+    /// Replicas of ReplicaSets, by uid.
+    asked: BTreeMap<String, Recent>,
+    /// When each node was heard of last.
+    heard: BTreeMap<String, Duration>,
+    /// When a node was last seen tainted `NoExecute`.
+    tainted: BTreeMap<String, Duration>,
+}
+
+impl Deletions {
+    pub(super) fn see(
+        &mut self,
+        now: Duration,
+        step: Step<'_>,
+        objects: &Objects,
+        by_user: &BTreeSet<String>,
+    ) -> Option<String> {
+        if let (Some(node), Some(_)) = (step.key.strip_prefix(LEASES), step.after) {
+            self.heard.insert(node.to_owned(), now);
+        } else if let Some(node) = step.key.strip_prefix(NODES) {
+            return self.node(now, node, step);
+        } else if let (true, Some(set)) = (step.key.starts_with(REPLICA_SETS), step.after) {
+            let uid = text(set, "/metadata/uid").to_owned();
+            self.asked.entry(uid).or_default().set(now, count(set, "/spec/replicas", 1));
+        } else if step.key.starts_with(PODS) {
+            return self.pod(now, step, objects, by_user);
+        }
+        None
+    }
+
+    fn node(&mut self, now: Duration, node: &str, step: Step<'_>) -> Option<String> {
+        let is_tainted = step.after.is_some_and(is_lost);
+        let was_tainted = step.before.is_some_and(is_lost);
+        if is_tainted || was_tainted {
+            self.tainted.insert(node.to_owned(), now);
+        }
+        let heard = self.heard.get(node).filter(|_| is_tainted && !was_tainted)?;
+        let silent = now.saturating_sub(*heard);
+        let text = || format!("{node} counts as lost after {silent:?} of silence");
+        (silent < NODE_GRACE).then(text)
+    }
+
+    fn pod(
+        &self,
+        now: Duration,
+        step: Step<'_>,
+        objects: &Objects,
+        by_user: &BTreeSet<String>,
+    ) -> Option<String> {
+        let before = step.before.filter(|pod| is_active(pod))?;
+        let goes =
+            step.after.is_none_or(|pod| pod.pointer("/metadata/deletionTimestamp").is_some());
+        if !goes || by_user.contains(step.key) || is_terminal(before) {
+            return None;
+        }
+        let node = text(before, "/spec/nodeName");
+        let lost_node = !node.is_empty()
+            && (objects.get(&format!("{NODES}{node}")).is_none() || self.was_lost(now, node));
+        let cause = lost_node || self.owner_wants_less(now, before, objects);
+        (!cause).then(|| format!("{} was deleted without a cause", step.key))
+    }
+
+    fn was_lost(&self, now: Duration, node: &str) -> bool {
+        let at = self.tainted.get(node);
+        at.is_some_and(|at| now.saturating_sub(*at) < super::KNOWLEDGE_OLD_MAX * 20)
+    }
+
+    fn owner_wants_less(&self, now: Duration, pod: &Value, objects: &Objects) -> bool {
+        let Some(set) = controller(pod, "ReplicaSet") else { return false };
+        let mut sets = objects.below(REPLICA_SETS);
+        let Some((_, owner)) = sets.find(|(_, o)| text(o, "/metadata/uid") == set) else {
+            return true;
+        };
+        if owner.pointer("/metadata/deletionTimestamp").is_some() {
+            return true;
+        }
+        let of_set = |pod: &Value| is_active(pod) && controller(pod, "ReplicaSet") == Some(set);
+        // The pod that goes is not active any more, but was.
+        let n_before = 1 + objects.below(PODS).filter(|(_, pod)| of_set(pod)).count();
+        let least = self.asked.get(set).and_then(|asked| asked.values(now).min()).unwrap_or(0);
+        i64::try_from(n_before).unwrap_or(i64::MAX) > least
+    }
+}
+
+fn is_lost(node: &Value) -> bool {
+    let taints = node.pointer("/spec/taints").and_then(Value::as_array);
+    taints.into_iter().flatten().any(|taint| taint["effect"] == "NoExecute")
+}

@@ -1,0 +1,127 @@
+//! One run: a world from a seed, its faults, and what came of it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_apiserver::authn::UserInfo;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::host::Host;
+use crate::net::Link;
+use crate::trace::Trace;
+use crate::watcher::{self, Watcher};
+use crate::workload::{Size, Workload};
+use crate::world::{World, note};
+use crate::{chaos, rest, server};
+
+/// How large a run is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// Hosts.
+    pub(crate) hosts: usize,
+    /// What users make.
+    pub(crate) size: Size,
+    /// How long things go wrong.
+    pub(crate) faults_for: Duration,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// The promises that were broken; none in a good run.
+    pub(crate) broken: Vec<String>,
+    /// Hash of everything that happened.
+    pub(crate) hash: u64,
+    /// How much was noted.
+    pub(crate) notes: u64,
+    /// The last lines of the trace.
+    pub(crate) last: Vec<String>,
+    /// How long it took in the world.
+    pub(crate) simulated: Duration,
+    /// The store's last revision.
+    pub(crate) revision: u64,
+}
+
+/// How often it is looked whether a promise was broken.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs a world to its end.
+pub(crate) async fn run(seed: u64, plan: Plan, trace: Trace, folder: &Path) -> Report {
+    let world = Arc::new(World::new(seed, trace));
+    let hosts: Vec<Host> =
+        (0..plan.hosts).map(|index| Host::new(&world, &format!("n{index}"))).collect();
+    let hosts = Arc::new(hosts);
+    live(&world, &hosts, plan, folder).await;
+    let trace = world.trace.lock();
+    let oracle = world.oracle.lock();
+    Report {
+        broken: oracle.broken.clone(),
+        hash: trace.hash(),
+        notes: trace.count(),
+        last: trace.last().map(str::to_owned).collect(),
+        simulated: world.now(),
+        revision: oracle.revision(),
+    }
+}
+
+async fn live(world: &Arc<World>, hosts: &Arc<Vec<Host>>, plan: Plan, folder: &Path) {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keep_server(Arc::clone(world), folder.to_owned()));
+    hosts.iter().for_each(Host::start);
+    let admin = |peer: &str| {
+        let user = UserInfo::new("admin", ["system:masters"]);
+        Link::outside(world, peer, user).client()
+    };
+    for followed in watcher::ALL {
+        tasks.spawn(Watcher::new(world, admin("watcher"), followed).run());
+    }
+    let mut workload = Workload::new(world, admin("user"), plan.size);
+    workload.fill().await;
+    let mut faults = JoinSet::new();
+    faults.spawn(workload.run());
+    faults.spawn(chaos::run(Arc::clone(world), Arc::clone(hosts)));
+    let until = Instant::now() + plan.faults_for;
+    while Instant::now() < until && !is_broken(world) {
+        sleep(LOOK_EVERY).await;
+    }
+    faults.shutdown().await;
+    chaos::heal(world, hosts);
+    if !is_broken(world) {
+        come_to_rest(world, hosts).await;
+    }
+    tasks.shutdown().await;
+    server::kill(world);
+}
+
+fn is_broken(world: &World) -> bool {
+    !world.oracle.lock().broken.is_empty()
+}
+
+/// Starts the server whenever it is down.
+async fn keep_server(world: Arc<World>, folder: std::path::PathBuf) {
+    loop {
+        server::start(&world, &folder).await;
+        let server = world.server.borrow().clone();
+        if let Some(server) = server {
+            server.died().await;
+        }
+        server::kill(&world);
+        sleep(world.millis(chaos::SERVER_DOWN_MILLIS)).await;
+    }
+}
+
+async fn come_to_rest(world: &Arc<World>, hosts: &[Host]) {
+    let calm = async {
+        while rest::unrest(world, hosts).is_some() && !is_broken(world) {
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    if timeout(chaos::REST_WITHIN, calm).await.is_err() {
+        let why = rest::unrest(world, hosts).unwrap_or_default();
+        world.broken(format!("no rest {:?} after the last fault: {why}", chaos::REST_WITHIN));
+        return;
+    }
+    note!(world, "everything is as it was asked for");
+}

@@ -1,0 +1,141 @@
+//! The server's process: store, API server, controllers and scheduler, wired as `coracle server` wires them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_apiserver::{ApiServer, Config};
+use coracle_client::Caches;
+use coracle_controllers::Controllers;
+use coracle_store::backend::{Redb, Sequencer, Writer};
+use coracle_store::{OpenError, Store};
+use parking_lot::Mutex;
+use redb::Builder;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::disk::Handle;
+use crate::net::Link;
+use crate::witness::Witness;
+use crate::world::{World, note};
+
+/// The database's page cache: as small as redb lets it be useful, so that it reads from the disk too.
+const CACHE_BYTES: usize = 1 << 20;
+
+/// Pause before a server that could not start is started again, as a service manager does.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// One life of the server.
+pub(crate) struct Incarnation {
+    /// Its API.
+    pub(crate) api: ApiServer,
+    died: CancellationToken,
+    writer: AbortHandle,
+    parts: Mutex<Option<(Controllers, coracle_scheduler::run::Running)>>,
+}
+
+impl Incarnation {
+    /// Whether it can still do or answer anything.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.died.is_cancelled()
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn died(&self) {
+        self.died.cancelled().await;
+    }
+}
+
+/// Starts a server and tries until one is up.
+pub(crate) async fn start(world: &Arc<World>, folder: &Path) {
+    loop {
+        match try_start(world, folder).await {
+            Ok(()) => return,
+            Err(error) => {
+                note!(world, "the server does not start: {error}");
+                world.with_dice(|dice| world.disk.crash(dice));
+                sleep(RESTART_AFTER).await;
+            }
+        }
+    }
+}
+
+async fn try_start(world: &Arc<World>, folder: &Path) -> Result<(), String> {
+    let (mvcc, journal) = open(world).map_err(|error| error.to_string())?;
+    let (sequencer, writer) = Sequencer::driven(mvcc, journal);
+    let died = CancellationToken::new();
+    let writing = tokio::spawn(write(Arc::clone(world), writer, died.clone()));
+    let writer = writing.abort_handle();
+    let store = Store::over(sequencer);
+    store.attach(Arc::new(Witness::new(world, died.clone())));
+    let mut config = Config::new(([10, 0, 0, 1], 6443).into(), folder.join("registry"));
+    config.describe = || Box::new(|_, _| None);
+    let made = tokio::select! {
+        biased;
+        () = died.cancelled() => Err("its process died".to_owned()),
+        made = ApiServer::new(config, store) => made.map_err(|error| format!("{error:?}")),
+    };
+    let api = match made {
+        Ok(api) => api,
+        Err(error) => {
+            died.cancel();
+            writer.abort();
+            return Err(error);
+        }
+    };
+    let server = Arc::new(Incarnation { api, died, writer, parts: Mutex::new(None) });
+    *server.parts.lock() = Some(start_parts(world, &server));
+    note!(world, "the server is up at revision {}", world.oracle.lock().revision());
+    world.server.send_replace(Some(server));
+    Ok(())
+}
+
+fn open(world: &Arc<World>) -> Result<(coracle_store::Mvcc, Redb), OpenError> {
+    let owner = world.disk.attach();
+    let open = move || {
+        let handle: Handle = owner.again();
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        builder
+            .create_with_backend(handle)
+            .map_err(|error| OpenError::Format { path: "disk".into(), what: error.to_string() })
+    };
+    Redb::open_with(Box::new(open), Path::new("disk"))
+}
+
+/// Gives the store's writer its turns, at the speed of the disk, until the process dies.
+async fn write(world: Arc<World>, mut writer: Writer, died: CancellationToken) {
+    while let Some(turn) = writer.next().await {
+        sleep(world.sync_time()).await;
+        let next = writer.serve(turn);
+        if world.disk.is_dead() {
+            // Nothing that this turn has answered leaves the process any more.
+            died.cancel();
+            return;
+        }
+        let Some(next) = next else { return };
+        writer = next;
+    }
+}
+
+fn start_parts(
+    world: &Arc<World>,
+    server: &Arc<Incarnation>,
+) -> (Controllers, coracle_scheduler::run::Running) {
+    let caches = Caches::new(Link::inside(world, "kube-controller-manager", server).client());
+    let controllers = coracle_controllers::run(&caches, coracle_controllers::Config::default());
+    let config = coracle_scheduler::run::Config::default();
+    let scheduler = coracle_scheduler::run::run(&caches, config);
+    (controllers, scheduler)
+}
+
+/// Kills the server that runs: nothing that it does from now on has an effect.
+pub(crate) fn kill(world: &World) {
+    let Some(server) = world.server.send_replace(None) else { return };
+    note!(world, "the server dies");
+    server.died.cancel();
+    server.writer.abort();
+    drop(server.parts.lock().take());
+    world.with_dice(|dice| world.disk.crash(dice));
+}

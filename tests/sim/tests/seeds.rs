@@ -1,0 +1,60 @@
+//! Runs of the simulation, each in a process of its own: some of always the same seeds, some of fresh ones.
+
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Seeds that run each time. One that found a defect stays here.
+const FIXED: [u64; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+/// How many seeds run that never ran before.
+const FRESH: usize = 4;
+
+/// Runs side by side.
+const AT_ONCE: usize = 2;
+
+fn run(seed: u64, flags: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coracle-sim"));
+    command.args(["--seed", &seed.to_string()]).args(flags).output().unwrap()
+}
+
+/// Runs every seed and fails with what the first broken one printed: its seed and the command that replays it.
+fn check(seeds: &[u64], flags: &[&str]) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let output = run(*seed, flags);
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let why = String::from_utf8_lossy(&output.stderr).into_owned();
+            println!("{said}");
+            assert!(output.status.success(), "seed {seed}\n{said}\n{why}");
+        }
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+}
+
+#[test]
+fn promises_hold_with_fixed_seeds() {
+    check(&FIXED, &["--seconds", "120"]);
+}
+
+#[test]
+fn promises_hold_with_fresh_seeds() {
+    let seeds: Vec<u64> = (0..FRESH).map(|_| u64::from(rand::random::<u32>())).collect();
+    println!("fresh seeds {seeds:?}");
+    check(&seeds, &["--seconds", "120"]);
+}
+
+#[test]
+fn a_seed_is_one_run() {
+    let hash = |seed| {
+        let output = run(seed, &["--seconds", "60"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let first = said.lines().next().unwrap_or_default().to_owned();
+        assert!(first.contains("hash"), "{said}");
+        first
+    };
+    let once = hash(7);
+    assert_eq!(once, hash(7), "the same seed gave two runs");
+    assert_ne!(once.replace("seed 7 ", ""), hash(9).replace("seed 9 ", ""));
+}
