@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +15,15 @@ use super::routes::answer;
 use crate::effects::Shared;
 use crate::run::AgentError;
 
-/// Connections at once; the API server uses one for each log that is followed.
+/// Connections at once; the API server uses one for each log that is followed, and for each stream.
 const CONNECTIONS_MAX: usize = 1024;
+
+/// The place of a connection among [`CONNECTIONS_MAX`], in the extensions of each request: a stream
+/// keeps it after hyper has let go of the connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot(
+    #[expect(dead_code, reason = "held for its drop")] Arc<OwnedSemaphorePermit>,
+);
 
 /// Binds the socket and serves until `end` is cancelled.
 ///
@@ -48,24 +55,22 @@ async fn accept(shared: Arc<Shared>, listener: UnixListener) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let shared = shared.clone();
-                tokio::spawn(async move {
-                    serve(shared, stream).await;
-                    drop(slot);
-                });
+                tokio::spawn(serve(shared, stream, Slot(Arc::new(slot))));
             }
             Err(error) => tracing::warn!(%error, "cannot accept on the agent's socket"),
         }
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: UnixStream) {
-    let service = service_fn(move |request| {
+async fn serve(shared: Arc<Shared>, stream: UnixStream, slot: Slot) {
+    let service = service_fn(move |mut request| {
         let shared = shared.clone();
+        request.extensions_mut().insert(slot.clone());
         async move { Ok::<_, Infallible>(answer(shared, request).await) }
     });
     let connection =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
+    if let Err(error) = connection.with_upgrades().await {
         tracing::debug!(%error, "connection to the agent's socket ended");
     }
 }

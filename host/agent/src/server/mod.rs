@@ -1,7 +1,7 @@
 //! The agent's HTTP server on a Unix socket, with the kubelet's paths: the API server reaches logs
 //! through it.
 //!
-//! `lines` and `select` (pure) read the CRI log format; `logs` streams files; `routes` answers.
+//! `lines` and `select` (pure) read the CRI log format; `logs` streams files; `routes` answers, and hands streams to `streams`.
 
 pub mod lines;
 pub(crate) mod listen;
@@ -9,4 +9,4 @@ pub(crate) mod logs;
 pub(crate) mod routes;
 pub mod select;
 
-pub(crate) use listen::listen;
+pub(crate) use listen::{Slot, listen};

@@ -18,6 +18,7 @@ use super::select::{LogOptions, decode};
 use crate::clock::now;
 use crate::effects::start::log_path;
 use crate::effects::{Message, PodView, Shared};
+use crate::streams;
 
 /// Pieces of a log that wait for a slow reader.
 const LOG_PIECES_MAX: usize = 8;
@@ -25,13 +26,16 @@ const LOG_PIECES_MAX: usize = 8;
 pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
 /// Answers one request.
-pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
-    if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
-    }
+pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let parts: Vec<String> = path.split('/').skip(1).map(decode).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    if let Some(answer) = streams::routes::answer(&shared, &parts, &mut request).await {
+        return answer;
+    }
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
+    }
     match parts.as_slice() {
         ["healthz" | "livez" | "readyz"] => text(StatusCode::OK, "ok"),
         ["pods"] => json_answer(&pods(&shared).await),
@@ -122,7 +126,7 @@ fn is_running(view: &PodView, container: &str, life: u32) -> bool {
     })
 }
 
-fn status_of<'a>(view: &'a PodView, container: &str) -> Option<&'a ContainerStatus> {
+pub(crate) fn status_of<'a>(view: &'a PodView, container: &str) -> Option<&'a ContainerStatus> {
     let status = view.status.as_ref()?;
     let apps = status.container_statuses.iter().flatten();
     let init = status.init_container_statuses.iter().flatten();
@@ -164,13 +168,13 @@ async fn summary(shared: &Shared) -> Value {
     json!({ "node": { "nodeName": shared.config.node_name }, "pods": pods })
 }
 
-async fn ask(shared: &Shared, one: Option<(String, String)>) -> Vec<PodView> {
+pub(crate) async fn ask(shared: &Shared, one: Option<(String, String)>) -> Vec<PodView> {
     let (answer, answered) = oneshot::channel();
     let _ = shared.news.send(Message::Ask { one, answer });
     answered.await.unwrap_or_default()
 }
 
-fn text(code: StatusCode, text: &str) -> Response<Body> {
+pub(crate) fn text(code: StatusCode, text: &str) -> Response<Body> {
     respond(code, "text/plain; charset=utf-8", Full::from(text.to_owned()).boxed())
 }
 

@@ -148,7 +148,8 @@ fn flag(value: &str) -> Option<bool> {
     }
 }
 
-fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+/// The names and values of a query, decoded, in order.
+pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|part| !part.is_empty()).map(|part| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (decode(name), decode(value))
