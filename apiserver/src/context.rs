@@ -8,7 +8,8 @@ use coracle_api::registry::Kind;
 use coracle_api::schema::Type;
 use coracle_api::status::Status;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
+use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -32,6 +33,10 @@ pub(crate) struct Context {
     pub(crate) query: Query,
     /// The request's headers.
     pub(crate) headers: HeaderMap,
+    /// The path and query as they were sent.
+    pub(crate) uri: Uri,
+    /// The client's connection, when it may change its protocol.
+    pub(crate) upgrade: Option<OnUpgrade>,
     /// Who asks.
     pub(crate) user: Arc<UserInfo>,
     /// How the answer goes out.

@@ -102,7 +102,7 @@ impl Core {
 
     async fn resource(
         &self,
-        parts: Parts,
+        mut parts: Parts,
         body: Body,
         path: ResourcePath,
         verb: Verb,
@@ -119,6 +119,8 @@ impl Core {
             verb,
             query,
             headers: parts.headers,
+            uri: parts.uri,
+            upgrade: parts.extensions.remove(),
             user,
             negotiated,
             now: clock::now(),

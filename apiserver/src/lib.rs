@@ -35,6 +35,7 @@ pub mod request_info;
 pub mod respond;
 mod serve;
 mod server;
+mod streams;
 pub mod service_address;
 mod subresource;
 pub mod table;

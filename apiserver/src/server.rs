@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::node_dialer::{NoNodes, NodeDialer};
 use crate::oci::{ImageRegistry, ImageStore};
 use crate::service_address::{ServiceAddresses, ServiceRanges};
+use crate::streams::STREAMS_MAX;
 
 /// Requests worked on at once, watches and streams not counted; one more gets 429. *Source:* kube-apiserver's limits
 /// for reading (400) and writing (200) together.
@@ -101,6 +102,8 @@ pub(crate) struct Core {
     pub(crate) nodes: Arc<dyn NodeDialer>,
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: Semaphore,
+    /// Places for connections that have changed their protocol.
+    pub(crate) streams: Arc<Semaphore>,
     /// Counts up whenever watches should send bookmarks.
     pub(crate) bookmarks: watch::Sender<u64>,
     pub(crate) shutdown: CancellationToken,
@@ -132,6 +135,7 @@ impl ApiServer {
             nodes: config.nodes,
             metrics: Metrics::default(),
             in_flight: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             bookmarks: watch::Sender::new(0),
             shutdown: CancellationToken::new(),
             ready: AtomicBool::new(false),

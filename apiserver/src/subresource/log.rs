@@ -15,9 +15,8 @@ use crate::context::Context;
 use crate::query::{self, Query};
 use crate::respond::Answer;
 use crate::server::Core;
+use crate::streams::{Outgoing, container, node};
 
-/// Annotation that names the container whose log is shown when none is asked for.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// Longest error text taken over from an agent.
 const ERROR_BYTES_MAX: usize = 16 * 1024;
 
@@ -27,14 +26,13 @@ impl Core {
         let pod = self.current(context)?.value();
         check_options(&context.query, &context.path.name)?;
         let container = container(&pod, context.query.get("container"))?;
-        let node = pod["spec"]["nodeName"].as_str().unwrap_or("");
-        if node.is_empty() {
-            let why = format!("pod {} does not have a host assigned", meta::name(&pod));
-            return Err(Status::bad_request(why));
-        }
         let path = path(&pod, &container, &context.query);
-        let (parts, agent_body) =
-            self.call_agent(node, Method::GET, &path, body::empty()).await?.into_parts();
+        let outgoing = Outgoing::of(context, Method::GET, path, body::empty());
+        let answer = self.call_node(node(&pod)?, outgoing).await?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(answer);
+        }
+        let (parts, agent_body) = answer.into_parts();
         if parts.status != StatusCode::OK {
             let text = body::read_up_to(agent_body, ERROR_BYTES_MAX).await?;
             let message = String::from_utf8_lossy(&text).trim().to_owned();
@@ -72,42 +70,6 @@ fn path(pod: &Value, container: &str, options: &Query) -> String {
     path
 }
 
-/// The container that is meant.
-///
-/// # Errors
-/// 400 when it does not exist, or when there are several and none is named.
-fn container(pod: &Value, asked: Option<&str>) -> Result<String, Status> {
-    let names = |list: &str| -> Vec<String> {
-        let containers = pod["spec"][list].as_array().into_iter().flatten();
-        containers.filter_map(|c| c["name"].as_str()).map(str::to_owned).collect()
-    };
-    let (main, init, ephemeral) =
-        (names("containers"), names("initContainers"), names("ephemeralContainers"));
-    let pod_name = meta::name(pod);
-    if let Some(asked) = asked {
-        let known = main.iter().chain(&init).chain(&ephemeral).any(|name| name == asked);
-        let why =
-            || Status::bad_request(format!("container {asked} is not valid for pod {pod_name}"));
-        return known.then(|| asked.to_owned()).ok_or_else(why);
-    }
-    if let [only] = main.as_slice() {
-        return Ok(only.clone());
-    }
-    if let Some(default) =
-        meta::annotation(pod, DEFAULT_CONTAINER).filter(|name| main.iter().any(|m| m == name))
-    {
-        return Ok(default.to_owned());
-    }
-    let mut why = format!(
-        "a container name must be specified for pod {pod_name}, choose one of: [{}]",
-        main.join(" ")
-    );
-    if !init.is_empty() {
-        let _infallible = write!(why, " or one of the init containers: [{}]", init.join(" "));
-    }
-    Err(Status::bad_request(why))
-}
-
 fn check_options(options: &Query, pod: &str) -> Result<(), Status> {
     let mut errors = Vec::new();
     let mut at_least = |name: &str, least: i64, why: &str| match options.integer(name) {
@@ -134,21 +96,6 @@ fn check_options(options: &Query, pod: &str) -> Result<(), Status> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn chooses_the_container() {
-        let one = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}});
-        assert_eq!(container(&one, None).unwrap(), "a");
-        let error = container(&one, Some("x")).unwrap_err();
-        assert_eq!(error.to_string(), "container x is not valid for pod p");
-        let two = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}],
-            "initContainers": [{"name": "i"}]}});
-        assert_eq!(
-            container(&two, None).unwrap_err().to_string(),
-            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"
-        );
-        assert_eq!(container(&two, Some("i")).unwrap(), "i");
-    }
 
     #[test]
     fn forwards_options_to_the_kubelets_path() {

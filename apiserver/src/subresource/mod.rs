@@ -1,10 +1,9 @@
 //! Subresources: parts of an object with a path of their own, and actions on it.
 //!
-//! An edge: writes are committed, nodes are dialled. `exec`, `attach`, `portforward` and `eviction` come beside these.
+//! An edge: writes are committed, nodes are dialled (`streams`). `eviction` comes beside these.
 
 mod binding;
 mod log;
-mod proxy;
 mod scale;
 
 use coracle_api::registry::Subresource;
@@ -37,7 +36,8 @@ impl Core {
             ("scale", Verb::Patch) => self.patch_scale(context, body).await,
             ("binding", Verb::Create) => self.bind(context, body).await,
             ("log", Verb::Get) => self.log(context).await,
-            ("proxy", _) => self.node_proxy(context, method, body).await,
+            ("exec" | "attach" | "portforward", _) => self.pod_stream(context, method, body).await,
+            ("proxy", _) => self.proxy(context, method, body).await,
             _ => Err(Status::unknown_path()),
         }
     }

@@ -196,8 +196,13 @@ const POD: Kind = Kind {
     short_names: &["po"],
     categories: &["all"],
     subresources: &[
+        core("attach", "PodAttachOptions", &["create", "get"]),
         core("binding", "Binding", &["create"]),
+        core("ephemeralcontainers", "Pod", READ_WRITE),
+        core("exec", "PodExecOptions", &["create", "get"]),
         core("log", "Pod", &["get"]),
+        core("portforward", "PodPortForwardOptions", &["create", "get"]),
+        core("proxy", "PodProxyOptions", PROXY_VERBS),
         status("", "Pod"),
     ],
     storage_version_hash: "xPOwRZ+Yhw8=",
@@ -297,7 +302,7 @@ const SERVICE: Kind = Kind {
     singular: "service",
     short_names: &["svc"],
     categories: &["all"],
-    subresources: &[status("", "Service")],
+    subresources: &[core("proxy", "ServiceProxyOptions", PROXY_VERBS), status("", "Service")],
     storage_version_hash: "0/CO1lhkEBI=",
     rules: &Rules {
         default: defaults::service::set,

@@ -1,0 +1,20 @@
+//! Streams between a client and a node: logs, `exec`, `attach`, port-forward, and the proxies to
+//! nodes, pods and Services.
+//!
+//! Comes in: a request that was authorised. Goes out: the same request to the node's agent, with the
+//! kubelet's own path, and whatever the agent answers. A connection that changes its protocol is
+//! passed on byte for byte, so that WebSocket channels and SPDY are understood on the node alone.
+//! `container`, `options` and `target` are pure; `forward` and `splice` move bytes; `pod` and `proxy`
+//! say where to.
+
+mod container;
+mod forward;
+mod options;
+mod pod;
+mod proxy;
+mod splice;
+mod target;
+
+pub(crate) use container::container;
+pub(crate) use forward::{Outgoing, STREAMS_MAX};
+pub(crate) use pod::node;

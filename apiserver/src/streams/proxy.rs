@@ -1,0 +1,175 @@
+//! `nodes/proxy`, `pods/proxy` and `services/proxy`: HTTP to a node's agent or a pod, through this
+//! server.
+//!
+//! An edge: nodes are called, and one of a Service's pods is drawn at random.
+
+use coracle_api::key::GroupResource;
+use coracle_api::registry;
+use coracle_api::selector::{FieldSelector, LabelSelector};
+use coracle_api::status::Status;
+use http::header::{HOST, HeaderName, HeaderValue, LOCATION};
+use http::{Method, Response, StatusCode};
+use rand::seq::IndexedRandom as _;
+use serde_json::Value;
+
+use super::forward::Outgoing;
+use super::target::{Backend, Target, backends};
+use crate::body::{self, Body};
+use crate::cache::Selection;
+use crate::context::Context;
+use crate::respond::Answer;
+use crate::server::Core;
+
+/// The label by which an EndpointSlice belongs to a Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+impl Core {
+    /// Forwards a request to what the path names, and its answer back.
+    ///
+    /// # Errors
+    /// 400 for a name that makes no sense, 404, 503 when there is nothing that answers.
+    pub(crate) async fn proxy(
+        &self,
+        context: &Context,
+        method: Method,
+        body: Body,
+    ) -> Result<Answer, Status> {
+        if let Some(redirect) = redirect_to_root(context, &method) {
+            return Ok(redirect);
+        }
+        let mut outgoing = Outgoing::of(context, method, inner_path(context), body);
+        forwarded_headers(context, &mut outgoing);
+        let mut answer = match context.path.resource.as_str() {
+            "nodes" => {
+                let target = Target::parse("node", &context.path.name)?;
+                self.find("nodes", "", target.name)?;
+                self.call_node(target.name, outgoing).await?
+            }
+            "pods" => {
+                let target = Target::parse("pod", &context.path.name)?;
+                let pod = self.find("pods", &context.path.namespace, target.name)?;
+                let port = target.pod_port(&pod)?;
+                self.to_pod(&target, &pod, port, outgoing).await?
+            }
+            _ => {
+                let target = Target::parse("service", &context.path.name)?;
+                let (pod, port) = self.pod_behind(context, &target)?;
+                self.to_pod(&target, &pod, port, outgoing).await?
+            }
+        };
+        keep_inside(context, &mut answer);
+        Ok(answer)
+    }
+
+    async fn to_pod(
+        &self,
+        target: &Target<'_>,
+        pod: &Value,
+        port: u16,
+        outgoing: Outgoing,
+    ) -> Result<Answer, Status> {
+        if target.scheme == "https" {
+            let why = "the proxy speaks http to pods; ask for the http port, or use port-forward";
+            return Err(Status::bad_request(why));
+        }
+        let address = pod["status"]["podIP"].as_str().filter(|ip| !ip.is_empty());
+        let address = address.ok_or_else(|| Status::bad_request("address not allowed"))?;
+        let stream = self.dial_pod(pod, port).await?;
+        let outcome = self.exchange(stream, &format!("{address}:{port}"), outgoing).await;
+        outcome.map_err(|error| {
+            error.status(|error| {
+                Status::service_unavailable(format!("error trying to reach service: {error}"))
+            })
+        })
+    }
+
+    /// Draws one of the pods behind a Service's port.
+    fn pod_behind(&self, context: &Context, target: &Target<'_>) -> Result<(Value, u16), Status> {
+        let namespace = &context.path.namespace;
+        let service = self.find("services", namespace, target.name)?;
+        let port_name = target.service_port(&service)?;
+        let selector = LabelSelector::parse(&format!("{SERVICE_NAME}={}", target.name))
+            .map_err(|error| Status::bad_request(error.to_string()))?;
+        let all = backends(&self.slices(namespace, selector)?, port_name);
+        let none = || {
+            let name = &context.path.name;
+            Status::service_unavailable(format!("no endpoints available for service \"{name}\""))
+        };
+        let Backend { pod, port } = all.choose(&mut rand::rng()).ok_or_else(none)?;
+        Ok((self.find("pods", namespace, pod)?, *port))
+    }
+
+    fn slices(&self, namespace: &str, selector: LabelSelector) -> Result<Vec<Value>, Status> {
+        let kind = registry::by_resource("discovery.k8s.io", "v1", "endpointslices");
+        let kind = kind.ok_or_else(Status::unknown_path)?;
+        let everything = FieldSelector::default();
+        let selection = Selection::new(kind, Some(namespace), selector, everything)?;
+        let found = self.objects(kind)?.select(&selection);
+        Ok(found.iter().map(|slice| slice.value()).collect())
+    }
+
+    fn find(&self, resource: &'static str, namespace: &str, name: &str) -> Result<Value, Status> {
+        let kind = registry::by_resource("", "v1", resource).ok_or_else(Status::unknown_path)?;
+        let found = self.objects(kind)?.get(namespace, name);
+        let missing = || Status::not_found(&GroupResource::new("", resource), name);
+        Ok(found.ok_or_else(missing)?.value())
+    }
+}
+
+/// Path and query behind the proxy; a slash at the end counts.
+fn inner_path(context: &Context) -> String {
+    let rest = &context.path.rest;
+    let slash = if !rest.is_empty() && context.uri.path().ends_with('/') { "/" } else { "" };
+    let query = context.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("/{rest}{slash}{query}")
+}
+
+/// The path up to and without the slash behind `proxy`.
+fn outer_path(context: &Context) -> &str {
+    let path = context.uri.path().trim_end_matches('/');
+    path.strip_suffix(context.path.rest.as_str()).unwrap_or(path).trim_end_matches('/')
+}
+
+/// A browser that asks for the root without its slash is sent to where relative links are right.
+///
+/// *Source:* `proxyRedirectsforRootPath` of `k8s.io/apimachinery`.
+fn redirect_to_root(context: &Context, method: &Method) -> Option<Answer> {
+    let path = context.uri.path();
+    let is_read = *method == Method::GET || *method == Method::HEAD;
+    if !is_read || !context.path.rest.is_empty() || path.ends_with('/') {
+        return None;
+    }
+    let query = context.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = HeaderValue::from_str(&format!("{path}/{query}")).ok()?;
+    let mut answer = Response::new(body::empty());
+    *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    answer.headers_mut().insert(LOCATION, location);
+    Some(answer)
+}
+
+/// Tells the other side by which path it was reached.
+fn forwarded_headers(context: &Context, outgoing: &mut Outgoing) {
+    let mut set = |name: &'static str, value: Option<HeaderValue>| {
+        if let Some(value) = value {
+            outgoing.headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-forwarded-uri", HeaderValue::from_str(context.uri.path()).ok());
+    set("x-forwarded-host", context.headers.get(HOST).cloned());
+    set("x-forwarded-proto", Some(HeaderValue::from_static("https")));
+}
+
+/// Makes a redirect to a path on the other side one that leads through here again.
+fn keep_inside(context: &Context, answer: &mut Answer) {
+    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let Some(path) = location.filter(|to| to.starts_with('/') && !to.starts_with("//")) else {
+        return;
+    };
+    let outer = outer_path(context);
+    if path.starts_with(outer) {
+        return;
+    }
+    if let Ok(inside) = HeaderValue::from_str(&format!("{outer}{path}")) {
+        answer.headers_mut().insert(LOCATION, inside);
+    }
+}
