@@ -13,8 +13,9 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use serde_json::Value;
 
 use crate::admission::{self, Operation};
-use crate::authn::UserInfo;
+use crate::authn::{UserInfo, Wanted};
 use crate::authz::Attributes;
+use crate::clock;
 use crate::context::Context;
 use crate::negotiate::header;
 use crate::query::Query;
@@ -38,14 +39,32 @@ impl Core {
     pub(crate) fn authenticate(
         &self,
         headers: &HeaderMap,
+        path: &str,
         caller: Caller,
     ) -> Result<Arc<UserInfo>, Status> {
         match caller {
             Caller::Known(user) => Ok(user),
             Caller::Connection(peer) => {
-                self.authenticator.authenticate(peer.as_ref(), &with_bearer(headers))
+                let headers = with_bearer(headers);
+                self.authenticator.authenticate(peer.as_ref(), &headers, path, clock::now())
             }
         }
+    }
+
+    /// Gives the user that a request is to be answered as: its sender, or whom it wants to act as.
+    ///
+    /// # Errors
+    /// 403 when the sender may not act as that user, 400 when the headers name none.
+    pub(crate) fn impersonate(
+        &self,
+        user: Arc<UserInfo>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<UserInfo>, Status> {
+        let Some(wanted) = Wanted::read(headers)? else { return Ok(user) };
+        for right in wanted.rights() {
+            self.authorizer.check(&user, &right)?;
+        }
+        Ok(Arc::new(wanted.into_user()))
     }
 
     /// Checks that a user may do what a request asks for.

@@ -23,6 +23,7 @@ use crate::negotiate::Negotiated;
 use crate::query::Query;
 use crate::request_info::{RequestInfo, ResourcePath, Verb};
 use crate::respond::{self, Answer};
+use crate::review;
 use crate::server::{Core, Counted};
 use crate::verbs::write::Part;
 
@@ -85,11 +86,12 @@ impl Core {
         caller: Caller,
     ) -> Result<Answer, Status> {
         let is_image = is_image_path(&info.path);
-        let user = match self.authenticate(&parts.headers, caller) {
+        let user = match self.authenticate(&parts.headers, &info.path, caller) {
             Ok(user) => user,
             Err(_) if is_image => return Ok(unauthorized_for_images()),
             Err(status) => return Err(status),
         };
+        let user = self.impersonate(user, &parts.headers)?;
         self.authorize(&user, &info, &query)?;
         if is_image {
             return Ok(self.images.handle(&parts, body).await);
@@ -146,6 +148,7 @@ impl Core {
             Verb::Get => self.get(context),
             Verb::List => self.list(context).await,
             Verb::Watch => self.watch(context).await,
+            Verb::Create if review::is_review(kind) => self.review(context, body).await,
             Verb::Create => self.create(context, body).await,
             Verb::Update => self.update(context, Part::Main, body).await,
             Verb::Patch => self.patch(context, Part::Main, body).await,

@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use serde_json::json;
 
+use crate::authn::ISSUER;
 use crate::negotiate::Negotiated;
 use crate::query::Query;
 use crate::request_info::{RequestInfo, Verb};
@@ -32,6 +33,8 @@ impl Core {
             "/version" => return Ok(respond::value(StatusCode::OK, &version::info(), plain)),
             "/metrics" => return Ok(self.show_metrics()),
             "/openapi/v3" => return self.openapi_index(headers, plain).await,
+            "/openid/v1/jwks" => return Ok(self.jwks()),
+            "/.well-known/openid-configuration" => return Ok(self.openid_configuration()),
             "/openapi/v2" => return self.openapi_v2(headers).await,
             _ => {}
         }
@@ -44,6 +47,30 @@ impl Core {
         self.discovery.answer(path, headers, query).ok_or_else(Status::unknown_path)
     }
 
+    /// The keys by which others verify service accounts' tokens.
+    fn jwks(&self) -> Answer {
+        let keys = self.authenticator.accounts().keys().jwks();
+        let mut answer = respond::text(StatusCode::OK, keys.to_string());
+        let kind = HeaderValue::from_static("application/jwk-set+json");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        answer
+    }
+
+    /// Where others find these keys. *Source:* OpenID Connect Discovery 1.0, in kube-apiserver's minimal form.
+    fn openid_configuration(&self) -> Answer {
+        let document = json!({
+            "issuer": ISSUER,
+            "jwks_uri": format!("https://{}/openid/v1/jwks", self.address),
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        });
+        let mut answer = respond::text(StatusCode::OK, document.to_string());
+        let kind = HeaderValue::from_static("application/json");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        answer
+    }
+
     fn paths(&self) -> serde_json::Value {
         let mut paths: Vec<String> = [
             "/api",
@@ -54,10 +81,13 @@ impl Core {
             "/metrics",
             "/openapi/v2",
             "/openapi/v3",
+            "/openid/v1/jwks",
         ]
         .map(str::to_owned)
         .into();
-        paths.extend(["/readyz", "/version", "/v2/"].map(str::to_owned));
+        paths.extend(
+            ["/.well-known/openid-configuration", "/readyz", "/version", "/v2/"].map(str::to_owned),
+        );
         for (group, version) in coracle_api::registry::group_versions() {
             if !group.is_empty() {
                 paths.extend([format!("/apis/{group}"), format!("/apis/{group}/{version}")]);

@@ -14,13 +14,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::authn::{Authenticator, Tokens};
+use crate::authn::{Authenticator, ServiceAccounts, TokenKeys, Tokens};
 use crate::authz::Authorizer;
 use crate::cache::{Caches, ResourceCache, Selection};
 use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::node_dialer::{NoNodes, NodeDialer};
 use crate::oci::{ImageRegistry, ImageStore};
+use crate::pki::{Pki, PkiError};
 use crate::service_address::{ServiceAddresses, ServiceRanges};
 use crate::streams::STREAMS_MAX;
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub describe: openapi::LoadDescriptions,
     /// Static bearer tokens; client certificates need no configuration but the TLS one.
     pub tokens: Tokens,
+    /// Keys of service accounts' tokens; `None` makes one that lives as long as the server.
+    pub token_keys: Option<Arc<TokenKeys>>,
     /// How nodes are reached.
     pub nodes: Arc<dyn NodeDialer>,
 }
@@ -59,6 +62,7 @@ impl Config {
             services: ServiceRanges::default(),
             describe: || Box::new(|_, _| None),
             tokens: Tokens::default(),
+            token_keys: None,
             nodes: Arc::new(NoNodes),
         }
     }
@@ -77,6 +81,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// No key for service accounts' tokens could be made.
+    #[error(transparent)]
+    TokenKeys(#[from] PkiError),
     /// The objects that every cluster has could not be made.
     #[error("make the cluster's first objects")]
     Bootstrap(#[source] Status),
@@ -122,12 +129,17 @@ impl ApiServer {
         let caches = Caches::start(&store);
         let images = ImageStore::open(&config.images)
             .map_err(|source| StartError::Images { path: config.images.clone(), source })?;
+        let keys = match config.token_keys {
+            Some(keys) => keys,
+            None => Pki::passing_service_account_keys()?,
+        };
+        let accounts = ServiceAccounts::new(keys, caches.clone());
         let core = Core {
             address: config.address,
             store,
             authorizer: Authorizer::new(caches.clone()),
+            authenticator: Authenticator::new(config.tokens, accounts, caches.clone()),
             caches,
-            authenticator: Authenticator::new(config.tokens),
             discovery: Discovery::new(&config.address.to_string()),
             openapi: Arc::new(openapi::Documents::new(config.describe)),
             images: ImageRegistry::new(images),

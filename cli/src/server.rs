@@ -106,6 +106,7 @@ fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow
     };
     let mut config = Config::new(reachable(address), data.registry());
     config.tokens = tokens;
+    config.token_keys = Some(Pki::service_account_keys(&data.pki())?);
     config.services = service_ranges(flags)?;
     config.describe = || Box::new(coracle_descriptions::describe());
     config.nodes = Arc::new(UnixSocketDialer::new(data.agent_socket()));

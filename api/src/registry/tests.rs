@@ -71,7 +71,7 @@ fn names_of_all_kinds() {
         v1 ReplicationController replicationcontrollers rc namespaced scale,status
         v1 ResourceQuota resourcequotas quota namespaced status
         v1 Secret secrets  namespaced 
-        v1 ServiceAccount serviceaccounts sa namespaced 
+        v1 ServiceAccount serviceaccounts sa namespaced token
         v1 Service services svc namespaced status
         apiregistration.k8s.io/v1 APIService apiservices  cluster status
         apps/v1 ControllerRevision controllerrevisions  namespaced 
@@ -79,6 +79,12 @@ fn names_of_all_kinds() {
         apps/v1 Deployment deployments deploy namespaced scale,status
         apps/v1 ReplicaSet replicasets rs namespaced scale,status
         apps/v1 StatefulSet statefulsets sts namespaced scale,status
+        authentication.k8s.io/v1 SelfSubjectReview selfsubjectreviews  cluster 
+        authentication.k8s.io/v1 TokenReview tokenreviews  cluster 
+        authorization.k8s.io/v1 LocalSubjectAccessReview localsubjectaccessreviews  namespaced 
+        authorization.k8s.io/v1 SelfSubjectAccessReview selfsubjectaccessreviews  cluster 
+        authorization.k8s.io/v1 SelfSubjectRulesReview selfsubjectrulesreviews  cluster 
+        authorization.k8s.io/v1 SubjectAccessReview subjectaccessreviews  cluster 
         autoscaling/v2 HorizontalPodAutoscaler horizontalpodautoscalers hpa namespaced status
         batch/v1 CronJob cronjobs cj namespaced status
         batch/v1 Job jobs  namespaced status

@@ -1,47 +1,93 @@
-//! Who is asking: from a client certificate of the cluster's CA, or from a static bearer token.
+//! Who is asking: from a client certificate of the cluster's CA, or from a bearer token: a static one, a service account's,
+//! or a bootstrap token.
 //!
-//! In: what TLS verified of the connection, and the request's headers. Out: a [`UserInfo`], or 401. There are no
-//! anonymous requests. Never here: what a user may do.
+//! In: what TLS verified of the connection, the request's headers, and the time. Out: a [`UserInfo`], or 401. Without
+//! credentials one may ask for the server's health and version, as `system:anonymous`. Never here: what a user may do.
 
+mod bootstrap_token;
 mod certificate;
+mod impersonate;
+mod jwt;
+mod service_account;
 mod tokens;
 mod user;
 
 pub use certificate::{CertificateError, user_of_certificate};
+pub use impersonate::Wanted;
+pub use jwt::{Bound, Claims, Reference, TokenError, TokenKeys};
+pub use service_account::{ISSUER, ServiceAccounts, groups_of};
 pub use tokens::{TokenFileError, Tokens};
-pub use user::{AUTHENTICATED, MASTERS, NODE_PREFIX, NODES, UserInfo};
+pub use user::{ANONYMOUS, AUTHENTICATED, MASTERS, NODE_PREFIX, NODES, UNAUTHENTICATED, UserInfo};
 
+use crate::cache::Caches;
 use coracle_api::status::Status;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use jiff::Timestamp;
 use std::sync::Arc;
 
+/// Paths that need no credentials: what load balancers and probes ask. *Source:* the paths that an
+/// `AuthenticationConfiguration` usually leaves to anonymous requests, and the version.
+const ANONYMOUS_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
+
 /// Finds out who sends a request.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub struct Authenticator {
     tokens: Arc<Tokens>,
+    accounts: Arc<ServiceAccounts>,
+    caches: Arc<Caches>,
 }
 
 impl Authenticator {
     /// An authenticator that knows the given tokens, and every client certificate that TLS let through.
-    pub fn new(tokens: Tokens) -> Authenticator {
-        Authenticator { tokens: Arc::new(tokens) }
+    pub fn new(tokens: Tokens, accounts: ServiceAccounts, caches: Arc<Caches>) -> Authenticator {
+        Authenticator { tokens: Arc::new(tokens), accounts: Arc::new(accounts), caches }
+    }
+
+    /// The issuer of service accounts' tokens.
+    pub fn accounts(&self) -> &ServiceAccounts {
+        &self.accounts
     }
 
     /// The user of a request. `peer` is the user of the connection's client certificate, which [`user_of_certificate`]
     /// reads once per connection; it is asked before the `Authorization` header, as upstream does.
     ///
     /// # Errors
-    /// 401 when there is neither, or the token is unknown.
+    /// 401 when there is neither and the path needs one, or the token is unknown.
     pub fn authenticate(
         &self,
         peer: Option<&Arc<UserInfo>>,
         headers: &HeaderMap,
+        path: &str,
+        now: Timestamp,
     ) -> Result<Arc<UserInfo>, Status> {
         if let Some(user) = peer {
             return Ok(Arc::clone(user));
         }
-        bearer(headers).and_then(|token| self.tokens.user(token)).ok_or_else(Status::unauthorized)
+        if !headers.contains_key(AUTHORIZATION) && ANONYMOUS_PATHS.contains(&path) {
+            return Ok(Arc::new(UserInfo::anonymous()));
+        }
+        let own = [ISSUER.to_owned()];
+        let user = bearer(headers).and_then(|token| self.token(token, &own, now));
+        user.map(|(user, _)| user).ok_or_else(Status::unauthorized)
+    }
+
+    /// The user of a token for any of the audiences, and the audiences that it is for; static and bootstrap tokens are for
+    /// all.
+    pub fn token(
+        &self,
+        token: &str,
+        audiences: &[String],
+        now: Timestamp,
+    ) -> Option<(Arc<UserInfo>, Vec<String>)> {
+        if let Some(user) = self.tokens.user(token) {
+            return Some((user, audiences.to_vec()));
+        }
+        if let Some(user) = bootstrap_token::user(&self.caches, token, now) {
+            return Some((Arc::new(user), audiences.to_vec()));
+        }
+        let (user, shared) = self.accounts.authenticate(token, audiences, now)?;
+        Some((Arc::new(user), shared))
     }
 }
 
@@ -56,14 +102,36 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn authenticator(tokens: Tokens) -> Authenticator {
+        let caches = Caches::start(&coracle_store::Store::memory());
+        let keys = TokenKeys::new(&[rcgen::KeyPair::generate().unwrap()]).unwrap();
+        let accounts = ServiceAccounts::new(Arc::new(keys), Arc::clone(&caches));
+        Authenticator::new(tokens, accounts, caches)
+    }
+
     fn check(authorization: Option<&str>, peer: Option<&str>, expected: Result<&str, u16>) {
+        check_path("/api", authorization, peer, expected);
+    }
+
+    #[tokio::main(flavor = "current_thread")]
+    async fn check_path(
+        path: &str,
+        authorization: Option<&str>,
+        peer: Option<&str>,
+        expected: Result<&str, u16>,
+    ) {
         let tokens = Tokens::parse("secret,alice,1,\"dev,ops\"\n").unwrap();
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
         }
         let peer = peer.map(|name| Arc::new(UserInfo::new(name, ["g"])));
-        let user = Authenticator::new(tokens).authenticate(peer.as_ref(), &headers);
+        let user = authenticator(tokens).authenticate(
+            peer.as_ref(),
+            &headers,
+            path,
+            Timestamp::UNIX_EPOCH,
+        );
         let found = user.as_ref().map(|user| user.name.as_str()).map_err(Status::code);
         assert_eq!(found, expected);
     }
@@ -75,6 +143,9 @@ mod tests {
         check(None, Some("admin"), Ok("admin"));
         check(Some("Bearer wrong"), Some("admin"), Ok("admin"));
         check(None, None, Err(401));
+        check_path("/healthz", None, None, Ok(ANONYMOUS));
+        check_path("/healthz", Some("Bearer wrong"), None, Err(401));
+        check_path("/metrics", None, None, Err(401));
         check(Some("Bearer wrong"), None, Err(401));
         check(Some("Bearer "), None, Err(401));
         check(Some("Basic secret"), None, Err(401));

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 /// The group of everyone who is known.
 pub const AUTHENTICATED: &str = "system:authenticated";
+/// The user of requests without credentials.
+pub const ANONYMOUS: &str = "system:anonymous";
+/// The group of requests without credentials.
+pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// The group that may do everything.
 pub const MASTERS: &str = "system:masters";
 /// The group of nodes.
@@ -32,6 +36,12 @@ impl UserInfo {
             groups.push(AUTHENTICATED.to_owned());
         }
         UserInfo { name: name.to_owned(), groups, ..UserInfo::default() }
+    }
+
+    /// Nobody in particular.
+    pub fn anonymous() -> UserInfo {
+        let groups = vec![UNAUTHENTICATED.to_owned()];
+        UserInfo { name: ANONYMOUS.to_owned(), groups, ..UserInfo::default() }
     }
 
     /// A part of the server in its own process, such as `kube-scheduler`: named `system:NAME`, and trusted as far as the

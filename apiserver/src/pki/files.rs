@@ -49,6 +49,15 @@ pub(super) fn write_authority(folder: &Path, certificate: &str, key: &str) -> Re
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
 }
 
+/// Writes a file that its owner alone may read, whole or not at all.
+pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), PkiError> {
+    write(path, text, SECRET_MODE).map_err(|source| PkiError::File {
+        verb: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let whole = path.with_extension("new");
     // A left-over of a crash may have another mode.

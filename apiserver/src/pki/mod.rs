@@ -6,6 +6,7 @@
 
 mod files;
 mod kubeconfig;
+mod service_account;
 mod tls;
 
 pub use kubeconfig::{Kubeconfig, kubeconfig};
@@ -76,6 +77,9 @@ pub enum PkiError {
     /// TLS does not accept the keys.
     #[error("configure TLS: {0}")]
     Tls(String),
+    /// The keys for service account tokens are wrong.
+    #[error(transparent)]
+    TokenKeys(#[from] crate::authn::TokenError),
     /// The token file is wrong.
     #[error(transparent)]
     Tokens(#[from] crate::authn::TokenFileError),

@@ -36,6 +36,23 @@ fn the_authority_survives_a_restart_and_its_key_is_private() {
 }
 
 #[test]
+fn the_keys_of_tokens_survive_a_restart_and_are_private() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Pki::service_account_keys(folder.path()).unwrap();
+    let second = Pki::service_account_keys(folder.path()).unwrap();
+    assert_eq!(first.jwks(), second.jwks());
+    let file = folder.path().join("sa.key");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let old = std::fs::read_to_string(&file).unwrap();
+    let new = KeyPair::generate().unwrap().serialize_pem();
+    std::fs::write(&file, format!("{new}{old}")).unwrap();
+    let rotated = Pki::service_account_keys(folder.path()).unwrap().jwks();
+    assert_eq!(rotated["keys"][1], first.jwks()["keys"][0]);
+    std::fs::write(&file, "junk").unwrap();
+    assert!(Pki::service_account_keys(folder.path()).is_err());
+}
+
+#[test]
 fn damaged_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("ca.crt"), "junk").unwrap();

@@ -5,6 +5,7 @@
 mod binding;
 mod log;
 mod scale;
+mod token;
 
 use coracle_api::registry::Subresource;
 use coracle_api::status::Status;
@@ -35,6 +36,7 @@ impl Core {
             ("scale", Verb::Update) => self.update_scale(context, body).await,
             ("scale", Verb::Patch) => self.patch_scale(context, body).await,
             ("binding", Verb::Create) => self.bind(context, body).await,
+            ("token", Verb::Create) => self.token(context, body).await,
             ("log", Verb::Get) => self.log(context).await,
             ("exec" | "attach" | "portforward", _) => self.pod_stream(context, method, body).await,
             ("proxy", _) => self.proxy(context, method, body).await,

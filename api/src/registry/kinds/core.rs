@@ -287,6 +287,13 @@ const SERVICE_ACCOUNT: Kind = Kind {
     plural: "serviceaccounts",
     singular: "serviceaccount",
     short_names: &["sa"],
+    subresources: &[Subresource {
+        name: "token",
+        group: "authentication.k8s.io",
+        version: "v1",
+        kind: "TokenRequest",
+        verbs: &["create"],
+    }],
     storage_version_hash: "pbx9ZvyFpBE=",
     rules: &Rules {
         validate: validate::serviceaccount::validate,

@@ -8,6 +8,7 @@ mod cluster;
 mod core;
 mod extension;
 mod network;
+mod review;
 mod storage;
 
 use std::sync::LazyLock;
@@ -52,6 +53,7 @@ static KINDS: LazyLock<Box<[Kind]>> = LazyLock::new(|| {
     let parts = [
         core::KINDS,
         apps::KINDS,
+        review::KINDS,
         access::KINDS,
         network::KINDS,
         storage::KINDS,
