@@ -66,13 +66,13 @@ fn names_of_all_kinds() {
         v1 Node nodes no cluster proxy,status
         v1 PersistentVolumeClaim persistentvolumeclaims pvc namespaced status
         v1 PersistentVolume persistentvolumes pv cluster status
-        v1 Pod pods po namespaced binding,log,status
+        v1 Pod pods po namespaced attach,binding,ephemeralcontainers,exec,log,portforward,proxy,status
         v1 PodTemplate podtemplates  namespaced 
         v1 ReplicationController replicationcontrollers rc namespaced scale,status
         v1 ResourceQuota resourcequotas quota namespaced status
         v1 Secret secrets  namespaced 
         v1 ServiceAccount serviceaccounts sa namespaced token
-        v1 Service services svc namespaced status
+        v1 Service services svc namespaced proxy,status
         apiregistration.k8s.io/v1 APIService apiservices  cluster status
         apps/v1 ControllerRevision controllerrevisions  namespaced 
         apps/v1 DaemonSet daemonsets ds namespaced status

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Errors, has, immutable, metadata, non_negative, number, text, workload};
+use super::{Errors, amount, has, immutable, metadata, non_negative, number, text, workload};
 use crate::field_error::{FieldError, Path};
 use crate::names;
 
@@ -82,42 +82,13 @@ fn check_strategy(errors: &mut Errors, spec: &Value) {
 
 fn check_rolling(errors: &mut Errors, path: &Path<'_>, rolling: &Value) {
     let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
-    check_amount(errors, &path.child("maxUnavailable"), unavailable);
-    check_amount(errors, &path.child("maxSurge"), surge);
-    if amount(unavailable) == Some(0) && amount(surge) == Some(0) {
+    amount::check(errors, &path.child("maxUnavailable"), unavailable);
+    amount::check(errors, &path.child("maxSurge"), surge);
+    if amount::read(unavailable) == Some(0) && amount::read(surge) == Some(0) {
         let words = "may not be 0 when `maxSurge` is 0";
         errors.push(FieldError::invalid(path.child("maxUnavailable"), unavailable, words));
     }
-    if unavailable.is_string() && amount(unavailable).is_some_and(|percent| percent > 100) {
-        let words = "must not be greater than 100%";
-        errors.push(FieldError::invalid(path.child("maxUnavailable"), unavailable, words));
-    }
-}
-
-fn check_amount(errors: &mut Errors, path: &Path<'_>, value: &Value) {
-    match value {
-        Value::String(_) if amount(value).is_none() => {
-            let words = "a valid percent string must be a numeric string followed by an ending \
-                         '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
-            errors.push(FieldError::invalid(path, value, words));
-        }
-        Value::Number(_) => non_negative(errors, path, value.as_i64()),
-        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {}
-    }
-}
-
-/// Reads a number or a percentage.
-fn amount(value: &Value) -> Option<i64> {
-    match value {
-        Value::String(text) => {
-            let digits = text.strip_suffix('%')?;
-            let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-            digits.parse().ok().filter(|_| all_digits)
-        }
-        Value::Null => Some(0),
-        Value::Number(number) => number.as_i64(),
-        Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
+    amount::check_percent(errors, &path.child("maxUnavailable"), unavailable);
 }
 
 #[cfg(test)]

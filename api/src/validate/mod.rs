@@ -6,11 +6,18 @@
 //! Nothing here changes an object.
 //! *Source:* `k8s.io/kubernetes/pkg/apis/*/validation`.
 
+mod amount;
+pub mod autoscaler;
 pub mod configmap;
 pub mod controllerrevision;
+pub mod cronjob;
+pub mod daemonset;
 pub mod deployment;
+pub mod disruptionbudget;
 pub mod endpointslice;
 pub mod event;
+pub mod ingress;
+pub mod job;
 pub mod labels;
 pub mod lease;
 pub mod metadata;
@@ -19,11 +26,16 @@ pub mod node;
 pub mod plain;
 pub mod pod;
 pub mod priorityclass;
+pub mod quota;
+pub mod rbac;
 pub mod replicaset;
+pub mod replicationcontroller;
 mod resources;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
+pub mod statefulset;
+pub mod storage;
 mod workload;
 
 use std::fmt::Display;
@@ -118,6 +130,31 @@ pub(crate) mod testing {
 
     use super::Errors;
     use crate::field_error::FieldError;
+    use serde_json::{Value, json};
+
+    /// Makes an object with a selector and a template that fit; `change` replaces members of the spec.
+    pub(crate) fn workload(change: Value) -> Value {
+        let mut object = json!({
+            "metadata": {"name": "a", "namespace": "b"},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {
+                        "terminationGracePeriodSeconds": 30,
+                        "restartPolicy": "Always",
+                        "dnsPolicy": "ClusterFirst",
+                        "containers": [{"name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}],
+                    },
+                },
+            },
+        });
+        for (field, value) in change.as_object().unwrap() {
+            object["spec"][field] = value.clone();
+        }
+        object
+    }
 
     /// Compares complaints line by line with the expected text.
     pub(crate) fn check(found: Errors, expected: &[&str]) {

@@ -8,8 +8,13 @@ use crate::selector::LabelSelector;
 
 /// Checks selector and template of `spec`; `what` is the kind as the messages call it.
 pub(super) fn check(errors: &mut Errors, spec: &Value, what: &str) {
+    check_as(errors, spec, what, "deployment");
+}
+
+/// As [`check`]; `noun` is what the message about an empty selector calls the kind.
+pub(super) fn check_as(errors: &mut Errors, spec: &Value, what: &str, noun: &str) {
     let path = Path::root("spec");
-    check_selector(errors, &path, spec);
+    check_selector(errors, &path, spec, noun);
     let selector = LabelSelector::from_value(&spec["selector"]);
     match &selector {
         Ok(selector) => check_template_labels(errors, &path, spec, selector),
@@ -23,7 +28,7 @@ pub(super) fn check(errors: &mut Errors, spec: &Value, what: &str) {
     check_restart_policy(errors, &template, &spec["template"]["spec"], what);
 }
 
-fn check_selector(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+fn check_selector(errors: &mut Errors, path: &Path<'_>, spec: &Value, noun: &str) {
     let selector = &spec["selector"];
     let path = path.child("selector");
     if !has(spec, "selector") {
@@ -33,7 +38,7 @@ fn check_selector(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     labels::check_selector(errors, &path, selector);
     let labels = selector["matchLabels"].as_object().map_or(0, serde_json::Map::len);
     if labels + items(selector, "matchExpressions").len() == 0 {
-        let words = "empty selector is invalid for deployment";
+        let words = format!("empty selector is invalid for {noun}");
         errors.push(FieldError::invalid(path, selector, words));
     }
 }

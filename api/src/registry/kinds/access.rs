@@ -14,7 +14,8 @@ const CLUSTER_ROLE_BINDING: Kind = Kind {
     rules: &Rules {
         default: defaults::rolebinding::set,
         create_on_update: true,
-        validate: validate::plain::cluster_path,
+        validate: validate::rbac::validate_cluster_binding,
+        validate_update: validate::rbac::validate_cluster_binding_update,
         ..PLAIN
     },
     ..CLUSTER
@@ -26,7 +27,12 @@ const CLUSTER_ROLE: Kind = Kind {
     plural: "clusterroles",
     singular: "clusterrole",
     storage_version_hash: "bYE5ZWDrJ44=",
-    rules: &Rules { create_on_update: true, validate: validate::plain::cluster_path, ..PLAIN },
+    rules: &Rules {
+        create_on_update: true,
+        validate: validate::rbac::validate_cluster_role,
+        validate_update: validate::rbac::validate_cluster_role_update,
+        ..PLAIN
+    },
     ..CLUSTER
 };
 
@@ -39,7 +45,8 @@ const ROLE_BINDING: Kind = Kind {
     rules: &Rules {
         default: defaults::rolebinding::set,
         create_on_update: true,
-        validate: validate::plain::namespaced_path,
+        validate: validate::rbac::validate_binding,
+        validate_update: validate::rbac::validate_binding_update,
         ..PLAIN
     },
     ..NAMESPACED
@@ -51,7 +58,12 @@ const ROLE: Kind = Kind {
     plural: "roles",
     singular: "role",
     storage_version_hash: "7FuwZcIIItM=",
-    rules: &Rules { create_on_update: true, validate: validate::plain::namespaced_path, ..PLAIN },
+    rules: &Rules {
+        create_on_update: true,
+        validate: validate::rbac::validate_role,
+        validate_update: validate::rbac::validate_role_update,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 

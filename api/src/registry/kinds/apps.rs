@@ -39,7 +39,9 @@ const DAEMON_SET: Kind = Kind {
     storage_version_hash: "dd7pWHUlMKQ=",
     rules: &Rules {
         default: defaults::daemonset::set,
-        validate: validate::plain::namespaced,
+        validate: validate::daemonset::validate,
+        validate_update: validate::daemonset::validate_update,
+        validate_status_update: validate::daemonset::validate_status_update,
         ..WORKLOAD
     },
     ..NAMESPACED
@@ -100,7 +102,9 @@ const STATEFUL_SET: Kind = Kind {
     rules: &Rules {
         default: defaults::statefulset::set,
         scale: Some(WORKLOAD_SCALE),
-        validate: validate::plain::namespaced,
+        validate: validate::statefulset::validate,
+        validate_update: validate::statefulset::validate_update,
+        validate_status_update: validate::statefulset::validate_status_update,
         ..WORKLOAD
     },
     ..NAMESPACED
@@ -117,7 +121,8 @@ const CRON_JOB: Kind = Kind {
     storage_version_hash: "sd5LIXh4Fjs=",
     rules: &Rules {
         default: defaults::job::set_cron,
-        validate: validate::plain::namespaced,
+        validate: validate::cronjob::validate,
+        validate_update: validate::cronjob::validate_update,
         ..WORKLOAD
     },
     ..NAMESPACED
@@ -136,7 +141,9 @@ const JOB: Kind = Kind {
         default: defaults::job::set,
         selectable: select::JOB,
         select: select::job,
-        validate: validate::plain::namespaced,
+        validate: validate::job::validate,
+        validate_update: validate::job::validate_update,
+        validate_status_update: validate::job::validate_status_update,
         ..WORKLOAD
     },
     ..NAMESPACED
@@ -157,7 +164,8 @@ const HORIZONTAL_POD_AUTOSCALER_V2: Kind = Kind {
     storage_version_hash: "qwQve8ut294=",
     rules: &Rules {
         default: defaults::autoscaler::set,
-        validate: validate::plain::namespaced,
+        validate: validate::autoscaler::validate,
+        validate_update: validate::autoscaler::validate_update,
         ..STATUS
     },
     ..NAMESPACED
@@ -173,7 +181,9 @@ const POD_DISRUPTION_BUDGET: Kind = Kind {
     storage_version_hash: "EVWiDmWqyJw=",
     rules: &Rules {
         unconditional_update: false,
-        validate: validate::plain::namespaced,
+        validate: validate::disruptionbudget::validate,
+        validate_update: validate::disruptionbudget::validate_update,
+        validate_status_update: validate::disruptionbudget::validate_status_update,
         ..WORKLOAD
     },
     ..NAMESPACED

@@ -107,7 +107,8 @@ const LIMIT_RANGE: Kind = Kind {
     rules: &Rules {
         default: defaults::limitrange::set,
         create_on_update: true,
-        validate: validate::plain::namespaced,
+        validate: validate::quota::validate_range,
+        validate_update: validate::quota::validate_range_update,
         ..PLAIN
     },
     ..NAMESPACED
@@ -167,7 +168,8 @@ const PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     rules: &Rules {
         prepare_create: strategy::pending,
         default: defaults::volumeclaim::set,
-        validate: validate::plain::namespaced,
+        validate: validate::storage::validate_claim,
+        validate_update: validate::storage::validate_claim_update,
         ..STATUS
     },
     ..NAMESPACED
@@ -183,7 +185,8 @@ const PERSISTENT_VOLUME: Kind = Kind {
     rules: &Rules {
         prepare_create: strategy::pending,
         default: defaults::volumeclaim::set_volume,
-        validate: validate::plain::cluster,
+        validate: validate::storage::validate_volume,
+        validate_update: validate::storage::validate_volume_update,
         ..STATUS
     },
     ..CLUSTER
@@ -249,7 +252,9 @@ const REPLICATION_CONTROLLER: Kind = Kind {
         scale: Some(REPLICATION_CONTROLLER_SCALE),
         selectable: select::REPLICAS,
         select: select::replicas,
-        validate: validate::plain::namespaced,
+        validate: validate::replicationcontroller::validate,
+        validate_update: validate::replicationcontroller::validate_update,
+        validate_status_update: validate::replicationcontroller::validate_status_update,
         ..WORKLOAD
     },
     ..NAMESPACED
@@ -262,7 +267,12 @@ const RESOURCE_QUOTA: Kind = Kind {
     short_names: &["quota"],
     subresources: &[status("", "ResourceQuota")],
     storage_version_hash: "8uhSgffRX6w=",
-    rules: &Rules { validate: validate::plain::namespaced, ..STATUS },
+    rules: &Rules {
+        validate: validate::quota::validate,
+        validate_update: validate::quota::validate_update,
+        validate_status_update: validate::quota::validate_status_update,
+        ..STATUS
+    },
     ..NAMESPACED
 };
 

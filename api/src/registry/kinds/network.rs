@@ -14,7 +14,8 @@ const INGRESS_CLASS: Kind = Kind {
     rules: &Rules {
         default: defaults::network::set_ingress_class,
         unconditional_update: false,
-        validate: validate::plain::cluster,
+        validate: validate::ingress::validate_class,
+        validate_update: validate::ingress::validate_class_update,
         ..GENERATION
     },
     ..CLUSTER
@@ -28,7 +29,11 @@ const INGRESS: Kind = Kind {
     short_names: &["ing"],
     subresources: &[status("networking.k8s.io", "Ingress")],
     storage_version_hash: "39NQlfNR+bo=",
-    rules: &Rules { validate: validate::plain::namespaced, ..WORKLOAD },
+    rules: &Rules {
+        validate: validate::ingress::validate,
+        validate_update: validate::ingress::validate_update,
+        ..WORKLOAD
+    },
     ..NAMESPACED
 };
 
@@ -52,7 +57,8 @@ const NETWORK_POLICY: Kind = Kind {
     storage_version_hash: "YpfwF18m1G8=",
     rules: &Rules {
         default: defaults::network::set_policy,
-        validate: validate::plain::namespaced,
+        validate: validate::ingress::validate_policy,
+        validate_update: validate::ingress::validate_policy_update,
         ..GENERATION
     },
     ..NAMESPACED

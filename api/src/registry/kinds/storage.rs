@@ -59,7 +59,8 @@ const STORAGE_CLASS: Kind = Kind {
     storage_version_hash: "K+m6uJwbjGY=",
     rules: &Rules {
         default: defaults::storage::set_class,
-        validate: validate::plain::cluster,
+        validate: validate::storage::validate_class,
+        validate_update: validate::storage::validate_class_update,
         ..PLAIN
     },
     ..CLUSTER
