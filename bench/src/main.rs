@@ -38,6 +38,8 @@ enum Figure {
     Api,
     /// Memory and CPU of an idle server and host, size of the binary, time of a start.
     Idle,
+    /// Decisions of the scheduler alone.
+    Schedule,
 }
 
 const ALL: [Figure; 5] = [Figure::Idle, Figure::Ready, Figure::Density, Figure::Api, Figure::Hello];
@@ -52,6 +54,7 @@ async fn main() -> anyhow::Result<()> {
             Figure::Ready => figures::ready::measure().await?,
             Figure::Density => figures::density::measure().await?,
             Figure::Api => figures::api::measure(flags.with_references).await?,
+            Figure::Schedule => figures::schedule::measure()?,
             Figure::Idle => figures::idle::measure().await?,
         };
         print(&lines);

@@ -7,6 +7,7 @@ mod host;
 mod images;
 mod limits;
 mod out;
+mod schedule;
 mod server;
 mod signals;
 mod supervise;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
-use config::{Command, DataDir, Flags, PushFlags};
+use config::{Command, DataDir, Flags, PushFlags, ScheduleCommand};
 
 fn main() -> ExitCode {
     let flags = Flags::read();
@@ -71,6 +72,7 @@ async fn dispatch(data: DataDir, command: Command) -> anyhow::Result<()> {
         Command::Host(flags) if flags.supervise => supervise::run(&data, &flags.passed_on()).await,
         Command::Host(flags) => host::run(&data, &flags).await,
         Command::Push(flags) => push(&data, flags).await,
+        Command::Schedule(ScheduleCommand::Explain(flags)) => schedule::explain(&data, flags).await,
         Command::Compile { .. } => anyhow::bail!("compile runs without a runtime"),
     }
 }

@@ -12,6 +12,7 @@ pub mod filters;
 pub mod fit_error;
 pub mod namespaces;
 pub mod node_info;
+mod places;
 pub mod pod_info;
 pub mod preempt;
 pub mod queue;

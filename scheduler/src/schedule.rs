@@ -9,11 +9,10 @@ use crate::preempt::{Preemption, preempt};
 use crate::scores;
 use crate::snapshot::Snapshot;
 
-/// Nodes that are always looked at; a smaller cluster is looked at whole.
-const FEASIBLE_NODES_MIN: usize = 100;
-
-/// Smallest part of a large cluster that is looked at, in hundredths.
-const NODES_PERCENT_MIN: usize = 5;
+/// Nodes that would do after which the search ends. The best of a hundred is nearly as good as the
+/// best of all, and a decision costs the same in a cluster of any size. (Upstream's default is a
+/// share of the nodes that falls from 50 to 5 %; `percentageOfNodesToScore` is meant for this.)
+const FEASIBLE_NODES_MAX: usize = 100;
 
 /// What to do with a pod.
 #[derive(Debug, Clone)]
@@ -43,7 +42,6 @@ pub fn schedule(snapshot: &Snapshot, pod: &PodInfo, seed: u64) -> Decision {
     let number = snapshot.nodes().len();
     let cycle = Cycle::new(snapshot, pod);
     let mut error = FitError::new(number, pod.may_preempt());
-    let wanted = feasible_nodes_wanted(number);
     let mut feasible: Vec<&NodeInfo> = vec![];
     let mut helped: Vec<&NodeInfo> = vec![];
     for node in snapshot.nodes_from(index(seed, number)) {
@@ -56,7 +54,7 @@ pub fn schedule(snapshot: &Snapshot, pod: &PodInfo, seed: u64) -> Decision {
                 error.count(refusal);
             }
         }
-        if feasible.len() == wanted {
+        if feasible.len() == FEASIBLE_NODES_MAX {
             break;
         }
     }
@@ -82,15 +80,6 @@ pub(crate) fn is_awaited(snapshot: &Snapshot, pod: &PodInfo) -> bool {
         let ending = |placed: &PodInfo| placed.pod.metadata.deletion_timestamp.is_some();
         node.pods.values().any(|placed| placed.priority() < pod.priority() && ending(placed))
     })
-}
-
-/// Gives how many nodes that do are enough: all of a small cluster, 50 % falling to 5 % of a large.
-fn feasible_nodes_wanted(nodes: usize) -> usize {
-    if nodes < FEASIBLE_NODES_MIN {
-        return nodes;
-    }
-    let percent = 50_usize.saturating_sub(nodes / 125).max(NODES_PERCENT_MIN);
-    (nodes * percent / 100).max(FEASIBLE_NODES_MIN)
 }
 
 fn best<'a>(cycle: &Cycle<'_>, feasible: &[&'a NodeInfo], seed: u64) -> Option<&'a NodeInfo> {

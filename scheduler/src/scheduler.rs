@@ -247,6 +247,7 @@ impl Scheduler {
         }
         let alike = old.is_some_and(|old| pod_info::schedules_alike(&old, &pod));
         let info = Arc::new(PodInfo::new(pod));
+        self.snapshot.prepare(&info);
         if alike {
             self.queue.add(info);
         } else {

@@ -62,6 +62,17 @@ impl Snapshot {
         &self.classes
     }
 
+    /// Keeps counts for the labels of nodes that a pod asks about, so that decisions about it and
+    /// its like do not count anew.
+    pub fn prepare(&mut self, pod: &PodInfo) {
+        for label in pod.terms.topology_keys() {
+            if !self.classes.keeps(label) {
+                let slots = &self.slots;
+                self.classes.keep(label, |slot| &slots[slot]);
+            }
+        }
+    }
+
     /// Gives how many nodes hold an image.
     pub fn nodes_with_image(&self, name: &str) -> usize {
         self.images.get(name).copied().unwrap_or_default()
@@ -80,7 +91,9 @@ impl Snapshot {
         if self.slots[slot].node.is_none() {
             self.known.push(slot);
         }
+        self.classes.relabel(&self.slots[slot], -1);
         self.slots[slot].set(node);
+        self.classes.relabel(&self.slots[slot], 1);
         self.count_images(slot, true);
     }
 
@@ -88,6 +101,7 @@ impl Snapshot {
     pub fn remove_node(&mut self, name: &str) {
         let Some(slot) = self.by_name.get(name).copied() else { return };
         self.count_images(slot, false);
+        self.classes.relabel(&self.slots[slot], -1);
         self.slots[slot].unset();
         self.known.retain(|known| *known != slot);
         self.drop_if_empty(slot);
@@ -109,7 +123,7 @@ impl Snapshot {
         self.nominated.remove(pod.uid());
         let slot = self.slot(node);
         self.slots[slot].add(Arc::clone(pod));
-        self.classes.add(pod, slot);
+        self.classes.add(pod, &self.slots[slot]);
         self.places.insert(pod.uid().to_owned(), slot);
     }
 
@@ -118,7 +132,7 @@ impl Snapshot {
         let slot = self.places.remove(uid)?;
         let name = self.slots[slot].name.clone();
         if let Some(placed) = self.slots[slot].remove(uid) {
-            self.classes.remove(&placed, slot);
+            self.classes.remove(&placed, &self.slots[slot]);
         }
         self.drop_if_empty(slot);
         Some(name)

@@ -87,6 +87,18 @@ pub struct Spread {
     pub counted: Counted,
 }
 
+impl Spread {
+    /// Tells whether any pod of its namespace counts for `pod`: ending ones leave by themselves.
+    pub fn counts(&self, pod: &Pod, other: &Pod) -> bool {
+        other.metadata.namespace == pod.metadata.namespace
+            && other.metadata.deletion_timestamp.is_none()
+            && match &self.counted {
+                Counted::Labelled(selector) => selector.matches(&other.metadata.labels),
+                Counted::Siblings => controller_uid(other) == controller_uid(pod),
+            }
+    }
+}
+
 /// Which pods a spread constraint counts, in the pod's own namespace.
 #[derive(Debug, Clone)]
 pub enum Counted {
@@ -136,6 +148,14 @@ impl Terms {
             }));
         }
         terms
+    }
+
+    /// Gives the labels of nodes that the pod asks about.
+    pub fn topology_keys(&self) -> impl Iterator<Item = &str> {
+        let required = self.affinity.iter().chain(&self.anti_affinity);
+        let terms = required.chain(self.preferred.iter().map(|wish| &wish.term));
+        let spread = self.spread.iter().map(|one| one.topology_key.as_str());
+        terms.map(|term| term.topology_key.as_str()).chain(spread)
     }
 
     /// Tells whether the pod asks anything about other pods' affinity.

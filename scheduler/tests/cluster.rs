@@ -213,3 +213,22 @@ async fn many_pods_fill_the_nodes_and_no_node_is_overfull() {
     }
     cluster.scheduler.stop().await;
 }
+
+#[tokio::test]
+async fn an_important_pod_displaces_a_lower_one_and_says_so() {
+    let cluster = Cluster::start().await;
+    cluster.node("n").await;
+    cluster.pod("low", "4", json!({"terminationGracePeriodSeconds": 0})).await;
+    cluster.until_on("low", "n").await;
+    cluster.pod("high", "1", json!({"priorityClassName": "system-cluster-critical"})).await;
+    cluster.until_on("high", "n").await;
+    let event = cluster.until_event("low", "Preempted").await;
+    let message = event.message.clone().unwrap_or_default();
+    assert!(
+        message.starts_with("Preempted by pod ") && message.ends_with(" on node n"),
+        "{message}"
+    );
+    let api = cluster.client.namespaced::<Pod>("default");
+    assert!(api.get_opt("low").await.unwrap().is_none());
+    cluster.scheduler.stop().await;
+}

@@ -5,6 +5,7 @@ pub(crate) mod density;
 pub(crate) mod hello;
 pub(crate) mod idle;
 pub(crate) mod ready;
+pub(crate) mod schedule;
 
 use std::path::PathBuf;
 

@@ -34,7 +34,7 @@ impl Flags {
             Command::Down(down) => down.server.host.log = log,
             Command::Server(server) => server.host.log = log,
             Command::Host(host) => host.limits.log = log,
-            Command::Push(_) | Command::Compile { .. } => {}
+            Command::Push(_) | Command::Schedule(_) | Command::Compile { .. } => {}
         }
         flags
     }
@@ -43,9 +43,11 @@ impl Flags {
     pub(crate) fn log_filter(&self) -> String {
         let level = match &self.command {
             Command::Server(_) | Command::Host(_) => "info",
-            Command::Up(_) | Command::Down(_) | Command::Push(_) | Command::Compile { .. } => {
-                "warn"
-            }
+            Command::Up(_)
+            | Command::Down(_)
+            | Command::Push(_)
+            | Command::Schedule(_)
+            | Command::Compile { .. } => "warn",
         };
         self.log.clone().unwrap_or_else(|| format!("{level},kube_client=off"))
     }
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     Host(HostFlags),
     /// Push a component into the built-in registry
     Push(PushFlags),
+    /// What the scheduler thinks
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Compile a component (internal: the host runs this in a confined child process)
     #[command(hide = true)]
     Compile {
@@ -227,6 +232,28 @@ pub(crate) struct DownFlags {
     /// For the server that deletes the objects if none runs: as they were given to `up`
     #[command(flatten)]
     pub(crate) server: ServerFlags,
+}
+
+/// `coracle schedule`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleCommand {
+    /// Say for each node why it does not take a pod, or how good it is
+    Explain(ExplainFlags),
+}
+
+/// `coracle schedule explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainFlags {
+    /// Name of the pod
+    pub(crate) pod: String,
+
+    /// Namespace of the pod
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    pub(crate) namespace: String,
+
+    /// Kubeconfig of the cluster [default: the one in the data directory]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
 }
 
 /// `coracle push`.

@@ -6,5 +6,6 @@ mod flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use flags::{
-    Command, DownFlags, Flags, HostFlags, NetworkFlags, PushFlags, ServerFlags, UpFlags,
+    Command, DownFlags, ExplainFlags, Flags, HostFlags, NetworkFlags, PushFlags, ScheduleCommand,
+    ServerFlags, UpFlags,
 };

@@ -14,6 +14,14 @@ pub(super) fn check(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
     Refusal::final_one(Cause::Affinity, "node(s) didn't match Pod's node affinity/selector")
 }
 
+/// Tells whether a pod requires anything of its node's labels.
+pub(crate) fn restricts(pod: &PodInfo) -> bool {
+    pod.spec().is_some_and(|spec| {
+        let affinity = spec.affinity.as_ref().and_then(|all| all.node_affinity.as_ref());
+        spec.node_selector.as_ref().is_some_and(|labels| !labels.is_empty()) || affinity.is_some()
+    })
+}
+
 /// Tells whether a node has every label that a pod requires of its node.
 pub(crate) fn allows(pod: &PodInfo, node: &NodeInfo) -> bool {
     pod.spec()

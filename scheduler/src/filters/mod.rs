@@ -13,11 +13,12 @@ mod spread;
 mod taints;
 mod unschedulable;
 
-pub(crate) use affinity::{allows as affinity_allows, term_matches};
+pub(crate) use affinity::{allows as affinity_allows, restricts as restricts_nodes, term_matches};
 pub use taints::tolerates;
 pub(crate) use taints::tolerates_binding as tolerates_binding_taints;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::cycle::Cycle;
 use crate::node_info::NodeInfo;
@@ -55,6 +56,22 @@ impl Cause {
         Cause::Spread,
         Cause::PodAffinity,
     ];
+}
+
+impl fmt::Display for Cause {
+    /// Writes upstream's name of the plugin that refuses for this.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Unschedulable => "NodeUnschedulable",
+            Cause::NodeName => "NodeName",
+            Cause::Taints => "TaintToleration",
+            Cause::Affinity => "NodeAffinity",
+            Cause::Ports => "NodePorts",
+            Cause::Resources => "NodeResourcesFit",
+            Cause::Spread => "PodTopologySpread",
+            Cause::PodAffinity => "InterPodAffinity",
+        })
+    }
 }
 
 /// Why a node does not take a pod.

@@ -2,8 +2,9 @@
 //! *Source:* `pkg/scheduler/framework/plugins/interpodaffinity`.
 
 use super::{Cause, Refusal};
-use crate::cycle::{Cycle, Places};
+use crate::cycle::Cycle;
 use crate::node_info::NodeInfo;
+use crate::places::Places;
 
 pub(super) fn check(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
     if !is_near(cycle, node) {
@@ -32,12 +33,10 @@ fn is_near(cycle: &Cycle<'_>, node: &NodeInfo) -> bool {
     let labels: Option<Vec<&str>> =
         terms.iter().map(|term| node.label(&term.topology_key)).collect();
     let Some(values) = labels else { return false };
-    let there =
-        |(places, value): (&Places<'_>, &&str)| places.get(*value).is_some_and(|count| *count > 0);
-    if cycle.near.iter().zip(&values).all(there) {
+    if cycle.near.iter().zip(&values).all(|(places, value)| places.at(value) > 0) {
         return true;
     }
-    let nobody = cycle.near.iter().all(|places| places.values().all(|count| *count <= 0));
+    let nobody = cycle.near.iter().all(Places::is_empty);
     let namespaces = &cycle.snapshot.namespaces;
     nobody && terms.iter().all(|term| term.matches(&cycle.pod.pod, namespaces))
 }
@@ -45,14 +44,13 @@ fn is_near(cycle: &Cycle<'_>, node: &NodeInfo) -> bool {
 fn is_apart(cycle: &Cycle<'_>, node: &NodeInfo) -> bool {
     let terms = cycle.pod.terms.anti_affinity.iter();
     terms.zip(&cycle.apart).all(|(term, places)| {
-        let here = node.label(&term.topology_key).and_then(|value| places.get(value));
-        here.is_none_or(|count| *count <= 0)
+        node.label(&term.topology_key).is_none_or(|value| places.at(value) <= 0)
     })
 }
 
 fn is_refused(cycle: &Cycle<'_>, node: &NodeInfo) -> bool {
-    cycle.refused.iter().any(|(key, places)| {
-        let here = node.label(key).and_then(|value| places.get(value));
-        here.is_some_and(|count| *count > 0)
-    })
+    cycle
+        .refused
+        .iter()
+        .any(|(key, places)| node.label(key).is_some_and(|value| places.at(value) > 0))
 }

@@ -13,8 +13,7 @@ pub(super) fn check(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
                 "node(s) didn't match pod topology spread constraints (missing required label)",
             );
         };
-        let here = state.places.get(value).copied().unwrap_or_default();
-        let after = here + i64::from(state.counts_itself);
+        let after = state.places.at(value) + i64::from(state.counts_itself);
         if after - state.fewest() > state.constraint.max_skew {
             return Some(Refusal {
                 cause: Cause::Spread,

@@ -7,13 +7,14 @@ use super::SCORE_MAX;
 use crate::classes::Class;
 use crate::cycle::Cycle;
 use crate::node_info::NodeInfo;
+use crate::places::Places;
 use crate::terms::PodTerm;
 
 /// What a placed pod's *required* affinity to this pod counts, as if it were a wish.
 const REQUIRED_WEIGHT: i64 = 1;
 
-/// Points for each place, by label and value.
-type Points<'a> = HashMap<&'a str, HashMap<&'a str, i64>>;
+/// By label of nodes, the pods that count, each with what one of them counts.
+type Points<'a> = HashMap<&'a str, Vec<(Places<'a>, i64)>>;
 
 pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<i64> {
     let points = points(cycle);
@@ -21,8 +22,9 @@ pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<i64> {
         return vec![];
     }
     let sum = |node: &&NodeInfo| -> i64 {
-        let at = |(key, values): (&&str, &HashMap<&str, i64>)| {
-            node.label(key).and_then(|value| values.get(value)).copied().unwrap_or_default()
+        let at = |(key, weighted): (&&str, &Vec<(Places<'_>, i64)>)| -> i64 {
+            let Some(value) = node.label(key) else { return 0 };
+            weighted.iter().map(|(places, weight)| weight * places.at(value)).sum()
         };
         points.iter().map(at).sum()
     };
@@ -66,14 +68,11 @@ fn points<'a>(cycle: &Cycle<'a>) -> Points<'a> {
 fn give<'a>(
     points: &mut Points<'a>,
     cycle: &Cycle<'a>,
-    class: &Class,
+    class: &'a Class,
     term: &'a PodTerm,
     weight: i64,
 ) {
-    let places = points.entry(&term.topology_key).or_default();
-    for (slot, count) in &class.nodes {
-        if let Some(value) = cycle.snapshot.in_slot(*slot).label(&term.topology_key) {
-            *places.entry(value).or_default() += weight * i64::from(*count);
-        }
-    }
+    let mut places = Places::default();
+    places.add_class(class, &term.topology_key, cycle.snapshot);
+    points.entry(&term.topology_key).or_default().push((places, weight));
 }

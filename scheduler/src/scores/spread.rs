@@ -1,10 +1,10 @@
 //! Prefers places with fewer of the pod's kind: soft topology spread constraints.
 //! *Source:* `pkg/scheduler/framework/plugins/podtopologyspread/scoring.go`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::SCORE_MAX;
-use crate::cycle::{Cycle, counts, is_place};
+use crate::cycle::{Cycle, spread_places};
 use crate::node_info::NodeInfo;
 use crate::terms::{Spread, Strictness};
 
@@ -29,32 +29,16 @@ fn costs(cycle: &Cycle<'_>, constraint: &Spread, nodes: &[&NodeInfo]) -> Vec<Opt
     if sizes.is_empty() {
         return vec![Some(0.0); nodes.len()];
     }
-    let counts = counted(cycle, constraint);
+    let places = spread_places(constraint, cycle.pod, cycle.snapshot);
     #[expect(clippy::cast_precision_loss, reason = "a weight of a score")]
     let weight = ((sizes.len() + 2) as f64).ln();
     let cost = |node: &&NodeInfo| {
-        let here = counts.get(node.label(key)?).copied().unwrap_or_default();
+        let here = places.at(node.label(key)?);
         #[expect(clippy::cast_precision_loss, reason = "numbers of pods")]
         let (here, skew) = (here as f64, (constraint.max_skew - 1) as f64);
         Some(here * weight + skew)
     };
     nodes.iter().map(cost).collect()
-}
-
-fn counted<'a>(cycle: &Cycle<'a>, constraint: &Spread) -> HashMap<&'a str, i64> {
-    let mut places: HashMap<&str, i64> = HashMap::new();
-    let classes = cycle.snapshot.classes().iter();
-    for class in classes.filter(|class| counts(constraint, cycle.pod, &class.sample.pod)) {
-        for (slot, count) in &class.nodes {
-            let node = cycle.snapshot.in_slot(*slot);
-            if let Some(value) = node.label(&constraint.topology_key)
-                && is_place(constraint, cycle.pod, node)
-            {
-                *places.entry(value).or_default() += i64::from(*count);
-            }
-        }
-    }
-    places
 }
 
 /// Turns costs round: the cheapest node gets 100; nodes without the labels get 0.

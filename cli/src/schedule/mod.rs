@@ -1,0 +1,5 @@
+//! `coracle schedule`: what the scheduler thinks.
+
+mod explain;
+
+pub(crate) use explain::explain;
