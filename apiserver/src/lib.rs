@@ -6,8 +6,10 @@
 //! in `tests/tidy/edges.txt`.
 
 pub mod admission;
+mod admit;
 pub mod authn;
 pub mod authz;
+mod batch;
 pub mod body;
 mod bootstrap;
 pub mod cache;

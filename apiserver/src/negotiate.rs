@@ -1,7 +1,7 @@
 //! Content negotiation: which encoding and which form of an object a client asks for, and what it sent.
 //!
-//! JSON and YAML both ways; objects may be asked for as `Table`, `PartialObjectMetadata` or
-//! `PartialObjectMetadataList`. A client that lists protobuf before JSON gets JSON: all known clients list both.
+//! JSON, YAML and protobuf both ways; objects may be asked for as `Table`, `PartialObjectMetadata` or
+//! `PartialObjectMetadataList`, tables not in protobuf, which has no form for them.
 //! *Source:* Kubernetes API concepts, "Alternate representations of resources".
 
 use coracle_api::status::Status;
@@ -19,6 +19,8 @@ pub enum Encoding {
     PrettyJson,
     /// `application/yaml`.
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`; what has no such form is written as JSON.
+    Protobuf,
 }
 
 impl Encoding {
@@ -27,6 +29,7 @@ impl Encoding {
         match self {
             Encoding::Json | Encoding::PrettyJson => "application/json",
             Encoding::Yaml => "application/yaml",
+            Encoding::Protobuf => "application/vnd.kubernetes.protobuf",
         }
     }
 }
@@ -120,8 +123,10 @@ fn thousandths(text: &str) -> u16 {
     value as u16
 }
 
-/// Media types that a 406 or 415 answer lists as possible.
-const SUPPORTED: &str = "application/json, application/yaml";
+/// Media types that a 406 answer lists as possible.
+const SUPPORTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+/// The same for what has no protobuf form.
+const SUPPORTED_CUSTOM: &str = "application/json, application/yaml";
 
 impl Negotiated {
     /// Chooses encoding and form for a resource request.
@@ -129,16 +134,38 @@ impl Negotiated {
     /// # Errors
     /// 406 when nothing that the client accepts can be made.
     pub fn for_objects(headers: &HeaderMap, query: &Query) -> Result<Negotiated, Status> {
+        let all =
+            |encoding, form| !matches!((encoding, form), (Encoding::Protobuf, Form::Table(_)));
+        Self::choose(headers, query, all).ok_or_else(|| not_acceptable(SUPPORTED))
+    }
+
+    /// The same for custom resources, of which only metadata has a protobuf form.
+    ///
+    /// # Errors
+    /// 406 when nothing that the client accepts can be made.
+    pub fn for_custom_objects(headers: &HeaderMap, query: &Query) -> Result<Negotiated, Status> {
+        let possible = |encoding, form| {
+            !matches!((encoding, form), (Encoding::Protobuf, Form::Table(_) | Form::Object))
+        };
+        Self::choose(headers, query, possible).ok_or_else(|| not_acceptable(SUPPORTED_CUSTOM))
+    }
+
+    fn choose(
+        headers: &HeaderMap,
+        query: &Query,
+        possible: impl Fn(Encoding, Form) -> bool,
+    ) -> Option<Negotiated> {
         let accept = header(headers, ACCEPT);
         let chosen = if accept.is_empty() {
             Some((Encoding::Json, Form::Object))
         } else {
             media_ranges(accept)
                 .iter()
-                .find_map(|range| Some((encoding_of(range)?, form_of(range)?)))
+                .filter_map(|range| Some((encoding_of(range)?, form_of(range)?)))
+                .find(|(encoding, form)| possible(*encoding, *form))
         };
-        let (encoding, form) = chosen.ok_or_else(not_acceptable)?;
-        Ok(Negotiated {
+        let (encoding, form) = chosen?;
+        Some(Negotiated {
             encoding: prettify(encoding, headers, query),
             form,
             gzip: takes_gzip(headers),
@@ -161,16 +188,16 @@ impl Negotiated {
     }
 }
 
-fn not_acceptable() -> Status {
-    Status::not_acceptable(format!("only the following media types are accepted: {SUPPORTED}"))
+fn not_acceptable(supported: &str) -> Status {
+    Status::not_acceptable(format!("only the following media types are accepted: {supported}"))
 }
 
 fn encoding_of(range: &MediaRange<'_>) -> Option<Encoding> {
     match range.media_type {
         "application/json" | "application/*" | "*/*" => Some(Encoding::Json),
         "application/yaml" => Some(Encoding::Yaml),
-        // Text for a browser or `curl -H 'Accept: text/html'` would be a 406 upstream as well. Protobuf responses
-        // are left out on purpose: the next range of every known client is JSON.
+        "application/vnd.kubernetes.protobuf" => Some(Encoding::Protobuf),
+        // Text for a browser or `curl -H 'Accept: text/html'` would be a 406 upstream as well.
         _ => None,
     }
 }
@@ -197,7 +224,7 @@ fn prettify(encoding: Encoding, headers: &HeaderMap, query: &Query) -> Encoding 
     let by_agent = ["curl", "Wget", "Mozilla/5.0"].iter().any(|prefix| agent.starts_with(prefix));
     match encoding {
         Encoding::Json if query.flag("pretty").unwrap_or(by_agent) => Encoding::PrettyJson,
-        Encoding::Json | Encoding::PrettyJson | Encoding::Yaml => encoding,
+        Encoding::Json | Encoding::PrettyJson | Encoding::Yaml | Encoding::Protobuf => encoding,
     }
 }
 
@@ -236,14 +263,19 @@ mod tests {
         check("", expect!["Json Object"]);
         check("*/*", expect!["Json Object"]);
         check("application/json, */*", expect!["Json Object"]);
-        check("application/vnd.kubernetes.protobuf,application/json", expect!["Json Object"]);
+        check("application/vnd.kubernetes.protobuf,application/json", expect!["Protobuf Object"]);
+        check("application/vnd.kubernetes.protobuf", expect!["Protobuf Object"]);
+        check(
+            "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json",
+            expect!["Json Object"],
+        );
         check(
             "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
             expect!["Json Table(V1)"],
         );
         check(
             "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
-            expect!["Json PartialMetadataList(V1)"],
+            expect!["Protobuf PartialMetadataList(V1)"],
         );
         check("application/json;q=0.5,application/yaml", expect!["Yaml Object"]);
     }
@@ -251,21 +283,21 @@ mod tests {
     #[test]
     fn nothing_acceptable() {
         check(
-            "application/vnd.kubernetes.protobuf",
+            "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io",
             expect![[
-                "406 only the following media types are accepted: application/json, application/yaml"
+                "406 only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
             ]],
         );
         check(
             "text/html",
             expect![[
-                "406 only the following media types are accepted: application/json, application/yaml"
+                "406 only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
             ]],
         );
         check(
             "application/json;as=Chart;g=meta.k8s.io;v=v1",
             expect![[
-                "406 only the following media types are accepted: application/json, application/yaml"
+                "406 only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
             ]],
         );
     }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use bytes::Bytes;
+use coracle_api::proto;
 use coracle_api::status::Status;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -24,6 +25,13 @@ pub type Answer = Response<Body>;
 
 /// Answers with a value in the negotiated encoding.
 pub fn value(code: StatusCode, value: &Value, negotiated: Negotiated) -> Answer {
+    if negotiated.encoding == Encoding::Protobuf {
+        if let Some(bytes) = proto::encode_named(value) {
+            return self::bytes(code, bytes.into(), negotiated);
+        }
+        let negotiated = Negotiated { encoding: Encoding::Json, ..negotiated };
+        return self::value(code, value, negotiated);
+    }
     match encode(value, negotiated.encoding) {
         Ok(bytes) => self::bytes(code, bytes, negotiated),
         Err(status) => plain_status(&status),
@@ -34,10 +42,12 @@ pub fn value(code: StatusCode, value: &Value, negotiated: Negotiated) -> Answer 
 pub fn json(code: StatusCode, json: Bytes, negotiated: Negotiated) -> Answer {
     match negotiated.encoding {
         Encoding::Json => bytes(code, json, negotiated),
-        Encoding::PrettyJson | Encoding::Yaml => match serde_json::from_slice(&json) {
-            Ok(parsed) => value(code, &parsed, negotiated),
-            Err(error) => plain_status(&Status::internal(error)),
-        },
+        Encoding::PrettyJson | Encoding::Yaml | Encoding::Protobuf => {
+            match serde_json::from_slice(&json) {
+                Ok(parsed) => value(code, &parsed, negotiated),
+                Err(error) => plain_status(&Status::internal(error)),
+            }
+        }
     }
 }
 
@@ -94,6 +104,8 @@ pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Answer {
 pub fn encode(value: &Value, encoding: Encoding) -> Result<Bytes, Status> {
     let bytes = match encoding {
         Encoding::Json => serde_json::to_vec(value).map_err(Status::internal)?,
+        Encoding::Protobuf => proto::encode_named(value)
+            .ok_or_else(|| Status::internal("the value has no protobuf form"))?,
         Encoding::PrettyJson => serde_json::to_vec_pretty(value).map_err(Status::internal)?,
         Encoding::Yaml => serde_saphyr::to_string(value).map_err(Status::internal)?.into_bytes(),
     };

@@ -14,11 +14,14 @@ use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::{UserInfo, user_of_certificate};
+use crate::batch::Batched;
 use crate::body;
 use crate::gate::Caller;
+use crate::respond::Answer;
 use crate::server::{ApiServer, Core};
 
 /// Connections at once. Each costs some ten KiB; clients keep one or two open.
@@ -31,6 +34,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
 const HTTP2_STREAMS_MAX: u32 = 1000;
 /// HTTP/2 flow-control windows in bytes, of a stream and of a connection: bodies are at most 3 MiB.
 const HTTP2_WINDOWS_BYTES: (u32, u32) = (256 * 1024, 1024 * 1024);
+/// Encrypted bytes that wait for the socket; a batch of writes goes out by one call.
+const TLS_BUFFER_BYTES: usize = 256 * 1024;
 /// Wait after an accept that failed, which happens when file descriptors run out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Time that requests in flight have at the end.
@@ -91,8 +96,25 @@ async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {
         let (core, caller) = (core.clone(), caller.clone());
         async move { Ok::<_, Infallible>(core.handle(request.map(body::boxed), caller).await) }
     });
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        let mut stream = stream;
+        stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES));
+        drive(TokioIo::new(Batched::new(stream)), service, shutdown).await;
+    } else {
+        drive(TokioIo::new(stream), service, shutdown).await;
+    }
+}
+
+/// Serves a connection until it ends, or until the server does.
+async fn drive<I, S>(io: I, service: S, shutdown: CancellationToken)
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    S: hyper::service::Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+    S: Send + 'static,
+    S::Future: Send + 'static,
+{
     let builder = builder();
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let connection = builder.serve_connection_with_upgrades(io, service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

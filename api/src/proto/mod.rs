@@ -69,6 +69,16 @@ pub fn decode(bytes: &[u8], ty: &'static Type) -> Result<Value, ProtoError> {
     Ok(Value::Object(object))
 }
 
+/// Reads a message of type `ty` that stands without an envelope, such as an event of a watch.
+///
+/// # Errors
+/// [`ProtoError`] when it is no message of that type.
+pub fn decode_raw(bytes: &[u8], ty: &'static Type) -> Result<Value, ProtoError> {
+    let mut object = Map::new();
+    decode::message(&mut object, bytes, ty, &[], 0)?;
+    Ok(Value::Object(object))
+}
+
 /// Reads `apiVersion` and `kind` of a body without reading the object.
 ///
 /// # Errors
@@ -81,14 +91,71 @@ pub fn type_meta(bytes: &[u8]) -> Result<(&str, &str), ProtoError> {
 /// Writes an object of type `ty` as a body. Fields that the schema does not know are left out.
 pub fn encode(object: &Value, ty: &'static Type) -> Vec<u8> {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    in_envelope(text("apiVersion"), text("kind"), &raw(object, ty))
+}
+
+/// Writes an object as a body by the type that it names itself; `None` when the schema does not have
+/// that type.
+pub fn encode_named(object: &Value) -> Option<Vec<u8>> {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let api_version = text("apiVersion");
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    schema::lookup(group, version, text("kind")).map(|ty| encode(object, ty))
+}
+
+/// Writes a list as a body, item by item, so that the whole list never exists as JSON values.
+///
+/// `metadata` is the list's `ListMeta`; `item` is the type of the items.
+pub fn encode_list(
+    api_version: &str,
+    list_kind: &str,
+    metadata: &Value,
+    item: &'static Type,
+    items: impl Iterator<Item = Value>,
+) -> Vec<u8> {
+    let mut list = Vec::new();
+    if let Some(ty) = schema::named("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta") {
+        wire::put_bytes(&mut list, LIST_METADATA, &raw(metadata, ty));
+    }
+    for object in items {
+        wire::put_bytes(&mut list, LIST_ITEMS, &raw(&object, item));
+    }
+    in_envelope(api_version, list_kind, &list)
+}
+
+/// Numbers of the fields that every list has.
+const LIST_METADATA: u32 = 1;
+const LIST_ITEMS: u32 = 2;
+
+/// Appends one event of a watch to a stream: its length in four bytes, big-endian, and a
+/// `WatchEvent` without an envelope around the body of the object.
+///
+/// *Source:* `k8s.io/apimachinery/pkg/util/framer`, and the raw serializer of its protobuf package.
+pub fn write_watch_event(event_type: &str, object: &[u8], out: &mut Vec<u8>) {
+    let mut raw_extension = Vec::with_capacity(object.len() + 8);
+    wire::put_bytes(&mut raw_extension, 1, object);
+    let mut event = Vec::with_capacity(raw_extension.len() + 24);
+    wire::put_bytes(&mut event, 1, event_type.as_bytes());
+    wire::put_bytes(&mut event, 2, &raw_extension);
+    // An event is one object, and those are far below 4 GiB.
+    let length = u32::try_from(event.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&event);
+}
+
+fn raw(object: &Value, ty: &'static Type) -> Vec<u8> {
     let empty = Map::new();
-    let raw = encode::message(object.as_object().unwrap_or(&empty), ty, &[]);
-    let mut body = MAGIC.to_vec();
+    encode::message(object.as_object().unwrap_or(&empty), ty, &[])
+}
+
+fn in_envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(raw.len() + 64);
+    body.extend_from_slice(MAGIC);
     let mut type_meta = Vec::new();
-    wire::put_bytes(&mut type_meta, 1, text("apiVersion").as_bytes());
-    wire::put_bytes(&mut type_meta, 2, text("kind").as_bytes());
+    wire::put_bytes(&mut type_meta, 1, api_version.as_bytes());
+    wire::put_bytes(&mut type_meta, 2, kind.as_bytes());
     wire::put_bytes(&mut body, 1, &type_meta);
-    wire::put_bytes(&mut body, 2, &raw);
+    wire::put_bytes(&mut body, 2, raw);
     wire::put_bytes(&mut body, 3, b"");
     wire::put_bytes(&mut body, 4, b"");
     body

@@ -2,6 +2,9 @@
 
 use super::object::Object;
 use super::selection::Selection;
+use bytes::Bytes;
+use coracle_api::proto;
+use coracle_api::registry::Kind;
 use coracle_store::Revision;
 use std::sync::{Arc, OnceLock};
 
@@ -47,6 +50,8 @@ pub struct Change {
     pub previous: Option<Arc<Object>>,
     /// The object before, with this change's revision: made for the first watch that shows it as deleted.
     gone: OnceLock<Arc<Object>>,
+    /// The current object's protobuf form, and that of `gone`: made for the first watch that asks for it.
+    protobuf: [OnceLock<Bytes>; 2],
 }
 
 impl Change {
@@ -56,7 +61,13 @@ impl Change {
         current: Option<Arc<Object>>,
         previous: Option<Arc<Object>>,
     ) -> Change {
-        Change { revision, current, previous, gone: OnceLock::new() }
+        Change {
+            revision,
+            current,
+            previous,
+            gone: OnceLock::new(),
+            protobuf: [OnceLock::new(), OnceLock::new()],
+        }
     }
 
     /// What a watch with a selection shows of the change; `None` for nothing.
@@ -107,6 +118,17 @@ impl WatchEvent {
             EventType::Added | EventType::Modified => self.change.current.as_ref(),
             EventType::Deleted => self.change.gone(),
         }
+    }
+
+    /// The object that the event shows, as protobuf of this kind; made once for all watches.
+    pub fn protobuf(&self, kind: &Kind) -> Option<&Bytes> {
+        let object = self.object()?;
+        let [current, gone] = &self.change.protobuf;
+        let made = match self.event_type {
+            EventType::Added | EventType::Modified => current,
+            EventType::Deleted => gone,
+        };
+        Some(made.get_or_init(|| proto::encode(&object.value(), kind.ty()).into()))
     }
 
     /// Appends the event as a line of a JSON watch stream; the object's bytes are copied, never encoded again.

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::admission::Operation;
+use crate::admit::CHARGE_TRIES_MAX;
 use crate::body::Body;
 use crate::cache;
 use crate::clock;
@@ -95,26 +96,41 @@ impl Core {
             return Err(Status::invalid(&kind.group_kind(), meta::name(&object), errors).into());
         }
         warnings.extend(pod_profile::warnings(kind, &object));
+        self.approve(context, Operation::Create, &object, None, warnings)?;
         let key = cache::object_key(kind, meta::namespace(&object), meta::name(&object));
         if options.dry_run {
+            self.charge(context, Operation::Create, &object, None).await?;
             if self.objects(kind)?.get(meta::namespace(&object), meta::name(&object)).is_some() {
                 return Err(Refused::Exists(meta::name(&object).to_owned()));
             }
             return Ok(write::json_of(&object));
         }
         let put = Write::put(key, cache::encode(kind, &object), Guard::Absent);
-        match self.store.commit(vec![put]).await {
-            Ok(committed) => {
-                if let Some(claim) = claim {
-                    claim.commit(&object, None);
+        for _ in 0..CHARGE_TRIES_MAX {
+            let charge = self.charge(context, Operation::Create, &object, None).await?;
+            let mut writes = vec![put.clone()];
+            writes.extend(charge.writes);
+            match self.store.commit(writes).await {
+                Ok(committed) => {
+                    if let Some(claim) = claim {
+                        claim.commit(&object, None);
+                    }
+                    return Ok(write::committed_json(&committed)?);
                 }
-                Ok(write::committed_json(&committed)?)
+                Err(CommitError::Conflict { index: 0, .. }) => {
+                    return Err(Refused::Exists(meta::name(&object).to_owned()));
+                }
+                // A quota was counted anew meanwhile.
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(write::store_failed(&error).into()),
             }
-            Err(CommitError::Conflict { .. }) => {
-                Err(Refused::Exists(meta::name(&object).to_owned()))
-            }
-            Err(error) => Err(write::store_failed(&error).into()),
         }
+        Err(Status::conflict(
+            &kind.group_resource(),
+            meta::name(&object),
+            "the quotas of the namespace change too often; try again",
+        )
+        .into())
     }
 }
 

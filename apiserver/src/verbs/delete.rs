@@ -106,6 +106,7 @@ impl Core {
             let expected = options.resource_version.as_deref();
             metadata::check_preconditions(&old, &resource, options.uid.as_deref(), expected)?;
             self.admit(context, Operation::Delete, &mut old, None)?;
+            self.approve(context, Operation::Delete, &old, None, &mut Vec::new())?;
             let guard = Guard::At(current.revision);
             let plan = deletion::plan(&old, options, clock::now());
             let (write, gone) = match &plan {

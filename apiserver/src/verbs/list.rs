@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use coracle_api::proto;
 use coracle_api::registry::Kind;
 use coracle_api::status::Status;
 use coracle_store::Revision;
@@ -72,6 +73,13 @@ fn answer(context: &Context, listing: Listing) -> Answer {
         (Form::Object, Encoding::Json) => whole(context, listing),
         (Form::Object, Encoding::PrettyJson | Encoding::Yaml) => {
             respond::json(StatusCode::OK, listing.json(context.kind), negotiated)
+        }
+        (Form::Object, Encoding::Protobuf) => {
+            let kind = context.kind;
+            let (version, list_kind) = (kind.api_version(), kind.list_kind());
+            let metadata = metadata(&listing);
+            let list = proto::encode_list(&version, &list_kind, &metadata, kind.ty(), values);
+            respond::bytes(StatusCode::OK, list.into(), negotiated)
         }
         (Form::Table(version), _) => {
             let table = Tables {

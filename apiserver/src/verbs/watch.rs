@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use coracle_api::proto;
 use coracle_api::registry::Kind;
 use coracle_api::status::Status;
 use coracle_store::Revision;
@@ -19,10 +20,10 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::body;
-use crate::cache::{EventType, Object, Selection, Watch, WatchFrom, write_event};
+use crate::cache::{EventType, Object, Selection, Watch, WatchEvent, WatchFrom, write_event};
 use crate::clock;
 use crate::context::Context;
-use crate::negotiate::{Form, MetaVersion};
+use crate::negotiate::{Encoding, Form, MetaVersion};
 use crate::options::ListOptions;
 use crate::respond::Answer;
 use crate::server::{Core, Counted};
@@ -45,13 +46,14 @@ impl Core {
             self.wait_for(options.resource_version).await;
         }
         let form = Lines::new(context);
+        let encoding = form.encoding;
         let (labels, fields) = (options.labels, with_name(options.fields, context)?);
         let selection =
             Selection::new(context.kind, Some(&context.path.namespace), labels, fields)?;
         let watch = match self.objects(context.kind)?.watch(selection, from) {
             Ok(watch) => watch,
             // As upstream: the stream begins, and its only event says why it ends.
-            Err(status) => return Ok(one_error(&status)),
+            Err(status) => return Ok(one_error(form.encoding, &status)),
         };
         let spread = u64::from(clock::random()) % TIMEOUT_SECONDS_MIN;
         let seconds =
@@ -73,22 +75,43 @@ impl Core {
             let frame = stream.next().await?;
             Some((Ok(frame), stream))
         });
-        Ok(stream_answer(body::stream(frames)))
+        Ok(stream_answer(encoding, body::stream(frames)))
     }
 }
 
-fn stream_answer(body: body::Body) -> Answer {
+fn stream_answer(encoding: Encoding, body: body::Body) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = StatusCode::OK;
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let content_type = match encoding {
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Encoding::Json | Encoding::PrettyJson | Encoding::Yaml => "application/json",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     answer
 }
 
-fn one_error(status: &Status) -> Answer {
-    let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
-    stream_answer(body::full(line))
+fn one_error(encoding: Encoding, status: &Status) -> Answer {
+    let mut line = Vec::new();
+    write_value(encoding, "ERROR", &status.to_value(), &mut line);
+    stream_answer(encoding, body::full(line))
+}
+
+/// Appends an event whose object is not from the cache.
+fn write_value(encoding: Encoding, event_type: &str, object: &Value, out: &mut Vec<u8>) {
+    let encoded = match encoding {
+        Encoding::Protobuf => proto::encode_named(object),
+        Encoding::Json | Encoding::PrettyJson | Encoding::Yaml => None,
+    };
+    match encoded {
+        Some(object) => proto::write_watch_event(event_type, &object, out),
+        None => {
+            let line = json!({"type": event_type, "object": object});
+            out.extend_from_slice(line.to_string().as_bytes());
+            out.push(b'\n');
+        }
+    }
 }
 
 /// Adds the name in the path to the field selector, for a watch of one object.
@@ -199,9 +222,7 @@ impl WatchStream {
                 let Some(events) = events else { return Woken::End };
                 let mut frame = Vec::new();
                 for event in &events {
-                    if let Some(object) = event.object() {
-                        lines.write(event.event_type, object, &mut frame);
-                    }
+                    lines.write_event(event, &mut frame);
                 }
                 Woken::Events(frame)
             }
@@ -225,6 +246,7 @@ impl WatchStream {
 struct Lines {
     kind: &'static Kind,
     form: Form,
+    encoding: Encoding,
     include: IncludeObject,
     columns: IncludeColumns,
 }
@@ -235,13 +257,26 @@ impl Lines {
         Lines {
             kind,
             form: negotiated.form,
+            encoding: negotiated.encoding,
             include: context.include_object(),
             columns: IncludeColumns::Yes,
         }
     }
 
+    /// Writes what happened; whole objects as they were encoded once for all watches.
+    fn write_event(&mut self, event: &WatchEvent, out: &mut Vec<u8>) {
+        if (self.form, self.encoding) == (Form::Object, Encoding::Protobuf) {
+            if let Some(object) = event.protobuf(self.kind) {
+                proto::write_watch_event(event.event_type.as_str(), object, out);
+            }
+        } else if let Some(object) = event.object() {
+            self.write(event.event_type, object, out);
+        }
+    }
+
     fn write(&mut self, event_type: EventType, object: &Object, out: &mut Vec<u8>) {
         let converted = match self.form {
+            Form::Object if self.encoding == Encoding::Protobuf => object.value(),
             Form::Object => return write_event(event_type, &object.json, out),
             Form::Table(version) => {
                 let columns = std::mem::replace(&mut self.columns, IncludeColumns::No);
@@ -253,7 +288,7 @@ impl Lines {
                 table::partial_metadata(&object.value(), version)
             }
         };
-        write_event(event_type, converted.to_string().as_bytes(), out);
+        write_value(self.encoding, event_type.as_str(), &converted, out);
     }
 
     fn write_bookmark(&self, revision: Revision, annotation: Option<&str>, out: &mut Vec<u8>) {
@@ -261,10 +296,7 @@ impl Lines {
         if let Some(annotation) = annotation {
             metadata["annotations"] = json!({annotation: "true"});
         }
-        let object = self.bookmark_object(metadata);
-        let line = json!({"type": "BOOKMARK", "object": object});
-        out.extend_from_slice(line.to_string().as_bytes());
-        out.push(b'\n');
+        write_value(self.encoding, "BOOKMARK", &self.bookmark_object(metadata), out);
     }
 
     fn bookmark_object(&self, mut metadata: Value) -> Value {

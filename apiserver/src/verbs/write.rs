@@ -88,10 +88,14 @@ impl Core {
             if change.part == Part::Main {
                 made.warnings.extend(pod_profile::warnings(context.kind, &made.value));
             }
+            self.approve(context, Operation::Update, &made.value, Some(&old), &mut made.warnings)?;
+            let charge = self.charge(context, Operation::Update, &made.value, Some(&old)).await?;
             if change.dry_run {
                 return Ok(Changed { json: json_of(&made.value), warnings: made.warnings });
             }
-            match self.store.commit(vec![write_of(context.kind, &made.value, &current)]).await {
+            let mut writes = vec![write_of(context.kind, &made.value, &current)];
+            writes.extend(charge.writes);
+            match self.store.commit(writes).await {
                 Ok(committed) => {
                     self.settle_addresses(context.kind, claim, &made.value, &old);
                     let gone = metadata::is_finished(&made.value);
@@ -99,7 +103,7 @@ impl Core {
                         if gone { json_of(&made.value) } else { committed_json(&committed)? };
                     return Ok(Changed { json, warnings: made.warnings });
                 }
-                Err(CommitError::Conflict { .. }) if !insists => {}
+                Err(CommitError::Conflict { index, .. }) if index > 0 || !insists => {}
                 Err(CommitError::Conflict { .. }) => {
                     return Err(Status::modified(&resource, &context.path.name));
                 }

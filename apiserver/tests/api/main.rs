@@ -11,6 +11,7 @@ mod delete;
 mod images;
 mod metadata;
 mod patch;
+mod protobuf;
 mod read;
 mod serve;
 mod service;
