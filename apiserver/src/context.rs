@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::authn::UserInfo;
 use crate::body::{self, Body};
 use crate::negotiate::{Form, Negotiated, header};
+use crate::options::ListOptions;
 use crate::query::Query;
 use crate::request_info::{ResourcePath, Verb};
 use crate::respond::{self, Answer};
@@ -23,8 +24,10 @@ use crate::table::{self, IncludeObject, Tables};
 
 /// A request on a resource.
 pub(crate) struct Context {
-    /// The kind behind the path.
+    /// The kind behind the path, in the form in which its objects are kept.
     pub(crate) kind: &'static Kind,
+    /// The kind as the path names it: another version of `kind` where that is served, too.
+    pub(crate) served: &'static Kind,
     /// The path.
     pub(crate) path: ResourcePath,
     /// The verb.
@@ -43,6 +46,17 @@ pub(crate) struct Context {
     pub(crate) negotiated: Negotiated,
     /// When the request came.
     pub(crate) now: Timestamp,
+}
+
+/// Brings an object from the form in which it is kept into that of a kind that is served.
+pub(crate) fn to_served(served: &Kind, mut object: Value) -> Value {
+    let Some(stored) = served.stored else { return object };
+    (stored.from)(&mut object);
+    // What was stored fits; if it does not, it is served as it is.
+    match decode::conform(object.clone(), served.ty(), FieldValidation::Ignore) {
+        Ok(decoded) => decoded.value,
+        Err(_) => object,
+    }
 }
 
 /// Media types of bodies, as a 415 answer lists them.
@@ -80,6 +94,41 @@ impl Context {
         decode::decode(&bytes, media_type, ty, validation)
     }
 
+    /// The type of bodies of the request's kind.
+    pub(crate) fn body_type(&self) -> &'static Type {
+        self.served.ty()
+    }
+
+    /// Brings an object from the form in which it is served into that in which it is kept.
+    ///
+    /// # Errors
+    /// 400 when the kept form cannot hold it.
+    pub(crate) fn into_stored(&self, mut object: Value) -> Result<Value, Status> {
+        let Some(stored) = self.served.stored else { return Ok(object) };
+        (stored.to)(&mut object);
+        let decoded = decode::conform(object, self.kind.ty(), FieldValidation::Ignore)?;
+        Ok(decoded.value)
+    }
+
+    /// Brings an object from the form in which it is kept into that in which it is served.
+    pub(crate) fn to_served(&self, object: Value) -> Value {
+        to_served(self.served, object)
+    }
+
+    /// The options of a list or watch, with the field selector in the words of the kept form.
+    ///
+    /// # Errors
+    /// As [`ListOptions::parse`].
+    pub(crate) fn list_options(&self, watch: bool) -> Result<ListOptions, Status> {
+        let selector = self.query.get("fieldSelector").filter(|_| self.served.stored.is_some());
+        let Some(selector) = selector else { return ListOptions::parse(&self.query, watch) };
+        let words =
+            [("regarding.", "involvedObject."), ("reportingController", "reportingComponent")];
+        let words = words.iter().filter(|_| self.served.group == "events.k8s.io");
+        let kept = words.fold(selector.to_owned(), |text, (from, to)| text.replace(from, to));
+        ListOptions::parse(&self.query.with("fieldSelector", &kept), watch)
+    }
+
     /// What the rows of a table carry.
     pub(crate) fn include_object(&self) -> IncludeObject {
         IncludeObject::parse(self.query.get("includeObject"))
@@ -94,6 +143,9 @@ impl Context {
     pub(crate) fn answer_object(&self, code: StatusCode, json: Bytes) -> Answer {
         let parsed = || -> Value { serde_json::from_slice(&json).unwrap_or_default() };
         match self.negotiated.form {
+            Form::Object if self.served.stored.is_some() => {
+                respond::value(code, &self.to_served(parsed()), self.negotiated)
+            }
             Form::Object => respond::json(code, json, self.negotiated),
             Form::Table(version) => {
                 let object = parsed();

@@ -112,11 +112,13 @@ impl Core {
         user: Arc<UserInfo>,
     ) -> Result<Answer, Status> {
         let kind = registry::by_resource(&path.group, &path.version, &path.resource);
-        let kind = kind.ok_or_else(Status::unknown_path)?;
-        check_scope(kind, &path, verb)?;
+        let served = kind.ok_or_else(Status::unknown_path)?;
+        check_scope(served, &path, verb)?;
+        let kind = served.stored_kind();
         let negotiated = Negotiated::for_objects(&parts.headers, &query)?;
         let context = Context {
             kind,
+            served,
             path,
             verb,
             query,

@@ -14,6 +14,14 @@ impl Query {
         Query(pairs.collect())
     }
 
+    /// The same query with one value for a parameter in place of what it had.
+    pub fn with(&self, name: &str, value: &str) -> Query {
+        let mut pairs: Vec<(String, String)> =
+            self.0.iter().filter(|(n, _)| n != name).cloned().collect();
+        pairs.push((name.to_owned(), value.to_owned()));
+        Query(pairs)
+    }
+
     /// The first value of a parameter; `None` when it is missing or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(n, _)| n == name)?;

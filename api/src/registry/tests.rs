@@ -79,6 +79,7 @@ fn names_of_all_kinds() {
         apps/v1 Deployment deployments deploy namespaced scale,status
         apps/v1 ReplicaSet replicasets rs namespaced scale,status
         apps/v1 StatefulSet statefulsets sts namespaced scale,status
+        events.k8s.io/v1 Event events ev namespaced 
         authentication.k8s.io/v1 SelfSubjectReview selfsubjectreviews  cluster 
         authentication.k8s.io/v1 TokenReview tokenreviews  cluster 
         authorization.k8s.io/v1 LocalSubjectAccessReview localsubjectaccessreviews  namespaced 

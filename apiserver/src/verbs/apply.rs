@@ -155,7 +155,11 @@ impl Core {
         body: Body,
     ) -> Result<Answer, Status> {
         let options = WriteOptions::parse_apply(&context.query)?;
-        let applied = Applied::read(context, body, context.kind.ty(), options).await?;
+        let mut applied = Applied::read(context, body, context.body_type(), options).await?;
+        if let Some(stored) = context.served.stored {
+            metadata::check_type(&mut applied.config, context.served)?;
+            (stored.to)(&mut applied.config);
+        }
         let change = Change {
             part,
             dry_run: options.dry_run,

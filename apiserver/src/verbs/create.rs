@@ -28,10 +28,11 @@ impl Core {
     /// Makes an object from a request body.
     pub(crate) async fn create(&self, context: &Context, body: Body) -> Result<Answer, Status> {
         let options = WriteOptions::parse(&context.query, "CreateOptions")?;
-        let ty = context.kind.ty();
+        let ty = context.body_type();
         let decoded = context.decode(body, ty, options.field_validation).await?;
         let mut object = decoded.value;
-        metadata::settle_type(&mut object, context.kind, &context.path.namespace)?;
+        metadata::settle_type(&mut object, context.served, &context.path.namespace)?;
+        let object = context.into_stored(object)?;
         let mut warnings = decoded.warnings;
         let json = self.insert(context, object, Ownership::Taken, options, &mut warnings).await?;
         let mut answer = context.answer_object(StatusCode::CREATED, json);

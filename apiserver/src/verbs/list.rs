@@ -33,7 +33,7 @@ const FRAME_BYTES: usize = 64 * 1024;
 impl Core {
     /// Answers with a collection.
     pub(crate) async fn list(&self, context: &Context) -> Result<Answer, Status> {
-        let options = ListOptions::parse(&context.query, false)?;
+        let options = context.list_options(false)?;
         self.wait_for(options.resource_version).await;
         let revision = list_revision(&options);
         let namespace = Some(context.path.namespace.as_str());
@@ -70,6 +70,14 @@ fn answer(context: &Context, listing: Listing) -> Answer {
     let negotiated = context.negotiated;
     let values = listing.objects.iter().map(|object| object.value());
     match (negotiated.form, negotiated.encoding) {
+        (Form::Object, _) if context.served.stored.is_some() => {
+            let items: Vec<Value> = values.map(|object| context.to_served(object)).collect();
+            let list = json!({
+                "kind": context.served.list_kind(), "apiVersion": context.served.api_version(),
+                "metadata": metadata(&listing), "items": items,
+            });
+            respond::value(StatusCode::OK, &list, negotiated)
+        }
         (Form::Object, Encoding::Json) => whole(context, listing),
         (Form::Object, Encoding::PrettyJson | Encoding::Yaml) => {
             respond::json(StatusCode::OK, listing.json(context.kind), negotiated)

@@ -130,9 +130,12 @@ impl Core {
             ownership: Ownership::Taken,
         };
         let make = |old: &Value| {
-            let mut decoded = patch.apply(old, context.kind.ty(), options.field_validation)?;
-            metadata::settle_type(&mut decoded.value, context.kind, &context.path.namespace)?;
+            let converted = context.served.stored.map(|_| context.to_served(old.clone()));
+            let old = converted.as_ref().unwrap_or(old);
+            let mut decoded = patch.apply(old, context.body_type(), options.field_validation)?;
+            metadata::settle_type(&mut decoded.value, context.served, &context.path.namespace)?;
             check_name(&decoded.value, &context.path.name)?;
+            decoded.value = context.into_stored(decoded.value)?;
             Ok(decoded)
         };
         let changed = self.change(context, change, &make).await?;

@@ -24,10 +24,11 @@ impl Core {
         body: Body,
     ) -> Result<Answer, Status> {
         let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
-        let decoded = context.decode(body, context.kind.ty(), options.field_validation).await?;
+        let decoded = context.decode(body, context.body_type(), options.field_validation).await?;
         let mut decoded = decoded;
-        metadata::settle_type(&mut decoded.value, context.kind, &context.path.namespace)?;
+        metadata::settle_type(&mut decoded.value, context.served, &context.path.namespace)?;
         check_name(&decoded.value, &context.path.name)?;
+        decoded.value = context.into_stored(decoded.value)?;
         let ownership = Ownership::Taken;
         let change = Change { part, dry_run: options.dry_run, needs_version: true, ownership };
         let changed = self.change(context, change, &|_old| Ok(decoded.clone())).await;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body;
 use crate::cache::{EventType, Object, Selection, Watch, WatchEvent, WatchFrom, write_event};
 use crate::clock;
-use crate::context::Context;
+use crate::context::{Context, to_served};
 use crate::negotiate::{Encoding, Form, MetaVersion};
 use crate::options::ListOptions;
 use crate::respond::Answer;
@@ -40,7 +40,7 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 impl Core {
     /// Opens a watch and answers with its stream.
     pub(crate) async fn watch(&self, context: &Context) -> Result<Answer, Status> {
-        let options = ListOptions::parse(&context.query, true)?;
+        let options = context.list_options(true)?;
         let from = watch_from(&options);
         if options.send_initial_events == Some(true) {
             self.wait_for(options.resource_version).await;
@@ -245,6 +245,7 @@ impl WatchStream {
 /// Writes events in the form that the client asked for.
 struct Lines {
     kind: &'static Kind,
+    served: &'static Kind,
     form: Form,
     encoding: Encoding,
     include: IncludeObject,
@@ -253,9 +254,10 @@ struct Lines {
 
 impl Lines {
     fn new(context: &Context) -> Lines {
-        let Context { kind, negotiated, .. } = context;
+        let Context { kind, served, negotiated, .. } = context;
         Lines {
             kind,
+            served,
             form: negotiated.form,
             encoding: negotiated.encoding,
             include: context.include_object(),
@@ -265,7 +267,8 @@ impl Lines {
 
     /// Writes what happened; whole objects as they were encoded once for all watches.
     fn write_event(&mut self, event: &WatchEvent, out: &mut Vec<u8>) {
-        if (self.form, self.encoding) == (Form::Object, Encoding::Protobuf) {
+        let whole = self.form == Form::Object && self.served.stored.is_none();
+        if whole && self.encoding == Encoding::Protobuf {
             if let Some(object) = event.protobuf(self.kind) {
                 proto::write_watch_event(event.event_type.as_str(), object, out);
             }
@@ -276,6 +279,7 @@ impl Lines {
 
     fn write(&mut self, event_type: EventType, object: &Object, out: &mut Vec<u8>) {
         let converted = match self.form {
+            Form::Object if self.served.stored.is_some() => to_served(self.served, object.value()),
             Form::Object if self.encoding == Encoding::Protobuf => object.value(),
             Form::Object => return write_event(event_type, &object.json, out),
             Form::Table(version) => {
@@ -305,7 +309,7 @@ impl Lines {
         match self.form {
             Form::Object => {
                 metadata["creationTimestamp"] = Value::Null;
-                typed(self.kind.kind, &self.kind.api_version(), &metadata)
+                typed(self.served.kind, &self.served.api_version(), &metadata)
             }
             Form::Table(version) => {
                 let object = typed("PartialObjectMetadata", of_version(version), &metadata);

@@ -87,15 +87,18 @@ const EVENT: Kind = Kind {
     singular: "event",
     short_names: &["ev"],
     storage_version_hash: "r2yiGXH7wu8=",
-    rules: &Rules {
-        selectable: select::EVENT,
-        select: select::event,
-        create_on_update: true,
-        validate: validate::event::validate,
-        validate_update: validate::event::validate_update,
-        ..PLAIN
-    },
+    rules: &EVENT_RULES,
     ..NAMESPACED
+};
+
+/// Rules of Events, whatever the version.
+pub(super) const EVENT_RULES: Rules = Rules {
+    selectable: select::EVENT,
+    select: select::event,
+    create_on_update: true,
+    validate: validate::event::validate,
+    validate_update: validate::event::validate_update,
+    ..PLAIN
 };
 
 const LIMIT_RANGE: Kind = Kind {

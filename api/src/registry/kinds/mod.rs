@@ -6,6 +6,7 @@ mod access;
 mod apps;
 mod cluster;
 mod core;
+mod events;
 mod extension;
 mod network;
 mod review;
@@ -53,6 +54,7 @@ static KINDS: LazyLock<Box<[Kind]>> = LazyLock::new(|| {
     let parts = [
         core::KINDS,
         apps::KINDS,
+        events::KINDS,
         review::KINDS,
         access::KINDS,
         network::KINDS,
