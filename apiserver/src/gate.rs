@@ -1,22 +1,18 @@
-//! The three questions before the work: who asks, may they, does the cluster let the write in.
+//! The questions before the work: who asks, on whose behalf, may they.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use coracle_api::meta;
 use coracle_api::selector::FieldSelector;
 use coracle_api::status::Status;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderValue};
-use serde_json::Value;
 
-use crate::admission::{self, Operation};
 use crate::authn::{UserInfo, Wanted};
 use crate::authz::Attributes;
 use crate::clock;
-use crate::context::Context;
 use crate::negotiate::header;
 use crate::query::Query;
 use crate::request_info::RequestInfo;
@@ -95,42 +91,6 @@ impl Core {
             node_name: selector.as_ref().and_then(|selector| selector.equals("spec.nodeName")),
         };
         self.authorizer.check(user, &attributes)
-    }
-
-    /// Lets a write in, or not; may change the new object.
-    ///
-    /// `object` is the new object, for a deletion the stored one; `old` is the stored object of an update.
-    ///
-    /// # Errors
-    /// The first refusal.
-    pub(crate) fn admit(
-        &self,
-        context: &Context,
-        operation: Operation,
-        object: &mut Value,
-        old: Option<&Value>,
-    ) -> Result<(), Status> {
-        let name = match operation {
-            Operation::Create => meta::name(object).to_owned(),
-            Operation::Update => context.path.name.clone(),
-            Operation::Delete => meta::name(object).to_owned(),
-        };
-        let namespace = meta::namespace(object).to_owned();
-        let request = admission::Request {
-            user: &context.user,
-            operation,
-            kind: context.kind,
-            subresource: &context.path.subresource,
-            namespace: &namespace,
-            name: &name,
-        };
-        self.authorizer.check_escalation(&request, object, old)?;
-        match operation {
-            Operation::Create | Operation::Update => {
-                admission::admit(&request, Some(object), old, &self.caches)
-            }
-            Operation::Delete => admission::admit(&request, None, Some(object), &self.caches),
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::admit::QuotaTurns;
 use crate::authn::{Authenticator, ServiceAccounts, TokenKeys, Tokens};
 use crate::authz::Authorizer;
 use crate::cache::{Caches, ResourceCache, Selection};
@@ -106,6 +107,7 @@ pub(crate) struct Core {
     pub(crate) openapi: Arc<openapi::Documents>,
     pub(crate) images: ImageRegistry,
     pub(crate) addresses: ServiceAddresses,
+    pub(crate) quota_turns: QuotaTurns,
     pub(crate) nodes: Arc<dyn NodeDialer>,
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: Semaphore,
@@ -144,6 +146,7 @@ impl ApiServer {
             openapi: Arc::new(openapi::Documents::new(config.describe)),
             images: ImageRegistry::new(images),
             addresses: ServiceAddresses::new(config.services),
+            quota_turns: QuotaTurns::default(),
             nodes: config.nodes,
             metrics: Metrics::default(),
             in_flight: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),

@@ -4,9 +4,14 @@
 //! The plugins run in upstream's order. Never here: defaults that depend on the object alone (`api::defaults`), and
 //! whether an object is valid (`api::validate`).
 
+mod default_class;
+mod limit_range;
 mod namespace;
 mod node;
+mod pod_security;
 mod priority;
+pub(crate) mod quota;
+mod runtime_class;
 mod service_account;
 mod tolerations;
 
@@ -70,14 +75,36 @@ pub fn admit(
     namespace::admit(request, caches)?;
     match object {
         Some(object) => {
+            limit_range::fill(request, object, caches);
             service_account::admit(request, object, caches)?;
             node::admit(request, object, old)?;
             priority::admit(request, object, caches)?;
             tolerations::admit(request, object);
+            default_class::admit(request, object, caches)?;
+            runtime_class::admit(request, object, caches)?;
             Ok(())
         }
         None => node::admit_delete(request, old),
     }
+}
+
+/// Asks every plugin that only looks, once the object is as it would be stored. `object` is the new object, for a deletion
+/// the stored one; `warnings` takes what the writer should know.
+///
+/// # Errors
+/// The first refusal.
+pub fn approve(
+    request: &Request<'_>,
+    object: &Value,
+    old: Option<&Value>,
+    caches: &Caches,
+    warnings: &mut Vec<String>,
+) -> Result<(), Status> {
+    if request.operation == Operation::Delete {
+        return Ok(());
+    }
+    limit_range::check(request, object, caches)?;
+    pod_security::admit(request, object, old, caches, warnings)
 }
 
 /// The object's `spec` as a map; made when it is not there, so that rules can write into it.

@@ -24,7 +24,7 @@ pub(super) fn authorize(caches: &Caches, node: &str, attributes: &Attributes<'_>
         ("", "configmaps" | "secrets" | "persistentvolumeclaims" | "serviceaccounts") => {
             return referenced(caches, node, attributes);
         }
-        ("", "persistentvolumes") => attributes.verb == "get" && attributes.subresource.is_empty(),
+        ("", "persistentvolumes") => reads_volumes(caches, node, attributes),
         ("node.k8s.io", "runtimeclasses") | ("storage.k8s.io", "csidrivers") => {
             reads && attributes.subresource.is_empty()
         }
@@ -50,6 +50,22 @@ pub(super) fn authorize(caches: &Caches, node: &str, attributes: &Attributes<'_>
 fn pulls_images(attributes: &Attributes<'_>) -> bool {
     let reads = matches!(attributes.verb, "get" | "head");
     reads && (attributes.path == "/v2" || attributes.path.starts_with("/v2/"))
+}
+
+/// A node sees all volumes, and lets those go that are its own folders.
+fn reads_volumes(caches: &Caches, node: &str, attributes: &Attributes<'_>) -> bool {
+    let own = || {
+        let volume = caches.get("", "persistentvolumes", "", attributes.name);
+        volume.is_some_and(|volume| {
+            let home = "/spec/csi/volumeAttributes/local.coracle.dev~1node";
+            text(&volume.value(), home) == Some(node)
+        })
+    };
+    match attributes.verb {
+        "get" | "list" | "watch" => attributes.subresource.is_empty(),
+        "patch" => attributes.subresource.is_empty() && own(),
+        _ => false,
+    }
 }
 
 fn own_node(node: &str, attributes: &Attributes<'_>) -> bool {

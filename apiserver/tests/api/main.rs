@@ -6,8 +6,10 @@ mod apply;
 mod harness;
 
 mod access;
+mod admission;
 mod create;
 mod delete;
+mod events;
 mod images;
 mod metadata;
 mod patch;
