@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::{Shared, Target};
 use crate::config::objects::{ObjectKind, ObjectRef};
 use crate::images::pull::Policy;
-use crate::images::{ImageFault, LocalImage, Pulled, credentials, program};
+use crate::images::{ImageFault, LocalImage, Pulled, credentials};
 use crate::pods::plan::{self, Index};
 use crate::pods::state::{Fault, PodEvent};
+use crate::runtime::toolbox;
 
 /// Prefix of the annotation that plugs images into a container's imports.
 const COMPOSE_ANNOTATION: &str = "coracle.dev/compose.";
@@ -37,7 +38,8 @@ async fn try_ensure(
     let pulled = fetch(shared, target, index, name, policy, used_before).await;
     let pulled = pulled.map_err(|error| error.fault())?;
     let command = container.command.as_ref().and_then(|command| command.first());
-    let pulled = Pulled { image: program::choose(pulled.image, command)?, ..pulled };
+    let image = toolbox::choose(pulled.image, command, &shared.config.data_dir)?;
+    let pulled = Pulled { image, ..pulled };
     let mut plugs = Vec::new();
     for plug in plugs_of(target, &container.name) {
         let pulled = fetch(shared, target, index, &plug, policy, "").await;

@@ -13,7 +13,7 @@ use crate::images::LocalImage;
 use crate::pods::plan::{self, Index, PodKey};
 use crate::pods::state::{Fault, Note, PodEvent};
 use crate::record::record;
-use crate::runtime::{FaultSink, Isolation, StartRequest};
+use crate::runtime::{FaultSink, Isolation, StartRequest, Stdin};
 use crate::volumes::mounts;
 
 /// The annotation that says how requests of http containers share instances.
@@ -58,6 +58,8 @@ async fn try_start(
         argv: argv::argv(container, &image.entrypoint, &image.arguments, &env),
         mounts: mounts::mounts(container, &volumes, &env)?,
         cwd: container.working_dir.clone().or_else(|| image.working_dir.clone()),
+        stdin: stdin(container),
+        tty: container.tty.unwrap_or(false),
         read_only_root: read_only_root(container),
         scratch: shared.volumes.scratch(&target.key.uid).join(&container.name),
         memory_bytes: limit(container, "memory").and_then(amount),
@@ -144,6 +146,14 @@ fn isolation(pod: &Pod) -> Isolation {
         Some("pooled") => Isolation::Pooled,
         Some("resident") => Isolation::Resident,
         Some(_) | None => Isolation::Request,
+    }
+}
+
+fn stdin(container: &Container) -> Stdin {
+    match (container.stdin.unwrap_or(false), container.stdin_once.unwrap_or(false)) {
+        (false, _) => Stdin::Closed,
+        (true, false) => Stdin::Open,
+        (true, true) => Stdin::Once,
     }
 }
 

@@ -4,8 +4,10 @@
 //! follows a script. Never here: the API server, decisions about pods.
 
 pub mod fake;
+pub mod toolbox;
 pub mod wasm;
 
+mod programs;
 mod root_files;
 mod spec;
 
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use coracle_runtime::Stdin;
 pub use coracle_runtime::exec::{
     Attached, Exec, ExecError, ExecHandle, ExecSpec, Reader, TerminalSize, Writer,
 };
@@ -130,6 +133,10 @@ pub struct StartRequest {
     pub cwd: Option<String>,
     /// Its volumes.
     pub mounts: Vec<MountRequest>,
+    /// What it reads (`stdin`, `stdinOnce`).
+    pub stdin: Stdin,
+    /// Its streams are a terminal.
+    pub tty: bool,
     /// `/` cannot be written.
     pub read_only_root: bool,
     /// Directory for the copy-up layer and for `/dev/termination-log`.

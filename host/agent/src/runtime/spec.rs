@@ -45,6 +45,8 @@ pub(super) fn container(
             Isolation::Pooled => engine::Isolation::Pooled,
             Isolation::Resident => engine::Isolation::Resident,
         },
+        stdin: request.stdin,
+        tty: request.tty,
         log: Some(engine::LogSpec::new(request.log.clone())),
         on_fault,
         ..engine::ContainerSpec::new(request.container.clone(), image)

@@ -1,6 +1,6 @@
 //! The real runtime: sandboxes of `coracle-vnet` and `coracle-runtime`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
+use super::programs::{ContainerPrograms, Prepared};
 use super::root_files::{Surroundings, ca_certificates};
 use super::{
     Attached, Duplex, Exec, ExecError, ExecSpec, Runtime, SandboxRequest, StartRequest, Started,
@@ -25,21 +26,17 @@ use crate::images::LocalImage;
 use crate::pods::plan::PodKey;
 use crate::pods::state::Fault;
 
-/// Prepared images kept mapped though nothing runs them, so that the next pod starts at once.
-const IMAGES_KEPT_MAX: usize = 64;
-
 /// First port that connections from the host seem to come from.
 const PORT_FIRST: u16 = 32_768;
 
 /// Runs components in this process.
 pub struct WasmRuntime {
-    engine: engine::Engine,
+    prepared: Arc<Prepared>,
     fabric: Arc<Fabric>,
     network: Arc<Network>,
     host_ip: IpAddr,
     surroundings: Surroundings,
     pods: Mutex<HashMap<String, Arc<PodSandbox>>>,
-    kept: Mutex<VecDeque<Arc<engine::Image>>>,
     next_port: AtomicU16,
 }
 
@@ -71,13 +68,12 @@ impl WasmRuntime {
             ca_certificates: ca_certificates(),
         };
         Self {
-            engine,
+            prepared: Prepared::new(engine),
             fabric,
             network,
             host_ip,
             surroundings,
             pods: Mutex::default(),
-            kept: Mutex::default(),
             next_port: AtomicU16::new(PORT_FIRST),
         }
     }
@@ -119,29 +115,18 @@ impl WasmRuntime {
         Ok(())
     }
 
-    async fn image(
-        &self,
-        image: &LocalImage,
-        plugs: &[LocalImage],
-    ) -> Result<Arc<engine::Image>, Fault> {
-        let plugs: Vec<_> = plugs.iter().map(source).collect();
-        let prepared = self.engine.prepare(source(image), &plugs).await;
-        let prepared = prepared.map_err(|error| prepare_fault(&error))?;
-        let mut kept = self.kept.lock();
-        kept.retain(|known| !Arc::ptr_eq(known, &prepared));
-        kept.push_back(prepared.clone());
-        if kept.len() > IMAGES_KEPT_MAX {
-            kept.pop_front();
-        }
-        Ok(prepared)
-    }
-
     async fn run(&self, request: StartRequest) -> Result<Started, Fault> {
-        let image = self.image(&request.image, &request.plugs).await?;
+        let image = self.prepared.image(&request.image, &request.plugs).await?;
         let pod = self.pod(&request.pod.uid);
         let pod = pod.ok_or_else(|| fault("RunContainerError", "the pod has no sandbox".into()))?;
         let last_words = spec::last_words(&request)?;
-        let spec = spec::container(&request, image, &pod, &self.surroundings)?;
+        let programs = ContainerPrograms {
+            prepared: self.prepared.clone(),
+            image: request.image.clone(),
+            own: image.clone(),
+        };
+        let mut spec = spec::container(&request, image, &pod, &self.surroundings)?;
+        spec.programs = Some(Arc::new(programs));
         let container = pod.sandbox.start(spec).await.map_err(|error| start_fault(&error))?;
         let container = Arc::new(container);
         pod.containers.lock().insert(request.container.clone(), container.clone());
@@ -154,7 +139,7 @@ impl WasmRuntime {
     }
 }
 
-fn source(image: &LocalImage) -> engine::ImageSource {
+pub(super) fn source(image: &LocalImage) -> engine::ImageSource {
     engine::ImageSource {
         wasm: engine::Wasm::Path(image.wasm.clone()),
         digest: image.wasm_digest.clone(),
@@ -175,7 +160,7 @@ fn with_hint(error: &dyn std::error::Error, hint: Option<&str>) -> String {
     hint.map_or(text.clone(), |hint| format!("{text}; {hint}"))
 }
 
-fn prepare_fault(error: &engine::PrepareError) -> Fault {
+pub(super) fn prepare_fault(error: &engine::PrepareError) -> Fault {
     use engine::PrepareError as E;
     let reason = if matches!(error, E::NotWasm { .. } | E::NoEntry { .. }) {
         "ErrImageNotWasm"
@@ -228,7 +213,7 @@ impl Runtime for WasmRuntime {
         image: &'a LocalImage,
         plugs: &'a [LocalImage],
     ) -> BoxFuture<'a, Result<(), Fault>> {
-        async move { self.image(image, plugs).await.map(drop) }.boxed()
+        async move { self.prepared.image(image, plugs).await.map(drop) }.boxed()
     }
 
     fn start(&self, request: StartRequest) -> BoxFuture<'_, Result<Started, Fault>> {

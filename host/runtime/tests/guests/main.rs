@@ -11,4 +11,5 @@ mod limits;
 mod logs;
 mod prepare;
 mod sockets;
+mod toolbox;
 mod world;

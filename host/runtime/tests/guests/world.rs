@@ -36,7 +36,7 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     }
 }
 
-fn cargo(workspace: &Path, args: &[&str]) {
+pub(crate) fn cargo(workspace: &Path, args: &[&str]) {
     let mut command = Command::new(env!("CARGO"));
     for name in ["CARGO_TARGET_DIR", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER"] {
         command.env_remove(name);

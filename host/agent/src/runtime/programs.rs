@@ -1,0 +1,90 @@
+//! What commands run beside a container: programs of its image, then the toolbox.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use coracle_runtime as engine;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::toolbox;
+use super::wasm::{prepare_fault, source};
+use crate::images::{LocalImage, program};
+use crate::pods::state::Fault;
+
+/// Prepared images kept mapped though nothing runs them, so that the next pod starts at once.
+const IMAGES_KEPT_MAX: usize = 64;
+
+/// Prepares images, and keeps those that were used last.
+pub(super) struct Prepared {
+    engine: engine::Engine,
+    kept: Mutex<VecDeque<Arc<engine::Image>>>,
+}
+
+impl Prepared {
+    pub(super) fn new(engine: engine::Engine) -> Arc<Self> {
+        Arc::new(Self { engine, kept: Mutex::default() })
+    }
+
+    pub(super) async fn image(
+        &self,
+        image: &LocalImage,
+        plugs: &[LocalImage],
+    ) -> Result<Arc<engine::Image>, Fault> {
+        let plugs: Vec<_> = plugs.iter().map(source).collect();
+        let prepared = self.engine.prepare(source(image), &plugs).await;
+        prepared.map(|image| self.keep(image)).map_err(|error| prepare_fault(&error))
+    }
+
+    async fn toolbox(&self) -> Result<Arc<engine::Image>, String> {
+        let source = toolbox::source().map_err(|error| error.to_string())?;
+        let prepared = self.engine.prepare(source, &[]).await;
+        prepared.map(|image| self.keep(image)).map_err(|error| error.to_string())
+    }
+
+    fn keep(&self, image: Arc<engine::Image>) -> Arc<engine::Image> {
+        let mut kept = self.kept.lock();
+        kept.retain(|known| !Arc::ptr_eq(known, &image));
+        kept.push_back(image.clone());
+        if kept.len() > IMAGES_KEPT_MAX {
+            kept.pop_front();
+        }
+        image
+    }
+}
+
+/// The programs of one container.
+pub(super) struct ContainerPrograms {
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) image: LocalImage,
+    /// The container's own component.
+    pub(super) own: Arc<engine::Image>,
+}
+
+impl ContainerPrograms {
+    async fn look_up(&self, command: &str) -> Result<Option<Arc<engine::Image>>, String> {
+        if self.image.entrypoint.first().is_some_and(|entry| entry == command) {
+            return Ok(Some(self.own.clone()));
+        }
+        if self.image.rootfs.is_some()
+            && let Ok(chosen) = program::choose(self.image.clone(), Some(&command.to_owned()))
+        {
+            let image = self.prepared.image(&chosen, &[]).await;
+            return image.map(Some).map_err(|fault| fault.message);
+        }
+        if toolbox::has(command) {
+            return self.prepared.toolbox().await.map(Some);
+        }
+        Ok(None)
+    }
+}
+
+impl engine::Programs for ContainerPrograms {
+    fn find<'a>(
+        &'a self,
+        command: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Arc<engine::Image>>, String>> {
+        self.look_up(command).boxed()
+    }
+}
