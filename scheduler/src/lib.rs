@@ -22,6 +22,7 @@ pub mod scheduler;
 pub mod scores;
 pub mod snapshot;
 pub mod terms;
+pub mod volumes;
 
 #[cfg(test)]
 mod testing;

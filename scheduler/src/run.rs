@@ -8,8 +8,11 @@ use std::sync::Arc;
 use coracle_client::events::EventKind;
 use coracle_client::{Caches, Change, Changes, Client, Failure, Recorder};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Binding, Namespace, Node, ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{
+    Binding, Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
+};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -114,6 +117,9 @@ impl Edge {
                 change = sources.nodes.next() => self.node_changed(&change),
                 change = sources.namespaces.next() => self.namespace_changed(&change),
                 change = sources.budgets.next() => self.budget_changed(&change),
+                change = sources.claims.next() => self.claim_changed(change),
+                change = sources.volumes.next() => self.volume_changed(change),
+                change = sources.classes.next() => self.class_changed(&change),
                 Some(end) = self.requests.join_next() => self.ended(end),
                 () = sleep_until(wakes_at) => {}
                 _ = &mut stopped => break,
@@ -129,6 +135,15 @@ impl Edge {
         }
         while let Some(change) = sources.budgets.try_next() {
             self.budget_changed(&change);
+        }
+        while let Some(change) = sources.classes.try_next() {
+            self.class_changed(&change);
+        }
+        while let Some(change) = sources.volumes.try_next() {
+            self.volume_changed(change);
+        }
+        while let Some(change) = sources.claims.try_next() {
+            self.claim_changed(change);
         }
         while let Some(change) = sources.nodes.try_next() {
             self.node_changed(&change);
@@ -197,6 +212,24 @@ impl Edge {
             Some(new) => self.scheduler.budgets().set(new),
             None => self.scheduler.budgets().remove(namespace, &change.key.name),
         }
+    }
+
+    fn claim_changed(&mut self, change: Change<PersistentVolumeClaim>) {
+        let (now, key) = (self.now(), change.key);
+        let key = (key.namespace.unwrap_or_default(), key.name);
+        self.scheduler.volumes_changed(|volumes| volumes.claim(key, change.new), now);
+    }
+
+    fn volume_changed(&mut self, change: Change<PersistentVolume>) {
+        let now = self.now();
+        let name = change.key.name;
+        self.scheduler.volumes_changed(|volumes| volumes.volume(name, change.new), now);
+    }
+
+    fn class_changed(&mut self, change: &Change<StorageClass>) {
+        let (now, name) = (self.now(), change.key.name.clone());
+        let class = change.new.as_deref();
+        self.scheduler.volumes_changed(|volumes| volumes.class(name, class), now);
     }
 
     fn bind(&mut self, pod: Arc<Pod>, node: String) {
@@ -280,6 +313,9 @@ struct Sources {
     nodes: Changes<Node>,
     namespaces: Changes<Namespace>,
     budgets: Changes<PodDisruptionBudget>,
+    claims: Changes<PersistentVolumeClaim>,
+    volumes: Changes<PersistentVolume>,
+    classes: Changes<StorageClass>,
 }
 
 impl Sources {
@@ -288,6 +324,11 @@ impl Sources {
         let (pods, nodes) = (caches.get::<Pod>(), caches.get::<Node>());
         let (namespaces, budgets) =
             (caches.get::<Namespace>(), caches.get::<PodDisruptionBudget>());
+        let claims = caches.get::<PersistentVolumeClaim>();
+        let (volumes, classes) = (caches.get::<PersistentVolume>(), caches.get::<StorageClass>());
+        claims.wait_synced().await;
+        volumes.wait_synced().await;
+        classes.wait_synced().await;
         nodes.wait_synced().await;
         namespaces.wait_synced().await;
         budgets.wait_synced().await;
@@ -297,6 +338,9 @@ impl Sources {
             nodes: nodes.subscribe(),
             namespaces: namespaces.subscribe(),
             budgets: budgets.subscribe(),
+            claims: claims.subscribe(),
+            volumes: volumes.subscribe(),
+            classes: classes.subscribe(),
         }
     }
 }

@@ -18,12 +18,14 @@ use crate::pod_info::{self, PodInfo};
 use crate::queue::Queue;
 use crate::schedule::{Decision, is_awaited, schedule};
 use crate::snapshot::Snapshot;
+use crate::volumes::Volumes;
 
 /// What another pod's coming may help: one that wanted to be near it, or a lower place to catch up.
 const OTHER_PODS: [Cause; 2] = [Cause::Spread, Cause::PodAffinity];
 
 /// What another pod's leaving may help.
-const LEFT: [Cause; 4] = [Cause::Resources, Cause::Ports, Cause::Spread, Cause::PodAffinity];
+const LEFT: [Cause; 5] =
+    [Cause::Resources, Cause::Ports, Cause::Spread, Cause::PodAffinity, Cause::Volumes];
 
 /// What the edge shall do next.
 #[derive(Debug, Clone)]
@@ -212,6 +214,12 @@ impl Scheduler {
         self.snapshot.namespaces.remove(name);
     }
 
+    /// Takes a change of claims, volumes or classes.
+    pub fn volumes_changed(&mut self, change: impl FnOnce(&mut Volumes), now: Duration) {
+        change(&mut self.snapshot.volumes);
+        self.queue.happened(&[Cause::Volumes], now);
+    }
+
     /// Gives the budgets, to take changes of PodDisruptionBudgets into.
     pub fn budgets(&mut self) -> &mut Budgets {
         &mut self.snapshot.budgets
@@ -283,7 +291,7 @@ fn helpful(old: &Node, new: &Node) -> Vec<Cause> {
         helps.push(Cause::Unschedulable);
     }
     if old.metadata.labels != new.metadata.labels {
-        helps.extend([Cause::Affinity, Cause::Spread, Cause::PodAffinity]);
+        helps.extend([Cause::Affinity, Cause::Spread, Cause::PodAffinity, Cause::Volumes]);
     }
     // The first filter hides the later ones, so whoever was refused may now get further.
     helps

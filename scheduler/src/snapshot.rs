@@ -11,6 +11,7 @@ use crate::classes::Classes;
 use crate::namespaces::Namespaces;
 use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
+use crate::volumes::Volumes;
 
 /// All nodes, and where each placed pod is.
 ///
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub namespaces: Namespaces,
     /// PodDisruptionBudgets.
     pub budgets: Budgets,
+    /// Claims and volumes.
+    pub volumes: Volumes,
 }
 
 impl Snapshot {

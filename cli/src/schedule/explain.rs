@@ -6,8 +6,11 @@ use anyhow::{Context as _, bail};
 use coracle_scheduler::pod_info::{PodInfo, node_name};
 use coracle_scheduler::snapshot::Snapshot;
 use coracle_scheduler::{Decision, Verdict};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{
+    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
@@ -51,6 +54,19 @@ async fn snapshot(client: &Client) -> anyhow::Result<Snapshot> {
     }
     for budget in Api::<PodDisruptionBudget>::all(client.clone()).list(&all).await? {
         snapshot.budgets.set(&budget);
+    }
+    for claim in Api::<PersistentVolumeClaim>::all(client.clone()).list(&all).await? {
+        let meta = &claim.metadata;
+        let key = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        snapshot.volumes.claim(key, Some(Arc::new(claim)));
+    }
+    for volume in Api::<PersistentVolume>::all(client.clone()).list(&all).await? {
+        let name = volume.metadata.name.clone().unwrap_or_default();
+        snapshot.volumes.volume(name, Some(Arc::new(volume)));
+    }
+    for class in Api::<StorageClass>::all(client.clone()).list(&all).await? {
+        let name = class.metadata.name.clone().unwrap_or_default();
+        snapshot.volumes.class(name, Some(&class));
     }
     for pod in Api::<Pod>::all(client.clone()).list(&all).await.context("list pods")? {
         if let Some(node) = node_name(&pod).map(str::to_owned)

@@ -12,6 +12,7 @@ mod resources;
 mod spread;
 mod taints;
 mod unschedulable;
+mod volumes;
 
 pub(crate) use affinity::{allows as affinity_allows, restricts as restricts_nodes, term_matches};
 pub use taints::tolerates;
@@ -42,11 +43,13 @@ pub enum Cause {
     Spread,
     /// Pods that are near or not near.
     PodAffinity,
+    /// Claims, and where their volumes are.
+    Volumes,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Cause; 8] = [
+    pub const ALL: [Cause; 9] = [
         Cause::Unschedulable,
         Cause::NodeName,
         Cause::Taints,
@@ -55,6 +58,7 @@ impl Cause {
         Cause::Resources,
         Cause::Spread,
         Cause::PodAffinity,
+        Cause::Volumes,
     ];
 }
 
@@ -70,6 +74,7 @@ impl fmt::Display for Cause {
             Cause::Resources => "NodeResourcesFit",
             Cause::Spread => "PodTopologySpread",
             Cause::PodAffinity => "InterPodAffinity",
+            Cause::Volumes => "VolumeBinding",
         })
     }
 }
@@ -94,13 +99,14 @@ impl Refusal {
 
 type Filter = fn(&Cycle<'_>, &NodeInfo) -> Option<Refusal>;
 
-const FILTERS: [Filter; 8] = [
+const FILTERS: [Filter; 9] = [
     unschedulable::check,
     node_name::check,
     taints::check,
     affinity::check,
     ports::check,
     resources::check,
+    volumes::check,
     spread::check,
     pod_affinity::check,
 ];
