@@ -5,10 +5,12 @@
 
 pub mod claim;
 pub mod clusterrole;
+pub mod daemonset;
 pub mod deployment;
 pub mod endpointslice;
 pub mod garbage;
 pub mod history;
+pub mod job;
 pub mod namespace;
 pub mod node;
 pub mod objects;
@@ -17,6 +19,7 @@ pub mod replicaset;
 pub mod replicationcontroller;
 pub mod serviceaccount;
 pub mod statefulset;
+pub mod volumebinding;
 
 mod context;
 mod owned;

@@ -47,16 +47,30 @@ pub(crate) fn queue_owners<O, K>(
     O: Object,
     K: Object,
 {
+    find_owners(|key, _| queue.add(key), owners, change, selector);
+}
+
+/// Tells `add` of the same owners, with their uids.
+pub(crate) fn find_owners<O, K>(
+    add: impl Fn(ObjectKey, &str),
+    owners: &Cache<O>,
+    change: &Change<K>,
+    selector: impl Fn(&O) -> Option<PodSelector>,
+) where
+    O: Object,
+    K: Object,
+{
     for object in [&change.old, &change.new].into_iter().flatten() {
         let meta = object.meta();
         if let Some(owner) = controller_of(meta) {
             if owner.kind == O::kind(&()) {
-                queue.add(ObjectKey::namespaced(namespace(meta), &owner.name));
+                add(ObjectKey::namespaced(namespace(meta), &owner.name), &owner.uid);
             }
         } else if is_new(change, object) {
             for owner in owners.list_in(namespace(meta)) {
                 if selector(&owner).is_some_and(|s| s.takes(meta.labels.as_ref())) {
-                    queue.add(ObjectKey::namespaced(namespace(meta), name(owner.meta())));
+                    let key = ObjectKey::namespaced(namespace(meta), name(owner.meta()));
+                    add(key, uid(owner.meta()));
                 }
             }
         }

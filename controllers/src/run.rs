@@ -6,8 +6,8 @@ use coracle_client::Caches;
 
 use crate::context::{Config, Context, Running};
 use crate::{
-    clusterrole, deployment, endpointslice, garbage, namespace, node, podgc, replicaset,
-    replicationcontroller, serviceaccount, statefulset,
+    clusterrole, daemonset, deployment, endpointslice, garbage, job, namespace, node, podgc,
+    replicaset, replicationcontroller, serviceaccount, statefulset, volumebinding,
 };
 
 /// All controllers at work. Dropping it ends them in the middle; [`stop`](Self::stop) waits.
@@ -30,6 +30,8 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
         deployment::run::start(&context),
         replicaset::run::start(&context),
         replicationcontroller::start(&context),
+        daemonset::run::start(&context),
+        job::run::start(&context),
         statefulset::run::start(&context),
         endpointslice::run::start(&context),
         serviceaccount::run::start(&context),
@@ -38,6 +40,7 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
         garbage::run::start(&context),
         podgc::run::start(&context),
         clusterrole::run::start(&context),
+        volumebinding::run::start(&context),
     ];
     Controllers { running }
 }

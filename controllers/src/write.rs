@@ -121,6 +121,24 @@ where
     Ok(())
 }
 
+/// Changes a pod by a merge patch that may be the last thing that it waited for.
+pub(crate) async fn patch_or_gone(
+    client: &Client,
+    cache: &Cache<Pod>,
+    meta: &ObjectMeta,
+    patch: &Value,
+) -> Result<(), WriteError> {
+    let api = api_of::<Pod>(client, meta);
+    let made = api.patch(name(meta), &PatchParams::default(), &Patch::Merge(patch)).await;
+    let made = made.map_err(failed::<Pod>("patch", meta))?;
+    if is_deleting(&made.metadata) && !lingers(&made.metadata) {
+        cache.assume_deleted(&key(meta), uid(meta));
+    } else {
+        cache.assume(made);
+    }
+    Ok(())
+}
+
 /// Changes an object's status by a merge patch.
 pub(crate) async fn patch_status<K>(
     api: &Api<K>,

@@ -495,3 +495,6 @@ async fn a_rollout_completes_though_the_controllers_restart_all_the_time() {
     cluster.until_n_pods(4).await;
     hosts.abort();
 }
+
+#[path = "cluster/workloads.rs"]
+mod workloads;

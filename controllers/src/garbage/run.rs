@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use coracle_client::cache::Object;
 use coracle_client::{Cache, Change, Failure, ObjectKey, Outcome, Queue, Subscription, drive};
-use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
+};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+    ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, Secret, Service,
+    ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -117,12 +121,18 @@ pub(crate) fn start(context: &Context) -> Running {
     sources.add::<Pod>(true);
     sources.add::<Service>(true);
     sources.add::<Deployment>(true);
+    sources.add::<StatefulSet>(true);
+    sources.add::<DaemonSet>(true);
+    sources.add::<Job>(true);
+    sources.add::<CronJob>(true);
+    sources.add::<ReplicationController>(true);
+    sources.add::<PersistentVolumeClaim>(true);
     sources.add::<ReplicaSet>(true);
     sources.add::<EndpointSlice>(true);
     sources.add::<PartialObjectMeta<ConfigMap>>(true);
     sources.add::<PartialObjectMeta<Secret>>(true);
     sources.add::<PartialObjectMeta<ServiceAccount>>(true);
-    sources.add::<PartialObjectMeta<ControllerRevision>>(true);
+    sources.add::<ControllerRevision>(true);
     sources.add::<PartialObjectMeta<Lease>>(true);
     let feeds = sources.feeds;
     let controller = Arc::new(Controller {

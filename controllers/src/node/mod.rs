@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 
 pub use cidr::{Cidr, CidrError, next_free};
 pub use lifecycle::reconcile;
+pub(crate) use taints::tolerates;
 
 /// What a reconcile may look at.
 #[derive(Debug, Clone)]

@@ -92,7 +92,7 @@ pub(super) fn remaining(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<S
 }
 
 /// *Source:* `Toleration` in the API reference.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let effect = toleration.effect.as_deref().unwrap_or_default();
     let key = toleration.key.as_deref().unwrap_or_default();
     let exists = toleration.operator.as_deref() == Some("Exists");

@@ -23,6 +23,7 @@ use serde::Serialize;
 use crate::claim::Claim;
 use crate::objects::PodSelector;
 
+pub(crate) use rank::by_loss;
 pub use reconcile::reconcile;
 pub use status::status;
 

@@ -17,7 +17,7 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// *Source:* Kubernetes docs, "ReplicaSet: Scaling down", in full: unscheduled, pending, not ready,
 /// cheaper, more of the same on the node, ready for less time (by powers of two), more restarts,
 /// younger.
-pub(super) fn by_loss(
+pub(crate) fn by_loss(
     mut pods: Vec<Arc<Pod>>,
     related: &[Arc<Pod>],
     now: Timestamp,
