@@ -132,11 +132,12 @@ impl Negotiated {
     /// Chooses encoding and form for a resource request.
     ///
     /// # Errors
-    /// 406 when nothing that the client accepts can be made.
+    /// 406 when nothing that the client accepts can be made, 400 for an unknown `includeObject` of a table.
     pub fn for_objects(headers: &HeaderMap, query: &Query) -> Result<Negotiated, Status> {
         let all =
             |encoding, form| !matches!((encoding, form), (Encoding::Protobuf, Form::Table(_)));
-        Self::choose(headers, query, all).ok_or_else(|| not_acceptable(SUPPORTED))
+        let chosen = Self::choose(headers, query, all).ok_or_else(|| not_acceptable(SUPPORTED))?;
+        chosen.check_include_object(query)
     }
 
     /// The same for custom resources, of which only metadata has a protobuf form.
@@ -147,7 +148,18 @@ impl Negotiated {
         let possible = |encoding, form| {
             !matches!((encoding, form), (Encoding::Protobuf, Form::Table(_) | Form::Object))
         };
-        Self::choose(headers, query, possible).ok_or_else(|| not_acceptable(SUPPORTED_CUSTOM))
+        let chosen = Self::choose(headers, query, possible);
+        chosen.ok_or_else(|| not_acceptable(SUPPORTED_CUSTOM))?.check_include_object(query)
+    }
+
+    /// Checks `?includeObject=`, which only tables heed.
+    fn check_include_object(self, query: &Query) -> Result<Negotiated, Status> {
+        match (self.form, query.get("includeObject")) {
+            (Form::Table(_), Some(other)) if !["Metadata", "None", "Object"].contains(&other) => {
+                Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}")))
+            }
+            _ => Ok(self),
+        }
     }
 
     fn choose(
@@ -278,6 +290,17 @@ mod tests {
             expect!["Protobuf PartialMetadataList(V1)"],
         );
         check("application/json;q=0.5,application/yaml", expect!["Yaml Object"]);
+    }
+
+    #[test]
+    fn tables_carry_what_there_is() {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io".parse().unwrap());
+        for (value, fits) in [("", true), ("None", true), ("Object", true), ("Everything", false)] {
+            let query = Query::parse(&format!("includeObject={value}"));
+            assert_eq!(Negotiated::for_objects(&headers, &query).is_ok(), fits, "{value}");
+            assert!(Negotiated::for_objects(&HeaderMap::new(), &query).is_ok());
+        }
     }
 
     #[test]

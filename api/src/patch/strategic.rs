@@ -23,22 +23,30 @@ type Object = Map<String, Value>;
 ///
 /// # Errors
 /// 400 when the patch is no object, a directive has a wrong form or value, or an item of a list of
-/// objects lacks the key by which the list merges; the message names the field.
+/// objects lacks the key by which the list merges; the message names the field. 422 when it sets a
+/// field that its `$retainKeys` does not name, or holds a list of lists.
 pub fn apply(target: &Value, patch: &Value, ty: &Type) -> Result<Value, Status> {
     let Value::Object(patch) = patch else {
         return Err(Status::bad_request("a strategic merge patch must be a JSON object"));
     };
     let original = target.as_object().cloned().unwrap_or_default();
-    let merged = merge_object(original, patch.clone(), Some(ty))
-        .map_err(|why| Status::bad_request(why.0))?;
+    let merged = merge_object(original, patch.clone(), Some(ty)).map_err(|why| match why {
+        BadPatch::Malformed(why) => Status::bad_request(why),
+        BadPatch::Contradictory(why) => Status::unprocessable(why),
+    })?;
     Ok(Value::Object(merged))
 }
 
 /// What is wrong with a patch.
-struct BadPatch(String);
+enum BadPatch {
+    /// Its form.
+    Malformed(String),
+    /// Its form is right, and what it says cannot be done.
+    Contradictory(&'static str),
+}
 
 fn bad<T>(message: impl Into<String>) -> Result<T, BadPatch> {
-    Err(BadPatch(message.into()))
+    Err(BadPatch::Malformed(message.into()))
 }
 
 /// How one field merges. Where no type is known, objects merge and lists are replaced.
@@ -158,7 +166,7 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), BadPatch
             && !retained(name)
     });
     if unnamed {
-        return bad("invalid patch format of retainKeys");
+        return Err(BadPatch::Contradictory("patch content doesn't match retainKeys list"));
     }
     original.retain(|name, _| retained(name));
     Ok(())
@@ -243,7 +251,7 @@ fn merge_list(
         return bad(format!("list element types are not identical: {name}"));
     }
     if all.any(Value::is_array) {
-        return bad(format!("lists of lists are not supported: {name}"));
+        return Err(BadPatch::Contradictory("lists of lists are not supported"));
     }
     if objects { merge_objects(name, old, new, plan) } else { Ok(merge_scalars(old, new)) }
 }

@@ -53,7 +53,7 @@ impl Core {
             return self.apply_scale(context, body).await;
         }
         let options = WriteOptions::parse(&context.query, "PatchOptions")?;
-        let patch = Patch::read(context, body, options.field_validation).await?;
+        let patch = Patch::read(context, body).await?;
         let ty = scale_type()?;
         self.set_scale(context, options, &|scale| patch.apply(scale, ty, options.field_validation))
             .await

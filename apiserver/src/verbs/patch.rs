@@ -2,6 +2,8 @@
 //! fourth way.
 
 use coracle_api::decode::{self, Decoded, FieldValidation};
+use coracle_api::field_error::FieldError;
+use coracle_api::key::GroupKind;
 use coracle_api::patch::{json, merge, strategic};
 use coracle_api::schema::Type;
 use coracle_api::status::Status;
@@ -65,38 +67,29 @@ impl PatchType {
 pub(crate) struct Patch {
     kind: PatchType,
     value: Value,
-    warnings: Vec<String>,
+    /// What it says twice, as it is reported.
+    duplicates: Vec<String>,
 }
 
 impl Patch {
     /// Reads a patch from a request.
     ///
     /// # Errors
-    /// 415 for other media types, 400 for a body that is no JSON, and for duplicate keys when they are to be refused.
-    pub(crate) async fn read(
-        context: &Context,
-        request: Body,
-        validation: FieldValidation,
-    ) -> Result<Patch, Status> {
+    /// 415 for other media types, 400 for a body that is no JSON.
+    pub(crate) async fn read(context: &Context, request: Body) -> Result<Patch, Status> {
         let kind = PatchType::parse(header(&context.headers, CONTENT_TYPE))?;
         let bytes = body::read(request).await?;
         let (value, duplicates) = decode::decode_json(&bytes)?;
-        let found: Vec<String> =
+        let duplicates =
             duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect();
-        let warnings = match validation {
-            FieldValidation::Strict if !found.is_empty() => {
-                return Err(Status::bad_request(format!(
-                    "strict decoding error: {}",
-                    found.join(", ")
-                )));
-            }
-            FieldValidation::Strict | FieldValidation::Ignore => Vec::new(),
-            FieldValidation::Warn => found,
-        };
-        Ok(Patch { kind, value, warnings })
+        Ok(Patch { kind, value, duplicates })
     }
 
     /// Applies the patch and makes the outcome fit its schema.
+    ///
+    /// # Errors
+    /// What the patch's own kind says, 400 for a value of a wrong type, and with strict validation 422 for unknown and
+    /// duplicate fields.
     pub(crate) fn apply(
         &self,
         old: &Value,
@@ -104,9 +97,25 @@ impl Patch {
         validation: FieldValidation,
     ) -> Result<Decoded, Status> {
         let patched = self.kind.apply(old, &self.value, ty)?;
-        let mut decoded = decode::conform(patched, ty, validation)?;
-        decoded.warnings.splice(0..0, self.warnings.iter().cloned());
-        Ok(decoded)
+        let Decoded { value, warnings: unknown } =
+            decode::conform(patched, ty, FieldValidation::Warn)?;
+        let mut found = self.duplicates.clone();
+        found.extend(unknown);
+        match validation {
+            FieldValidation::Strict if !found.is_empty() => Err(self.refused(&found)),
+            FieldValidation::Strict | FieldValidation::Ignore => {
+                Ok(Decoded { value, warnings: Vec::new() })
+            }
+            FieldValidation::Warn => Ok(Decoded { value, warnings: found }),
+        }
+    }
+
+    /// *Source:* `applyPatchToObject` of `k8s.io/apiserver` in behaviour.
+    fn refused(&self, found: &[String]) -> Status {
+        let shown = self.value.to_string();
+        let problem = format!("strict decoding error: {}", found.join(", "));
+        let error = FieldError::invalid("patch", shown.as_str(), problem);
+        Status::invalid(&GroupKind::new("", ""), "", vec![error])
     }
 }
 
@@ -122,7 +131,7 @@ impl Core {
             return self.apply(context, part, body).await;
         }
         let options = WriteOptions::parse(&context.query, "PatchOptions")?;
-        let patch = Patch::read(context, body, options.field_validation).await?;
+        let patch = Patch::read(context, body).await?;
         let change = Change {
             part,
             dry_run: options.dry_run,

@@ -78,7 +78,11 @@ Content-Type: application/merge-patch+json
 
 PATCH /apis/apps/v1/namespaces/default/deployments/a?fieldValidation=Strict
 Content-Type: application/merge-patch+json
-{{"spec":{{"replica":1}}}}
+{{"spec":{{"replica":1}},"spec":{{"replica":2}}}}
+
+PATCH /apis/apps/v1/namespaces/default/deployments/a | /spec/replicas
+Content-Type: application/merge-patch+json
+{{"spec":{{"replica":1}},"spec":{{"replica":2}}}}
 
 PATCH /apis/apps/v1/namespaces/default/deployments/a
 Content-Type: application/merge-patch+json
@@ -99,7 +103,12 @@ Content-Type: application/merge-patch+json
             409 Conflict: Operation cannot be fulfilled on deployments.apps "a": the object has been modified; please apply your changes to the latest version and try again
               {"group":"apps","kind":"deployments","name":"a"}
             400 BadRequest: the name of the object (b) does not match the name on the URL (a)
-            400 BadRequest: Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.replica"
+            422 Invalid:  "" is invalid: patch: Invalid value: "{\"spec\":{\"replica\":2}}": strict decoding error: duplicate field "spec", unknown field "spec.replica"
+              {"causes":[{"field":"patch","message":"Invalid value: \"{\\\"spec\\\":{\\\"replica\\\":2}}\": strict decoding error: duplicate field \"spec\", unknown field \"spec.replica\"","reason":"FieldValueInvalid"}]}
+            200
+              ! 299 - "duplicate field \"spec\""
+              ! 299 - "unknown field \"spec.replica\""
+              /spec/replicas 1
             422 Invalid: Deployment.apps "a" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0
               {"causes":[{"field":"spec.replicas","message":"Invalid value: -1: must be greater than or equal to 0","reason":"FieldValueInvalid"}],"group":"apps","kind":"Deployment","name":"a"}
             404 NotFound: deployments.apps "nope" not found

@@ -170,7 +170,7 @@ GET /api/v1/namespaces/default/configmaps/a | /kind /metadata/labels /data
 Accept: application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io
 
 GET /api/v1/namespaces/default/configmaps/a
-Accept: application/vnd.kubernetes.protobuf;as=Nothing
+Accept: application/json;as=Nothing
 "
         ),
         expect![[r#"
@@ -202,7 +202,7 @@ Accept: application/vnd.kubernetes.protobuf;as=Nothing
               /kind "PartialObjectMetadata"
               /metadata/labels {"app":"web"}
               /data -
-            406 NotAcceptable: only the following media types are accepted: application/json, application/yaml
+            406 NotAcceptable: only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf
         "#]],
     )
     .await;

@@ -15,8 +15,12 @@ fn check(original: Value, patch: Value, expected: Value) {
 }
 
 fn refuse(original: Value, patch: Value, message: &str) {
+    refuse_with(400, original, patch, message);
+}
+
+fn refuse_with(code: u16, original: Value, patch: Value, message: &str) {
     let status = apply(&original, &patch, pod()).unwrap_err();
-    assert_eq!((status.code(), status.message.as_str()), (400, message));
+    assert_eq!((status.code(), status.message.as_str()), (code, message));
 }
 
 /// A pod spec with containers `a b c`, each with its image.
@@ -177,8 +181,20 @@ fn refusals_say_where() {
     );
     refuse(
         containers(&["a"]),
-        json!({"spec": {"$retainKeys": ["nodeName"], "containers": []}}),
+        json!({"spec": {"$retainKeys": "nodeName"}}),
         "invalid patch format of retainKeys",
+    );
+    refuse_with(
+        422,
+        containers(&["a"]),
+        json!({"spec": {"$retainKeys": ["nodeName"], "containers": []}}),
+        "patch content doesn't match retainKeys list",
+    );
+    refuse_with(
+        422,
+        containers(&["a"]),
+        json!({"spec": {"containers": [["a"]]}}),
+        "lists of lists are not supported",
     );
     refuse(
         containers(&["a"]),
