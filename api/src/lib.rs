@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod cel;
 pub mod condition;
+pub mod custom;
 pub mod decode;
 pub mod defaults;
 pub mod field_error;

@@ -51,7 +51,7 @@ pub(crate) struct Context {
 /// Brings an object from the form in which it is kept into that of a kind that is served.
 pub(crate) fn to_served(served: &Kind, mut object: Value) -> Value {
     let Some(stored) = served.stored else { return object };
-    (stored.from)(&mut object);
+    stored.from.apply(&mut object);
     // What was stored fits; if it does not, it is served as it is.
     match decode::conform(object.clone(), served.ty(), FieldValidation::Ignore) {
         Ok(decoded) => decoded.value,
@@ -105,7 +105,7 @@ impl Context {
     /// 400 when the kept form cannot hold it.
     pub(crate) fn into_stored(&self, mut object: Value) -> Result<Value, Status> {
         let Some(stored) = self.served.stored else { return Ok(object) };
-        (stored.to)(&mut object);
+        stored.to.apply(&mut object);
         let decoded = decode::conform(object, self.kind.ty(), FieldValidation::Ignore)?;
         Ok(decoded.value)
     }

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use crate::schema::{Field, FieldType, ListType, Type};
+use crate::custom::Place;
+use crate::schema::{self, Field, FieldType, ListType, Type};
 
 /// What a value at a place is, for merging and ownership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,9 @@ pub trait Schema: Copy {
     fn item(self) -> Self;
 
     /// Gives the names of the fields that identify an item of a [`Shape::Keyed`] list.
-    fn keys(self) -> Vec<&'static str>;
+    fn keys<'k>(self) -> Vec<&'k str>
+    where
+        Self: 'k;
 
     /// Gives the value that a field has when it is left out; it stands in for a missing key.
     fn default_value(self) -> Option<Value>;
@@ -53,11 +56,22 @@ pub enum Builtin {
     Field(&'static Field),
     /// An item of a list or map.
     Item(&'static FieldType),
+    /// A place in an object of a user's kind.
+    Custom(Place<'static>),
+}
+
+impl Builtin {
+    /// Gives the place of metadata, which is the same for all kinds.
+    fn metadata() -> Option<Builtin> {
+        let any = schema::lookup("", "v1", "ConfigMap")?;
+        any.field("metadata").map(Builtin::Field)
+    }
 }
 
 impl Schema for Builtin {
     fn shape(self) -> Shape {
         match self {
+            Builtin::Custom(place) => place.shape(),
             Builtin::Object(_) => Shape::Structure,
             Builtin::Field(field) if field.map_atomic => Shape::Unit,
             Builtin::Field(field) => match (&field.ty, field.list_type) {
@@ -71,7 +85,12 @@ impl Schema for Builtin {
 
     fn field(self, name: &str) -> Option<Builtin> {
         let ty = match self {
-            Builtin::Object(ty) => ty,
+            Builtin::Object(ty) => match ty.custom() {
+                Some(version) => return Builtin::Custom(Place::Whole(&version.schema)).field(name),
+                None => ty,
+            },
+            Builtin::Custom(Place::Whole(_)) if name == "metadata" => return Builtin::metadata(),
+            Builtin::Custom(place) => return place.field(name).map(Builtin::Custom),
             Builtin::Field(field) => structure(&field.ty)?,
             Builtin::Item(ty) => structure(ty)?,
         };
@@ -81,6 +100,7 @@ impl Schema for Builtin {
     fn item(self) -> Builtin {
         let ty = match self {
             Builtin::Object(_) => return self,
+            Builtin::Custom(place) => return Builtin::Custom(place.item()),
             Builtin::Field(field) => &field.ty,
             Builtin::Item(ty) => ty,
         };
@@ -107,9 +127,13 @@ impl Schema for Builtin {
         }
     }
 
-    fn keys(self) -> Vec<&'static str> {
+    fn keys<'k>(self) -> Vec<&'k str>
+    where
+        Self: 'k,
+    {
         match self {
             Builtin::Field(field) => field.map_keys.to_vec(),
+            Builtin::Custom(place) => place.keys(),
             Builtin::Object(_) | Builtin::Item(_) => Vec::new(),
         }
     }
@@ -117,6 +141,7 @@ impl Schema for Builtin {
     fn default_value(self) -> Option<Value> {
         match self {
             Builtin::Field(field) => serde_json::from_str(field.default?).ok(),
+            Builtin::Custom(place) => place.default_value(),
             Builtin::Object(_) | Builtin::Item(_) => None,
         }
     }
@@ -146,7 +171,7 @@ impl Schema for Builtin {
                 | FieldType::SchemaOrArray(_)
                 | FieldType::SchemaOrStrings(_) => !field.omitempty,
             },
-            Builtin::Object(_) | Builtin::Item(_) => false,
+            Builtin::Object(_) | Builtin::Item(_) | Builtin::Custom(_) => false,
         }
     }
 }
@@ -201,7 +226,10 @@ impl Schema for Deduced {
         Deduced
     }
 
-    fn keys(self) -> Vec<&'static str> {
+    fn keys<'k>(self) -> Vec<&'k str>
+    where
+        Self: 'k,
+    {
         Vec::new()
     }
 

@@ -68,6 +68,9 @@ pub fn decode(
     ty: &'static Type,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
+    if let Some(version) = ty.custom() {
+        return version.decode(bytes, media_type, validation);
+    }
     let (value, duplicates) = match media_type {
         MediaType::Json => json::parse(bytes),
         MediaType::Yaml => yaml::parse(bytes),
@@ -84,6 +87,9 @@ pub fn decode(
 /// # Errors
 /// As [`decode`].
 pub fn conform(value: Value, ty: &Type, validation: FieldValidation) -> Result<Decoded, Status> {
+    if let Some(version) = ty.custom() {
+        return version.conform(value, validation);
+    }
     checked(value, Vec::new(), ty, validation)
 }
 
@@ -119,6 +125,9 @@ pub fn decode_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
 /// # Errors
 /// 400 for a value of a wrong type, with its path.
 pub fn configuration(value: &mut Value, ty: &Type) -> Result<Vec<String>, Status> {
+    if let Some(version) = ty.custom() {
+        return version.configuration(value);
+    }
     conform::object(value, ty, Form::Sent).map_err(|error| refused(value, ty, &error))
 }
 

@@ -6,10 +6,19 @@
 const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
 const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
 
+/// Returns the digest itself.
+pub(crate) fn bytes_of(bytes: &[u8]) -> [u8; 16] {
+    number(bytes).to_be_bytes()
+}
+
+fn number(bytes: &[u8]) -> u128 {
+    let mix = |hash: u128, byte: &u8| (hash ^ u128::from(*byte)).wrapping_mul(PRIME);
+    bytes.iter().fold(OFFSET, mix)
+}
+
 /// Returns 32 upper-case hexadecimal digits.
 pub(super) fn of(bytes: &[u8]) -> String {
-    let mix = |hash: u128, byte: &u8| (hash ^ u128::from(*byte)).wrapping_mul(PRIME);
-    format!("{:032X}", bytes.iter().fold(OFFSET, mix))
+    format!("{:032X}", number(bytes))
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use serde_json::{Map, Value, json};
 
 use crate::registry;
 
+pub(crate) use digest::bytes_of as digest_bytes;
+
 /// Gives the description of a type (empty field name) or of one of its fields.
 pub type Describe = Box<dyn Fn(&str, &str) -> Option<String>>;
 

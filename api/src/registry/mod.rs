@@ -5,6 +5,7 @@
 //! request is worked on.
 
 pub mod convert;
+mod custom;
 mod kinds;
 pub mod select;
 pub mod strategy;
@@ -18,6 +19,7 @@ use crate::field_error::FieldError;
 use crate::key::{GroupKind, GroupResource};
 use crate::schema::{self, Type};
 
+pub use custom::{CUSTOM_KINDS_MAX, Custom, CustomError, kinds_of};
 pub use kinds::kinds;
 
 /// One built-in kind that is served.
@@ -50,6 +52,8 @@ pub struct Kind {
     pub stored: Option<&'static Stored>,
     /// What is done to and asked of the objects.
     pub rules: &'static Rules,
+    /// What a user's kind has beside; `None` for built-in kinds.
+    pub custom: Option<&'static Custom>,
 }
 
 /// The form in which objects of a served version are kept.
@@ -63,9 +67,32 @@ pub struct Stored {
     /// Version of the kept kind.
     pub version: &'static str,
     /// Makes the kept form of an object as it is served.
-    pub to: fn(&mut Value),
+    pub to: Convert,
     /// Makes the served form of an object as it is kept.
-    pub from: fn(&mut Value),
+    pub from: Convert,
+}
+
+/// How an object is brought into another version.
+#[derive(Clone, Copy)]
+pub enum Convert {
+    /// By a function, which changes `apiVersion`, too.
+    With(fn(&mut Value)),
+    /// By its `apiVersion` alone.
+    Rename(&'static str),
+}
+
+impl Convert {
+    /// Converts an object in place.
+    pub fn apply(self, object: &mut Value) {
+        match self {
+            Convert::With(convert) => convert(object),
+            Convert::Rename(api_version) => {
+                if let Some(members) = object.as_object_mut() {
+                    members.insert("apiVersion".to_owned(), api_version.into());
+                }
+            }
+        }
+    }
 }
 
 /// One subresource of a kind, such as `pods/log`.
@@ -154,15 +181,53 @@ impl Kind {
 
     /// Returns the schema of an object of this kind.
     pub fn ty(&self) -> &'static Type {
+        if let Some(custom) = self.custom {
+            return custom.ty;
+        }
         // The tests look up every kind, so the fallback is never taken.
         schema::lookup(self.group, self.version, self.kind).unwrap_or_else(schema::unknown)
     }
 
     /// Returns the kind whose form is kept: itself for most.
-    pub fn stored_kind(&self) -> &Kind {
+    pub fn stored_kind(&'static self) -> &'static Kind {
+        if let Some(custom) = self.custom {
+            return custom.storage.unwrap_or(self);
+        }
         let stored =
             self.stored.and_then(|stored| by_kind(stored.group, stored.version, self.kind));
         stored.unwrap_or(self)
+    }
+
+    /// Fills what the user left out.
+    pub fn fill(&self, object: &mut Value) {
+        match self.custom {
+            Some(custom) => custom.version.fill(object),
+            None => (self.rules.default)(object),
+        }
+    }
+
+    /// Says what is wrong with a new object; empty when nothing is.
+    pub fn validate(&self, object: &Value) -> Vec<FieldError> {
+        match self.custom {
+            Some(custom) => custom.version.validate(object),
+            None => (self.rules.validate)(object),
+        }
+    }
+
+    /// Says what is wrong with an update of the main resource.
+    pub fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        match self.custom {
+            Some(custom) => custom.version.validate_update(new, old),
+            None => (self.rules.validate_update)(new, old),
+        }
+    }
+
+    /// Says what is wrong with an update of the `status` subresource.
+    pub fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        match self.custom {
+            Some(custom) => custom.version.validate_update(new, old),
+            None => (self.rules.validate_status_update)(new, old),
+        }
     }
 
     /// Returns the subresource of this name.

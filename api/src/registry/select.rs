@@ -102,6 +102,17 @@ pub fn service<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
     SERVICE.contains(&label).then(|| text(object, label))
 }
 
+/// Reads any field by its path, as users' kinds select; numbers and truth values become text.
+pub fn path<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
+    let found = find(object, label);
+    let text = found.and_then(Value::as_str).map(Cow::Borrowed);
+    let other = || match found {
+        Some(value @ (Value::Number(_) | Value::Bool(_))) => Cow::Owned(value.to_string()),
+        Some(_) | None => Cow::Borrowed(""),
+    };
+    Some(text.unwrap_or_else(other))
+}
+
 /// Reads a label of a ReplicaSet or ReplicationController.
 pub fn replicas<'a>(object: &'a Value, label: &str) -> Option<Cow<'a, str>> {
     REPLICAS.contains(&label).then(|| count(object, label))

@@ -87,6 +87,7 @@ fn names_of_all_kinds() {
         authorization.k8s.io/v1 SelfSubjectRulesReview selfsubjectrulesreviews  cluster 
         authorization.k8s.io/v1 SubjectAccessReview subjectaccessreviews  cluster 
         autoscaling/v2 HorizontalPodAutoscaler horizontalpodautoscalers hpa namespaced status
+        autoscaling/v1 HorizontalPodAutoscaler horizontalpodautoscalers hpa namespaced status
         batch/v1 CronJob cronjobs cj namespaced status
         batch/v1 Job jobs  namespaced status
         certificates.k8s.io/v1 CertificateSigningRequest certificatesigningrequests csr cluster status

@@ -13,6 +13,8 @@ pub use table::{kinds, lookup, named};
 
 use std::sync::OnceLock;
 
+use crate::custom::Version;
+
 /// A structure with named fields, such as `PodSpec`.
 ///
 /// Types are created once and live as long as the process; compare them by `name`.
@@ -26,6 +28,8 @@ pub struct Type {
     /// Lines of the table that describe the fields, read at the first use.
     lines: &'static str,
     fields: OnceLock<Fields>,
+    /// What a user's kind is made of, which the table does not have.
+    custom: Option<&'static Version>,
 }
 
 /// The fields of a type, with what is asked of them often.
@@ -38,7 +42,8 @@ struct Fields {
 }
 
 /// Stands for a type that the table does not have; it has no fields.
-static UNKNOWN: Type = Type { name: "unknown", atomic: false, lines: "", fields: OnceLock::new() };
+static UNKNOWN: Type =
+    Type { name: "unknown", atomic: false, lines: "", fields: OnceLock::new(), custom: None };
 
 /// Returns a type without fields, for kinds that the table does not have.
 pub(crate) fn unknown() -> &'static Type {
@@ -46,6 +51,16 @@ pub(crate) fn unknown() -> &'static Type {
 }
 
 impl Type {
+    /// Makes the type of a user's kind; it has no fields of the table's form.
+    pub(crate) fn of_custom(name: &'static str, version: &'static Version) -> Type {
+        Type { name, custom: Some(version), lines: "", atomic: false, fields: OnceLock::new() }
+    }
+
+    /// Returns what a user's kind is made of; `None` for built-in types.
+    pub fn custom(&self) -> Option<&'static Version> {
+        self.custom
+    }
+
     /// Returns the name of the Go structure, the last part of the OpenAPI name: `PodSpec`.
     pub fn short_name(&self) -> &'static str {
         self.name.rsplit('.').next().unwrap_or(self.name)

@@ -70,7 +70,7 @@ fn read(text: &'static str) -> Table {
                 kinds.push((group_version, kind, types.len()));
             }
         }
-        types.push(Type { name, atomic, lines, fields: OnceLock::new() });
+        types.push(Type { name, atomic, lines, fields: OnceLock::new(), custom: None });
     }
     kinds.sort_unstable();
     Table { types, kinds }

@@ -86,8 +86,19 @@ pub fn columns(kind: &Kind) -> &'static [Column] {
     printer(kind).columns
 }
 
-/// Gives the cells of an object, one for each of [`columns`].
+/// Gives the wire form of the columns of a kind, those of users included.
+pub fn definitions(kind: &Kind) -> Value {
+    match kind.custom {
+        Some(custom) => custom.version.columns(),
+        None => columns(kind).iter().map(Column::to_value).collect(),
+    }
+}
+
+/// Gives the cells of an object, one for each of [`definitions`].
 pub fn row(kind: &Kind, object: &Value, now: Timestamp) -> Vec<Value> {
+    if let Some(custom) = kind.custom {
+        return custom.version.row(object, now);
+    }
     (printer(kind).row)(object, now)
 }
 

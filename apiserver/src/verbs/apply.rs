@@ -158,7 +158,7 @@ impl Core {
         let mut applied = Applied::read(context, body, context.body_type(), options).await?;
         if let Some(stored) = context.served.stored {
             metadata::check_type(&mut applied.config, context.served)?;
-            (stored.to)(&mut applied.config);
+            stored.to.apply(&mut applied.config);
         }
         let change = Change {
             part,

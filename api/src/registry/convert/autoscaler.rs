@@ -5,10 +5,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::registry::Stored;
+use crate::registry::{Convert, Stored};
 
 /// How `autoscaling/v1` is kept.
-pub const V1: Stored = Stored { group: "autoscaling", version: "v2", to, from };
+pub static V1: Stored = Stored {
+    group: "autoscaling",
+    version: "v2",
+    to: Convert::With(to),
+    from: Convert::With(from),
+};
 
 /// Annotation with the metrics beside CPU utilization.
 pub const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";

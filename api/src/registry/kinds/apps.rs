@@ -1,5 +1,6 @@
 //! Workloads and what looks after them: `apps`, `batch`, `autoscaling`, `policy`.
 
+use super::super::convert;
 use super::*;
 
 pub(super) const KINDS: &[Kind] = &[
@@ -11,6 +12,7 @@ pub(super) const KINDS: &[Kind] = &[
     CRON_JOB,
     JOB,
     HORIZONTAL_POD_AUTOSCALER_V2,
+    HORIZONTAL_POD_AUTOSCALER_V1,
     POD_DISRUPTION_BUDGET,
 ];
 
@@ -162,13 +164,29 @@ const HORIZONTAL_POD_AUTOSCALER_V2: Kind = Kind {
         ..status("autoscaling", "HorizontalPodAutoscaler")
     }],
     storage_version_hash: "qwQve8ut294=",
-    rules: &Rules {
-        default: defaults::autoscaler::set,
-        validate: validate::autoscaler::validate,
-        validate_update: validate::autoscaler::validate_update,
-        ..STATUS
-    },
+    rules: AUTOSCALER_RULES,
     ..NAMESPACED
+};
+
+const HORIZONTAL_POD_AUTOSCALER_V1: Kind = Kind {
+    group: "autoscaling",
+    kind: "HorizontalPodAutoscaler",
+    plural: "horizontalpodautoscalers",
+    singular: "horizontalpodautoscaler",
+    short_names: &["hpa"],
+    categories: &["all"],
+    subresources: &[status("autoscaling", "HorizontalPodAutoscaler")],
+    storage_version_hash: "qwQve8ut294=",
+    stored: Some(&convert::autoscaler::V1),
+    rules: AUTOSCALER_RULES,
+    ..NAMESPACED
+};
+
+const AUTOSCALER_RULES: &Rules = &Rules {
+    default: defaults::autoscaler::set,
+    validate: validate::autoscaler::validate,
+    validate_update: validate::autoscaler::validate_update,
+    ..STATUS
 };
 
 const POD_DISRUPTION_BUDGET: Kind = Kind {

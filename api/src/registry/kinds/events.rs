@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Kind, Stored};
+use super::super::{Convert, Kind, Stored};
 use super::NAMESPACED;
 use super::core::EVENT_RULES;
 
@@ -16,7 +16,12 @@ pub(super) const KINDS: &[Kind] = &[Kind {
     singular: "event",
     short_names: &["ev"],
     storage_version_hash: "r2yiGXH7wu8=",
-    stored: Some(&Stored { group: "", version: "v1", to: to_core, from: from_core }),
+    stored: Some(&Stored {
+        group: "",
+        version: "v1",
+        to: Convert::With(to_core),
+        from: Convert::With(from_core),
+    }),
     rules: &EVENT_RULES,
     ..NAMESPACED
 }];

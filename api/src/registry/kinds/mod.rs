@@ -100,6 +100,7 @@ const NAMESPACED: Kind = Kind {
     storage_version_hash: "",
     stored: None,
     rules: &PLAIN,
+    custom: None,
 };
 
 const CLUSTER: Kind = Kind { namespaced: false, ..NAMESPACED };

@@ -4,6 +4,7 @@
 //! makes it what may be stored. They own `status` and `metadata.generation`. *Source:* the
 //! `PrepareForCreate` and `PrepareForUpdate` of each resource upstream.
 
+pub mod custom;
 pub mod endpointslice;
 pub mod job;
 pub mod namespace;

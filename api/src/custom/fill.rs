@@ -1,0 +1,45 @@
+//! Defaults are filled in.
+
+use serde_json::Value;
+
+use super::schema::{Additional, Structural};
+
+/// Fills what is absent; a `null` that is no value and has a default is as good as absent.
+///
+/// Doing it twice changes nothing, because defaults are filled themselves.
+pub(super) fn fill(value: &mut Value, schema: &Structural) {
+    match value {
+        Value::Object(members) => {
+            for (name, schema) in &schema.properties {
+                let Some(default) = &schema.default else { continue };
+                let absent = match members.get(name.as_ref()) {
+                    None => true,
+                    Some(found) => found.is_null() && !schema.nullable,
+                };
+                if absent {
+                    members.insert(name.to_string(), default.clone());
+                }
+            }
+            for (name, value) in members.iter_mut() {
+                if let Some(schema) = schema.properties.get(name.as_str()) {
+                    fill(value, schema);
+                } else if let Additional::Schema(schema) = &schema.additional {
+                    if value.is_null() && !schema.nullable {
+                        value.clone_from(schema.default.as_ref().unwrap_or(&Value::Null));
+                    }
+                    fill(value, schema);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let Some(schema) = &schema.items else { return };
+            for item in items {
+                if item.is_null() && !schema.nullable {
+                    item.clone_from(schema.default.as_ref().unwrap_or(&Value::Null));
+                }
+                fill(item, schema);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
