@@ -19,7 +19,8 @@ pub(crate) async fn run(world: Arc<World>, hosts: Arc<Vec<Host>>) {
 }
 
 async fn one_fault(world: &Arc<World>, hosts: &Arc<Vec<Host>>) {
-    match world.pick(0..12) {
+    match world.pick(0..13) {
+        12 => server::stop(world).await,
         0 | 1 => server::kill(world),
         2 | 3 => {
             let operations = world.pick(1..60) as u64;

@@ -44,7 +44,8 @@ struct State {
     owner: u64,
     /// The owner dies with this many further writes and syncs.
     dies_after: Option<u64>,
-    operations: u64,
+    /// It says that it has synced and has not.
+    lies: bool,
 }
 
 /// The disk of a server; clones are the same disk.
@@ -60,7 +61,7 @@ impl Default for Disk {
             health: Health::Good,
             owner: 0,
             dies_after: None,
-            operations: 0,
+            lies: false,
         })))
     }
 }
@@ -76,6 +77,11 @@ impl Disk {
         self.0.lock().health = health;
     }
 
+    /// Lets syncs do nothing, for tests of the oracle.
+    pub(crate) fn lie(&self) {
+        self.0.lock().lies = true;
+    }
+
     /// Lets the owner die with so many further writes and syncs, in the middle of whatever it does.
     pub(crate) fn die_after(&self, operations: u64) {
         self.0.lock().dies_after = Some(operations);
@@ -85,6 +91,12 @@ impl Disk {
     pub(crate) fn live_on(&self) {
         let mut state = self.0.lock();
         state.dies_after = state.dies_after.filter(|left| *left == 0);
+    }
+
+    /// Says whether nothing goes wrong with it.
+    pub(crate) fn is_well(&self) -> bool {
+        let state = self.0.lock();
+        state.health == Health::Good && state.dies_after != Some(0)
     }
 
     /// Says whether the owner died by [`Disk::die_after`].
@@ -148,7 +160,6 @@ impl Handle {
 
     fn changing(&self, longer: bool) -> io::Result<parking_lot::MutexGuard<'_, State>> {
         let mut state = self.state()?;
-        state.operations += 1;
         if let Some(left) = &mut state.dies_after {
             *left -= 1;
             if *left == 0 {
@@ -188,6 +199,9 @@ impl StorageBackend for Handle {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.changing(true)?;
+        if state.lies {
+            return Ok(());
+        }
         let State { durable, pending, .. } = &mut *state;
         for change in pending.drain(..) {
             match change {

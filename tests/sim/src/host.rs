@@ -46,6 +46,7 @@ struct Record {
     namespace: String,
     life: Life,
     restarts: u32,
+    address: String,
 }
 
 /// What is on the host's own disk: pods by uid.
@@ -229,6 +230,7 @@ impl Process {
                         namespace: meta.namespace.clone().unwrap_or_default(),
                         life: if goes { Life::Over } else { Life::Starting(begin) },
                         restarts: 0,
+                        address: self.world.pod_address(),
                     };
                     note!(
                         self.world,
@@ -264,15 +266,41 @@ impl Process {
     }
 
     fn advance(&self) {
-        for record in self.checkpoint.lock().values_mut() {
+        for (uid, record) in &mut *self.checkpoint.lock() {
             record.life = match record.life {
                 Life::Starting(at) if at <= Instant::now() => {
-                    note!(self.world, "{} runs {}/{}", self.name, record.namespace, record.name);
+                    self.begins(uid, record);
                     Life::Running(now())
                 }
-                Life::Stopping(at) if at <= Instant::now() => Life::Over,
+                Life::Stopping(at) if at <= Instant::now() => {
+                    self.ends(uid, record);
+                    Life::Over
+                }
                 same => same,
             };
+        }
+    }
+
+    fn begins(&self, uid: &str, record: &Record) {
+        let place = format!("{}/{}", record.namespace, record.name);
+        note!(self.world, "{} runs {place}", self.name);
+        let mut running = self.world.running.lock();
+        let same = running.entry(place.clone()).or_default();
+        same.insert(uid.to_owned(), self.name.clone());
+        let other = same.iter().find(|(other, _)| *other != uid);
+        let Some((_, host)) = other.map(|(uid, host)| (uid.clone(), host.clone())) else { return };
+        drop(running);
+        // The Node of the other was deleted: then nobody waits for it.
+        if !self.world.oracle.lock().promises.nodes_deleted.contains(&host) {
+            self.world.broken(format!("{place} runs on {} and on {host}", self.name));
+        }
+    }
+
+    fn ends(&self, uid: &str, record: &Record) {
+        let place = format!("{}/{}", record.namespace, record.name);
+        let mut running = self.world.running.lock();
+        if let Some(same) = running.get_mut(&place) {
+            same.remove(uid);
         }
     }
 
@@ -293,7 +321,7 @@ impl Process {
         let api: Api<Pod> = self.client.namespaced(&record.namespace);
         match record.life {
             Life::Running(since) => {
-                let status = running(since, record.restarts);
+                let status = running(since, &record);
                 if shows(pod, record.restarts) {
                     return;
                 }
@@ -314,13 +342,14 @@ impl Process {
     }
 }
 
-fn running(since: Timestamp, restarts: u32) -> Value {
+fn running(since: Timestamp, record: &Record) -> Value {
     let at = since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let condition = |kind| json!({"type": kind, "status": "True", "lastTransitionTime": at});
     let conditions = ["Initialized", "ContainersReady", "Ready"].map(condition);
     let container = json!({"name": "main", "ready": true, "started": true, "image": "sim",
-        "imageID": "sim", "restartCount": restarts, "state": {"running": {"startedAt": at}}});
+        "imageID": "sim", "restartCount": record.restarts, "state": {"running": {"startedAt": at}}});
     json!({"phase": "Running", "startTime": at, "conditions": conditions,
+        "podIP": record.address, "podIPs": [{"ip": record.address}],
         "containerStatuses": [container]})
 }
 

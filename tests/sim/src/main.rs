@@ -9,6 +9,7 @@ mod os;
 mod promises;
 mod rest;
 mod run;
+mod sabotage;
 mod server;
 mod trace;
 mod watcher;
@@ -28,6 +29,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::run::{Plan, Report};
+use crate::sabotage::Sabotage;
 use crate::trace::Trace;
 use crate::workload::Size;
 
@@ -49,6 +51,9 @@ struct Flags {
     /// Virtual seconds in which things go wrong.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
+    /// Breaks a promise on purpose, which must be found.
+    #[arg(long)]
+    sabotage: Option<Sabotage>,
     /// File for all that happened, line by line.
     #[arg(long)]
     trace: Option<PathBuf>,
@@ -66,7 +71,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let size = Size { deployments: flags.deployments, replicas: flags.replicas, config_maps: 5 };
     let faults_for = Duration::from_secs(flags.seconds);
-    let plan = Plan { hosts: flags.hosts, size, faults_for };
+    let plan = Plan { hosts: flags.hosts, size, faults_for, sabotage: flags.sabotage };
     let began = os::real_time();
     let seed = flags.seed;
     // A thread of its own: its clock and entropy are simulated from its first moment on.

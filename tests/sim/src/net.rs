@@ -20,6 +20,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::Service;
 
+use crate::sabotage::Sabotage;
 use crate::server::Incarnation;
 use crate::world::{World, note};
 
@@ -134,7 +135,7 @@ impl Link {
     fn carry(self, body: Body, server: Arc<Incarnation>) -> Body {
         let ends_at = Instant::now() + self.world.millis(10_000.0..600_000.0);
         let cut = self.world.weather.borrow().streams_cut;
-        let carried = Carried { link: self, body, server, ends_at, cut, over: false };
+        let carried = Carried { link: self, body, server, ends_at, cut, again: None, over: false };
         coracle_apiserver::body::stream(stream::unfold(carried, |mut carried| async move {
             let frame = carried.next().await?;
             Some((frame, carried))
@@ -151,6 +152,8 @@ struct Carried {
     ends_at: Instant,
     /// The count of general breaks when it began.
     cut: u64,
+    /// A frame that is sent once more.
+    again: Option<Bytes>,
     over: bool,
 }
 
@@ -158,6 +161,9 @@ impl Carried {
     async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
         if self.over {
             return None;
+        }
+        if let Some(again) = self.again.take() {
+            return Some(Ok(again));
         }
         let mut weather = self.link.world.weather.subscribe();
         let began = self.cut;
@@ -176,12 +182,28 @@ impl Carried {
         if self.link.pass().await.is_err() || !self.server.is_alive() {
             return self.broken();
         }
+        if self.is_tampered_with(&data) {
+            return Some(Ok(Bytes::new()));
+        }
         // A stream may also break within a frame.
         if Instant::now() >= self.ends_at {
             self.over = true;
             return Some(Ok(data.slice(..data.len() / 2)));
         }
         Some(Ok(data))
+    }
+
+    /// Breaks a promise for a test: gives true when the frame is to be left out.
+    fn is_tampered_with(&mut self, data: &Bytes) -> bool {
+        let Some(sabotage) = self.link.world.sabotage else { return false };
+        let chosen = &*self.link.peer == "watcher" && data.starts_with(br#"{"type":"MOD"#);
+        if !chosen || !self.link.world.chance(0.1) {
+            return false;
+        }
+        if sabotage == Sabotage::DoubledEvent {
+            self.again = Some(data.clone());
+        }
+        sabotage == Sabotage::LostEvent
     }
 
     fn broken(&mut self) -> Option<Result<Bytes, BoxError>> {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::host::Host;
 use crate::net::Link;
+use crate::sabotage::{self, Sabotage};
 use crate::trace::Trace;
 use crate::watcher::{self, Watcher};
 use crate::workload::{Size, Workload};
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) size: Size,
     /// How long things go wrong.
     pub(crate) faults_for: Duration,
+    /// What is broken on purpose.
+    pub(crate) sabotage: Option<Sabotage>,
 }
 
 /// What came of a run.
@@ -47,9 +50,15 @@ pub(crate) struct Report {
 /// How often it is looked whether a promise was broken.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How long everything must be as asked for before that counts as rest.
+const REST_SHOWN_FOR: Duration = Duration::from_secs(10);
+
+/// How long nobody may then write but for heartbeats: longer than any controller's back-off.
+const REST_KEPT_FOR: Duration = Duration::from_secs(60);
+
 /// Runs a world to its end.
 pub(crate) async fn run(seed: u64, plan: Plan, trace: Trace, folder: &Path) -> Report {
-    let world = Arc::new(World::new(seed, trace));
+    let world = Arc::new(World::new(seed, trace, plan.sabotage));
     let hosts: Vec<Host> =
         (0..plan.hosts).map(|index| Host::new(&world, &format!("n{index}"))).collect();
     let hosts = Arc::new(hosts);
@@ -69,7 +78,8 @@ pub(crate) async fn run(seed: u64, plan: Plan, trace: Trace, folder: &Path) -> R
 async fn live(world: &Arc<World>, hosts: &Arc<Vec<Host>>, plan: Plan, folder: &Path) {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_server(Arc::clone(world), folder.to_owned()));
-    hosts.iter().for_each(Host::start);
+    let idle = usize::from(plan.sabotage == Some(Sabotage::IdleHost));
+    hosts.iter().skip(idle).for_each(Host::start);
     let admin = |peer: &str| {
         let user = UserInfo::new("admin", ["system:masters"]);
         Link::outside(world, peer, user).client()
@@ -77,17 +87,23 @@ async fn live(world: &Arc<World>, hosts: &Arc<Vec<Host>>, plan: Plan, folder: &P
     for followed in watcher::ALL {
         tasks.spawn(Watcher::new(world, admin("watcher"), followed).run());
     }
+    if plan.sabotage == Some(Sabotage::LyingDisk) {
+        world.disk.lie();
+    }
     let mut workload = Workload::new(world, admin("user"), plan.size);
     workload.fill().await;
     let mut faults = JoinSet::new();
     faults.spawn(workload.run());
+    if let Some(sabotage) = plan.sabotage {
+        faults.spawn(sabotage::run(Arc::clone(world), admin("rogue"), sabotage));
+    }
     faults.spawn(chaos::run(Arc::clone(world), Arc::clone(hosts)));
     let until = Instant::now() + plan.faults_for;
     while Instant::now() < until && !is_broken(world) {
         sleep(LOOK_EVERY).await;
     }
     faults.shutdown().await;
-    chaos::heal(world, hosts);
+    chaos::heal(world, &hosts[idle..]);
     if !is_broken(world) {
         come_to_rest(world, hosts).await;
     }
@@ -114,14 +130,25 @@ async fn keep_server(world: Arc<World>, folder: std::path::PathBuf) {
 
 async fn come_to_rest(world: &Arc<World>, hosts: &[Host]) {
     let calm = async {
-        while rest::unrest(world, hosts).is_some() && !is_broken(world) {
+        let mut calm_since = None;
+        while calm_since.is_none_or(|since: Instant| since.elapsed() < REST_SHOWN_FOR) {
+            let calm = rest::unrest(world, hosts).is_none();
+            calm_since = calm.then(|| calm_since.unwrap_or_else(Instant::now));
+            if is_broken(world) {
+                return;
+            }
             sleep(LOOK_EVERY).await;
         }
     };
     if timeout(chaos::REST_WITHIN, calm).await.is_err() {
-        let why = rest::unrest(world, hosts).unwrap_or_default();
+        let why = rest::unrest(world, hosts).unwrap_or_else(|| "it goes on and off".to_owned());
         world.broken(format!("no rest {:?} after the last fault: {why}", chaos::REST_WITHIN));
         return;
     }
     note!(world, "everything is as it was asked for");
+    let since = world.oracle.lock().log.len();
+    sleep(REST_KEPT_FOR).await;
+    if let Some(why) = rest::restless(world, since).or_else(|| rest::unrest(world, hosts)) {
+        world.broken(why);
+    }
 }

@@ -26,11 +26,15 @@ const CACHE_BYTES: usize = 1 << 20;
 /// Pause before a server that could not start is started again, as a service manager does.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a server that is asked to end may take: the longest request, and the slowest disk.
+const STOPS_WITHIN: Duration = Duration::from_secs(90);
+
 /// One life of the server.
 pub(crate) struct Incarnation {
     /// Its API.
     pub(crate) api: ApiServer,
     died: CancellationToken,
+    store: Store,
     writer: AbortHandle,
     parts: Mutex<Option<(Controllers, coracle_scheduler::run::Running)>>,
 }
@@ -62,7 +66,12 @@ pub(crate) async fn start(world: &Arc<World>, folder: &Path) {
 }
 
 async fn try_start(world: &Arc<World>, folder: &Path) -> Result<(), String> {
-    let (mvcc, journal) = open(world).map_err(|error| error.to_string())?;
+    let (mvcc, journal) = open(world).map_err(|error| {
+        if world.disk.is_well() {
+            world.broken(format!("the store cannot be opened after the crash: {error}"));
+        }
+        error.to_string()
+    })?;
     let (sequencer, writer) = Sequencer::driven(mvcc, journal);
     let died = CancellationToken::new();
     let writing = tokio::spawn(write(Arc::clone(world), writer, died.clone()));
@@ -74,7 +83,7 @@ async fn try_start(world: &Arc<World>, folder: &Path) -> Result<(), String> {
     let made = tokio::select! {
         biased;
         () = died.cancelled() => Err("its process died".to_owned()),
-        made = ApiServer::new(config, store) => made.map_err(|error| format!("{error:?}")),
+        made = ApiServer::new(config, store.clone()) => made.map_err(|error| format!("{error:?}")),
     };
     let api = match made {
         Ok(api) => api,
@@ -84,7 +93,7 @@ async fn try_start(world: &Arc<World>, folder: &Path) -> Result<(), String> {
             return Err(error);
         }
     };
-    let server = Arc::new(Incarnation { api, died, writer, parts: Mutex::new(None) });
+    let server = Arc::new(Incarnation { api, died, store, writer, parts: Mutex::new(None) });
     *server.parts.lock() = Some(start_parts(world, &server));
     note!(world, "the server is up at revision {}", world.oracle.lock().revision());
     world.server.send_replace(Some(server));
@@ -128,6 +137,29 @@ fn start_parts(
     let config = coracle_scheduler::run::Config::default();
     let scheduler = coracle_scheduler::run::run(&caches, config);
     (controllers, scheduler)
+}
+
+/// Asks the server that runs to end, as SIGTERM does, and waits for it.
+pub(crate) async fn stop(world: &World) {
+    let Some(server) = world.server.borrow().clone() else { return };
+    note!(world, "the server is asked to end");
+    let parts = server.parts.lock().take();
+    let ending = async {
+        if let Some((controllers, scheduler)) = parts {
+            scheduler.stop().await;
+            controllers.stop().await;
+        }
+        server.api.shut_down();
+        server.store.close().await;
+    };
+    tokio::select! {
+        () = server.died() => {}
+        ended = tokio::time::timeout(STOPS_WITHIN, ending) => match ended {
+            Ok(()) => note!(world, "the server has ended"),
+            Err(_) => world.broken(format!("the server did not end within {STOPS_WITHIN:?}")),
+        }
+    }
+    kill(world);
 }
 
 /// Kills the server that runs: nothing that it does from now on has an effect.

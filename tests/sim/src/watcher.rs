@@ -24,11 +24,13 @@ pub(crate) struct Followed {
 }
 
 /// Resources that are followed.
-pub(crate) const ALL: [Followed; 4] = [
+pub(crate) const ALL: [Followed; 6] = [
     Followed { path: "/api/v1/pods", prefix: "/registry/core/pods/" },
     Followed { path: "/apis/apps/v1/deployments", prefix: "/registry/apps/deployments/" },
     Followed { path: "/apis/apps/v1/replicasets", prefix: "/registry/apps/replicasets/" },
     Followed { path: "/api/v1/nodes", prefix: "/registry/core/nodes/" },
+    Followed { path: "/api/v1/configmaps", prefix: "/registry/core/configmaps/" },
+    Followed { path: "/apis/apps/v1/statefulsets", prefix: "/registry/apps/statefulsets/" },
 ];
 
 /// One client.
@@ -38,8 +40,6 @@ pub(crate) struct Watcher {
     followed: Followed,
     /// Everything up to this revision was seen; `None` when a list is needed.
     seen: Option<u64>,
-    /// Events that were seen.
-    n_events: u64,
 }
 
 /// Why a stream is over.
@@ -53,12 +53,13 @@ enum End {
 impl Watcher {
     /// A client that has seen nothing.
     pub(crate) fn new(world: &Arc<World>, client: Client, followed: Followed) -> Watcher {
-        Watcher { world: Arc::clone(world), client, followed, seen: None, n_events: 0 }
+        Watcher { world: Arc::clone(world), client, followed, seen: None }
     }
 
     /// Lists and watches for ever.
     pub(crate) async fn run(mut self) {
         loop {
+            self.tell();
             let end = match self.seen {
                 None => self.list().await,
                 Some(after) => self.watch(after).await,
@@ -69,6 +70,11 @@ impl Watcher {
             }
             sleep(self.world.millis(1.0..1_000.0)).await;
         }
+    }
+
+    fn tell(&self) {
+        let mut watchers = self.world.watchers.lock();
+        watchers.insert(self.followed.prefix, self.seen.unwrap_or(0));
     }
 
     fn request(path: String) -> Option<Request<Body>> {
@@ -168,8 +174,8 @@ impl Watcher {
         if !known {
             self.world.broken(format!("{key} at {revision} was sent as {did:?} and never was"));
         }
-        self.n_events += 1;
         self.seen = Some(revision);
+        self.tell();
         None
     }
 

@@ -45,10 +45,20 @@ impl Workload {
     pub(crate) async fn fill(&mut self) {
         for index in 0..self.size.deployments {
             let replicas = self.size.replicas;
-            while !self.create(index, replicas).await {
+            while !self.create(NAMESPACE, index, replicas).await {
                 sleep(Duration::from_secs(1)).await;
             }
+            self.serve(index).await;
         }
+    }
+
+    /// Makes a Service for a Deployment, whether that is there or not.
+    async fn serve(&mut self, index: usize) {
+        let name = format!("d{index}");
+        let body = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"selector": {"app": name}, "ports": [{"port": 80}]}});
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/services");
+        self.send(Method::POST, path, Some(body)).await;
     }
 
     /// Does one thing after the other, for ever.
@@ -62,10 +72,21 @@ impl Workload {
     async fn act(&mut self) {
         self.counter += 1;
         let index = self.world.pick(0..self.size.deployments);
-        match self.world.pick(0..20) {
+        match self.world.pick(0..28) {
+            20..=22 => self.stateful_set().await,
+            23 => self.serve(index).await,
+            24 => {
+                self.delete(
+                    format!("/api/v1/namespaces/{NAMESPACE}/services/d{index}"),
+                    Value::Null,
+                )
+                .await
+            }
+            25 | 26 => self.make_namespace().await,
+            27 => self.delete(format!("/api/v1/namespaces/{}", self.other()), Value::Null).await,
             0..=3 => {
                 let replicas = self.world.pick(0..self.size.replicas + 1);
-                self.create(index, replicas).await;
+                self.create(NAMESPACE, index, replicas).await;
             }
             4..=8 => self.scale(index).await,
             9..=11 => self.roll_out(index).await,
@@ -76,21 +97,65 @@ impl Workload {
         }
     }
 
-    async fn create(&mut self, index: usize, replicas: usize) -> bool {
+    /// One of the namespaces that come and go.
+    fn other(&self) -> String {
+        format!("t{}", self.world.pick(0..2))
+    }
+
+    async fn make_namespace(&mut self) {
+        let name = self.other();
+        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.send(Method::POST, "/api/v1/namespaces".to_owned(), Some(body)).await;
+        self.create(&name, 0, 2).await;
+    }
+
+    /// Makes, scales, rolls out or deletes a StatefulSet.
+    async fn stateful_set(&mut self) {
+        let name = format!("s{}", self.world.pick(0..2));
+        let all = format!("/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets");
+        let one = format!("{all}/{name}");
+        let replicas = self.world.pick(0..4);
+        let container = self.container();
+        match self.world.pick(0..6) {
+            0 => self.delete(one, propagation(&self.world)).await,
+            1 | 2 => {
+                let body = json!({"spec": {"replicas": replicas}});
+                self.send(Method::PATCH, one, Some(body)).await;
+            }
+            3 => {
+                let body = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+                self.send(Method::PATCH, one, Some(body)).await;
+            }
+            _ => {
+                let labels = json!({"app": name});
+                let body = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name},
+                    "spec": {"replicas": replicas, "serviceName": name, "selector": {"matchLabels": labels},
+                        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}});
+                self.send(Method::POST, all, Some(body)).await;
+            }
+        }
+    }
+
+    /// A container of one of a few images, so that a roll-out also goes back to one that was there before.
+    fn container(&self) -> Value {
+        json!({"name": "main", "image": format!("sim/{}", self.world.pick(0..4)),
+            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}})
+    }
+
+    async fn create(&mut self, namespace: &str, index: usize, replicas: usize) -> bool {
         let surge = [json!(1), json!(0), json!("25%"), json!("50%")];
         let surge = surge[self.world.pick(0..4)].clone();
         let unavailable = if surge == 0 { json!(1) } else { json!(self.world.pick(0..2)) };
         let strategy = json!({"type": "RollingUpdate",
             "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
         let labels = json!({"app": format!("d{index}")});
-        let resources = json!({"requests": {"cpu": "100m", "memory": "64Mi"}});
-        let container = json!({"name": "main", "image": "sim/0", "resources": resources});
+        let container = self.container();
         let body = json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("d{index}")},
             "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "strategy": strategy,
                 "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}},
         });
-        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
+        let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
         self.send(Method::POST, path, Some(body)).await.is_some_and(|code| code < 500)
     }
 
@@ -101,11 +166,8 @@ impl Workload {
     }
 
     async fn roll_out(&mut self, index: usize) {
-        // Also back to a template that was there before.
-        let image = format!("sim/{}", self.world.pick(0..4));
-        let container = json!([{"name": "main", "image": image,
-            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}]);
-        let body = json!({"spec": {"template": {"spec": {"containers": container}}}});
+        let container = self.container();
+        let body = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
         self.send(Method::PATCH, deployment_path(index), Some(body)).await;
     }
 
@@ -132,11 +194,9 @@ impl Workload {
         }
         let key = &keys[self.world.pick(0..keys.len())];
         self.world.oracle.lock().promises.deleted_by_user.insert(key.clone());
-        let name = name_of(key);
-        let path = if prefix == PODS {
-            format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}")
-        } else {
-            format!("/api/v1/nodes/{name}")
+        let path = match key.strip_prefix(PODS).and_then(|place| place.split_once('/')) {
+            Some((namespace, name)) => format!("/api/v1/namespaces/{namespace}/pods/{name}"),
+            None => format!("/api/v1/nodes/{}", name_of(key)),
         };
         self.delete(path, Value::Null).await;
     }

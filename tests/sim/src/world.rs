@@ -1,7 +1,8 @@
 //! What all parts of a simulation share: the dice, the time, the trace, the oracle, the faults in force.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::disk::Disk;
 use crate::oracle::Oracle;
+use crate::sabotage::Sabotage;
 use crate::server::Incarnation;
 use crate::trace::Trace;
 
@@ -51,12 +53,24 @@ pub(crate) struct World {
     pub(crate) server: watch::Sender<Option<std::sync::Arc<Incarnation>>>,
     /// The network's state.
     pub(crate) weather: watch::Sender<Weather>,
+    /// What is broken on purpose.
+    pub(crate) sabotage: Option<Sabotage>,
+    /// How far each watcher has come, by what it follows.
+    pub(crate) watchers: Mutex<BTreeMap<&'static str, u64>>,
+    /// The pods that run on hosts: by namespace and name, then by uid, the host.
+    pub(crate) running: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    /// Addresses that pods were given.
+    addresses: AtomicU32,
 }
 
 impl World {
     /// A world at its begin. Needs the runtime.
-    pub(crate) fn new(seed: u64, trace: Trace) -> World {
+    pub(crate) fn new(seed: u64, trace: Trace, sabotage: Option<Sabotage>) -> World {
         World {
+            sabotage,
+            watchers: Mutex::default(),
+            running: Mutex::default(),
+            addresses: AtomicU32::new(0),
             dice: Mutex::new(StdRng::seed_from_u64(seed)),
             began: Instant::now(),
             trace: Mutex::new(trace),
@@ -99,6 +113,12 @@ impl World {
         let (low, high) = (range.start.max(0.001).ln(), range.end.ln());
         let drawn = self.dice.lock().random_range(low..high).exp();
         Duration::from_secs_f64(drawn / 1000.0)
+    }
+
+    /// Gives an address that no pod has had.
+    pub(crate) fn pod_address(&self) -> String {
+        let [_, a, b, c] = self.addresses.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        format!("10.{}.{b}.{c}", 128 + a)
     }
 
     /// Draws how long the disk takes for a sync.

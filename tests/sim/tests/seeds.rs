@@ -58,3 +58,22 @@ fn a_seed_is_one_run() {
     assert_eq!(once, hash(7), "the same seed gave two runs");
     assert_ne!(once.replace("seed 7 ", ""), hash(9).replace("seed 9 ", ""));
 }
+
+/// A world in which something is broken on purpose must be found out, by the promise that was broken.
+#[test]
+fn broken_promises_are_found() {
+    let check = |sabotage: &str, expected: &str| {
+        let output = run(1, &["--seconds", "90", "--sabotage", sabotage]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success(), "{sabotage} was not found:\n{said}");
+        let found = said.lines().any(|line| line.starts_with("BROKEN") && line.contains(expected));
+        assert!(found, "{sabotage} was found as something else:\n{said}");
+    };
+    check("lying-disk", "after the crash");
+    check("lost-event", "was not sent");
+    check("doubled-event", "was sent twice");
+    check("deletion", "was deleted without a cause");
+    check("pod", "of a ReplicaSet that asked for");
+    check("placement", "has too little cpu");
+    check("idle-host", "no rest");
+}

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::fields::count;
-use super::{DEPLOYMENTS, PODS, REPLICA_SETS, Recent, controller, is_active, text};
+use super::{
+    DEPLOYMENTS, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active, ordinal, text,
+};
 use crate::oracle::{Objects, Step};
 
 /// What was asked for, by uid.
@@ -28,11 +30,14 @@ impl Counts {
         let after = step.after?;
         if step.key.starts_with(DEPLOYMENTS) {
             self.ask(now, after, count(after, "/spec/replicas", 1) + surge(after));
+        } else if step.key.starts_with(STATEFUL_SETS) {
+            self.ask(now, after, count(after, "/spec/replicas", 1));
         } else if step.key.starts_with(REPLICA_SETS) {
             self.ask(now, after, count(after, "/spec/replicas", 1));
             return self.check_deployment(now, step, objects);
         } else if step.key.starts_with(PODS) && step.before.is_none() {
-            return self.check_replica_set(now, step, objects);
+            let of_replica_set = self.check_replica_set(now, step, objects);
+            return of_replica_set.or_else(|| self.check_stateful_set(now, step));
         }
         None
     }
@@ -60,6 +65,12 @@ impl Counts {
         let text =
             || format!("{} is pod {n_active} of a ReplicaSet that asked for {most}", step.key);
         (n_active > most).then(text)
+    }
+
+    fn check_stateful_set(&self, now: Duration, step: Step<'_>) -> Option<String> {
+        let most = self.most(now, controller(step.after?, "StatefulSet")?)?;
+        let over = ordinal(step.key).is_some_and(|ordinal| ordinal >= most);
+        over.then(|| format!("{} is made though {most} were asked for", step.key))
     }
 
     fn check_deployment(&self, now: Duration, step: Step<'_>, objects: &Objects) -> Option<String> {

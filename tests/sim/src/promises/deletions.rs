@@ -6,7 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::fields::count;
-use super::{NODES, PODS, REPLICA_SETS, Recent, controller, is_active, is_terminal, text};
+use super::{
+    NAMESPACES, NODES, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active,
+    is_terminal, ordinal, text,
+};
 use crate::oracle::{Objects, Step};
 
 /// Where the nodes' heartbeats are.
@@ -38,7 +41,7 @@ impl Deletions {
             self.heard.insert(node.to_owned(), now);
         } else if let Some(node) = step.key.strip_prefix(NODES) {
             return self.node(now, node, step);
-        } else if let (true, Some(set)) = (step.key.starts_with(REPLICA_SETS), step.after) {
+        } else if let (true, Some(set)) = (is_set(step.key), step.after) {
             let uid = text(set, "/metadata/uid").to_owned();
             self.asked.entry(uid).or_default().set(now, count(set, "/spec/replicas", 1));
         } else if step.key.starts_with(PODS) {
@@ -75,7 +78,10 @@ impl Deletions {
         let node = text(before, "/spec/nodeName");
         let lost_node = !node.is_empty()
             && (objects.get(&format!("{NODES}{node}")).is_none() || self.was_lost(now, node));
-        let cause = lost_node || self.owner_wants_less(now, before, objects);
+        let cause = lost_node
+            || namespace_goes(before, objects)
+            || self.replica_set_wants_less(now, before, objects)
+            || self.stateful_set_wants_other(now, step.key, before, objects);
         (!cause).then(|| format!("{} was deleted without a cause", step.key))
     }
 
@@ -84,7 +90,27 @@ impl Deletions {
         at.is_some_and(|at| now.saturating_sub(*at) < super::KNOWLEDGE_OLD_MAX * 20)
     }
 
-    fn owner_wants_less(&self, now: Duration, pod: &Value, objects: &Objects) -> bool {
+    /// Fewer replicas, or a newer template.
+    fn stateful_set_wants_other(
+        &self,
+        now: Duration,
+        key: &str,
+        pod: &Value,
+        objects: &Objects,
+    ) -> bool {
+        let Some(set) = controller(pod, "StatefulSet") else { return false };
+        let mut sets = objects.below(STATEFUL_SETS);
+        let Some((_, owner)) = sets.find(|(_, o)| text(o, "/metadata/uid") == set) else {
+            return true;
+        };
+        let least = self.asked.get(set).and_then(|asked| asked.values(now).min()).unwrap_or(0);
+        let revision = text(pod, "/metadata/labels/controller-revision-hash");
+        owner.pointer("/metadata/deletionTimestamp").is_some()
+            || ordinal(key).is_some_and(|ordinal| ordinal >= least)
+            || revision != text(owner, "/status/updateRevision")
+    }
+
+    fn replica_set_wants_less(&self, now: Duration, pod: &Value, objects: &Objects) -> bool {
         let Some(set) = controller(pod, "ReplicaSet") else { return false };
         let mut sets = objects.below(REPLICA_SETS);
         let Some((_, owner)) = sets.find(|(_, o)| text(o, "/metadata/uid") == set) else {
@@ -99,6 +125,15 @@ impl Deletions {
         let least = self.asked.get(set).and_then(|asked| asked.values(now).min()).unwrap_or(0);
         i64::try_from(n_before).unwrap_or(i64::MAX) > least
     }
+}
+
+fn is_set(key: &str) -> bool {
+    key.starts_with(REPLICA_SETS) || key.starts_with(STATEFUL_SETS)
+}
+
+fn namespace_goes(pod: &Value, objects: &Objects) -> bool {
+    let namespace = objects.get(&format!("{NAMESPACES}{}", text(pod, "/metadata/namespace")));
+    namespace.is_none_or(|namespace| namespace.pointer("/metadata/deletionTimestamp").is_some())
 }
 
 fn is_lost(node: &Value) -> bool {

@@ -23,6 +23,10 @@ pub(crate) const PODS: &str = "/registry/core/pods/";
 pub(crate) const NODES: &str = "/registry/core/nodes/";
 /// Where ReplicaSets are.
 pub(crate) const REPLICA_SETS: &str = "/registry/apps/replicasets/";
+/// Where StatefulSets are.
+pub(crate) const STATEFUL_SETS: &str = "/registry/apps/statefulsets/";
+/// Where Namespaces are.
+pub(crate) const NAMESPACES: &str = "/registry/core/namespaces/";
 /// Where Deployments are.
 pub(crate) const DEPLOYMENTS: &str = "/registry/apps/deployments/";
 
@@ -33,12 +37,17 @@ pub(crate) struct Promises {
     deletions: deletions::Deletions,
     /// Keys of what a user has asked to delete.
     pub(crate) deleted_by_user: BTreeSet<String>,
+    /// Names of nodes whose object was deleted at some time.
+    pub(crate) nodes_deleted: BTreeSet<String>,
 }
 
 impl Promises {
     /// Looks at one step; `objects` are as they are after it. Gives what was broken.
     pub(crate) fn see(&mut self, now: Duration, step: Step<'_>, objects: &Objects) -> Vec<String> {
         let mut broken = Vec::new();
+        if let (Some(node), None) = (step.key.strip_prefix(NODES), step.after) {
+            self.nodes_deleted.insert(node.to_owned());
+        }
         broken.extend(capacity::check(step, objects));
         broken.extend(self.counts.see(now, step, objects));
         broken.extend(self.deletions.see(now, step, objects, &self.deleted_by_user));
@@ -63,6 +72,11 @@ impl Recent {
         let old = self.0.iter().rposition(|(at, _)| *at <= from).unwrap_or(0);
         self.0[old..].iter().map(|(_, value)| *value)
     }
+}
+
+/// The number that the name of a StatefulSet's pod ends with.
+fn ordinal(key: &str) -> Option<i64> {
+    key.rsplit('-').next()?.parse().ok()
 }
 
 /// The name that a store's key ends with.
