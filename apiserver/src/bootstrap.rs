@@ -3,14 +3,16 @@
 //! Made at each start when they are missing; the Service's endpoint is also put right when the server's address
 //! changed. They are made by the server itself, so admission and validation are not asked.
 
+use bytes::Bytes;
 use coracle_api::meta;
 use coracle_api::registry::{self, Kind};
 use coracle_api::status::Status;
 use coracle_store::{CommitError, Guard, Write};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 use crate::authz::policy;
-use crate::cache;
+use crate::cache::{self, Selection};
 use crate::clock;
 use crate::metadata;
 use crate::server::{ApiServer, Core};
@@ -37,7 +39,39 @@ impl ApiServer {
     }
 }
 
+/// Values that are sealed anew in one commit: as many as do not hold up other writes for long.
+const SEALED_ANEW_AT_ONCE: usize = 200;
+
 impl Core {
+    /// Writes again what is stored plain or under an old key, so that the key may go.
+    pub(crate) async fn seal_anew(&self, stale: HashSet<Bytes>) -> Result<(), Status> {
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let mut writes = Vec::new();
+        for cache in self.caches.resources() {
+            for object in cache.select(&Selection::all(cache.kind())) {
+                if stale.contains(&object.key) {
+                    let content = cache::encode(cache.kind(), &object.value());
+                    writes.push(Write::put(
+                        object.key.clone(),
+                        content,
+                        Guard::At(object.revision),
+                    ));
+                }
+            }
+        }
+        tracing::info!(count = writes.len(), "sealing stored values anew");
+        for batch in writes.chunks(SEALED_ANEW_AT_ONCE) {
+            match self.store.commit(batch.to_vec()).await {
+                // After a conflict, another server on the same store was faster.
+                Ok(_) | Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(write::store_failed(&error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Stores an object unless there is one of its name.
     async fn seed(&self, object: Value) -> Result<(), Status> {
         let kind = kind_of(&object)?;

@@ -36,6 +36,7 @@ pub mod query;
 pub mod request_info;
 pub mod respond;
 mod review;
+pub mod seal;
 mod serve;
 mod server;
 pub mod service_address;

@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::node_dialer::{NoNodes, NodeDialer};
 use crate::oci::{ImageRegistry, ImageStore};
 use crate::pki::{Pki, PkiError};
+use crate::seal::{OpenError, Sealer, Storage};
 use crate::service_address::{ServiceAddresses, ServiceRanges};
 use crate::streams::STREAMS_MAX;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Keys of service accounts' tokens; `None` makes one that lives as long as the server.
     pub token_keys: Option<Arc<TokenKeys>>,
+    /// What is kept sealed in the store.
+    pub sealer: Sealer,
     /// How nodes are reached.
     pub nodes: Arc<dyn NodeDialer>,
 }
@@ -64,6 +67,7 @@ impl Config {
             describe: || Box::new(|_, _| None),
             tokens: Tokens::default(),
             token_keys: None,
+            sealer: Sealer::default(),
             nodes: Arc::new(NoNodes),
         }
     }
@@ -82,6 +86,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// A stored value cannot be opened.
+    #[error(transparent)]
+    Sealed(#[from] OpenError),
     /// No key for service accounts' tokens could be made.
     #[error(transparent)]
     TokenKeys(#[from] PkiError),
@@ -99,7 +106,7 @@ pub struct ApiServer {
 /// What all requests share.
 pub(crate) struct Core {
     pub(crate) address: SocketAddr,
-    pub(crate) store: Store,
+    pub(crate) store: Storage,
     pub(crate) caches: Arc<Caches>,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
@@ -128,7 +135,11 @@ impl ApiServer {
     /// # Errors
     /// When the image registry's folder cannot be used, or the store fails.
     pub async fn new(config: Config, store: Store) -> Result<ApiServer, StartError> {
-        let caches = Caches::start(&store);
+        let caches = Caches::start_sealed(&store, &config.sealer);
+        if let Some(error) = config.sealer.failed() {
+            return Err(error.into());
+        }
+        let stale = config.sealer.take_stale();
         let images = ImageStore::open(&config.images)
             .map_err(|source| StartError::Images { path: config.images.clone(), source })?;
         let keys = match config.token_keys {
@@ -138,7 +149,7 @@ impl ApiServer {
         let accounts = ServiceAccounts::new(keys, caches.clone());
         let core = Core {
             address: config.address,
-            store,
+            store: Storage::new(store, config.sealer),
             authorizer: Authorizer::new(caches.clone()),
             authenticator: Authenticator::new(config.tokens, accounts, caches.clone()),
             caches,
@@ -157,6 +168,7 @@ impl ApiServer {
         };
         core.restore_addresses();
         let server = ApiServer { core: Arc::new(core) };
+        server.core.seal_anew(stale).await.map_err(StartError::Bootstrap)?;
         server.bootstrap().await.map_err(StartError::Bootstrap)?;
         server.core.ready.store(true, Ordering::Release);
         tokio::spawn(tick(Arc::downgrade(&server.core)));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use coracle_apiserver::authn::{Tokens, UserInfo};
 use coracle_apiserver::pki::{Kubeconfig, Pki, kubeconfig};
+use coracle_apiserver::seal::Sealer;
 use coracle_apiserver::service_address::ServiceRanges;
 use coracle_apiserver::{ApiServer, Config, UnixSocketDialer};
 use coracle_client::{Caches, Client};
@@ -107,6 +108,12 @@ fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow
     let mut config = Config::new(reachable(address), data.registry());
     config.tokens = tokens;
     config.token_keys = Some(Pki::service_account_keys(&data.pki())?);
+    let encryption = match &flags.encryption_provider_config {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("read --encryption-provider-config {}", path.display()))?,
+        None => Pki::encryption_config(&data.pki())?,
+    };
+    config.sealer = Sealer::parse(&encryption)?;
     config.services = service_ranges(flags)?;
     config.describe = || Box::new(coracle_descriptions::describe());
     config.nodes = Arc::new(UnixSocketDialer::new(data.agent_socket()));

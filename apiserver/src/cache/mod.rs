@@ -30,6 +30,7 @@ pub use resource::ResourceCache;
 pub use selection::Selection;
 pub use watch::{Watch, WatchFrom};
 
+use crate::seal::Sealer;
 use coracle_api::registry::{self, Kind};
 use coracle_store::{Committed, Event, Mvcc, Observer, Revision, Store};
 use progress::Progress;
@@ -46,14 +47,22 @@ pub struct Caches {
 impl Caches {
     /// Makes a cache for every kind of the registry and fills it from the store; complete when it returns.
     pub fn start(store: &Store) -> Arc<Caches> {
-        let caches = Arc::new(Caches::of(registry::kinds()));
+        Caches::start_sealed(store, &Sealer::default())
+    }
+
+    /// The same over a store of which parts are sealed; asks [`Sealer::failed`] whether all could be opened.
+    pub fn start_sealed(store: &Store, sealer: &Sealer) -> Arc<Caches> {
+        let caches = Arc::new(Caches::of(registry::kinds(), sealer));
         store.attach(Arc::clone(&caches) as Arc<dyn Observer>);
         caches
     }
 
-    fn of(kinds: &'static [Kind]) -> Caches {
+    fn of(kinds: &'static [Kind], sealer: &Sealer) -> Caches {
         let progress = Arc::new(Progress::default());
-        let cache = |kind| Arc::new(ResourceCache::new(kind, Arc::clone(&progress)));
+        let cache = |kind: &'static Kind| {
+            let rule = sealer.of_resource(kind.group, kind.plural);
+            Arc::new(ResourceCache::new(kind, Arc::clone(&progress), rule))
+        };
         let resources: Vec<Arc<ResourceCache>> = kinds.iter().map(cache).collect();
         let prefix = |(index, cache): (usize, &Arc<ResourceCache>)| (cache.prefix().into(), index);
         let by_prefix = resources.iter().enumerate().map(prefix).collect();

@@ -9,10 +9,12 @@ use super::progress::Progress;
 use super::selection::Selection;
 use super::tree::Tree;
 use super::watch::{Watch, WatchFrom};
+use crate::seal::Rule;
 use coracle_api::registry::Kind;
 use coracle_api::status::Status;
-use coracle_store::{Event, Mvcc, Revision};
+use coracle_store::{Event, Kv, Mvcc, Revision};
 use parking_lot::{Mutex, RwLock};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ pub struct ResourceCache {
     kind: &'static Kind,
     prefix: String,
     progress: Arc<Progress>,
+    sealed: Option<Arc<Rule>>,
     state: RwLock<State>,
     hub: Mutex<Hub>,
     past: Mutex<Past>,
@@ -53,11 +56,16 @@ pub(super) struct Snapshot {
 }
 
 impl ResourceCache {
-    pub(super) fn new(kind: &'static Kind, progress: Arc<Progress>) -> ResourceCache {
+    pub(super) fn new(
+        kind: &'static Kind,
+        progress: Arc<Progress>,
+        sealed: Option<Arc<Rule>>,
+    ) -> ResourceCache {
         ResourceCache {
             kind,
             prefix: resource_prefix(kind.group, kind.plural),
             progress,
+            sealed,
             state: RwLock::default(),
             hub: Mutex::default(),
             past: Mutex::default(),
@@ -168,7 +176,7 @@ impl ResourceCache {
         // The compacted revision is always readable, so the error never comes.
         for kv in page.map(|page| page.items).unwrap_or_default() {
             state.changed = state.changed.max(kv.modified);
-            state.tree.insert(Arc::new(Object::new(self.kind, &kv, None)));
+            state.tree.insert(Arc::new(Object::new(self.kind, &self.opened(&kv), None)));
         }
         state.compacted = compacted;
     }
@@ -188,10 +196,22 @@ impl ResourceCache {
         }
     }
 
+    /// The value as it was before it was sealed.
+    fn opened<'a>(&self, kv: &'a Kv) -> Cow<'a, Kv> {
+        match &self.sealed {
+            Some(rule) => Cow::Owned(rule.open(kv)),
+            None => Cow::Borrowed(kv),
+        }
+    }
+
     fn change(&self, tree: &Tree, event: &Event) -> Arc<Change> {
         let header =
             event.note.as_ref().and_then(|note| Arc::clone(&note.0).downcast::<Header>().ok());
-        let current = event.current.as_ref().map(|kv| Arc::new(Object::new(self.kind, kv, header)));
+        if let (Some(rule), None) = (&self.sealed, &event.current) {
+            rule.forget(&event.key);
+        }
+        let object = |kv| Arc::new(Object::new(self.kind, &self.opened(kv), header));
+        let current = event.current.as_ref().map(object);
         Arc::new(Change::new(event.revision, current, tree.get(&event.key).cloned()))
     }
 

@@ -77,6 +77,9 @@ pub enum PkiError {
     /// TLS does not accept the keys.
     #[error("configure TLS: {0}")]
     Tls(String),
+    /// No key to seal Secrets with could be made.
+    #[error(transparent)]
+    Seal(#[from] crate::seal::SealConfigError),
     /// The keys for service account tokens are wrong.
     #[error(transparent)]
     TokenKeys(#[from] crate::authn::TokenError),

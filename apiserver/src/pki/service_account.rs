@@ -1,4 +1,4 @@
-//! The keys that sign the tokens of service accounts.
+//! The keys that sign the tokens of service accounts, and those that seal Secrets in the store.
 
 use super::{PkiError, because, files};
 use crate::authn::TokenKeys;
@@ -40,6 +40,20 @@ impl super::Pki {
             .map(key)
             .collect::<Result<_, _>>()?;
         Ok(Arc::new(TokenKeys::new(&keys)?))
+    }
+
+    /// The text of a folder's `encryption.yaml`, for its owner alone; made with a fresh key when the file is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or no key can be made.
+    pub fn encryption_config(folder: &Path) -> Result<String, PkiError> {
+        let path = folder.join("encryption.yaml");
+        if let Some(text) = files::read(&path)? {
+            return Ok(text);
+        }
+        let text = crate::seal::generate()?;
+        files::write_secret(&path, &text)?;
+        Ok(text)
     }
 
     /// Keys that live as long as the process, for tests and servers without a folder.

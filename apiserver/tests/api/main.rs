@@ -15,6 +15,7 @@ mod metadata;
 mod patch;
 mod protobuf;
 mod read;
+mod sealed;
 mod serve;
 mod service;
 mod subresource;

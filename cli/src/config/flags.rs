@@ -120,6 +120,11 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
 
+    /// Which resources are sealed in the store, and by which keys: an EncryptionConfiguration
+    /// [default: Secrets, by a key in the data directory's pki/encryption.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encryption_provider_config: Option<PathBuf>,
+
     /// Do not start a host beside the server
     #[arg(long)]
     pub(crate) no_host: bool,

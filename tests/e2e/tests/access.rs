@@ -1,0 +1,176 @@
+//! Who may do what, with unmodified kubectl: roles, accounts, tokens, questions about rights, quotas and Pod Security.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use coracle_e2e::{Cluster, KUBECTL_NEW, KUBECTL_OLD, Output, eventually};
+use serde_json::{Value, json};
+
+#[test]
+fn the_newest_kubectl_manages_access() {
+    all(KUBECTL_NEW);
+}
+
+#[test]
+fn the_oldest_kubectl_manages_access() {
+    all(KUBECTL_OLD);
+}
+
+fn all(version: &str) {
+    let cluster = Cluster::start_with(version);
+    default_roles_are_there(&cluster);
+    a_token_gives_what_its_account_has(&cluster);
+    nobody_hands_out_more_than_they_have(&cluster);
+    a_quota_is_kept(&cluster);
+    pod_security_is_kept(&cluster);
+}
+
+/// Runs kubectl with a token and nothing else.
+fn as_token(cluster: &Cluster, token: &str, arguments: &[&str]) -> Output {
+    let admin: Value =
+        serde_json::from_str(&cluster.run(&["config", "view", "--raw", "-o", "json"])).unwrap();
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": admin["clusters"][0]["cluster"]}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    let path = cluster.folder().join("token.kubeconfig");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let path = path.to_str().unwrap();
+    let arguments: Vec<&str> =
+        ["--kubeconfig", path].into_iter().chain(arguments.iter().copied()).collect();
+    cluster.kubectl(&arguments)
+}
+
+fn default_roles_are_there(cluster: &Cluster) {
+    assert_eq!(cluster.run(&["auth", "can-i", "*", "*", "--all-namespaces"]), "yes\n");
+    let me = cluster.run(&["auth", "whoami"]);
+    assert!(me.contains("coracle-admin") && me.contains("system:masters"), "{me}");
+    eventually("aggregated roles have their rules", || {
+        let view = cluster.get(&["clusterrole", "view"]);
+        let rules = view["rules"].as_array().map_or(0, Vec::len);
+        if rules > 5 { Ok(()) } else { Err(view) }
+    });
+    let described = cluster.run(&["describe", "clusterrole", "view"]);
+    assert!(described.contains("deployments.apps"), "{described}");
+    assert!(!described.contains("secrets"), "{described}");
+}
+
+fn a_token_gives_what_its_account_has(cluster: &Cluster) {
+    cluster.run(&["create", "namespace", "qa"]);
+    cluster.run(&["create", "serviceaccount", "robot", "-n", "qa"]);
+    let token = cluster.run(&["create", "token", "robot", "-n", "qa", "--duration", "10m"]);
+    let token = token.trim();
+    let me = as_token(cluster, token, &["auth", "whoami"]);
+    assert!(me.stdout.contains("system:serviceaccount:qa:robot"), "{me:?}");
+    let refused = as_token(cluster, token, &["get", "configmaps", "-n", "qa"]);
+    let words = "Error from server (Forbidden): configmaps is forbidden: User \"system:serviceaccount:qa:robot\" cannot list \
+                 resource \"configmaps\" in API group \"\" in the namespace \"qa\"\n";
+    assert_eq!((refused.ok, refused.stderr.as_str()), (false, words));
+
+    cluster.run(&[
+        "create",
+        "role",
+        "reader",
+        "-n",
+        "qa",
+        "--verb=get,list",
+        "--resource=configmaps",
+    ]);
+    cluster.run(&[
+        "create",
+        "rolebinding",
+        "robot-reads",
+        "-n",
+        "qa",
+        "--role=reader",
+        "--serviceaccount=qa:robot",
+    ]);
+    let read = as_token(cluster, token, &["get", "configmaps", "-n", "qa", "-o", "name"]);
+    assert!(read.ok, "{read:?}");
+    let elsewhere = as_token(cluster, token, &["get", "configmaps", "-n", "default"]);
+    assert!(!elsewhere.ok && elsewhere.stderr.contains("cannot list resource"), "{elsewhere:?}");
+    let written = as_token(cluster, token, &["create", "configmap", "x", "-n", "qa"]);
+    assert!(!written.ok && written.stderr.contains("cannot create resource"), "{written:?}");
+
+    let may = as_token(cluster, token, &["auth", "can-i", "list", "configmaps", "-n", "qa"]);
+    assert_eq!((may.ok, may.stdout.as_str()), (true, "yes\n"));
+    let may = as_token(cluster, token, &["auth", "can-i", "delete", "configmaps", "-n", "qa"]);
+    assert_eq!((may.ok, may.stdout.as_str()), (false, "no\n"));
+    let list = as_token(cluster, token, &["auth", "can-i", "--list", "-n", "qa"]);
+    assert!(
+        list.ok
+            && list
+                .stdout
+                .lines()
+                .any(|line| line.starts_with("configmaps") && line.contains("[get list]")),
+        "{list:?}"
+    );
+    let robot = "--as=system:serviceaccount:qa:robot";
+    assert_eq!(cluster.run(&["auth", "can-i", "get", "configmaps", "-n", "qa", robot]), "yes\n");
+    let acting = cluster.kubectl(&["get", "secrets", "-n", "qa", robot]);
+    assert!(!acting.ok && acting.stderr.contains("system:serviceaccount:qa:robot"), "{acting:?}");
+
+    cluster.run(&["delete", "serviceaccount", "robot", "-n", "qa"]);
+    let dead = as_token(cluster, token, &["get", "configmaps", "-n", "qa"]);
+    assert!(!dead.ok && dead.stderr.contains("Unauthorized"), "{dead:?}");
+}
+
+fn nobody_hands_out_more_than_they_have(cluster: &Cluster) {
+    cluster.run(&["create", "rolebinding", "ann", "-n", "qa", "--clusterrole=admin", "--user=ann"]);
+    let ann = |arguments: &[&str]| {
+        let all: Vec<&str> = arguments.iter().copied().chain(["-n", "qa", "--as=ann"]).collect();
+        cluster.kubectl(&all)
+    };
+    let own = ann(&["create", "rolebinding", "bea", "--clusterrole=view", "--user=bea"]);
+    assert!(own.ok, "{own:?}");
+    let more = ann(&["create", "rolebinding", "cid", "--clusterrole=cluster-admin", "--user=cid"]);
+    assert!(
+        !more.ok
+            && more.stderr.contains("is attempting to grant RBAC permissions not currently held"),
+        "{more:?}"
+    );
+}
+
+fn a_quota_is_kept(cluster: &Cluster) {
+    cluster.run(&["create", "quota", "few", "-n", "qa", "--hard=configmaps=3,secrets=1"]);
+    // One is there already: the cluster's certificate.
+    cluster.run(&["create", "configmap", "a", "-n", "qa"]);
+    cluster.run(&["create", "configmap", "b", "-n", "qa"]);
+    let refused = cluster.kubectl(&["create", "configmap", "c", "-n", "qa"]);
+    let words =
+        "exceeded quota: few, requested: configmaps=1, used: configmaps=3, limited: configmaps=3";
+    assert!(!refused.ok && refused.stderr.contains(words), "{refused:?}");
+    let described = cluster.run(&["describe", "quota", "few", "-n", "qa"]);
+    let line = |name: &str| {
+        described
+            .lines()
+            .find(|line| line.starts_with(name))
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+    };
+    assert_eq!(line("configmaps"), Some(vec!["configmaps", "3", "3"]), "{described}");
+}
+
+fn pod_security_is_kept(cluster: &Cluster) {
+    let label = |label: &str| {
+        cluster.run(&[
+            "label",
+            "--overwrite",
+            "namespace",
+            "qa",
+            &format!("pod-security.kubernetes.io/{label}"),
+        ])
+    };
+    label("enforce=baseline");
+    label("warn=restricted");
+    let pod = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: qa}}\nspec: {{{spec}containers: [{{name: c, image: i}}]}}\n"
+        )
+    };
+    let refused = cluster.kubectl_with(&["apply", "-f", "-"], &pod("host", "hostPID: true, "));
+    let words = "pods \"host\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostPID=true)";
+    assert!(!refused.ok && refused.stderr.contains(words), "{refused:?}");
+    let warned = cluster.kubectl_with(&["apply", "-f", "-"], &pod("plain", ""));
+    let words = "Warning: would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false";
+    assert!(warned.ok && warned.stderr.contains(words), "{warned:?}");
+}
