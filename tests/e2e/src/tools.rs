@@ -49,6 +49,33 @@ pub fn kubectl(version: &str) -> PathBuf {
     path
 }
 
+/// The Helm that has to work.
+const HELM: &str = "3.19.5";
+
+/// The path of Helm, built from its Go module if it is not in the cache.
+#[must_use]
+pub fn helm() -> PathBuf {
+    let path = cache().join(format!("helm-{HELM}"));
+    let _one = BUILDING.lock().unwrap();
+    if !path.exists() {
+        let fresh = cache().join(format!("helm-{HELM}.{}", std::process::id()));
+        let flags = format!("-s -w -X helm.sh/helm/v3/internal/version.version=v{HELM}");
+        let status = Command::new("go")
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o"])
+            .arg(&fresh)
+            .arg("helm.sh/helm/v3/cmd/helm")
+            .env("CGO_ENABLED", "0")
+            .current_dir(root().join("tests/e2e/tools/helm"))
+            .status()
+            .unwrap_or_else(|error| {
+                panic!("go: {error}: the tests build Helm with Go 1.25 or newer")
+            });
+        assert!(status.success(), "build Helm {HELM}: {status}");
+        fs::rename(fresh, &path).unwrap();
+    }
+    path
+}
+
 /// Runs a script of ours with the Python packages of `tools/python/requirements.txt`, which has to
 /// succeed, and gives what it printed.
 #[must_use]

@@ -1,0 +1,78 @@
+//! Unmodified Helm 3: a chart is installed, upgraded, rolled back and uninstalled, with running pods.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::process::Command;
+
+use coracle_e2e::{Cluster, Output, build_guests, helm, root};
+use serde_json::{Value, json};
+
+/// Runs Helm on a cluster, with files of its own in the cluster's folder.
+fn run(cluster: &Cluster, arguments: &[&str]) -> Output {
+    let home = cluster.folder().join("helm");
+    let output = Command::new(helm())
+        .args(arguments)
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .env("HELM_CACHE_HOME", home.join("cache"))
+        .env("HELM_CONFIG_HOME", home.join("config"))
+        .env("HELM_DATA_HOME", home.join("data"))
+        .output()
+        .unwrap();
+    Output {
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        ok: output.status.success(),
+    }
+}
+
+fn succeeds(cluster: &Cluster, arguments: &[&str]) -> String {
+    let output = run(cluster, arguments);
+    assert!(output.ok, "{arguments:?}: {output:?} {}", cluster.run(&["get", "pods,events"]));
+    output.stdout
+}
+
+fn history(cluster: &Cluster) -> Vec<(i64, String)> {
+    let text = succeeds(cluster, &["history", "site", "-o", "json"]);
+    let revisions: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let status = |revision: &Value| revision["status"].as_str().unwrap().to_owned();
+    revisions.iter().map(|r| (r["revision"].as_i64().unwrap(), status(r))).collect()
+}
+
+#[test]
+fn install_upgrade_roll_back_uninstall() {
+    let guests = build_guests("tests/guests");
+    let cluster = Cluster::start();
+    cluster.push("hello:1", &guests.join("hello_http.wasm"));
+    let chart = root().join("tests/e2e/charts/web");
+    let chart = chart.to_str().unwrap();
+
+    let dry = succeeds(&cluster, &["install", "site", chart, "--dry-run=server"]);
+    assert!(dry.contains("kind: Deployment"), "{dry}");
+    let installed = succeeds(&cluster, &["install", "site", chart, "--wait", "--timeout=90s"]);
+    assert!(installed.contains("STATUS: deployed"), "{installed}");
+    assert!(installed.contains("site says hello."), "{installed}");
+    assert_eq!(cluster.get(&["deployment", "site"])["status"]["readyReplicas"], 1);
+    let hook = cluster.get(&["configmap", "site-before"]);
+    assert_eq!(hook["data"], json!({"revision": "1"}));
+    let again = run(&cluster, &["install", "site", chart]);
+    assert!(!again.ok && again.stderr.contains("cannot re-use a name"), "{again:?}");
+
+    let values = ["--set=replicas=2", "--set=greeting=hi"];
+    let upgrade = ["upgrade", "site", chart, "--wait", "--timeout=90s"];
+    succeeds(&cluster, &[&upgrade[..], &values[..]].concat());
+    assert_eq!(cluster.get(&["deployment", "site"])["status"]["readyReplicas"], 2);
+    assert_eq!(cluster.get(&["configmap", "site"])["data"]["greeting"], "hi");
+    assert_eq!(cluster.get(&["configmap", "site-before"])["data"]["revision"], "2");
+
+    succeeds(&cluster, &["rollback", "site", "1", "--wait", "--timeout=90s"]);
+    assert_eq!(cluster.get(&["deployment", "site"])["spec"]["replicas"], 1);
+    assert_eq!(cluster.get(&["configmap", "site"])["data"]["greeting"], "hello");
+    let expected = [(1, "superseded"), (2, "superseded"), (3, "deployed")];
+    assert_eq!(history(&cluster), expected.map(|(number, status)| (number, status.to_owned())));
+    let manifest = succeeds(&cluster, &["get", "manifest", "site"]);
+    assert!(manifest.contains("replicas: 1"), "{manifest}");
+
+    succeeds(&cluster, &["uninstall", "site", "--wait", "--timeout=90s"]);
+    let left = cluster.run(&["get", "deployment,service,secret,pods", "-o", "name"]);
+    assert_eq!(left, "service/kubernetes\n");
+    assert_eq!(succeeds(&cluster, &["list", "--short"]), "");
+}
