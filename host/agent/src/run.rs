@@ -108,6 +108,7 @@ pub async fn run(
         host: HostFacts { host_ip: config.host_ip.to_string() },
         allocatable: node::facts::allocatable(&config),
         news: news.clone(),
+        rates: parking_lot::Mutex::default(),
         config,
     });
     let end = stop.child_token();

@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) host: HostFacts,
     pub(crate) allocatable: BTreeMap<String, String>,
     pub(crate) news: mpsc::UnboundedSender<Message>,
+    /// The sample of usage that the next one is compared with.
+    pub(crate) rates: Mutex<crate::server::stats::Rates>,
 }
 
 impl Shared {

@@ -13,8 +13,8 @@ use k8s_openapi::api::core::v1::ContainerStatus;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::logs;
 use super::select::{LogOptions, decode};
+use super::{logs, stats};
 use crate::clock::now;
 use crate::effects::start::log_path;
 use crate::effects::{Message, PodView, Shared};
@@ -39,7 +39,9 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
     match parts.as_slice() {
         ["healthz" | "livez" | "readyz"] => text(StatusCode::OK, "ok"),
         ["pods"] => json_answer(&pods(&shared).await),
-        ["stats", "summary"] => json_answer(&summary(&shared).await),
+        ["stats", "summary"] => json_answer(&stats::summary(&stats::with_rates(&shared).await)),
+        ["metrics", "resource"] => metrics(&stats::resource(&stats::sample(&shared).await)),
+        ["metrics", "cadvisor"] => metrics(&stats::cadvisor(&stats::sample(&shared).await)),
         ["containerLogs", namespace, pod, container] => {
             let query = request.uri().query().unwrap_or_default().to_owned();
             match container_logs(&shared, namespace, pod, container, &query).await {
@@ -146,28 +148,6 @@ async fn pods(shared: &Shared) -> Value {
     json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items })
 }
 
-async fn summary(shared: &Shared) -> Value {
-    let views = ask(shared, None).await;
-    let time = crate::node::object::seconds(now());
-    let pod = |view: &PodView| {
-        let containers = crate::pods::plan::containers(&view.pod).filter_map(|(_, spec)| {
-            let usage = shared.runtime.usage(&view.key, &spec.name)?;
-            Some(json!({
-                "name": spec.name,
-                "cpu": { "time": time, "usageCoreNanoSeconds": usage.cpu_usec.saturating_mul(1000) },
-                "memory": { "time": time, "workingSetBytes": usage.memory_bytes },
-            }))
-        });
-        let (name, namespace, uid) = (&view.key.name, &view.key.namespace, &view.key.uid);
-        json!({
-            "podRef": { "name": name, "namespace": namespace, "uid": uid },
-            "containers": containers.collect::<Vec<_>>(),
-        })
-    };
-    let pods: Vec<Value> = views.iter().map(pod).collect();
-    json!({ "node": { "nodeName": shared.config.node_name }, "pods": pods })
-}
-
 pub(crate) async fn ask(shared: &Shared, one: Option<(String, String)>) -> Vec<PodView> {
     let (answer, answered) = oneshot::channel();
     let _ = shared.news.send(Message::Ask { one, answer });
@@ -176,6 +156,11 @@ pub(crate) async fn ask(shared: &Shared, one: Option<(String, String)>) -> Vec<P
 
 pub(crate) fn text(code: StatusCode, text: &str) -> Response<Body> {
     respond(code, "text/plain; charset=utf-8", Full::from(text.to_owned()).boxed())
+}
+
+fn metrics(text: &str) -> Response<Body> {
+    // The version is part of the exposition format's media type.
+    respond(StatusCode::OK, "text/plain; version=0.0.4", Full::from(text.to_owned()).boxed())
 }
 
 fn json_answer(value: &Value) -> Response<Body> {
