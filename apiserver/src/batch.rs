@@ -77,16 +77,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Batched<T> {
         let this = self.get_mut();
         let mut taken = 0;
         for slice in slices {
-            match Pin::new(&mut *this).poll_write(context, slice) {
-                Poll::Ready(Ok(count)) => {
-                    taken += count;
-                    if count < slice.len() {
-                        break;
-                    }
-                }
+            let outcome = Pin::new(&mut *this).poll_write(context, slice);
+            let Poll::Ready(Ok(count)) = outcome else {
                 // What was taken before counts; the next write finds the error or waits.
-                Poll::Ready(Err(_)) | Poll::Pending if taken > 0 => break,
-                other => return other,
+                return if taken > 0 { Poll::Ready(Ok(taken)) } else { outcome };
+            };
+            taken += count;
+            if count < slice.len() {
+                break;
             }
         }
         Poll::Ready(Ok(taken))

@@ -103,7 +103,7 @@ impl Context {
     ///
     /// # Errors
     /// 400 when the kept form cannot hold it.
-    pub(crate) fn into_stored(&self, mut object: Value) -> Result<Value, Status> {
+    pub(crate) fn stored_form(&self, mut object: Value) -> Result<Value, Status> {
         let Some(stored) = self.served.stored else { return Ok(object) };
         stored.to.apply(&mut object);
         let decoded = decode::conform(object, self.kind.ty(), FieldValidation::Ignore)?;

@@ -32,7 +32,7 @@ impl Core {
         let decoded = context.decode(body, ty, options.field_validation).await?;
         let mut object = decoded.value;
         metadata::settle_type(&mut object, context.served, &context.path.namespace)?;
-        let object = context.into_stored(object)?;
+        let object = context.stored_form(object)?;
         let mut warnings = decoded.warnings;
         let json = self.insert(context, object, Ownership::Taken, options, &mut warnings).await?;
         let mut answer = context.answer_object(StatusCode::CREATED, json);

@@ -144,7 +144,7 @@ impl Core {
             let mut decoded = patch.apply(old, context.body_type(), options.field_validation)?;
             metadata::settle_type(&mut decoded.value, context.served, &context.path.namespace)?;
             check_name(&decoded.value, &context.path.name)?;
-            decoded.value = context.into_stored(decoded.value)?;
+            decoded.value = context.stored_form(decoded.value)?;
             Ok(decoded)
         };
         let changed = self.change(context, change, &make).await?;

@@ -28,7 +28,7 @@ impl Core {
         let mut decoded = decoded;
         metadata::settle_type(&mut decoded.value, context.served, &context.path.namespace)?;
         check_name(&decoded.value, &context.path.name)?;
-        decoded.value = context.into_stored(decoded.value)?;
+        decoded.value = context.stored_form(decoded.value)?;
         let ownership = Ownership::Taken;
         let change = Change { part, dry_run: options.dry_run, needs_version: true, ownership };
         let changed = self.change(context, change, &|_old| Ok(decoded.clone())).await;

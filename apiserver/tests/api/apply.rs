@@ -85,18 +85,6 @@ Content-Type: application/apply-patch+yaml
 PATCH /api/v1/namespaces/default/configmaps/a?fieldManager=alice
 Content-Type: application/apply-patch+yaml
 {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","resourceVersion":"1"},"data":{"a":"3"}}
-
-PATCH /api/v1/namespaces/default/configmaps/c?fieldManager=alice
-Content-Type: application/apply-patch+yaml
-{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","uid":"00000000-0000-4000-8000-000000000000"},"data":{"a":"3"}}
-
-PATCH /api/v1/namespaces/default/configmaps/a?force=true
-Content-Type: application/merge-patch+json
-{}
-
-PATCH /api/v1/namespaces/default/pods/p/status?fieldManager=alice
-Content-Type: application/apply-patch+yaml
-{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"status":{"phase":"Running"}}
 "#,
         expect![[r#"
             422 Invalid: PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch
@@ -113,6 +101,28 @@ Content-Type: application/apply-patch+yaml
               /data {"a":"2"}
             409 Conflict: Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again
               {"kind":"configmaps","name":"a"}
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn applies_that_do_not_fit_what_is_there() {
+    check(
+        r#"
+PATCH /api/v1/namespaces/default/configmaps/c?fieldManager=alice
+Content-Type: application/apply-patch+yaml
+{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","uid":"00000000-0000-4000-8000-000000000000"},"data":{"a":"3"}}
+
+PATCH /api/v1/namespaces/default/configmaps/a?force=true
+Content-Type: application/merge-patch+json
+{}
+
+PATCH /api/v1/namespaces/default/pods/p/status?fieldManager=alice
+Content-Type: application/apply-patch+yaml
+{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"status":{"phase":"Running"}}
+"#,
+        expect![[r#"
             409 Conflict: Operation cannot be fulfilled on configmaps "c": uid mismatch: the provided object specified uid UID, and no existing object was found
               {"kind":"configmaps","name":"c"}
             422 Invalid: PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch

@@ -62,7 +62,8 @@ GET /api/v1/namespaces/default/events/e
               /apiVersion "events.k8s.io/v1"
               /series/count 2
               /note "it is done"
-            400 BadRequest: Event in version "v1" cannot be handled as a Event: strict decoding error: unknown field "message"
+            422 Invalid:  "" is invalid: patch: Invalid value: "{\"message\":\"no such field here\"}": strict decoding error: unknown field "message"
+              {"causes":[{"field":"patch","message":"Invalid value: \"{\\\"message\\\":\\\"no such field here\\\"}\": strict decoding error: unknown field \"message\"","reason":"FieldValueInvalid"}]}
             400 BadRequest: the API version in the data (v1) does not match the expected API version (events.k8s.io/v1)
             200 Success: 
               {"kind":"events","name":"e","uid":"UID"}
