@@ -22,7 +22,8 @@ pub(super) fn message(
     for entry in Reader::new(bytes, ty.name) {
         let (number, wire) = entry?;
         let known = |field: &&'static Field| field.proto == Some(number) && field.proto_via == via;
-        if let Some(field) = ty.fields().iter().find(known) {
+        let field = ty.numbered(number).filter(|_| via.is_empty());
+        if let Some(field) = field.or_else(|| ty.fields().iter().find(known)) {
             put_field(object, wire, &At { ty: ty.name, field, depth })?;
         } else if let (true, Wire::Bytes(inner)) = (is_inlined(ty, via, number), wire) {
             let inside: Vec<u32> = via.iter().copied().chain([number]).collect();

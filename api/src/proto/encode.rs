@@ -10,6 +10,13 @@ use crate::schema::{Field, FieldType, Type};
 /// Writes an object as a message, fields in the order of their numbers. `via` is the path of message
 /// numbers that JSON does not show.
 pub(super) fn message(object: &Map<String, Value>, ty: &'static Type, via: &[u32]) -> Vec<u8> {
+    if let (Some(fields), []) = (ty.by_number(), via) {
+        let mut out = Vec::with_capacity(128);
+        for (number, field) in fields {
+            put_field(&mut out, number, object.get(field.name), field);
+        }
+        return out;
+    }
     let mut parts: Vec<(u32, Option<&'static Field>)> = Vec::new();
     for field in ty.fields() {
         match (field.proto_via.strip_prefix(via), field.proto) {

@@ -39,6 +39,9 @@ struct Fields {
     all: Box<[Field]>,
     /// Indices of those that Go writes even when they are zero.
     always_written: Box<[usize]>,
+    /// Protobuf numbers with the indices of their fields, sorted; `None` when some of the fields
+    /// travel inside messages that JSON does not show.
+    by_number: Option<Box<[(u32, usize)]>>,
 }
 
 /// Stands for a type that the table does not have; it has no fields.
@@ -83,12 +86,29 @@ impl Type {
         fields.always_written.iter().filter_map(|index| fields.all.get(*index))
     }
 
+    /// Returns the fields that travel in protobuf, in the order of their numbers; `None` when some of
+    /// them travel inside messages that JSON does not show.
+    pub fn by_number(&self) -> Option<impl Iterator<Item = (u32, &Field)>> {
+        let fields = self.read();
+        let numbers = fields.by_number.as_ref()?.iter();
+        Some(numbers.filter_map(|(number, index)| Some((*number, fields.all.get(*index)?))))
+    }
+
+    /// Returns the field with this protobuf number, of a type for which [`Type::by_number`] knows them.
+    pub fn numbered(&self, number: u32) -> Option<&Field> {
+        let fields = self.read();
+        let numbers = fields.by_number.as_ref()?;
+        let place = numbers.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        fields.all.get(numbers.get(place)?.1)
+    }
+
     fn read(&self) -> &Fields {
         self.fields.get_or_init(|| {
             let all = parse::fields(self.lines);
             let written = |(index, field): (usize, &Field)| field.always_written().then_some(index);
             let always_written = all.iter().enumerate().filter_map(written).collect();
-            Fields { all, always_written }
+            let by_number = by_number(&all);
+            Fields { all, always_written, by_number }
         })
     }
 
@@ -98,6 +118,16 @@ impl Type {
         let index = fields.binary_search_by(|field| field.name.cmp(name)).ok()?;
         fields.get(index)
     }
+}
+
+fn by_number(fields: &[Field]) -> Option<Box<[(u32, usize)]>> {
+    if fields.iter().any(|field| !field.proto_via.is_empty()) {
+        return None;
+    }
+    let numbered = |(index, field): (usize, &Field)| Some((field.proto?, index));
+    let mut numbers: Vec<(u32, usize)> = fields.iter().enumerate().filter_map(numbered).collect();
+    numbers.sort_unstable();
+    Some(numbers.into())
 }
 
 /// One field of a [`Type`].
