@@ -78,7 +78,7 @@ async fn serve(wasm: &str, port: u16, isolation: Isolation) -> anyhow::Result<()
     let fabric = Fabric::new(Arc::new(Nothing), Arc::new(Nothing));
     let ip: IpAddr = [10, 128, 0, 1].into();
     let netns = fabric.add(NetNsSpec::new(NsTag::new("1", "default/hello"), vec![ip]))?;
-    let sandbox = Sandbox::new(SandboxSpec { netns, memory_limit_bytes: None });
+    let sandbox = Sandbox::new(SandboxSpec { netns, memory_limit_bytes: None, cpu_millis: None });
     let mut spec = ContainerSpec::new("hello", image);
     spec.isolation = isolation;
     let container = sandbox.start(spec).await?;

@@ -89,13 +89,20 @@ impl Phase {
     }
 }
 
-/// Starts a container in a namespace, its memory counted in `pod_memory` as well.
+/// What the containers of a pod share: each counts there as well, and keeps to its limits.
+#[derive(Clone, Copy)]
+pub(crate) struct Above<'a> {
+    pub(crate) memory: &'a Arc<Account>,
+    pub(crate) cpu: &'a Arc<CpuMeter>,
+}
+
+/// Starts a container in a namespace.
 pub(crate) async fn start(
     spec: ContainerSpec,
     netns: &Arc<NetNs>,
-    pod_memory: &Arc<Account>,
+    above: Above<'_>,
 ) -> Result<Container, StartError> {
-    let core = Core::new(spec, netns, pod_memory)?;
+    let core = Core::new(spec, netns, above)?;
     match core.spec.image.kind {
         ComponentKind::Command => {
             tokio::spawn(command::run(core.clone()));
@@ -112,7 +119,7 @@ impl Core {
     fn new(
         spec: ContainerSpec,
         netns: &Arc<NetNs>,
-        pod_memory: &Arc<Account>,
+        above: Above<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let log =
             spec.log.as_ref().map(Log::open).transpose().map_err(|source| StartError::Log {
@@ -126,8 +133,8 @@ impl Core {
             Stdin::Once => Some(Input::new(true)),
         };
         let stdio = Stdio { input, output: Output::Log(Taps::new(spec.tty)), tty: spec.tty };
-        let memory = Account::new(spec.limits.memory_bytes, Some(pod_memory.clone()));
-        let cpu = CpuMeter::new(spec.limits.cpu_millis, meter::now());
+        let memory = Account::new(spec.limits.memory_bytes, Some(above.memory.clone()));
+        let cpu = CpuMeter::new(spec.limits.cpu_millis, meter::now(), Some(above.cpu.clone()));
         Ok(Self::of(Parts { spec, netns: netns.clone(), memory, cpu, log, stdio }))
     }
 

@@ -36,7 +36,7 @@ pub use engine::{CompileLimits, Compiler, Engine, EngineConfig, EngineError, INS
 pub use exec::{Attached, Exec, ExecError, ExecHandle, ExecSpec, Programs};
 pub use exit::{Exit, ExitReason};
 pub use image::{ComponentKind, Image, ImageSource, Wasm};
-pub use prepare::PrepareError;
+pub use prepare::{Capabilities, PrepareError, capabilities};
 pub use sandbox::{Sandbox, SandboxSpec, StartError};
 pub use spec::{
     ContainerSpec, Fault, FaultKind, FaultSink, HttpLimits, Isolation, Limits, LogSpec, Stdin,

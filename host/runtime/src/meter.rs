@@ -28,13 +28,20 @@ const LONG_POLL: Duration = Duration::from_micros(500);
 pub(crate) struct CpuMeter {
     used_nanos: AtomicU64,
     share: Option<Mutex<Share>>,
+    /// The pod's, which counts too and whose limit holds too.
+    parent: Option<Arc<CpuMeter>>,
 }
 
 impl CpuMeter {
-    /// Makes a meter that holds its guests to `millis` thousandths of a core, if given.
-    pub(crate) fn new(millis: Option<u32>, now: Instant) -> Arc<Self> {
+    /// Makes a meter that holds its guests to `millis` thousandths of a core, if given, and to
+    /// what `parent` allows.
+    pub(crate) fn new(
+        millis: Option<u32>,
+        now: Instant,
+        parent: Option<Arc<CpuMeter>>,
+    ) -> Arc<Self> {
         let share = millis.map(|millis| Mutex::new(Share::new(millis, now)));
-        Arc::new(Self { used_nanos: AtomicU64::new(0), share })
+        Arc::new(Self { used_nanos: AtomicU64::new(0), share, parent })
     }
 
     /// Microseconds used so far.
@@ -43,7 +50,9 @@ impl CpuMeter {
     }
 
     fn wait_until(&self, now: Instant) -> Option<Instant> {
-        self.share.as_ref()?.lock().wait_until(now)
+        let own = self.share.as_ref().and_then(|share| share.lock().wait_until(now));
+        let above = self.parent.as_ref().and_then(|parent| parent.wait_until(now));
+        own.max(above)
     }
 
     fn charge(&self, time: Duration) {
@@ -51,6 +60,9 @@ impl CpuMeter {
         self.used_nanos.fetch_add(nanos, Ordering::Relaxed);
         if let Some(share) = &self.share {
             share.lock().charge(time);
+        }
+        if let Some(parent) = &self.parent {
+            parent.charge(time);
         }
     }
 }
@@ -149,6 +161,20 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn containers_of_a_pod_share_its_limit_and_keep_their_own() {
+        let start = now();
+        let pod = CpuMeter::new(Some(500), start, None);
+        let one = CpuMeter::new(Some(250), start, Some(pod.clone()));
+        let other = CpuMeter::new(None, start, Some(pod.clone()));
+        one.charge(25 * MS);
+        assert_eq!(one.wait_until(start + 25 * MS), Some(start + PERIOD), "its own limit");
+        assert_eq!(other.wait_until(start + 25 * MS), None);
+        other.charge(25 * MS);
+        assert_eq!(other.wait_until(start + 50 * MS), Some(start + PERIOD), "the pod's limit");
+        assert_eq!(pod.used_micros(), 50_000);
+    }
 
     #[test]
     fn a_share_is_spent_once_a_period_and_debt_is_carried() {

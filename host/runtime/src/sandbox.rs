@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use coracle_vnet::NetNs;
 
-use crate::container::{self, Container};
+use crate::container::{self, Above, Container};
 use crate::memory::Account;
+use crate::meter::{self, CpuMeter};
 use crate::mounts::Charge;
 use crate::spec::ContainerSpec;
 
@@ -15,12 +16,16 @@ pub struct SandboxSpec {
     pub netns: Arc<NetNs>,
     /// Bytes that all containers together may hold; `None` leaves it to their own limits.
     pub memory_limit_bytes: Option<u64>,
+    /// Thousandths of a core that all containers together may use; `None` leaves it to their own
+    /// limits.
+    pub cpu_millis: Option<u32>,
 }
 
 /// A pod's place on this host; outlives its containers' restarts and holds no task itself.
 pub struct Sandbox {
     netns: Arc<NetNs>,
     memory: Arc<Account>,
+    cpu: Arc<CpuMeter>,
 }
 
 /// A container could not be started.
@@ -78,7 +83,9 @@ impl Sandbox {
     /// Makes a sandbox. Nothing runs in it yet.
     #[must_use]
     pub fn new(spec: SandboxSpec) -> Self {
-        Self { netns: spec.netns, memory: Account::new(spec.memory_limit_bytes, None) }
+        let memory = Account::new(spec.memory_limit_bytes, None);
+        let cpu = CpuMeter::new(spec.cpu_millis, meter::now(), None);
+        Self { netns: spec.netns, memory, cpu }
     }
 
     /// Starts a container. A command begins to run at once; an http container listens and runs
@@ -90,7 +97,8 @@ impl Sandbox {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(&self, spec: ContainerSpec) -> Result<Container, StartError> {
-        container::start(spec, &self.netns, &self.memory).await
+        let above = Above { memory: &self.memory, cpu: &self.cpu };
+        container::start(spec, &self.netns, above).await
     }
 
     /// Gives the pod's network namespace.
@@ -103,6 +111,12 @@ impl Sandbox {
     #[must_use]
     pub fn memory_charge(&self) -> Arc<dyn Charge> {
         self.memory.clone()
+    }
+
+    /// Microseconds of CPU that the pod's containers have used.
+    #[must_use]
+    pub fn cpu_usec(&self) -> u64 {
+        self.cpu.used_micros()
     }
 
     /// Bytes of memory that the pod's containers hold now.

@@ -6,6 +6,7 @@
 //!
 //! An edge: it waits for the child and reads files.
 
+mod capabilities;
 mod error;
 pub(crate) mod imports;
 pub(crate) mod inspect;
@@ -23,6 +24,7 @@ use crate::engine::Engine;
 use crate::image::{ComponentKind, Image, ImageSource, Pre};
 use crate::store::State;
 
+pub use capabilities::{Capabilities, capabilities};
 pub use error::PrepareError;
 
 /// Bytes of a page of linear memory.

@@ -127,7 +127,11 @@ impl Pod {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let tag = NsTag::new(&format!("uid-{number}"), &format!("default/pod-{number}"));
         let netns = fabric().add(NetNsSpec::new(tag, vec![ip(number)])).unwrap();
-        let sandbox = Sandbox::new(SandboxSpec { netns: netns.clone(), memory_limit_bytes });
+        let sandbox = Sandbox::new(SandboxSpec {
+            netns: netns.clone(),
+            memory_limit_bytes,
+            cpu_millis: None,
+        });
         Self { number, netns, sandbox, folder: tempfile::tempdir().unwrap() }
     }
 

@@ -75,3 +75,67 @@ async fn take_in(mut body: WasiBody) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt as _;
+    use http_body_util::StreamBody;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::oneshot;
+
+    const PIECE: usize = 16 * 1024;
+
+    /// A body of `pieces`, and how many of them were taken; the receiver hears of its end.
+    fn body(pieces: usize) -> (Lingering, Arc<AtomicUsize>, oneshot::Receiver<()>) {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let (alive, gone) = oneshot::channel::<()>();
+        let count = taken.clone();
+        let frames = futures::stream::iter(0..pieces).map(move |_| {
+            let _held = &alive;
+            count.fetch_add(1, Ordering::AcqRel);
+            Ok(Frame::data(Bytes::from_static(&[0; PIECE])))
+        });
+        (Lingering::new(StreamBody::new(frames).boxed_unsync()), taken, gone)
+    }
+
+    #[tokio::test]
+    async fn what_a_reader_leaves_is_taken_in_to_its_end() {
+        let (mut lingering, taken, gone) = body(10);
+        lingering.frame().await.unwrap().unwrap();
+        drop(lingering);
+        gone.await.unwrap_err();
+        assert_eq!(taken.load(Ordering::Acquire), 10);
+    }
+
+    #[tokio::test]
+    async fn a_writer_of_more_than_that_is_cut_off() {
+        let (lingering, taken, gone) = body(usize::MAX);
+        drop(lingering);
+        gone.await.unwrap_err();
+        assert_eq!(taken.load(Ordering::Acquire), LEFT_OVER_BYTES_MAX / PIECE + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_is_too_slow_is_cut_off() {
+        let (alive, gone) = oneshot::channel::<()>();
+        let never = futures::stream::once(async move {
+            let _held = alive;
+            std::future::pending::<Result<Frame<Bytes>, Error>>().await
+        });
+        drop(Lingering::new(StreamBody::new(never).boxed_unsync()));
+        gone.await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_read_leaves_nothing() {
+        let (mut lingering, taken, gone) = body(2);
+        while let Some(frame) = lingering.frame().await {
+            frame.unwrap();
+        }
+        gone.await.unwrap_err();
+        drop(lingering);
+        assert_eq!(taken.load(Ordering::Acquire), 2);
+    }
+}
