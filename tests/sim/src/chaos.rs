@@ -19,7 +19,12 @@ pub(crate) async fn run(world: Arc<World>, hosts: Arc<Vec<Host>>) {
 }
 
 async fn one_fault(world: &Arc<World>, hosts: &Arc<Vec<Host>>) {
-    match world.pick(0..13) {
+    match world.pick(0..15) {
+        13 | 14 => {
+            let operations = world.pick(0..40) as u64;
+            note!(world, "the disk fails once after {operations} operations");
+            world.disk.set_health(Health::Hiccup(operations));
+        }
         12 => server::stop(world).await,
         0 | 1 => server::kill(world),
         2 | 3 => {

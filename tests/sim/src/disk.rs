@@ -30,6 +30,8 @@ pub(crate) enum Health {
     Full,
     /// Every write and sync fails.
     Broken,
+    /// One write or sync fails after so many that succeed; a sync that fails has done its work all the same.
+    Hiccup(u64),
 }
 
 #[derive(Debug)]
@@ -126,7 +128,7 @@ impl Disk {
 }
 
 /// Writes some of the sectors of an unsynced write.
-fn tear(file: &mut Vec<u8>, offset: usize, data: &[u8], dice: &mut StdRng) {
+fn tear(file: &mut [u8], offset: usize, data: &[u8], dice: &mut StdRng) {
     let share = [0.0, 0.5, 1.0][dice.random_range(0..3)];
     for (index, sector) in data.chunks(SECTOR_BYTES).enumerate() {
         let at = offset + index * SECTOR_BYTES;
@@ -170,6 +172,14 @@ impl Handle {
             Health::Good => Ok(state),
             Health::Full if !longer => Ok(state),
             Health::Full => Err(io::ErrorKind::StorageFull.into()),
+            Health::Hiccup(0) => {
+                state.health = Health::Good;
+                Err(io::Error::other("input/output error, once"))
+            }
+            Health::Hiccup(left) => {
+                state.health = Health::Hiccup(left - 1);
+                Ok(state)
+            }
             Health::Broken => Err(io::Error::other("input/output error")),
         }
     }
@@ -198,9 +208,19 @@ impl StorageBackend for Handle {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.changing(true)?;
+        let (mut state, outcome) = match self.changing(true) {
+            Ok(state) => (state, Ok(())),
+            Err(error) => {
+                let state = self.state()?;
+                // A hiccup has set the health back; a disk that is still ill has done nothing.
+                if state.health != Health::Good {
+                    return Err(error);
+                }
+                (state, Err(error))
+            }
+        };
         if state.lies {
-            return Ok(());
+            return outcome;
         }
         let State { durable, pending, .. } = &mut *state;
         for change in pending.drain(..) {
@@ -211,7 +231,7 @@ impl StorageBackend for Handle {
                 }
             }
         }
-        Ok(())
+        outcome
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

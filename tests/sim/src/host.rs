@@ -34,6 +34,10 @@ enum Life {
     Starting(Instant),
     /// It runs since this time.
     Running(Timestamp),
+    /// It runs and will end by itself at this time.
+    Working(Instant),
+    /// It has ended by itself, in this phase.
+    Ended(&'static str),
     /// It has ended at this time.
     Stopping(Instant),
     /// Nothing of it runs any more.
@@ -47,6 +51,8 @@ struct Record {
     life: Life,
     restarts: u32,
     address: String,
+    /// It ends by itself.
+    ends: bool,
 }
 
 /// What is on the host's own disk: pods by uid.
@@ -84,7 +90,7 @@ impl Host {
         let user = UserInfo::new(&format!("system:node:{}", self.name), ["system:nodes"]);
         let client = Link::outside(&self.world, &self.name, user).client();
         for record in self.checkpoint.lock().values_mut() {
-            if matches!(record.life, Life::Running(_) | Life::Starting(_)) {
+            if matches!(record.life, Life::Running(_) | Life::Working(_) | Life::Starting(_)) {
                 record.life = Life::Starting(Instant::now() + self.world.millis(1.0..2_000.0));
                 record.restarts += 1;
             }
@@ -163,7 +169,7 @@ impl Process {
     }
 
     async fn send_status(&self) -> Result<(), kube::Error> {
-        let resources = json!({"cpu": "2", "memory": "4Gi", "pods": "20"});
+        let resources = json!({"cpu": "1100m", "memory": "4Gi", "pods": "20"});
         let now = now().to_string();
         let ready = json!({"type": "Ready", "status": "True", "reason": "KubeletReady",
             "lastHeartbeatTime": now, "lastTransitionTime": now});
@@ -231,6 +237,10 @@ impl Process {
                         life: if goes { Life::Over } else { Life::Starting(begin) },
                         restarts: 0,
                         address: self.world.pod_address(),
+                        ends: pod
+                            .spec
+                            .as_ref()
+                            .is_some_and(|spec| spec.restart_policy.as_deref() == Some("Never")),
                     };
                     note!(
                         self.world,
@@ -248,7 +258,7 @@ impl Process {
     }
 
     fn stop(&self, record: &mut Record) {
-        if matches!(record.life, Life::Starting(_) | Life::Running(_)) {
+        if matches!(record.life, Life::Starting(_) | Life::Running(_) | Life::Working(_)) {
             record.life = Life::Stopping(Instant::now() + self.world.millis(1.0..10_000.0));
         }
     }
@@ -261,7 +271,7 @@ impl Process {
                 return true;
             }
             self.stop(record);
-            record.life != Life::Over
+            !matches!(record.life, Life::Over | Life::Ended(_))
         });
     }
 
@@ -270,13 +280,26 @@ impl Process {
             record.life = match record.life {
                 Life::Starting(at) if at <= Instant::now() => {
                     self.begins(uid, record);
-                    Life::Running(now())
+                    if record.ends {
+                        Life::Working(Instant::now() + self.world.millis(10.0..20_000.0))
+                    } else {
+                        Life::Running(now())
+                    }
+                }
+                Life::Working(at) if at <= Instant::now() => {
+                    self.ends(uid, record);
+                    Life::Ended(if self.world.chance(0.2) { "Failed" } else { "Succeeded" })
                 }
                 Life::Stopping(at) if at <= Instant::now() => {
                     self.ends(uid, record);
                     Life::Over
                 }
-                same => same,
+                same @ (Life::Starting(_)
+                | Life::Running(_)
+                | Life::Working(_)
+                | Life::Ended(_)
+                | Life::Stopping(_)
+                | Life::Over) => same,
             };
         }
     }
@@ -308,8 +331,8 @@ impl Process {
         let far = Instant::now() + LOOK_EVERY;
         let checkpoint = self.checkpoint.lock();
         let due = checkpoint.values().filter_map(|record| match record.life {
-            Life::Starting(at) | Life::Stopping(at) => Some(at),
-            Life::Running(_) | Life::Over => None,
+            Life::Starting(at) | Life::Working(at) | Life::Stopping(at) => Some(at),
+            Life::Running(_) | Life::Ended(_) | Life::Over => None,
         });
         due.min().unwrap_or(far)
     }
@@ -329,16 +352,31 @@ impl Process {
                 // What failed is told at the next look.
                 let _ = api.patch_status(&record.name, &PatchParams::default(), &body).await;
             }
-            Life::Over if pod.metadata.deletion_timestamp.is_some() => {
-                let parameters = DeleteParams {
-                    grace_period_seconds: Some(0),
-                    preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
-                    ..DeleteParams::default()
-                };
-                let _ = api.delete(&record.name, &parameters).await;
+            Life::Ended(phase) => {
+                let shown = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+                if shown != Some(phase) {
+                    let body = json!({"metadata": {"uid": uid}, "status": {"phase": phase}});
+                    let patch = Patch::Strategic(body);
+                    let _ = api.patch_status(&record.name, &PatchParams::default(), &patch).await;
+                } else if pod.metadata.deletion_timestamp.is_some() {
+                    self.confirm(&api, &record, uid).await;
+                }
             }
-            Life::Starting(_) | Life::Stopping(_) | Life::Over => {}
+            Life::Over if pod.metadata.deletion_timestamp.is_some() => {
+                self.confirm(&api, &record, uid).await;
+            }
+            Life::Starting(_) | Life::Working(_) | Life::Stopping(_) | Life::Over => {}
         }
+    }
+
+    /// Tells that nothing of a pod that was to go runs any more.
+    async fn confirm(&self, api: &Api<Pod>, record: &Record, uid: String) {
+        let parameters = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let _ = api.delete(&record.name, &parameters).await;
     }
 }
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::host::Host;
 use crate::oracle::{Logged, Objects};
 use crate::promises::{
-    DEPLOYMENTS, NAMESPACES, NODES, PODS, REPLICA_SETS, STATEFUL_SETS, is_ready, is_terminal, text,
+    DEPLOYMENTS, JOBS, NAMESPACES, NODES, PODS, REPLICA_SETS, STATEFUL_SETS, is_ready, is_terminal,
+    text,
 };
 use crate::world::World;
 
@@ -23,6 +24,7 @@ pub(crate) fn unrest(world: &World, hosts: &[Host]) -> Option<String> {
     let objects = &oracle.objects;
     deployments(objects)
         .or_else(|| stateful_sets(objects))
+        .or_else(|| jobs(objects))
         .or_else(|| pods(objects))
         .or_else(|| sets(objects))
         .or_else(|| services(objects))
@@ -62,6 +64,25 @@ fn stateful_sets(objects: &Objects) -> Option<String> {
         let mut ordinals = 0..number(set, "/spec/replicas");
         let missing = ordinals.find(|ordinal| objects.get(&format!("{pods}-{ordinal}")).is_none());
         missing.map(|ordinal| format!("{pods}-{ordinal} is missing"))
+    })
+}
+
+/// Whether each Job has come to an outcome, and has as many successes as it asked for when that is complete.
+fn jobs(objects: &Objects) -> Option<String> {
+    objects.below(JOBS).find_map(|(key, job)| {
+        let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+        let has = |kind: &str| {
+            conditions.into_iter().flatten().any(|c| c["type"] == kind && c["status"] == "True")
+        };
+        if !has("Complete") && !has("Failed") {
+            return Some(format!("{key} has no outcome"));
+        }
+        let (wanted, succeeded) =
+            (number(job, "/spec/completions"), number(job, "/status/succeeded"));
+        if has("Complete") && succeeded != wanted {
+            return Some(format!("{key} is complete with {succeeded} successes of {wanted}"));
+        }
+        (number(job, "/status/active") != 0).then(|| format!("{key} is over and has active pods"))
     })
 }
 

@@ -66,8 +66,9 @@ pub(crate) async fn start(world: &Arc<World>, folder: &Path) {
 }
 
 async fn try_start(world: &Arc<World>, folder: &Path) -> Result<(), String> {
+    let was_well = world.disk.is_well();
     let (mvcc, journal) = open(world).map_err(|error| {
-        if world.disk.is_well() {
+        if was_well && world.disk.is_well() {
             world.broken(format!("the store cannot be opened after the crash: {error}"));
         }
         error.to_string()

@@ -72,7 +72,8 @@ impl Workload {
     async fn act(&mut self) {
         self.counter += 1;
         let index = self.world.pick(0..self.size.deployments);
-        match self.world.pick(0..28) {
+        match self.world.pick(0..31) {
+            28..=30 => self.job().await,
             20..=22 => self.stateful_set().await,
             23 => self.serve(index).await,
             24 => {
@@ -134,6 +135,20 @@ impl Workload {
                 self.send(Method::POST, all, Some(body)).await;
             }
         }
+    }
+
+    /// Makes or deletes a Job.
+    async fn job(&mut self) {
+        let name = format!("j{}", self.world.pick(0..3));
+        let all = format!("/apis/batch/v1/namespaces/{NAMESPACE}/jobs");
+        if self.world.chance(0.3) {
+            return self.delete(format!("{all}/{name}"), propagation(&self.world)).await;
+        }
+        let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+            "spec": {"completions": self.world.pick(1..5), "parallelism": self.world.pick(1..4),
+                "backoffLimit": 3, "template": {"spec": {"restartPolicy": "Never",
+                    "containers": [self.container()]}}}});
+        self.send(Method::POST, all, Some(body)).await;
     }
 
     /// A container of one of a few images, so that a roll-out also goes back to one that was there before.

@@ -1,5 +1,11 @@
 //! Runs of the simulation, each in a process of its own: some of always the same seeds, some of fresh ones.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test's own functions: what they cannot do fails it, and its runs tell of themselves"
+)]
+
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::fields::count;
 use super::{
-    DEPLOYMENTS, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active, ordinal, text,
+    DEPLOYMENTS, JOBS, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active, ordinal,
+    text,
 };
 use crate::oracle::{Objects, Step};
 
@@ -37,7 +38,8 @@ impl Counts {
             return self.check_deployment(now, step, objects);
         } else if step.key.starts_with(PODS) && step.before.is_none() {
             let of_replica_set = self.check_replica_set(now, step, objects);
-            return of_replica_set.or_else(|| self.check_stateful_set(now, step));
+            let of_stateful_set = || self.check_stateful_set(now, step);
+            return of_replica_set.or_else(of_stateful_set).or_else(|| check_job(step, objects));
         }
         None
     }
@@ -85,6 +87,18 @@ impl Counts {
         let text = || format!("{} makes it {sum} pods where {most} may be", step.key);
         (sum > most).then(text)
     }
+}
+
+/// No more pods at once than a Job's parallelism, and none once its outcome is known.
+fn check_job(step: Step<'_>, objects: &Objects) -> Option<String> {
+    let uid = controller(step.after?, "Job")?;
+    let (key, job) = objects.below(JOBS).find(|(_, job)| text(job, "/metadata/uid") == uid)?;
+    let pods = objects.below(PODS).map(|(_, pod)| pod);
+    let own: Vec<&Value> = pods.filter(|pod| controller(pod, "Job") == Some(uid)).collect();
+    let n_active = i64::try_from(own.iter().filter(|pod| is_active(pod)).count()).ok()?;
+    let most = count(job, "/spec/parallelism", 1);
+    (n_active > most)
+        .then(|| format!("{} is pod {n_active} of {key}, which may have {most}", step.key))
 }
 
 /// `maxSurge` in pods.

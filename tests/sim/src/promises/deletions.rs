@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fields::count;
 use super::{
-    NAMESPACES, NODES, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active,
+    JOBS, NAMESPACES, NODES, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active,
     is_terminal, ordinal, text,
 };
 use crate::oracle::{Objects, Step};
@@ -81,7 +81,8 @@ impl Deletions {
         let cause = lost_node
             || namespace_goes(before, objects)
             || self.replica_set_wants_less(now, before, objects)
-            || self.stateful_set_wants_other(now, step.key, before, objects);
+            || self.stateful_set_wants_other(now, step.key, before, objects)
+            || job_wants_less(before, objects);
         (!cause).then(|| format!("{} was deleted without a cause", step.key))
     }
 
@@ -108,6 +109,8 @@ impl Deletions {
         owner.pointer("/metadata/deletionTimestamp").is_some()
             || ordinal(key).is_some_and(|ordinal| ordinal >= least)
             || revision != text(owner, "/status/updateRevision")
+            // A new template is rolled out before the status says so.
+            || owner.pointer("/metadata/generation") != owner.pointer("/status/observedGeneration")
     }
 
     fn replica_set_wants_less(&self, now: Duration, pod: &Value, objects: &Objects) -> bool {
@@ -125,6 +128,20 @@ impl Deletions {
         let least = self.asked.get(set).and_then(|asked| asked.values(now).min()).unwrap_or(0);
         i64::try_from(n_before).unwrap_or(i64::MAX) > least
     }
+}
+
+/// A Job that is over or going, and one that has more pods than it may have at once.
+fn job_wants_less(pod: &Value, objects: &Objects) -> bool {
+    let Some(uid) = controller(pod, "Job") else { return false };
+    let mut jobs = objects.below(JOBS);
+    let Some((_, job)) = jobs.find(|(_, job)| text(job, "/metadata/uid") == uid) else {
+        return true;
+    };
+    let of_job = |pod: &Value| is_active(pod) && controller(pod, "Job") == Some(uid);
+    let n_before = 1 + objects.below(PODS).filter(|(_, pod)| of_job(pod)).count();
+    job.pointer("/metadata/deletionTimestamp").is_some()
+        || job.pointer("/status/conditions").is_some()
+        || i64::try_from(n_before).unwrap_or(i64::MAX) > count(job, "/spec/parallelism", 1)
 }
 
 fn is_set(key: &str) -> bool {

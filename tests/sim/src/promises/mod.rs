@@ -25,6 +25,8 @@ pub(crate) const NODES: &str = "/registry/core/nodes/";
 pub(crate) const REPLICA_SETS: &str = "/registry/apps/replicasets/";
 /// Where StatefulSets are.
 pub(crate) const STATEFUL_SETS: &str = "/registry/apps/statefulsets/";
+/// Where Jobs are.
+pub(crate) const JOBS: &str = "/registry/batch/jobs/";
 /// Where Namespaces are.
 pub(crate) const NAMESPACES: &str = "/registry/core/namespaces/";
 /// Where Deployments are.
