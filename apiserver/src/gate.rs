@@ -27,12 +27,36 @@ pub(crate) enum Caller {
     Connection(Option<Arc<UserInfo>>),
 }
 
+/// Who asks, and as whom the request is answered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Identity {
+    /// Who asks.
+    pub(crate) user: Arc<UserInfo>,
+    /// As whom: the same, but for impersonation.
+    pub(crate) acting_as: Arc<UserInfo>,
+}
+
 impl Core {
+    /// Finds out who asks, and as whom.
+    ///
+    /// # Errors
+    /// 401, and 403 for an impersonation that is not allowed.
+    pub(crate) fn identify(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        caller: Caller,
+    ) -> Result<Identity, Status> {
+        let user = self.authenticate(headers, path, caller)?;
+        let acting_as = self.impersonate(Arc::clone(&user), headers)?;
+        Ok(Identity { user, acting_as })
+    }
+
     /// Finds out who asks.
     ///
     /// # Errors
     /// 401.
-    pub(crate) fn authenticate(
+    fn authenticate(
         &self,
         headers: &HeaderMap,
         path: &str,
@@ -51,7 +75,7 @@ impl Core {
     ///
     /// # Errors
     /// 403 when the sender may not act as that user, 400 when the headers name none.
-    pub(crate) fn impersonate(
+    fn impersonate(
         &self,
         user: Arc<UserInfo>,
         headers: &HeaderMap,

@@ -17,7 +17,7 @@ use crate::authn::UserInfo;
 use crate::body::{self, Body};
 use crate::clock;
 use crate::context::Context;
-use crate::gate::Caller;
+use crate::gate::{Caller, Identity};
 use crate::metrics::RequestLabels;
 use crate::negotiate::Negotiated;
 use crate::query::Query;
@@ -45,14 +45,31 @@ impl Core {
         let is_head = parts.method == Method::HEAD;
         let is_long = is_long_running(&info, &query);
         let is_write = is_write(&info);
-        let work = self.clone().admitted(parts, body, info, query, caller);
-        let outcome = match (is_long, is_write) {
-            (true, _) => work.await,
-            (false, true) => self.bounded(to_the_end(work)).await,
-            (false, false) => self.bounded(work).await,
+        let who = self.identify(&parts.headers, &info.path, caller);
+        let id = audit_id.to_str().unwrap_or_default();
+        let mut entry = self.audit_request(&parts, id, &info, &who).await;
+        let body = match &mut entry {
+            Some(entry) => self.audit_body(entry, &parts, &info, body).await,
+            None => Ok(body),
+        };
+        let outcome = match body {
+            Err(status) => Err(status),
+            Ok(body) => {
+                let flow = who.as_ref().ok().map(|who| Arc::clone(&who.acting_as));
+                let path = info.path.clone();
+                let work = self.clone().admitted(parts, body, info, query, who);
+                match (is_long, is_write) {
+                    (true, _) => work.await,
+                    (false, true) => self.bounded(flow, &path, to_the_end(work)).await,
+                    (false, false) => self.bounded(flow, &path, work).await,
+                }
+            }
         };
         let mut answer = outcome.unwrap_or_else(|status| respond::status(&status, negotiated));
         answer.headers_mut().insert(AUDIT_ID, audit_id);
+        if let Some(entry) = entry {
+            answer = self.audit_answer(entry, answer, is_long).await;
+        }
         if is_head {
             without_body(&mut answer);
         }
@@ -61,37 +78,43 @@ impl Core {
         answer
     }
 
-    /// Runs a request that is to end soon: counted, and with a deadline.
+    /// Runs a request that is to end soon: when it is its user's turn, counted, and with a deadline.
     async fn bounded(
         &self,
         work: impl Future<Output = Result<Answer, Status>>,
+        user: Option<Arc<UserInfo>>,
+        path: &str,
     ) -> Result<Answer, Status> {
-        let Ok(_permit) = self.in_flight.try_acquire() else {
-            let why = "too many requests, please try again later";
-            return Err(Status::too_many_requests(why, 1));
+        let seated = async {
+            let _seat = match &user {
+                Some(user) => Some(self.flows.enter(user, path).await?),
+                None => None,
+            };
+            let _counted = Counted::new(&self.metrics.in_flight);
+            work.await
         };
-        let _counted = Counted::new(&self.metrics.in_flight);
-        timeout(REQUEST_TIMEOUT, work).await.unwrap_or_else(|_| {
+        timeout(REQUEST_TIMEOUT, seated).await.unwrap_or_else(|_| {
             Err(Status::timeout("request did not complete within the allotted timeout"))
         })
     }
 
-    /// Finds out who asks and whether they may, then does the work.
+    /// Finds out whether the user may, then does the work.
     async fn admitted(
         self: Arc<Self>,
         parts: Parts,
         body: Body,
         info: RequestInfo,
         query: Query,
-        caller: Caller,
+        who: Result<Identity, Status>,
     ) -> Result<Answer, Status> {
         let is_image = is_image_path(&info.path);
-        let user = match self.authenticate(&parts.headers, &info.path, caller) {
-            Ok(user) => user,
-            Err(_) if is_image => return Ok(unauthorized_for_images()),
+        let user = match who {
+            Ok(who) => who.acting_as,
+            Err(status) if is_image && status.code() == StatusCode::UNAUTHORIZED => {
+                return Ok(unauthorized_for_images());
+            }
             Err(status) => return Err(status),
         };
-        let user = self.impersonate(user, &parts.headers)?;
         self.authorize(&user, &info, &query)?;
         if is_image {
             return Ok(self.images.handle(&parts, body).await);

@@ -7,6 +7,7 @@
 
 pub mod admission;
 mod admit;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 mod batch;
@@ -19,6 +20,7 @@ pub mod deletion;
 pub mod discovery;
 mod event_ttl;
 mod gate;
+mod flow;
 mod handler;
 mod in_process;
 pub mod metadata;

@@ -15,21 +15,19 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::QuotaTurns;
+use crate::audit::AuditLog;
 use crate::authn::{Authenticator, ServiceAccounts, TokenKeys, Tokens};
 use crate::authz::Authorizer;
 use crate::cache::{Caches, ResourceCache, Selection};
 use crate::discovery::Discovery;
 use crate::metrics::Metrics;
+use crate::flow::Flows;
 use crate::node_dialer::{NoNodes, NodeDialer};
 use crate::oci::{ImageRegistry, ImageStore};
 use crate::pki::{Pki, PkiError};
 use crate::seal::{OpenError, Sealer, Storage};
 use crate::service_address::{ServiceAddresses, ServiceRanges};
 use crate::streams::STREAMS_MAX;
-
-/// Requests worked on at once, watches and streams not counted; one more gets 429. *Source:* kube-apiserver's limits
-/// for reading (400) and writing (200) together.
-const REQUESTS_IN_FLIGHT_MAX: usize = 600;
 
 /// Time between the bookmarks of a watch. *Source:* kube-apiserver's `bookmarkFrequency`.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
@@ -54,6 +52,10 @@ pub struct Config {
     /// What is kept sealed in the store.
     pub sealer: Sealer,
     /// How nodes are reached.
+    /// The audit log.
+    pub audit: Option<AuditLog>,
+    /// The authority that signs requests for certificates; `None` leaves them to others.
+    pub signer: Option<Arc<Pki>>,
     pub nodes: Arc<dyn NodeDialer>,
 }
 
@@ -69,6 +71,8 @@ impl Config {
             token_keys: None,
             sealer: Sealer::default(),
             nodes: Arc::new(NoNodes),
+            audit: None,
+            signer: None,
         }
     }
 }
@@ -117,7 +121,9 @@ pub(crate) struct Core {
     pub(crate) quota_turns: QuotaTurns,
     pub(crate) nodes: Arc<dyn NodeDialer>,
     pub(crate) metrics: Metrics,
-    pub(crate) in_flight: Semaphore,
+    pub(crate) flows: Flows,
+    pub(crate) audit: Option<AuditLog>,
+    pub(crate) signer: Option<Arc<Pki>>,
     /// Places for connections that have changed their protocol.
     pub(crate) streams: Arc<Semaphore>,
     /// Counts up whenever watches should send bookmarks.
@@ -160,7 +166,9 @@ impl ApiServer {
             quota_turns: QuotaTurns::default(),
             nodes: config.nodes,
             metrics: Metrics::default(),
-            in_flight: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            flows: Flows::default(),
+            audit: config.audit,
+            signer: config.signer,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             bookmarks: watch::Sender::new(0),
             shutdown: CancellationToken::new(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use coracle_apiserver::audit::{AuditLog, AuditPolicy};
 use coracle_apiserver::authn::{Tokens, UserInfo};
 use coracle_apiserver::pki::{Kubeconfig, Pki, kubeconfig};
 use coracle_apiserver::seal::Sealer;
@@ -52,9 +53,11 @@ impl Server {
             format!("listen on {}: free the port, or give another --listen", flags.listen)
         })?;
         let address = listener.local_addr().context("read the own address")?;
-        let pki = Pki::open(&data.pki(), now())?;
+        let pki = Arc::new(Pki::open(&data.pki(), now())?);
         let store = open_store(data).await?;
-        let api = ApiServer::new(configure(data, flags, address)?, store.clone()).await?;
+        let mut config = configure(data, flags, address)?;
+        config.signer = Some(Arc::clone(&pki));
+        let api = ApiServer::new(config, store.clone()).await?;
         let tls = pki.server_config(&pki.issue_serving(&own_names(flags, address)?)?)?;
         let serving = tokio::spawn({
             let api = api.clone();
@@ -114,10 +117,20 @@ fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow
         None => Pki::encryption_config(&data.pki())?,
     };
     config.sealer = Sealer::parse(&encryption)?;
+    config.audit = audit_log(data, flags)?;
     config.services = service_ranges(flags)?;
     config.describe = || Box::new(coracle_descriptions::describe());
     config.nodes = Arc::new(UnixSocketDialer::new(data.agent_socket()));
     Ok(config)
+}
+
+fn audit_log(data: &DataDir, flags: &ServerFlags) -> anyhow::Result<Option<AuditLog>> {
+    let Some(path) = &flags.audit_policy_file else { return Ok(None) };
+    let text = std::fs::read_to_string(path);
+    let text = text.with_context(|| format!("read --audit-policy-file {}", path.display()))?;
+    let policy = AuditPolicy::parse(&text).with_context(|| path.display().to_string())?;
+    let log = flags.audit_log_path.clone().unwrap_or_else(|| data.audit_log());
+    Ok(Some(AuditLog::open(policy, &log)?))
 }
 
 fn service_ranges(flags: &ServerFlags) -> anyhow::Result<ServiceRanges> {

@@ -4,6 +4,7 @@
 //! The plugins run in upstream's order. Never here: defaults that depend on the object alone (`api::defaults`), and
 //! whether an object is valid (`api::validate`).
 
+pub(crate) mod certificate;
 mod default_class;
 mod limit_range;
 mod namespace;
@@ -75,6 +76,7 @@ pub fn admit(
     namespace::admit(request, caches)?;
     match object {
         Some(object) => {
+            certificate::admit(request, object, old)?;
             limit_range::fill(request, object, caches);
             service_account::admit(request, object, caches)?;
             node::admit(request, object, old)?;

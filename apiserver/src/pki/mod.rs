@@ -6,10 +6,12 @@
 
 mod files;
 mod kubeconfig;
+mod request;
 mod service_account;
 mod tls;
 
 pub use kubeconfig::{Kubeconfig, kubeconfig};
+pub use request::{Subject, subject_of_request};
 
 use jiff::Timestamp;
 use rcgen::{

@@ -1,7 +1,7 @@
 //! The store as the server sees it: what goes in is sealed, what comes out is open.
 
 use super::Sealer;
-use coracle_store::{CommitError, Committed, Event, Revision, Store, Write};
+use coracle_store::{CommitError, Committed, Event, Observer, Revision, Store, Write};
 use std::io;
 use std::sync::Arc;
 
@@ -46,6 +46,11 @@ impl Storage {
         let open = |kv: &Option<_>| kv.as_ref().map(|kv| rule.open(kv));
         let (previous, current) = (open(&event.previous), open(&event.current));
         *event = Arc::new(Event { current, previous, ..Event::clone(event) });
+    }
+
+    /// Lets an observer hear of every commit from now on.
+    pub(crate) fn attach(&self, observer: Arc<dyn Observer>) {
+        self.store.attach(observer);
     }
 
     /// The latest revision; see [`Store::revision`].

@@ -77,6 +77,11 @@ impl DataDir {
         self.root.join("pki")
     }
 
+    /// The audit log, where nothing else is said.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.root.join("audit.log")
+    }
+
     /// Blobs and manifests of the built-in registry.
     pub(crate) fn registry(&self) -> PathBuf {
         self.root.join("registry")

@@ -130,6 +130,14 @@ pub(crate) struct ServerFlags {
     pub(crate) no_host: bool,
 
     /// Node ports that Services may have
+    /// What the audit log tells: a Policy of audit.k8s.io/v1 [default: no audit log]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_policy_file: Option<PathBuf>,
+
+    /// Where the audit log is written, JSON lines [default: audit.log in the data directory]
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    pub(crate) audit_log_path: Option<PathBuf>,
+
     #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767", value_parser = port_range)]
     pub(crate) service_node_port_range: RangeInclusive<u16>,
 

@@ -1,0 +1,14 @@
+//! The audit log: who asked for what, and what came of it, a JSON line each.
+//!
+//! In: requests and their outcomes, as the policy wants them told. Out: lines of a file, in order. Off without a policy.
+//! *Source:* Kubernetes, "Auditing"; `audit.k8s.io/v1`.
+
+mod event;
+mod log;
+mod policy;
+mod request;
+
+pub(crate) use event::Entry;
+pub use log::{AuditLog, AuditLogError};
+pub use policy::{AuditPolicy, AuditPolicyError};
+pub(crate) use policy::{Level, Stage};
