@@ -17,7 +17,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::deletion::{self, Plan};
 use crate::metadata;
-use crate::options::{DeleteOptions, ListOptions};
+use crate::options::DeleteOptions;
 use crate::respond::{self, Answer};
 use crate::server::Core;
 use crate::verbs::write;
@@ -67,7 +67,7 @@ impl Core {
         context: &Context,
         request: Body,
     ) -> Result<Answer, Status> {
-        let list = ListOptions::parse(&context.query, false)?;
+        let list = context.list_options(false)?;
         let options = read_options(context, request).await?;
         let namespace = Some(context.path.namespace.as_str());
         let selection = Selection::new(context.kind, namespace, list.labels, list.fields)?;
@@ -77,17 +77,32 @@ impl Core {
             let header = &object.header;
             match self.delete_one(context, &header.namespace, &header.name, &options).await {
                 Ok(Deleted::Gone(json) | Deleted::Pending(json)) => {
-                    items.push(serde_json::from_slice(&json).unwrap_or(Value::Null));
+                    let object = serde_json::from_slice(&json).unwrap_or(Value::Null);
+                    items.push(context.to_served(object));
                 }
                 Err(status) if status.reason == Reason::NotFound => {}
                 Err(status) => return Err(status),
             }
         }
         let whole = json!({
-            "kind": context.kind.list_kind(), "apiVersion": context.kind.api_version(),
+            "kind": context.served.list_kind(), "apiVersion": context.served.api_version(),
             "metadata": {"resourceVersion": self.store.revision().to_string()}, "items": items,
         });
         Ok(respond::value(StatusCode::OK, &whole, context.plain()))
+    }
+
+    /// Deletes an object for a subresource that has decided so.
+    ///
+    /// # Errors
+    /// Those of a delete.
+    pub(crate) async fn delete_named(
+        &self,
+        context: &Context,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<(), Status> {
+        self.delete_one(context, namespace, name, options).await.map(drop)
     }
 
     async fn delete_one(

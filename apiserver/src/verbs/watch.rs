@@ -44,6 +44,10 @@ impl Core {
         let from = watch_from(&options);
         if options.send_initial_events == Some(true) {
             self.wait_for(options.resource_version).await;
+            let (asked, now) = (options.resource_version.unwrap_or(0), self.caches.revision().0);
+            if asked > now {
+                return Err(Status::too_large_resource_version(asked, now));
+            }
         }
         let form = Lines::new(context);
         let encoding = form.encoding;

@@ -32,7 +32,7 @@ Content-Type: application/strategic-merge-patch+json
 POST /apis/events.k8s.io/v1/namespaces/default/events
 {{"apiVersion":"v1","kind":"Event","metadata":{{"name":"f"}}}}
 
-DELETE /apis/events.k8s.io/v1/namespaces/default/events/e
+DELETE /apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name%3Dp | /apiVersion /items/0/note
 
 GET /api/v1/namespaces/default/events/e
 "#
@@ -65,8 +65,9 @@ GET /api/v1/namespaces/default/events/e
             422 Invalid:  "" is invalid: patch: Invalid value: "{\"message\":\"no such field here\"}": strict decoding error: unknown field "message"
               {"causes":[{"field":"patch","message":"Invalid value: \"{\\\"message\\\":\\\"no such field here\\\"}\": strict decoding error: unknown field \"message\"","reason":"FieldValueInvalid"}]}
             400 BadRequest: the API version in the data (v1) does not match the expected API version (events.k8s.io/v1)
-            200 Success: 
-              {"kind":"events","name":"e","uid":"UID"}
+            200
+              /apiVersion "events.k8s.io/v1"
+              /items/0/note "it is done"
             404 NotFound: events "e" not found
               {"kind":"events","name":"e"}
         "#]],

@@ -54,6 +54,16 @@ fn check(found: String, expected: Expect) {
     expected.assert_eq(&found);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_streaming_list_is_not_older_than_asked_for() {
+    let session = Session::start().await;
+    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=99999";
+    let path = "/api/v1/namespaces/default/configmaps?watch=true";
+    let status = session.value(&format!("GET {path}&{query}")).await;
+    assert_eq!(status["code"], 504);
+    assert_eq!(status["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+}
+
 #[tokio::test]
 async fn begins_with_what_is_there_and_goes_on() {
     let session = Session::start().await;
