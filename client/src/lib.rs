@@ -11,7 +11,7 @@ pub mod drive;
 pub mod events;
 pub mod lease;
 
-pub use cache::{Cache, Change, Changes, Object, Scope, Subscription};
+pub use cache::{Cache, Change, Changes, Index, Object, Scope, Subscription};
 pub use caches::Caches;
 pub use client::{Client, ClientError, Failure};
 pub use coracle_api::key::ObjectKey;

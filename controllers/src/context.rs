@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_client::{Caches, Client, Drive, Recorder, Subscription};
+use coracle_client::{Caches, Client, Drive, Index, Recorder, Subscription};
+use k8s_openapi::api::core::v1::Pod;
 
 /// How the controllers behave; the defaults are those of kube-controller-manager.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) caches: Caches,
     pub(crate) config: Arc<Config>,
+    /// Pods by the node that they are bound to.
+    pub(crate) pods_by_node: Arc<Index<Pod>>,
 }
 
 impl Context {
@@ -45,6 +48,11 @@ impl Context {
     pub(crate) fn recorder(&self, component: &str) -> Recorder {
         Recorder::new(&self.client, component, "")
     }
+}
+
+/// Gives the node that a pod is bound to.
+pub(crate) fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
 }
 
 /// A controller at work: its workers and what feeds them.

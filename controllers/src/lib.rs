@@ -5,8 +5,11 @@
 
 pub mod claim;
 pub mod clusterrole;
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
+pub mod endpoints;
 pub mod endpointslice;
 pub mod garbage;
 pub mod history;
@@ -14,9 +17,11 @@ pub mod job;
 pub mod namespace;
 pub mod node;
 pub mod objects;
+pub mod podautoscaler;
 pub mod podgc;
 pub mod replicaset;
 pub mod replicationcontroller;
+pub mod resourcequota;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod volumebinding;

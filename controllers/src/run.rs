@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use coracle_client::Caches;
+use coracle_client::{Caches, Index};
 
-use crate::context::{Config, Context, Running};
+use crate::context::{Config, Context, Running, node_of};
 use crate::{
-    clusterrole, daemonset, deployment, endpointslice, garbage, job, namespace, node, podgc,
-    replicaset, replicationcontroller, serviceaccount, statefulset, volumebinding,
+    clusterrole, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, garbage,
+    resourcequota, serviceaccount, statefulset, volumebinding,
 };
 
 /// All controllers at work. Dropping it ends them in the middle; [`stop`](Self::stop) waits.
@@ -25,6 +25,7 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
         client: caches.client().clone(),
         caches: caches.clone(),
         config: Arc::new(config),
+        pods_by_node: Arc::new(Index::of(&caches.get(), node_of)),
     };
     let running = vec![
         deployment::run::start(&context),
@@ -32,13 +33,18 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
         replicationcontroller::start(&context),
         daemonset::run::start(&context),
         job::run::start(&context),
+        cronjob::run::start(&context),
+        disruption::run::start(&context),
+        resourcequota::run::start(&context),
         statefulset::run::start(&context),
         endpointslice::run::start(&context),
+        endpoints::run::start(&context),
         serviceaccount::run::start(&context),
         node::run::start(&context),
         namespace::run::start(&context),
         garbage::run::start(&context),
         podgc::run::start(&context),
+        podautoscaler::run::start(&context),
         clusterrole::run::start(&context),
         volumebinding::run::start(&context),
     ];

@@ -50,7 +50,8 @@ pub(crate) fn settle(result: Result<Outcome, WriteError>) -> Result<Outcome, Wri
     }
 }
 
-fn failed<'a, K: Resource<DynamicType = ()>>(
+/// Names what a request was about.
+pub(crate) fn failed<'a, K: Resource<DynamicType = ()>>(
     verb: &'static str,
     meta: &'a ObjectMeta,
 ) -> impl FnOnce(kube::Error) -> WriteError + 'a {
@@ -239,6 +240,12 @@ pub(crate) async fn delete_pod(
 /// Gives a list for a merge patch: an empty one is taken off altogether.
 pub(crate) fn or_null<T: Serialize>(list: &[T]) -> Value {
     if list.is_empty() { Value::Null } else { json!(list) }
+}
+
+/// Gives the merge patch between two typed values; typed objects always have a JSON form.
+pub(crate) fn difference<T: Serialize>(before: Option<&T>, after: &T) -> Value {
+    let value = |typed: Result<Value, serde_json::Error>| typed.unwrap_or_default();
+    merge_patch(&value(serde_json::to_value(before)), &value(serde_json::to_value(after)))
 }
 
 /// Gives the merge patch (RFC 7386) from one value to another.

@@ -6,6 +6,7 @@
 //! that whoever writes through the cache reads its own writes and needs no expectations.
 
 mod changes;
+mod index;
 mod scope;
 mod state;
 mod watch;
@@ -21,6 +22,7 @@ use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 
 pub use changes::Changes;
+pub use index::Index;
 pub use scope::Scope;
 use state::State;
 

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 pub use endpoints::matters;
+pub(crate) use reconcile::has_selector;
 pub use reconcile::reconcile;
 
 /// Label that names a slice's Service.

@@ -40,7 +40,7 @@ pub fn reconcile(observed: &Observed) -> Vec<Action> {
 }
 
 /// Says whether this controller keeps the endpoints of a Service.
-pub(super) fn has_selector(service: &Service) -> bool {
+pub(crate) fn has_selector(service: &Service) -> bool {
     let Some(spec) = &service.spec else { return false };
     spec.type_.as_deref() != Some("ExternalName")
         && spec.selector.as_ref().is_some_and(|selector| !selector.is_empty())

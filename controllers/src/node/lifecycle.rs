@@ -30,7 +30,8 @@ pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
     let ready = ready.map(|condition| condition.status.as_str());
     let empty = Vec::new();
     let old = node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).unwrap_or(&empty);
-    let taints = wanted(old, &conditions, now);
+    let cordoned = node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true));
+    let taints = wanted(old, &conditions, cordoned, now);
     if taints != *old {
         actions.push(Action::SetTaints(taints.clone()));
     }
@@ -202,6 +203,36 @@ mod tests {
             taints mine:NoSchedule
             again in 40s"#]],
         );
+    }
+
+    #[test]
+    fn a_taint_of_a_user_drives_out_at_once_or_after_the_seconds_that_a_pod_bears_it() {
+        let mine = json!([{"key": "mine", "effect": "NoExecute"}]);
+        let pods = vec![json!([]), bears("mine", Some(10)), bears("mine", None)];
+        check(
+            &observed("True", None, mine, pods.clone()),
+            expect![[r#"
+                taints mine:NoExecute
+                evict
+                again in 10s"#]],
+        );
+        let since =
+            json!([{"key": "mine", "effect": "NoExecute", "timeAdded": "2026-01-01T00:59:50Z"}]);
+        check(
+            &observed("True", None, since, pods),
+            expect![[r#"
+                evict
+                evict"#]],
+        );
+    }
+
+    #[test]
+    fn a_cordoned_node_is_tainted_until_it_is_uncordoned() {
+        let mut seen = observed("True", None, json!(null), vec![json!([])]);
+        Arc::make_mut(&mut seen.node).spec.as_mut().unwrap().unschedulable = Some(true);
+        check(&seen, expect!["taints node.kubernetes.io/unschedulable:NoSchedule"]);
+        let taints = json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]);
+        check(&observed("True", None, taints, vec![]), expect!["taints "]);
     }
 
     #[test]

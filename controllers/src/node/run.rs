@@ -134,9 +134,7 @@ impl Controller {
 
     fn observe(&self, node: Arc<Node>) -> Observed {
         let silent_for = self.silence(&node);
-        let mut pods = self.pods.list();
-        let bound = Some(name(&node.metadata));
-        pods.retain(|pod| pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) == bound);
+        let pods = self.context.pods_by_node.get(name(&node.metadata));
         Observed { node, silent_for, grace: self.context.config.node_grace, pods }
     }
 

@@ -15,17 +15,26 @@ const PRESSURES: [(&str, &str); 4] = [
     ("PIDPressure", "node.kubernetes.io/pid-pressure"),
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
+/// Taint of a node that a user has cordoned.
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 const NO_SCHEDULE: &str = "NoSchedule";
 const NO_EXECUTE: &str = "NoExecute";
 
 /// Gives the taints that a node with these conditions should have; others stay.
 ///
-/// A taint that stays keeps its time. *Source:* Kubernetes docs, "Taints and Tolerations: Taint
-/// based Evictions", "Taint Nodes by Condition".
-pub(super) fn wanted(old: &[Taint], conditions: &[NodeCondition], now: Timestamp) -> Vec<Taint> {
+/// A taint that stays keeps its time, and one that drives out is given the time when it was first
+/// seen: by that tolerations of some seconds count. *Source:* Kubernetes docs, "Taints and
+/// Tolerations: Taint based Evictions", "Taint Nodes by Condition".
+pub(super) fn wanted(
+    old: &[Taint],
+    conditions: &[NodeCondition],
+    cordoned: bool,
+    now: Timestamp,
+) -> Vec<Taint> {
     let mut all = for_readiness(old, conditions, now);
-    for (kind, key) in PRESSURES {
-        let there = status_of(conditions, kind) == Some("True");
+    let is_short = |kind: &str| status_of(conditions, kind) == Some("True");
+    let pressures = PRESSURES.map(|(kind, key)| (key, is_short(kind)));
+    for (key, there) in pressures.into_iter().chain([(UNSCHEDULABLE, cordoned)]) {
         all.retain(|taint| there || taint.key != key || taint.effect != NO_SCHEDULE);
         if there && !all.iter().any(|taint| taint.key == key && taint.effect == NO_SCHEDULE) {
             all.push(Taint {
@@ -35,6 +44,9 @@ pub(super) fn wanted(old: &[Taint], conditions: &[NodeCondition], now: Timestamp
                 value: None,
             });
         }
+    }
+    for taint in all.iter_mut().filter(|taint| taint.effect == NO_EXECUTE) {
+        taint.time_added.get_or_insert(Time(now));
     }
     all
 }
@@ -73,11 +85,10 @@ fn for_readiness(old: &[Taint], conditions: &[NodeCondition], now: Timestamp) ->
 /// may stay.
 pub(super) fn remaining(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<SignedDuration> {
     let driving: Vec<&Taint> = taints.iter().filter(|taint| taint.effect == NO_EXECUTE).collect();
-    let since = driving.iter().filter_map(|taint| taint.time_added.as_ref()).map(|t| t.0).max()?;
     let empty = Vec::new();
     let tolerations =
         pod.spec.as_ref().and_then(|spec| spec.tolerations.as_ref()).unwrap_or(&empty);
-    let mut shortest: Option<i64> = None;
+    let mut shortest: Option<SignedDuration> = None;
     for taint in driving {
         let matching: Vec<&Toleration> =
             tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
@@ -85,10 +96,12 @@ pub(super) fn remaining(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<S
             return Some(SignedDuration::ZERO);
         }
         let seconds = matching.iter().filter_map(|toleration| toleration.toleration_seconds).min();
-        shortest = shortest.into_iter().chain(seconds).min();
+        let since = taint.time_added.as_ref().map_or(now, |added| added.0);
+        let rest = seconds
+            .map(|seconds| SignedDuration::from_secs(seconds.max(0)) - now.duration_since(since));
+        shortest = shortest.into_iter().chain(rest).min();
     }
-    let until = SignedDuration::from_secs(shortest?.max(0));
-    Some((until - now.duration_since(since)).max(SignedDuration::ZERO))
+    shortest.map(|rest| rest.max(SignedDuration::ZERO))
 }
 
 /// *Source:* `Toleration` in the API reference.
@@ -121,10 +134,10 @@ mod tests {
             taints.iter().map(line).collect::<Vec<_>>().join(" ")
         };
         let pressed = [condition("Ready", "True"), condition("DiskPressure", "True")];
-        let first = wanted(&[own], &pressed, at(0));
+        let first = wanted(&[own], &pressed, false, at(0));
         assert_eq!(shown(&first), "team:NoSchedule node.kubernetes.io/disk-pressure:NoSchedule");
-        assert_eq!(wanted(&first, &pressed, at(9)), first);
+        assert_eq!(wanted(&first, &pressed, false, at(9)), first);
         let eased = [condition("Ready", "True"), condition("DiskPressure", "False")];
-        assert_eq!(shown(&wanted(&first, &eased, at(9))), "team:NoSchedule");
+        assert_eq!(shown(&wanted(&first, &eased, false, at(9))), "team:NoSchedule");
     }
 }

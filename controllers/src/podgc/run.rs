@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::PropagationPolicy;
 
 use super::{Action, ENDED_PODS_MAX, Observed, QUARANTINE, reconcile, surplus};
-use crate::context::{Context, Running};
+use crate::context::{Context, Running, node_of};
 use crate::objects::is_terminal;
 use crate::write::{self, WriteError, settle};
 
@@ -59,10 +59,6 @@ pub(crate) fn start(context: &Context) -> Running {
     Running { drive, feeds }
 }
 
-fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
-}
-
 /// A pod that comes to a node that is not there is looked at after the quarantine.
 fn pod_changed(queue: &Queue<String>, nodes: &Cache<Node>, change: &Change<Pod>) {
     let Some(node) = change.new.as_ref().and_then(|pod| node_of(pod)) else { return };
@@ -86,8 +82,7 @@ impl Controller {
         if self.nodes.get(None, node).is_some() {
             return Ok(Outcome::Done);
         }
-        let mut pods = self.pods.list();
-        pods.retain(|pod| node_of(pod) == Some(node));
+        let pods = self.context.pods_by_node.get(node);
         if pods.is_empty() {
             return Ok(Outcome::Done);
         }

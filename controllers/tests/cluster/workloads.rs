@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ReplicationController};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{
+    Endpoints, PersistentVolumeClaim, ReplicationController, ResourceQuota,
+};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::EvictParams;
 
 use super::*;
 
@@ -198,6 +203,176 @@ async fn a_replication_controller_keeps_its_number() {
         .until("status", |all: &Cache<ReplicationController>| {
             let status = all.get(Some("default"), "old")?.status.clone()?;
             (status.ready_replicas == Some(3)).then_some(())
+        })
+        .await;
+    hosts.abort();
+}
+
+async fn node(cluster: &Cluster, name: &str) {
+    let node = json!({"metadata": {"name": name}});
+    let api = cluster.client.cluster::<Node>();
+    let node = serde_json::from_value(node).unwrap();
+    api.create(&PostParams::default(), &node).await.unwrap();
+    let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(ready)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_daemon_set_follows_the_nodes_and_rolls() {
+    let cluster = Cluster::start().await;
+    let hosts = cluster.run_pods();
+    node(&cluster, "a").await;
+    cluster
+        .create::<DaemonSet>(json!({"metadata": {"name": "log"}, "spec": {
+            "selector": {"matchLabels": {"app": "web"}}, "template": template("v1")}}))
+        .await;
+    cluster.until_n_pods(1).await;
+    node(&cluster, "b").await;
+    let before = cluster.until_n_pods(2).await;
+    let new =
+        cluster.patch::<DaemonSet>("log", json!({"spec": {"template": template("v2")}})).await;
+    cluster
+        .until("rolled-out DaemonSet", |all: &Cache<DaemonSet>| {
+            let status = all.get(Some("default"), "log")?.status.clone()?;
+            let done = status.observed_generation == Some(new)
+                && status.updated_number_scheduled == Some(2)
+                && status.number_available == Some(2);
+            done.then_some(())
+        })
+        .await;
+    let after = names(&cluster.caches.get());
+    assert!(before.iter().all(|pod| !after.contains(&pod.name_any())));
+    cluster.client.cluster::<Node>().delete("b", &DeleteParams::default()).await.unwrap();
+    cluster
+        .until("one node's pods", |all: &Cache<DaemonSet>| {
+            let status = all.get(Some("default"), "log")?.status.clone()?;
+            (status.desired_number_scheduled == 1).then_some(())
+        })
+        .await;
+    hosts.abort();
+}
+
+#[tokio::test]
+async fn a_cron_job_makes_jobs_and_keeps_few() {
+    let cluster = Cluster::start().await;
+    let hosts = cluster.end_pods("Succeeded");
+    let template = job(Value::Null)["spec"].clone();
+    cluster
+        .create::<CronJob>(json!({"metadata": {"name": "tick"}, "spec": {
+            "schedule": "@every 1s", "successfulJobsHistoryLimit": 1,
+            "jobTemplate": {"spec": template}}}))
+        .await;
+    let last = |all: &Cache<CronJob>| -> Option<Timestamp> {
+        let status = all.get(Some("default"), "tick")?.status.clone()?;
+        status.last_successful_time.map(|time| time.0)
+    };
+    let first = cluster.until("a success", last).await;
+    cluster.until("another success", |all| last(all).filter(|time| *time > first)).await;
+    cluster
+        .until("one Job kept", |all: &Cache<Job>| {
+            let ended = |job: &&Arc<Job>| {
+                job.status.as_ref().is_some_and(|status| status.completion_time.is_some())
+            };
+            (all.list().iter().filter(ended).count() <= 1).then_some(())
+        })
+        .await;
+    hosts.abort();
+}
+
+#[tokio::test]
+async fn a_budget_is_counted_and_grants_evictions_one_by_one() {
+    let cluster = Cluster::start().await;
+    let hosts = cluster.run_pods();
+    cluster
+        .create::<PodDisruptionBudget>(json!({"metadata": {"name": "web"}, "spec": {
+            "maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}}))
+        .await;
+    cluster.create::<Deployment>(deployment(2)).await;
+    let allowed = |wanted: i32| {
+        move |all: &Cache<PodDisruptionBudget>| {
+            let status = all.get(Some("default"), "web")?.status.clone()?;
+            let counted = status.expected_pods == 2 && status.current_healthy == 2;
+            (counted && status.disruptions_allowed == wanted).then_some(())
+        }
+    };
+    cluster.until("one disruption allowed", allowed(1)).await;
+    let pods = cluster.until_n_pods(2).await;
+    let evict = async |pod: &Pod| {
+        let api = cluster.client.namespaced::<Pod>("default");
+        api.evict(&pod.name_any(), &EvictParams::default()).await
+    };
+    evict(&pods[0]).await.unwrap();
+    cluster
+        .until("another pod", |all: &Cache<Pod>| {
+            (all.get(Some("default"), &pods[0].name_any()).is_none() && all.len() == 2)
+                .then_some(())
+        })
+        .await;
+    cluster.until("one allowed again", allowed(1)).await;
+    cluster.patch::<PodDisruptionBudget>("web", json!({"spec": {"maxUnavailable": 0}})).await;
+    cluster.until("none allowed", allowed(0)).await;
+    let refused = evict(&pods[1]).await.unwrap_err();
+    assert!(refused.to_string().contains("disruption budget"), "{refused}");
+    hosts.abort();
+}
+
+#[tokio::test]
+async fn a_quota_gives_back_what_goes() {
+    let cluster = Cluster::start().await;
+    let quota = json!({"metadata": {"name": "few"}, "spec": {"hard": {"count/jobs.batch": "1",
+        "pods": "2"}}});
+    cluster.create::<ResourceQuota>(quota).await;
+    let used = |wanted: &'static str| {
+        move |all: &Cache<ResourceQuota>| {
+            let used = all.get(Some("default"), "few")?.status.clone()?.used?;
+            (used.get("pods")?.0 == wanted).then_some(())
+        }
+    };
+    cluster.until("nothing used", used("0")).await;
+    cluster.create::<Deployment>(deployment(5)).await;
+    cluster.until("all used", used("2")).await;
+    let pods = cluster.until_n_pods(2).await;
+    assert_eq!(pods.len(), 2);
+    let api = cluster.client.namespaced::<Deployment>("default");
+    api.delete("web", &DeleteParams::background()).await.unwrap();
+    cluster.until("nothing used again", used("0")).await;
+}
+
+#[tokio::test]
+async fn endpoints_and_slices_tell_the_same() {
+    let cluster = Cluster::start().await;
+    let hosts = cluster.run_pods();
+    cluster
+        .create::<Service>(json!({"metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}))
+        .await;
+    cluster.create::<Deployment>(deployment(2)).await;
+    cluster
+        .until("two addresses", |all: &Cache<Endpoints>| {
+            let subsets = all.get(Some("default"), "web")?.subsets.clone()?;
+            (subsets.first()?.addresses.as_ref()?.len() == 2).then_some(())
+        })
+        .await;
+    cluster
+        .create::<Service>(json!({"metadata": {"name": "out"}, "spec": {"ports": [{"port": 80}]}}))
+        .await;
+    cluster
+        .create::<Endpoints>(json!({"metadata": {"name": "out"}, "subsets": [
+            {"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 8080}]}]}))
+        .await;
+    cluster
+        .until("mirrored slice", |all: &Cache<EndpointSlice>| {
+            let all = all.list_in("default");
+            let mirrored = all.iter().find(|slice| slice.name_any().starts_with("out-"))?;
+            (mirrored.endpoints[0].addresses == ["192.0.2.1"]).then_some(())
+        })
+        .await;
+    let api = cluster.client.namespaced::<Endpoints>("default");
+    api.delete("out", &DeleteParams::default()).await.unwrap();
+    cluster
+        .until("no mirrored slice", |all: &Cache<EndpointSlice>| {
+            let left = all.list_in("default");
+            (!left.iter().any(|slice| slice.name_any().starts_with("out-"))).then_some(())
         })
         .await;
     hosts.abort();
