@@ -39,12 +39,25 @@ pub fn plan(object: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
         }
     }
     apply_propagation(&mut new, options.propagation);
+    hold_definition(&mut new);
     let waits = meta::finalizers(&new).next().is_some() || has_namespace_finalizers(&new);
     if grace == 0 && !waits {
         return Plan::Remove;
     }
     mark(&mut new, object, grace, now);
     if new == *object { Plan::Keep } else { Plan::Mark(Box::new(new)) }
+}
+
+/// A CustomResourceDefinition stays until its objects are gone.
+fn hold_definition(object: &mut Value) {
+    let is_definition = object["kind"] == "CustomResourceDefinition"
+        && object["apiVersion"] == "apiextensions.k8s.io/v1";
+    if is_definition && meta::deletion_timestamp(object).is_none() {
+        let mut all: Vec<Value> = meta::finalizers(object).map(|f| json!(f)).collect();
+        all.push(json!(coracle_api::registry::DEFINITION_CLEANUP));
+        all.dedup();
+        meta::set(object, "finalizers", all);
+    }
 }
 
 fn is_pod(object: &Value) -> bool {

@@ -17,6 +17,8 @@ use crate::authn::UserInfo;
 use crate::body::{self, Body};
 use crate::clock;
 use crate::context::Context;
+use crate::crd;
+use crate::deprecation;
 use crate::gate::{Caller, Identity};
 use crate::metrics::RequestLabels;
 use crate::negotiate::Negotiated;
@@ -25,6 +27,7 @@ use crate::request_info::{RequestInfo, ResourcePath, Verb};
 use crate::respond::{self, Answer};
 use crate::review;
 use crate::server::{Core, Counted};
+use crate::usage;
 use crate::verbs::write::Part;
 
 /// Time that a request may take, watches and streams excepted. *Source:* kube-apiserver's `--request-timeout`.
@@ -66,10 +69,10 @@ impl Core {
             }
         };
         let mut answer = outcome.unwrap_or_else(|status| respond::status(&status, negotiated));
-        answer.headers_mut().insert(AUDIT_ID, audit_id);
         if let Some(entry) = entry {
             answer = self.audit_answer(entry, answer, is_long).await;
         }
+        answer.headers_mut().insert(AUDIT_ID, audit_id);
         if is_head {
             without_body(&mut answer);
         }
@@ -81,9 +84,9 @@ impl Core {
     /// Runs a request that is to end soon: when it is its user's turn, counted, and with a deadline.
     async fn bounded(
         &self,
-        work: impl Future<Output = Result<Answer, Status>>,
         user: Option<Arc<UserInfo>>,
         path: &str,
+        work: impl Future<Output = Result<Answer, Status>>,
     ) -> Result<Answer, Status> {
         let seated = async {
             let _seat = match &user {
@@ -134,11 +137,18 @@ impl Core {
         query: Query,
         user: Arc<UserInfo>,
     ) -> Result<Answer, Status> {
-        let kind = registry::by_resource(&path.group, &path.version, &path.resource);
-        let served = kind.ok_or_else(Status::unknown_path)?;
+        if path.group == usage::GROUP {
+            return self.usage(&path, verb, &query, &parts.headers).await;
+        }
+        let served = self.definitions.by_resource(&path).ok_or_else(Status::unknown_path)?;
+        self.definitions.check_alive(served, verb)?;
         check_scope(served, &path, verb)?;
         let kind = served.stored_kind();
-        let negotiated = Negotiated::for_objects(&parts.headers, &query)?;
+        let negotiated = match served.custom {
+            Some(_) => Negotiated::for_custom_objects(&parts.headers, &query)?,
+            None if review::is_review(served) => Negotiated::for_answers(&parts.headers, &query)?,
+            None => Negotiated::for_objects(&parts.headers, &query)?,
+        };
         let context = Context {
             kind,
             served,
@@ -153,7 +163,7 @@ impl Core {
             now: clock::now(),
         };
         match context.path.subresource.as_str() {
-            "" => self.verb(&context, body).await,
+            "" => Ok(deprecation::warned(self.verb(&context, body).await?, served)),
             name => {
                 let known = kind.subresource(name).ok_or_else(Status::unknown_path)?;
                 if !known.verbs.contains(&verb.as_str()) {
@@ -169,6 +179,16 @@ impl Core {
         if !kind.has_verb(verb.as_str()) {
             return Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()));
         }
+        if crd::is_definition(kind) {
+            let answer = self.common_verb(context, body).await;
+            self.definitions_changed(context.verb).await;
+            return answer;
+        }
+        self.common_verb(context, body).await
+    }
+
+    async fn common_verb(&self, context: &Context, body: Body) -> Result<Answer, Status> {
+        let Context { kind, verb, .. } = context;
         match verb {
             Verb::Get => self.get(context),
             Verb::List => self.list(context).await,

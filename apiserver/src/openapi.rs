@@ -102,7 +102,7 @@ impl Core {
         // Rendering takes milliseconds and is rare: clients keep documents by their hash.
         let asked = query.get("hash").map(str::to_owned);
         let found = tokio::task::spawn_blocking(move || {
-            let hash = documents.hash(&name)?.to_owned();
+            let hash = documents.hash(&name)?;
             let stale = asked.as_ref().is_some_and(|asked| *asked != hash);
             let json = if stale { Vec::new() } else { documents.render(&name)? };
             Some((hash, stale, json))

@@ -14,20 +14,26 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::policy::Policies;
 use crate::admit::QuotaTurns;
 use crate::audit::AuditLog;
 use crate::authn::{Authenticator, ServiceAccounts, TokenKeys, Tokens};
 use crate::authz::Authorizer;
 use crate::cache::{Caches, ResourceCache, Selection};
+use crate::crd::{self, Definitions};
 use crate::discovery::Discovery;
-use crate::metrics::Metrics;
 use crate::flow::Flows;
+use crate::metrics::Metrics;
 use crate::node_dialer::{NoNodes, NodeDialer};
-use crate::oci::{ImageRegistry, ImageStore};
+use crate::oci::{ImagePolicy, ImageRegistry, ImageStore};
 use crate::pki::{Pki, PkiError};
 use crate::seal::{OpenError, Sealer, Storage};
 use crate::service_address::{ServiceAddresses, ServiceRanges};
 use crate::streams::STREAMS_MAX;
+use crate::webhook::Clients;
+
+/// Age from which a blob that no manifest names counts as left by a push that was never finished.
+const UNFINISHED_PUSH: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// Time between the bookmarks of a watch. *Source:* kube-apiserver's `bookmarkFrequency`.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
@@ -41,6 +47,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// Folder of the built-in image registry.
     pub images: PathBuf,
+    /// What the image registry lets its repositories do.
+    pub image_policy: ImagePolicy,
     /// Addresses and ports for Services.
     pub services: ServiceRanges,
     /// Field descriptions for OpenAPI.
@@ -51,11 +59,11 @@ pub struct Config {
     pub token_keys: Option<Arc<TokenKeys>>,
     /// What is kept sealed in the store.
     pub sealer: Sealer,
-    /// How nodes are reached.
     /// The audit log.
     pub audit: Option<AuditLog>,
     /// The authority that signs requests for certificates; `None` leaves them to others.
     pub signer: Option<Arc<Pki>>,
+    /// How nodes are reached.
     pub nodes: Arc<dyn NodeDialer>,
 }
 
@@ -65,14 +73,15 @@ impl Config {
         Config {
             address,
             images,
+            image_policy: ImagePolicy::default(),
             services: ServiceRanges::default(),
             describe: || Box::new(|_, _| None),
             tokens: Tokens::default(),
             token_keys: None,
             sealer: Sealer::default(),
-            nodes: Arc::new(NoNodes),
             audit: None,
             signer: None,
+            nodes: Arc::new(NoNodes),
         }
     }
 }
@@ -114,6 +123,8 @@ pub(crate) struct Core {
     pub(crate) caches: Arc<Caches>,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
+    /// Users' kinds.
+    pub(crate) definitions: Definitions,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: Arc<openapi::Documents>,
     pub(crate) images: ImageRegistry,
@@ -122,6 +133,8 @@ pub(crate) struct Core {
     pub(crate) nodes: Arc<dyn NodeDialer>,
     pub(crate) metrics: Metrics,
     pub(crate) flows: Flows,
+    pub(crate) policies: Policies,
+    pub(crate) webhooks: Clients,
     pub(crate) audit: Option<AuditLog>,
     pub(crate) signer: Option<Arc<Pki>>,
     /// Places for connections that have changed their protocol.
@@ -147,7 +160,12 @@ impl ApiServer {
         }
         let stale = config.sealer.take_stale();
         let images = ImageStore::open(&config.images)
-            .map_err(|source| StartError::Images { path: config.images.clone(), source })?;
+            .map_err(|source| StartError::Images { path: config.images.clone(), source })?
+            .with_policy(config.image_policy);
+        let lost = images.collect(UNFINISHED_PUSH);
+        if lost > 0 {
+            tracing::info!(blobs = lost, "removed blobs of pushes that were never finished");
+        }
         let keys = match config.token_keys {
             Some(keys) => keys,
             None => Pki::passing_service_account_keys()?,
@@ -159,6 +177,7 @@ impl ApiServer {
             authorizer: Authorizer::new(caches.clone()),
             authenticator: Authenticator::new(config.tokens, accounts, caches.clone()),
             caches,
+            definitions: Definitions::default(),
             discovery: Discovery::new(&config.address.to_string()),
             openapi: Arc::new(openapi::Documents::new(config.describe)),
             images: ImageRegistry::new(images),
@@ -167,6 +186,8 @@ impl ApiServer {
             nodes: config.nodes,
             metrics: Metrics::default(),
             flows: Flows::default(),
+            policies: Policies::default(),
+            webhooks: Clients::default(),
             audit: config.audit,
             signer: config.signer,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
@@ -178,6 +199,8 @@ impl ApiServer {
         let server = ApiServer { core: Arc::new(core) };
         server.core.seal_anew(stale).await.map_err(StartError::Bootstrap)?;
         server.bootstrap().await.map_err(StartError::Bootstrap)?;
+        server.core.restore_definitions().await;
+        tokio::spawn(crd::follow(Arc::downgrade(&server.core)));
         server.core.ready.store(true, Ordering::Release);
         tokio::spawn(tick(Arc::downgrade(&server.core)));
         Ok(server)
@@ -195,8 +218,13 @@ impl Core {
     ///
     /// # Errors
     /// 500 for a kind that is not of the registry, which only a defect brings about.
-    pub(crate) fn objects(&self, kind: &Kind) -> Result<&Arc<ResourceCache>, Status> {
-        self.caches.resource(kind).ok_or_else(|| Status::internal(format!("no cache for {kind:?}")))
+    pub(crate) fn objects(&self, kind: &Kind) -> Result<Arc<ResourceCache>, Status> {
+        if kind.custom.is_some() {
+            // Its definition went while the request was under way.
+            return self.caches.custom(kind).ok_or_else(Status::unknown_path);
+        }
+        let cache = self.caches.resource(kind).cloned();
+        cache.ok_or_else(|| Status::internal(format!("no cache for {kind:?}")))
     }
 
     /// Whether the server has all that it needs to answer.

@@ -76,7 +76,7 @@ impl Tables {
     }
 
     fn columns(&self) -> Value {
-        table::columns(self.kind).iter().map(table::Column::to_value).collect()
+        table::definitions(self.kind)
     }
 
     fn row(&self, object: &Value) -> Value {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::rule::Rule;
 use crate::cel::CelError;
+use crate::field_error::FieldError;
 use crate::schema::ListType;
 
 /// Deepest nesting of a schema; each level costs stack when an object is walked.
@@ -101,6 +102,11 @@ impl Structural {
     /// is nested too deeply; with the first place found.
     pub fn read(schema: &Value) -> Result<Structural, SchemaError> {
         read(schema, "", 0)
+    }
+
+    /// Says what is wrong with a value at this place.
+    pub fn complaints(&self, value: &Value) -> Vec<FieldError> {
+        super::check::check(value, self)
     }
 
     /// Returns the form of a member of an object; `None` for an unknown one.

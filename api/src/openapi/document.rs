@@ -4,15 +4,26 @@ use serde_json::{Map, Value, json};
 
 use super::schemas::Schemas;
 use super::{Describe, operations};
-use crate::registry;
+use crate::registry::{self, Kind};
 
 /// Makes the document of a group-version.
 pub(super) fn of(group: &str, version: &str, describe: &Describe) -> Value {
-    let mut schemas = Schemas::new(describe);
-    let mut paths = Map::new();
     let served =
         registry::kinds().iter().filter(|kind| kind.group == group && kind.version == version);
-    for kind in served {
+    of_kinds(served, describe)
+}
+
+/// Makes the document of kinds of one group-version, users' kinds among them.
+pub(super) fn of_kinds<'a>(
+    kinds: impl Iterator<Item = &'a Kind> + Clone,
+    describe: &Describe,
+) -> Value {
+    let mut schemas = Schemas::new(describe);
+    let mut paths = Map::new();
+    for kind in kinds.clone() {
+        schemas.add_custom(kind);
+    }
+    for kind in kinds {
         paths.extend(operations::paths(kind, &mut schemas));
     }
     json!({

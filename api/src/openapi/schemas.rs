@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::Describe;
+use crate::registry::Kind;
 use crate::schema::{self, Field, FieldType, ListType, Type};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
@@ -16,6 +17,8 @@ pub(super) struct Schemas<'a> {
     describe: &'a Describe,
     done: BTreeMap<String, Value>,
     wanted: BTreeSet<&'static str>,
+    /// Names of users' types, by group, version and kind.
+    custom: BTreeMap<(String, String, String), String>,
     /// Kinds by type name, for `x-kubernetes-group-version-kind`.
     kinds: BTreeMap<&'static str, Vec<Value>>,
 }
@@ -30,11 +33,46 @@ impl<'a> Schemas<'a> {
                 kinds.entry(ty.name).or_default().push(entry);
             }
         }
-        Schemas { describe, done: BTreeMap::new(), wanted: BTreeSet::new(), kinds }
+        Schemas {
+            describe,
+            done: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            custom: BTreeMap::new(),
+            kinds,
+        }
+    }
+
+    /// Adds the schemas of a user's kind and of a list of it; does nothing for built-in kinds.
+    pub(super) fn add_custom(&mut self, kind: &Kind) {
+        let Some(custom) = kind.custom else { return };
+        let name = custom.ty.name;
+        let object = |name: &str, kind: &str| (name.to_owned(), kind.to_owned());
+        let (list, list_kind) = object(&format!("{name}List"), &kind.list_kind());
+        let own = custom_object(&custom.version.written, kind, self.meta("ObjectMeta"));
+        let all = custom_list(name, kind, &list_kind, self.meta("ListMeta"));
+        for (name, kind_name, schema) in
+            [(name.to_owned(), kind.kind, own), (list, &list_kind, all)]
+        {
+            let key = (kind.group.to_owned(), kind.version.to_owned(), kind_name.to_owned());
+            self.custom.insert(key, name.clone());
+            self.done.insert(name, schema);
+        }
+    }
+
+    /// Refers to a shared type of metadata.
+    fn meta(&mut self, name: &str) -> Value {
+        let ty = schema::named(&format!("{META}.{name}"));
+        ty.map_or_else(|| json!({"type": "object"}), |ty| self.reference(ty))
     }
 
     /// Refers to the type of a kind; `None` when the table does not have it.
     pub(super) fn kind(&mut self, group: &str, version: &str, kind: &str) -> Option<Value> {
+        if !self.custom.is_empty() {
+            let key = (group.to_owned(), version.to_owned(), kind.to_owned());
+            if let Some(name) = self.custom.get(&key) {
+                return Some(refer(name));
+            }
+        }
         schema::lookup(group, version, kind).map(|ty| self.reference(ty))
     }
 
@@ -157,6 +195,41 @@ impl<'a> Schemas<'a> {
         }
         object(refer(&name))
     }
+}
+
+/// The schema of a user's objects as it was written, with what every object has.
+fn custom_object(written: &Value, kind: &Kind, metadata: Value) -> Value {
+    let mut schema = if written.is_object() { written.clone() } else { json!({}) };
+    schema["type"] = json!("object");
+    if !schema["properties"].is_object() {
+        schema["properties"] = json!({});
+    }
+    put_type(&mut schema["properties"]);
+    schema["properties"]["metadata"] = json!({"allOf": [metadata], "description":
+        "Standard object's metadata."});
+    schema["x-kubernetes-group-version-kind"] =
+        json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
+    schema
+}
+
+fn custom_list(item: &str, kind: &Kind, list_kind: &str, metadata: Value) -> Value {
+    let mut properties = json!({
+        "items": {"type": "array", "items": refer(item), "description": format!("List of {}.", kind.plural)},
+        "metadata": {"allOf": [metadata]},
+    });
+    put_type(&mut properties);
+    json!({
+        "type": "object", "required": ["items"], "properties": properties,
+        "description": format!("A list of {}.", kind.kind),
+        "x-kubernetes-group-version-kind":
+            [{"group": kind.group, "version": kind.version, "kind": list_kind}],
+    })
+}
+
+fn put_type(properties: &mut Value) {
+    properties["apiVersion"] =
+        json!({"type": "string", "description": "Version of the form of this object."});
+    properties["kind"] = json!({"type": "string", "description": "What this object is."});
 }
 
 fn special(ty: &FieldType) -> Option<(String, Value)> {

@@ -22,7 +22,10 @@ use crate::schema::{self, Type};
 pub use custom::{CUSTOM_KINDS_MAX, Custom, CustomError, kinds_of};
 pub use kinds::kinds;
 
-/// One built-in kind that is served.
+/// Finalizer that holds a CustomResourceDefinition until its objects are gone.
+pub const DEFINITION_CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// One kind that is served.
 #[derive(Clone, Copy)]
 pub struct Kind {
     /// API group, empty for core.

@@ -12,6 +12,7 @@ pub mod configmap;
 pub mod controllerrevision;
 pub mod cronjob;
 pub mod daemonset;
+pub mod definition;
 pub mod deployment;
 pub mod disruptionbudget;
 pub mod endpointslice;

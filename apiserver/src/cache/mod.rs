@@ -8,6 +8,7 @@
 //! Never here: HTTP, and rules about objects.
 
 mod change;
+mod custom;
 mod encode;
 mod hub;
 mod key;
@@ -33,6 +34,7 @@ pub use watch::{Watch, WatchFrom};
 use crate::seal::Sealer;
 use coracle_api::registry::{self, Kind};
 use coracle_store::{Committed, Event, Mvcc, Observer, Revision, Store};
+use parking_lot::RwLock;
 use progress::Progress;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +43,8 @@ use std::sync::Arc;
 pub struct Caches {
     resources: Vec<Arc<ResourceCache>>,
     by_prefix: HashMap<Vec<u8>, usize>,
+    /// Those of users' kinds.
+    custom: RwLock<Vec<Arc<ResourceCache>>>,
     progress: Arc<Progress>,
 }
 
@@ -66,7 +70,7 @@ impl Caches {
         let resources: Vec<Arc<ResourceCache>> = kinds.iter().map(cache).collect();
         let prefix = |(index, cache): (usize, &Arc<ResourceCache>)| (cache.prefix().into(), index);
         let by_prefix = resources.iter().enumerate().map(prefix).collect();
-        Caches { resources, by_prefix, progress }
+        Caches { resources, by_prefix, custom: RwLock::default(), progress }
     }
 
     /// The cache of a kind; `None` for one that is not of the registry.
@@ -108,11 +112,16 @@ impl Caches {
 
     fn apply<'a>(&self, events: impl Iterator<Item = &'a Arc<Event>>) {
         let mut by_resource: Vec<Vec<Arc<Event>>> = vec![Vec::new(); self.resources.len()];
+        let mut others: Vec<Arc<Event>> = Vec::new();
         for event in events {
             let index = key::prefix_of(&event.key).and_then(|prefix| self.by_prefix.get(prefix));
-            if let Some(events) = index.and_then(|index| by_resource.get_mut(*index)) {
-                events.push(Arc::clone(event));
+            match index.and_then(|index| by_resource.get_mut(*index)) {
+                Some(events) => events.push(Arc::clone(event)),
+                None => others.push(Arc::clone(event)),
             }
+        }
+        if !others.is_empty() {
+            self.apply_custom(&others);
         }
         for (cache, events) in self.resources.iter().zip(&by_resource) {
             if !events.is_empty() {
@@ -139,13 +148,13 @@ impl Observer for Caches {
         if let Some(last) = commits.last() {
             self.progress.publish(last.revision);
         }
-        for cache in &self.resources {
+        for cache in self.resources.iter().chain(self.custom.read().iter()) {
             cache.compact(compacted);
         }
     }
 
     fn acknowledged(&self) {
-        for cache in &self.resources {
+        for cache in self.resources.iter().chain(self.custom.read().iter()) {
             cache.fan_out();
         }
         self.progress.send();

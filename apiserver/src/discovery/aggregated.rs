@@ -1,34 +1,38 @@
 //! The aggregated form: one document with all groups, versions, resources and subresources.
 
-use coracle_api::registry::{self, Kind, Subresource};
+use coracle_api::registry::{Kind, Subresource};
 use serde_json::{Value, json};
 
+use super::group_versions;
+
 /// The document at `/api`: the core group.
-pub(super) fn core() -> Value {
-    list(vec![group("")])
+pub(super) fn core(kinds: &[&Kind]) -> Value {
+    list(vec![group("", kinds)])
 }
 
 /// The document at `/apis`: all other groups, in the order in which clients should prefer them.
-pub(super) fn groups() -> Value {
+pub(super) fn groups(kinds: &[&Kind]) -> Value {
     let mut names: Vec<&str> = Vec::new();
-    for (name, _) in registry::group_versions() {
+    for (name, _) in group_versions(kinds) {
         if !name.is_empty() && !names.contains(&name) {
             names.push(name);
         }
     }
-    list(names.into_iter().map(group).collect())
+    let mut groups: Vec<Value> = names.into_iter().map(|name| group(name, kinds)).collect();
+    groups.push(super::usage::aggregated());
+    list(groups)
 }
 
 fn list(items: Vec<Value>) -> Value {
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 
-fn group(name: &str) -> Value {
-    let versions: Vec<Value> = registry::group_versions()
+fn group(name: &str, kinds: &[&Kind]) -> Value {
+    let versions: Vec<Value> = group_versions(kinds)
         .into_iter()
         .filter(|(group, _)| *group == name)
         .map(|(group, version)| {
-            json!({"version": version, "freshness": "Current", "resources": resources(group, version)})
+            json!({"version": version, "freshness": "Current", "resources": resources(group, version, kinds)})
         })
         .collect();
     let mut metadata = json!({"creationTimestamp": null});
@@ -38,11 +42,9 @@ fn group(name: &str) -> Value {
     json!({"metadata": metadata, "versions": versions})
 }
 
-fn resources(group: &str, version: &str) -> Vec<Value> {
-    let mut kinds: Vec<&Kind> = registry::kinds()
-        .iter()
-        .filter(|kind| kind.group == group && kind.version == version)
-        .collect();
+fn resources(group: &str, version: &str, all: &[&Kind]) -> Vec<Value> {
+    let mut kinds: Vec<&Kind> =
+        all.iter().copied().filter(|kind| kind.group == group && kind.version == version).collect();
     kinds.sort_by_key(|kind| kind.plural);
     kinds.into_iter().map(resource).collect()
 }

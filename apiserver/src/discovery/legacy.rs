@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use coracle_api::registry::{self, Kind};
+use coracle_api::registry::Kind;
 use serde_json::{Value, json};
 
+use super::group_versions;
+
 /// All documents by path, without trailing slash.
-pub(super) fn documents(address: &str) -> HashMap<String, Value> {
+pub(super) fn documents(address: &str, kinds: &[&Kind]) -> HashMap<String, Value> {
     let mut documents = HashMap::new();
     let by_address = json!([{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]);
     documents.insert(
@@ -14,15 +16,15 @@ pub(super) fn documents(address: &str) -> HashMap<String, Value> {
         json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": by_address}),
     );
     let mut groups: Vec<Value> = Vec::new();
-    for (group, version) in registry::group_versions() {
+    for (group, version) in group_versions(kinds) {
         let path = if group.is_empty() {
             format!("/api/{version}")
         } else {
             format!("/apis/{group}/{version}")
         };
-        documents.insert(path, resource_list(group, version));
+        documents.insert(path, resource_list(group, version, kinds));
         if !group.is_empty() && !groups.iter().any(|known| known["name"] == group) {
-            groups.push(api_group(group));
+            groups.push(api_group(group, kinds));
         }
     }
     for group in &groups {
@@ -35,11 +37,12 @@ pub(super) fn documents(address: &str) -> HashMap<String, Value> {
         "/apis".to_owned(),
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
     );
+    super::usage::add_to(&mut documents);
     documents
 }
 
-fn api_group(name: &str) -> Value {
-    let versions: Vec<Value> = registry::group_versions()
+fn api_group(name: &str, kinds: &[&Kind]) -> Value {
+    let versions: Vec<Value> = group_versions(kinds)
         .into_iter()
         .filter(|(group, _)| *group == name)
         .map(|(group, version)| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
@@ -47,10 +50,9 @@ fn api_group(name: &str) -> Value {
     json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
 
-fn resource_list(group: &str, version: &str) -> Value {
+fn resource_list(group: &str, version: &str, kinds: &[&Kind]) -> Value {
     let mut resources: Vec<Value> = Vec::new();
-    for kind in
-        registry::kinds().iter().filter(|kind| kind.group == group && kind.version == version)
+    for kind in kinds.iter().copied().filter(|kind| kind.group == group && kind.version == version)
     {
         resources.push(resource(kind));
         resources.extend(kind.subresources.iter().map(|sub| {

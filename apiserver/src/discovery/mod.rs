@@ -1,17 +1,21 @@
 //! Discovery: which groups, versions and resources are served.
 //!
-//! Everything is made once from the registry of kinds, with its `ETag`, and served as bytes: the aggregated
+//! Everything is made from the registry of kinds and users' kinds whenever these change, with its `ETag`, and served as bytes: the aggregated
 //! `APIGroupDiscoveryList` for clients that ask for it, the older lists for the others.
 //! *Source:* Kubernetes API concepts, "Discovery API"; KEP-3352.
 
 mod aggregated;
 mod legacy;
+mod usage;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use coracle_api::registry::{self, Kind};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
+use parking_lot::RwLock;
 use serde_json::Value;
 use sha2::{Digest, Sha512};
 
@@ -23,9 +27,15 @@ use crate::respond::{self, Answer};
 const AGGREGATED_TYPE: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// All discovery documents.
+/// All discovery documents, made anew whenever users' kinds change.
 #[derive(Debug)]
 pub struct Discovery {
+    address: String,
+    documents: RwLock<Arc<Documents>>,
+}
+
+#[derive(Debug)]
+struct Documents {
     aggregated: HashMap<&'static str, Document>,
     legacy: HashMap<String, Value>,
 }
@@ -38,24 +48,54 @@ struct Document {
 }
 
 impl Discovery {
-    /// Makes the documents. `address` is what `/api` names as the server's own address, `host:port`.
+    /// Makes the documents of the built-in kinds. `address` is what `/api` names as the server's own address,
+    /// `host:port`.
     pub fn new(address: &str) -> Discovery {
-        let aggregated = [
-            ("/api", Document::new(&aggregated::core())),
-            ("/apis", Document::new(&aggregated::groups())),
-        ];
-        Discovery { aggregated: HashMap::from(aggregated), legacy: legacy::documents(address) }
+        let documents = RwLock::new(Arc::new(Documents::new(address, &[])));
+        Discovery { address: address.to_owned(), documents }
+    }
+
+    /// Makes the documents anew, with these kinds of users.
+    pub fn publish(&self, custom: &[&'static Kind]) {
+        *self.documents.write() = Arc::new(Documents::new(&self.address, custom));
     }
 
     /// Answers a discovery path, `None` when the path is none.
     pub fn answer(&self, path: &str, headers: &HeaderMap, query: &Query) -> Option<Answer> {
+        let documents = Arc::clone(&self.documents.read());
         let path = path.trim_end_matches('/');
-        if let Some(document) = self.aggregated.get(path).filter(|_| wants_aggregated(headers)) {
+        if let Some(document) = documents.aggregated.get(path).filter(|_| wants_aggregated(headers))
+        {
             return Some(document.answer(headers, query));
         }
-        let value = self.legacy.get(path)?;
+        let value = documents.legacy.get(path)?;
         Some(respond::value(StatusCode::OK, value, Negotiated::for_plain(headers, query)))
     }
+}
+
+impl Documents {
+    fn new(address: &str, custom: &[&'static Kind]) -> Documents {
+        let kinds: Vec<&Kind> = registry::kinds().iter().chain(custom.iter().copied()).collect();
+        let aggregated = [
+            ("/api", Document::new(&aggregated::core(&kinds))),
+            ("/apis", Document::new(&aggregated::groups(&kinds))),
+        ];
+        Documents {
+            aggregated: HashMap::from(aggregated),
+            legacy: legacy::documents(address, &kinds),
+        }
+    }
+}
+
+/// The groups and versions of kinds, each once, in their order.
+fn group_versions<'a>(kinds: &[&'a Kind]) -> Vec<(&'a str, &'a str)> {
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    for kind in kinds {
+        if !found.contains(&(kind.group, kind.version)) {
+            found.push((kind.group, kind.version));
+        }
+    }
+    found
 }
 
 /// Whether the client's first choice that can be made is the aggregated form.

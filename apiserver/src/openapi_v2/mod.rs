@@ -23,11 +23,8 @@ pub fn is_protobuf(media_type: &str) -> bool {
 
 /// The whole API in one Swagger 2.0 document.
 pub fn document(documents: &Documents) -> Value {
-    let groups = coracle_api::registry::group_versions();
-    let path = |(group, version): &(&str, &str)| {
-        if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
-    };
-    let rendered = groups.iter().filter_map(|group| documents.render(&path(group)));
+    let paths = documents.paths();
+    let rendered = paths.iter().filter_map(|path| documents.render(path));
     convert::merge(rendered.filter_map(|json| serde_json::from_slice(&json).ok()))
 }
 

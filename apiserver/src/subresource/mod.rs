@@ -1,8 +1,10 @@
 //! Subresources: parts of an object with a path of their own, and actions on it.
 //!
-//! An edge: writes are committed, nodes are dialled (`streams`). `eviction` comes beside these.
+//! An edge: writes are committed, nodes are dialled (`streams`).
 
+mod approval;
 mod binding;
+mod eviction;
 mod log;
 mod scale;
 mod token;
@@ -32,10 +34,21 @@ impl Core {
             ("status", Verb::Update) => self.update(context, Part::Status, body).await,
             ("status", Verb::Patch) => self.patch(context, Part::Status, body).await,
             ("finalize", Verb::Update) => self.update(context, Part::Finalize, body).await,
+            ("ephemeralcontainers", Verb::Get) => self.get(context),
+            ("ephemeralcontainers", Verb::Update) => {
+                self.update(context, Part::EphemeralContainers, body).await
+            }
+            ("ephemeralcontainers", Verb::Patch) => {
+                self.patch(context, Part::EphemeralContainers, body).await
+            }
             ("scale", Verb::Get) => self.get_scale(context),
             ("scale", Verb::Update) => self.update_scale(context, body).await,
             ("scale", Verb::Patch) => self.patch_scale(context, body).await,
             ("binding", Verb::Create) => self.bind(context, body).await,
+            ("eviction", Verb::Create) => self.evict(context, body).await,
+            ("approval", Verb::Get) => self.get(context),
+            ("approval", Verb::Update) => self.update(context, Part::Approval, body).await,
+            ("approval", Verb::Patch) => self.patch(context, Part::Approval, body).await,
             ("token", Verb::Create) => self.token(context, body).await,
             ("log", Verb::Get) => self.log(context).await,
             ("exec" | "attach" | "portforward", _) => self.pod_stream(context, method, body).await,

@@ -111,9 +111,10 @@ fn scale_type() -> Result<&'static Type, Status> {
 /// The scale of an object.
 fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
     let number = |path: &str| object.pointer(path).and_then(Value::as_i64).unwrap_or(0);
-    let selector = object.pointer(paths.selector).map(LabelSelector::from_value);
-    let selector =
-        selector.and_then(Result::ok).map(|selector| selector.to_string()).unwrap_or_default();
+    // An empty path is none, and not the whole object.
+    let selector = Some(paths.selector).filter(|path| !path.is_empty());
+    let selector = selector.and_then(|path| object.pointer(path)).unwrap_or(&Value::Null);
+    let selector = selector_text(selector);
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object["metadata"].get(field) {
@@ -147,6 +148,34 @@ fn config_of(kind: &Kind, scale: &Value, paths: &ScalePaths) -> Value {
     config
 }
 
+/// A selector as text: workloads have an object, ReplicationControllers bare labels, users' kinds the text itself.
+fn selector_text(selector: &Value) -> String {
+    if let Some(text) = selector.as_str() {
+        return text.to_owned();
+    }
+    let is_map = selector.as_object().is_some_and(|members| members.values().all(Value::is_string));
+    let found = match is_map {
+        true => Ok(LabelSelector::from_map(selector)),
+        false => LabelSelector::from_value(selector),
+    };
+    match found {
+        Ok(found) if !selector.is_null() => found.to_string(),
+        Ok(_) | Err(_) => String::new(),
+    }
+}
+
+/// Puts a value at a JSON pointer, making the objects on the way.
+fn put(object: &mut Value, pointer: &str, value: Value) {
+    let mut place = object;
+    for name in pointer.split('/').skip(1) {
+        if !place.is_object() {
+            *place = json!({});
+        }
+        place = &mut place[name.replace("~1", "/").replace("~0", "~").as_str()];
+    }
+    *place = value;
+}
+
 /// Writes the number of a changed scale into its object.
 fn apply(scale: Decoded, old: &Value, paths: &ScalePaths) -> Result<Decoded, Status> {
     let replicas = scale.value.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
@@ -157,9 +186,7 @@ fn apply(scale: Decoded, old: &Value, paths: &ScalePaths) -> Result<Decoded, Sta
         return Err(Status::invalid(&kind, meta::name(old), vec![error]));
     }
     let mut object = old.clone();
-    if let Some(place) = object.pointer_mut(paths.spec_replicas) {
-        *place = json!(replicas);
-    }
+    put(&mut object, paths.spec_replicas, json!(replicas));
     // A revision that the client names must be the object's; `change` compares them.
     match meta::resource_version(&scale.value) {
         "" => {}

@@ -52,7 +52,7 @@ impl Core {
         let kind = context.kind;
         let sent = Sent::take(&mut object);
         metadata::prepare_create(&mut object, &clock::stamp())?;
-        (kind.rules.default)(&mut object);
+        kind.fill(&mut object);
         context.settle_owners(ownership, sent, &mut object, None);
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         for tries_left in (0..GENERATE_NAME_TRIES_MAX).rev() {
@@ -89,15 +89,15 @@ impl Core {
         warnings: &mut Vec<String>,
     ) -> Result<Bytes, Refused> {
         let kind = context.kind;
-        self.admit(context, Operation::Create, &mut object, None)?;
+        self.admit(context, Operation::Create, &mut object, None, warnings).await?;
         (kind.rules.prepare_create)(&mut object);
         let claim = self.assign_addresses(kind, &mut object, None)?;
-        let errors = (kind.rules.validate)(&object);
+        let errors = kind.validate(&object);
         if !errors.is_empty() {
             return Err(Status::invalid(&kind.group_kind(), meta::name(&object), errors).into());
         }
         warnings.extend(pod_profile::warnings(kind, &object));
-        self.approve(context, Operation::Create, &object, None, warnings)?;
+        self.approve(context, Operation::Create, &object, None, warnings).await?;
         let key = cache::object_key(kind, meta::namespace(&object), meta::name(&object));
         if options.dry_run {
             self.charge(context, Operation::Create, &object, None).await?;

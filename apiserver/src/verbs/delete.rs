@@ -120,8 +120,9 @@ impl Core {
             let mut old = current.value();
             let expected = options.resource_version.as_deref();
             metadata::check_preconditions(&old, &resource, options.uid.as_deref(), expected)?;
-            self.admit(context, Operation::Delete, &mut old, None)?;
-            self.approve(context, Operation::Delete, &old, None, &mut Vec::new())?;
+            let untold = &mut Vec::new();
+            self.admit(context, Operation::Delete, &mut old, None, untold).await?;
+            self.approve(context, Operation::Delete, &old, None, untold).await?;
             let guard = Guard::At(current.revision);
             let plan = deletion::plan(&old, options, clock::now());
             let (write, gone) = match &plan {

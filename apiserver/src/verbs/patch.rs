@@ -37,6 +37,10 @@ pub(crate) enum PatchType {
 /// Media types that a 415 answer lists.
 const SUPPORTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
+/// The same for users' kinds, whose lists no strategy is known of.
+const SUPPORTED_CUSTOM: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
 impl PatchType {
     /// Reads the type from `Content-Type`.
     ///
@@ -78,6 +82,11 @@ impl Patch {
     /// 415 for other media types, 400 for a body that is no JSON.
     pub(crate) async fn read(context: &Context, request: Body) -> Result<Patch, Status> {
         let kind = PatchType::parse(header(&context.headers, CONTENT_TYPE))?;
+        if kind == PatchType::Strategic && context.kind.custom.is_some() {
+            return Err(Status::unsupported_media_type(format!(
+                "the body of the request was in an unknown format - accepted media types include: {SUPPORTED_CUSTOM}"
+            )));
+        }
         let bytes = body::read(request).await?;
         let (value, duplicates) = decode::decode_json(&bytes)?;
         let duplicates =

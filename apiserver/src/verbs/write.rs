@@ -6,7 +6,9 @@ use coracle_api::decode::Decoded;
 use coracle_api::field_error::{Cause, FieldError};
 use coracle_api::meta;
 use coracle_api::registry::Kind;
+use coracle_api::registry::strategy::pod::update_ephemeral_containers;
 use coracle_api::status::Status;
+use coracle_api::validate::pod::validate_ephemeral_update;
 use coracle_store::{CommitError, Committed, Guard, Write};
 use serde_json::Value;
 
@@ -32,6 +34,10 @@ pub(crate) enum Part {
     Status,
     /// `spec.finalizers` of a Namespace, by its `finalize` subresource.
     Finalize,
+    /// `status.conditions` of a request for a certificate, by its `approval` subresource.
+    Approval,
+    /// `spec.ephemeralContainers` of a Pod, by the subresource of this name.
+    EphemeralContainers,
     /// What a subresource of the server itself writes, such as `binding`: spec and status at once, and the kind's rules
     /// against clients do not apply.
     Internal,
@@ -79,7 +85,7 @@ impl Core {
             let old = current.value();
             let mut made = make(&old)?;
             let insists = check_version(context.kind, change, &mut made.value, &old)?;
-            self.prepare(context, change, &mut made, &old)?;
+            self.prepare(context, change, &mut made, &old).await?;
             if made.value == old {
                 return Ok(Changed { json: current.json.clone(), warnings: made.warnings });
             }
@@ -88,7 +94,8 @@ impl Core {
             if change.part == Part::Main {
                 made.warnings.extend(pod_profile::warnings(context.kind, &made.value));
             }
-            self.approve(context, Operation::Update, &made.value, Some(&old), &mut made.warnings)?;
+            self.approve(context, Operation::Update, &made.value, Some(&old), &mut made.warnings)
+                .await?;
             let charge = self.charge(context, Operation::Update, &made.value, Some(&old)).await?;
             if change.dry_run {
                 return Ok(Changed { json: json_of(&made.value), warnings: made.warnings });
@@ -113,7 +120,7 @@ impl Core {
         Err(Status::modified(&resource, &context.path.name))
     }
 
-    fn prepare(
+    async fn prepare(
         &self,
         context: &Context,
         change: Change,
@@ -125,17 +132,19 @@ impl Core {
         let sent = Sent::take(new);
         metadata::prepare_update(new, old, &context.kind.group_resource())?;
         if change.part != Part::Internal {
-            (rules.default)(new);
+            context.kind.fill(new);
         }
         match change.part {
             Part::Internal => {}
             Part::Main => (rules.prepare_update)(new, old),
             Part::Status => (rules.prepare_status_update)(new, old),
             Part::Finalize => keep_all_but_finalizers(new, old),
+            Part::EphemeralContainers => update_ephemeral_containers(new, old),
+            Part::Approval => self.settle_approval(context, new, old),
         }
         meta::set(new, "resourceVersion", meta::resource_version(old));
         context.settle_owners(change.ownership, sent, new, Some(old));
-        self.admit(context, Operation::Update, new, Some(old))?;
+        self.admit(context, Operation::Update, new, Some(old), &mut made.warnings).await?;
         if change.ownership == Ownership::Applied {
             apply::settle_times(new, old);
         }
@@ -150,9 +159,10 @@ impl Core {
         old: &Value,
     ) -> Result<(), Status> {
         let errors = match change.part {
-            Part::Main => (kind.rules.validate_update)(new, old),
-            Part::Status => (kind.rules.validate_status_update)(new, old),
-            Part::Internal | Part::Finalize => Vec::new(),
+            Part::Main => kind.validate_update(new, old),
+            Part::Status => kind.validate_status_update(new, old),
+            Part::EphemeralContainers => validate_ephemeral_update(new, old),
+            Part::Internal | Part::Finalize | Part::Approval => Vec::new(),
         };
         if errors.is_empty() {
             return Ok(());

@@ -36,14 +36,22 @@ impl Session {
         Session::with(|config| config.nodes = nodes).await
     }
 
+    /// Starts a server over a store that another one filled.
+    pub(crate) async fn over(store: Store) -> Session {
+        Session::of(store, |_| {}).await
+    }
+
     /// Starts a server with a changed configuration.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Session {
+        Session::of(Store::memory(), change).await
+    }
+
+    async fn of(store: Store, change: impl FnOnce(&mut Config)) -> Session {
         let folder = tempfile::tempdir().unwrap();
         let mut config =
             Config::new("10.0.0.1:6443".parse().unwrap(), folder.path().join("registry"));
         config.tokens = Tokens::parse("secret,alice,1\nadmin,root,2,system:masters\n").unwrap();
         change(&mut config);
-        let store = Store::memory();
         let server = ApiServer::new(config, store.clone()).await.unwrap();
         let service = server.in_process(UserInfo::new("admin", ["system:masters"]));
         Session { server, store, folder, service }

@@ -7,12 +7,16 @@ mod harness;
 
 mod access;
 mod admission;
+mod audit;
+mod certificates;
 mod create;
+mod custom;
 mod delete;
 mod events;
 mod images;
 mod metadata;
 mod patch;
+mod policies;
 mod protobuf;
 mod read;
 mod sealed;

@@ -171,6 +171,14 @@ Accept: application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io
 
 GET /api/v1/namespaces/default/configmaps/a
 Accept: application/json;as=Nothing
+
+POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews
+Accept: application/json;as=Table;v=v1;g=meta.k8s.io
+{"spec":{"nonResourceAttributes":{"path":"/","verb":"get"}}}
+
+POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews | /kind
+Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json
+{"spec":{"nonResourceAttributes":{"path":"/","verb":"get"}}}
 "
         ),
         expect![[r#"
@@ -203,6 +211,27 @@ Accept: application/json;as=Nothing
               /metadata/labels {"app":"web"}
               /data -
             406 NotAcceptable: only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn kinds_on_their_way_out_say_so() {
+    check(
+        r#"
+POST /api/v1/namespaces/default/endpoints | /metadata/name
+{"metadata":{"name":"e"},"subsets":[{"addresses":[{"ip":"10.1.2.3"}],"ports":[{"port":80}]}]}
+
+GET /api/v1/namespaces/default/endpoints/e | /subsets/0/ports/0
+"#,
+        expect![[r#"
+            201
+              ! 299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+              /metadata/name "e"
+            200
+              ! 299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+              /subsets/0/ports/0 {"port":80,"protocol":"TCP"}
         "#]],
     )
     .await;

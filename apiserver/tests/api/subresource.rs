@@ -201,3 +201,60 @@ GET /api/v1/nodes/n3/proxy/healthz
           {"kind":"nodes","name":"n3"}
     "#]].assert_eq(&session.run(&script).await);
 }
+
+#[tokio::test]
+async fn an_eviction_is_granted_as_long_as_the_budget_bears_it() {
+    let mut script = ACCOUNT.to_owned();
+    for name in ["a", "b", "waiting"] {
+        let pod = format!(
+            r#"
+POST /api/v1/namespaces/default/pods | /metadata/name
+{{"metadata":{{"name":"{name}","labels":{{"app":"db"}}}},"spec":{{"nodeName":"n","containers":[{{"name":"c","image":"i"}}]}}}}
+"#
+        );
+        script.push_str(&pod);
+    }
+    for name in ["a", "b"] {
+        let status = format!(
+            r#"
+PATCH /api/v1/namespaces/default/pods/{name}/status | /status/phase
+Content-Type: application/merge-patch+json
+{{"status":{{"phase":"Running","conditions":[{{"type":"Ready","status":"True"}}]}}}}
+"#
+        );
+        script.push_str(&status);
+    }
+    script.push_str(
+        r#"
+POST /apis/policy/v1/namespaces/default/poddisruptionbudgets | /metadata/name
+{"metadata":{"name":"db"},"spec":{"minAvailable":1,"selector":{"matchLabels":{"app":"db"}}}}
+
+POST /api/v1/namespaces/default/pods/a/eviction
+{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"a"}}
+
+PATCH /apis/policy/v1/namespaces/default/poddisruptionbudgets/db/status | /status/disruptionsAllowed
+Content-Type: application/merge-patch+json
+{"status":{"currentHealthy":2,"desiredHealthy":1,"disruptionsAllowed":1,"expectedPods":2,"observedGeneration":1}}
+
+POST /api/v1/namespaces/default/pods/a/eviction?dryRun=All
+{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"a"}}
+
+POST /api/v1/namespaces/default/pods/a/eviction
+{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"a"},"deleteOptions":{"gracePeriodSeconds":5}}
+
+GET /api/v1/namespaces/default/pods/a | /metadata/deletionGracePeriodSeconds /status/conditions/1/reason
+
+GET /apis/policy/v1/namespaces/default/poddisruptionbudgets/db | /status/disruptionsAllowed
+
+POST /api/v1/namespaces/default/pods/b/eviction
+{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"b"}}
+
+POST /api/v1/namespaces/default/pods/waiting/eviction
+{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"waiting"}}
+
+POST /api/v1/namespaces/default/pods/none/eviction
+{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"none"}}
+"#,
+    );
+    check(&script, expect![[""]]).await;
+}

@@ -84,9 +84,12 @@ const CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
     subresources: &[status("apiextensions.k8s.io", "CustomResourceDefinition")],
     storage_version_hash: "jfWCUB31mvA=",
     rules: &Rules {
+        prepare_create: strategy::definition::create,
+        prepare_update: strategy::definition::update,
         default: defaults::extension::set_definition,
         unconditional_update: false,
-        validate: validate::plain::cluster,
+        validate: validate::definition::validate,
+        validate_update: validate::definition::validate_update,
         ..WORKLOAD
     },
     ..CLUSTER

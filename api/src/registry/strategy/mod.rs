@@ -5,6 +5,7 @@
 //! `PrepareForCreate` and `PrepareForUpdate` of each resource upstream.
 
 pub mod custom;
+pub mod definition;
 pub mod endpointslice;
 pub mod job;
 pub mod namespace;

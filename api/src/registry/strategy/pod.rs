@@ -37,6 +37,20 @@ pub fn update_status(new: &mut Value, old: &Value) {
     }
 }
 
+/// Takes the ephemeral containers of an update of `ephemeralcontainers`; all else stays.
+pub fn update_ephemeral_containers(new: &mut Value, old: &Value) {
+    let list = new["spec"]["ephemeralContainers"].take();
+    *new = old.clone();
+    if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) {
+        if list.as_array().is_some_and(|list| !list.is_empty()) {
+            spec.insert("ephemeralContainers".to_owned(), list);
+        } else {
+            spec.remove("ephemeralContainers");
+        }
+    }
+    with_generation::update(new, old);
+}
+
 /// Returns the seconds between a delete and the end: `spec.terminationGracePeriodSeconds`, but none
 /// for a pod that no node runs or that has ended.
 pub fn grace_period_seconds(object: &Value) -> i64 {
