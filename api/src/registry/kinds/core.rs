@@ -205,6 +205,13 @@ const POD: Kind = Kind {
         core("attach", "PodAttachOptions", &["create", "get"]),
         core("binding", "Binding", &["create"]),
         core("ephemeralcontainers", "Pod", READ_WRITE),
+        Subresource {
+            name: "eviction",
+            group: "policy",
+            version: "v1",
+            kind: "Eviction",
+            verbs: &["create"],
+        },
         core("exec", "PodExecOptions", &["create", "get"]),
         core("log", "Pod", &["get"]),
         core("portforward", "PodPortForwardOptions", &["create", "get"]),
