@@ -5,7 +5,6 @@
 mod approval;
 mod binding;
 mod eviction;
-mod eviction;
 mod log;
 mod scale;
 mod token;
@@ -50,7 +49,6 @@ impl Core {
             ("approval", Verb::Get) => self.get(context),
             ("approval", Verb::Update) => self.update(context, Part::Approval, body).await,
             ("approval", Verb::Patch) => self.patch(context, Part::Approval, body).await,
-            ("eviction", Verb::Create) => self.evict(context, body).await,
             ("token", Verb::Create) => self.token(context, body).await,
             ("log", Verb::Get) => self.log(context).await,
             ("exec" | "attach" | "portforward", _) => self.pod_stream(context, method, body).await,

@@ -48,7 +48,7 @@ pub(super) fn check_all(errors: &mut Errors, path: &Path<'_>, context: &Context<
     }
 }
 
-fn check_name<'a>(
+pub(super) fn check_name<'a>(
     errors: &mut Errors,
     path: &Path<'_>,
     container: &'a Value,
@@ -85,7 +85,12 @@ fn check_init(errors: &mut Errors, path: &Path<'_>, container: &Value, context: 
     }
 }
 
-fn check_container(errors: &mut Errors, path: &Path<'_>, container: &Value, context: &Context<'_>) {
+pub(super) fn check_container(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    container: &Value,
+    context: &Context<'_>,
+) {
     if text(container, "image").is_empty() {
         errors.push(FieldError::required(path.child("image"), ""));
     }

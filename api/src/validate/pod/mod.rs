@@ -3,6 +3,7 @@
 mod affinity;
 mod container;
 mod env;
+mod ephemeral;
 mod probe;
 mod scheduling;
 mod spec;
@@ -18,6 +19,7 @@ use crate::names;
 
 pub(super) use probe::check_port;
 pub(super) use scheduling::check_taint_effect;
+pub use ephemeral::validate_ephemeral_update;
 pub use status::validate_status_update;
 pub use update::validate_update;
 

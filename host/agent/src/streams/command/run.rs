@@ -4,9 +4,11 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::time::Duration;
 
 use coracle_runtime::exec::{ExecHandle, Reader, TerminalSize, Writer};
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde::Deserialize;
 
 use super::report::{Outcome, Report};
@@ -23,6 +25,9 @@ pub(crate) struct Program {
     /// The end of what `exec` began; a container that is attached to ends with its streams.
     pub(crate) handle: Option<ExecHandle>,
 }
+
+/// A program that is about to run, or the sentence that says why it is not.
+pub(crate) type Starting = BoxFuture<'static, Result<Program, String>>;
 
 /// What a client has of a program; what it did not ask for is missing.
 pub(crate) struct Channels {
@@ -41,10 +46,19 @@ pub(crate) struct Channels {
 }
 
 /// Runs a program for a client, to its end; or tells the client why there is none.
-pub(crate) async fn run(program: Result<Program, String>, channels: Channels) {
-    let Channels { stdin, stdout, stderr, resize, error, report } = channels;
-    let outcome = match program {
-        Ok(program) => joined(program, stdin, (stdout, stderr), resize).await,
+pub(crate) async fn run(program: Starting, channels: Channels) {
+    let Channels { stdin, stdout, stderr, mut resize, error, report } = channels;
+    let size = match &mut resize {
+        Some(channel) => first_size(channel).await,
+        None => None,
+    };
+    let outcome = match program.await {
+        Ok(program) => {
+            if let (Some(size), Some(handle)) = (size, &program.handle) {
+                handle.resize(size);
+            }
+            joined(program, stdin, (stdout, stderr), resize).await
+        }
         Err(why) => Outcome::Failed(why),
     };
     let text = report.write(&outcome);
@@ -108,6 +122,16 @@ struct Size {
     width: u16,
     #[serde(rename = "Height")]
     height: u16,
+}
+
+/// How long a program with a terminal waits for the terminal's size before it begins.
+const FIRST_SIZE_MAX: Duration = Duration::from_millis(100);
+
+/// Waits for the size that clients send first, so that the program knows it from the beginning.
+async fn first_size(channel: &mut Input) -> Option<TerminalSize> {
+    let piece = tokio::time::timeout(FIRST_SIZE_MAX, channel.next()).await.ok()??;
+    let Size { width, height } = serde_json::from_slice(&piece).ok()?;
+    Some(TerminalSize { columns: width, rows: height })
 }
 
 /// Bytes of a size that has not come whole: more than this is no size.

@@ -4,13 +4,12 @@
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::Options;
 use super::report::Report;
-use super::run::{Channels, Program, run};
+use super::run::{Channels, Starting, run};
 use crate::streams::channel::{Input, Output};
 use crate::streams::handshake::{Speech, Spoken};
 use crate::streams::spdy::{self, Opened};
@@ -43,9 +42,6 @@ const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 
-/// A program that is about to run, or the sentence that says why it is not.
-pub(crate) type Starting = BoxFuture<'static, Result<Program, String>>;
-
 /// Serves a client: starts the program once the channels are there, and ends with it.
 pub(crate) async fn serve<S>(connection: S, speech: Speech, options: Options, program: Starting)
 where
@@ -58,7 +54,7 @@ where
                 let channels = numbered(wire, protocol, &options);
                 async move {
                     greet(&channels).await;
-                    run(program.await, channels).await;
+                    run(program, channels).await;
                 }
             })
             .await;
@@ -68,7 +64,7 @@ where
                 match tokio::time::timeout(STREAM_CREATION_MAX, named(streams, protocol, &options))
                     .await
                 {
-                    Ok(Some(channels)) => run(program.await, channels).await,
+                    Ok(Some(channels)) => run(program, channels).await,
                     Ok(None) | Err(_) => {
                         tracing::debug!("a client did not open the streams that it announced");
                     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::pods::plan::PodKey;
 use crate::runtime::{Duplex, Runtime};
 use crate::streams::channel::{Input, Output};
+use crate::streams::idle::LINGER_MAX;
 
 /// Whose ports are reached.
 #[derive(Clone)]
@@ -56,7 +57,8 @@ impl Target {
     }
 }
 
-/// Forwards one connection until both halves are closed; what went wrong goes to `error`.
+/// Forwards one connection until both halves are closed; what went wrong goes to `error`. A client
+/// that does not see the pod's end, as over numbered channels, has [`LINGER_MAX`] after it.
 pub(crate) async fn forward(
     target: &Target,
     port: u16,
@@ -66,10 +68,18 @@ pub(crate) async fn forward(
     match target.dial(port) {
         Ok(stream) => {
             let (reader, writer) = tokio::io::split(stream);
-            // A client that is gone is noticed where its connection is read.
-            let ((), _gone) =
-                futures::future::join(from_client.copy_to(writer), to_client.copy_from(reader))
-                    .await;
+            let up = from_client.copy_to(writer);
+            let down = to_client.copy_from(reader);
+            tokio::pin!(up, down);
+            tokio::select! {
+                // A client that is gone is noticed where its connection is read.
+                _gone = &mut down => {
+                    let _elapsed = tokio::time::timeout(LINGER_MAX, up).await;
+                }
+                () = &mut up => {
+                    let _gone = down.await;
+                }
+            }
         }
         Err(failure) => {
             let text = target.failure(port, &failure);
