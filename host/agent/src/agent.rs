@@ -67,7 +67,8 @@ impl Agent {
         let at = now();
         for record in saved {
             let Some(state) = record.recover(at) else { continue };
-            let mut worker = Worker::new(Arc::new(record.pod.clone()), state, at);
+            let pod = plan::whole(Arc::new(record.pod.clone()));
+            let mut worker = Worker::new(pod, state, at);
             let kept = record.ip.and_then(|ip| ip.parse().ok());
             let kept = kept.filter(|ip| self.shared.addresses.reserve(*ip));
             worker.kept_ip = kept.map(|ip| ip.to_string());
@@ -139,6 +140,7 @@ impl Agent {
 
     /// Takes a pod's object as it is now.
     fn observe(&mut self, pod: Arc<Pod>) {
+        let pod = plan::whole(pod);
         let key = PodKey::of(&pod);
         let at = now();
         if !self.workers.contains_key(&key.uid) {

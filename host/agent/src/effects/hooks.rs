@@ -1,9 +1,10 @@
-//! Runs life-cycle hooks: `httpGet` and `sleep`.
+//! Runs life-cycle hooks: `exec`, `httpGet` and `sleep`.
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler};
 
+use super::command::{self, Ran};
 use super::probes::{HttpCall, get};
 use super::{Shared, Target};
 use crate::pods::plan::{self, Index};
@@ -48,5 +49,16 @@ pub(crate) async fn run(
             code => Err(format!("HTTP hook failed with statuscode: {code}")),
         };
     }
-    Err("exec hooks are not served yet; use httpGet or sleep".into())
+    if let Some(action) = &handler.exec {
+        let command = action.command.as_deref().unwrap_or_default();
+        let what = command::shown(command);
+        return match command::run(shared, target, container, command, time).await? {
+            Ran::Ended { code: 0, .. } => Ok(()),
+            Ran::Ended { code, output } => {
+                Err(format!("command '{what}' exited with {code}: {}", output.trim_end()))
+            }
+            Ran::TimedOut => Err(format!("command '{what}' timed out after {}s", time.as_secs())),
+        };
+    }
+    Err("must have one of exec, httpGet and sleep".into())
 }

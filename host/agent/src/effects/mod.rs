@@ -1,6 +1,7 @@
 //! Carries out the actions that `pods::reconcile` decides on: one async function each, which ends
 //! with news for the loop. Nothing is decided here.
 
+pub(crate) mod command;
 pub(crate) mod grpc;
 pub(crate) mod hooks;
 pub(crate) mod image;
@@ -9,6 +10,7 @@ pub(crate) mod sandbox;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod tls;
 pub(crate) mod volumes;
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,4 +1,5 @@
-//! Tries probes: `httpGet`, `tcpSocket` and `grpc`, dialled into the pod's network namespace.
+//! Tries probes: `httpGet`, `tcpSocket` and `grpc`, dialled into the pod's network namespace, and
+//! `exec`, run beside the container.
 //!
 //! *Source:* kubelet's probers, for outcomes and their words.
 
@@ -11,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Shared, Target, grpc};
+use super::command::{self, Ran};
+use super::{Shared, Target, grpc, tls};
 use crate::pods::plan::{self, Index};
 use crate::pods::probe::{Outcome, ProbeKind, timeout};
 use crate::pods::state::PodEvent;
@@ -77,12 +79,27 @@ async fn attempt(
             }
         };
     }
-    Outcome::Unknown("exec probes are not served yet; use httpGet, tcpSocket or grpc".into())
+    if let Some(action) = &probe.exec {
+        let command = action.command.as_deref().unwrap_or_default();
+        return match command::run(shared, target, container, command, time).await {
+            Ok(Ran::Ended { code: 0, .. }) => Outcome::Success,
+            Ok(Ran::Ended { output, .. }) => Outcome::Failure(output),
+            Ok(Ran::TimedOut) => {
+                let (what, seconds) = (command::shown(command), time.as_secs());
+                Outcome::Failure(format!(
+                    "command timed out: \"{what}\" timed out after {seconds}s"
+                ))
+            }
+            Err(message) => Outcome::Unknown(message),
+        };
+    }
+    Outcome::Unknown("must have one of exec, httpGet, tcpSocket and grpc".into())
 }
 
 /// One HTTP request into a pod.
 pub(crate) struct HttpCall {
     address: SocketAddr,
+    is_tls: bool,
     host: String,
     path: String,
     headers: Vec<(String, String)>,
@@ -95,9 +112,11 @@ impl HttpCall {
         action: &HTTPGetAction,
         ip: Option<&str>,
     ) -> Result<Self, String> {
-        if action.scheme.as_deref().unwrap_or("HTTP") != "HTTP" {
-            return Err("scheme HTTPS is not served yet; use HTTP or tcpSocket".into());
-        }
+        let is_tls = match action.scheme.as_deref() {
+            None | Some("HTTP" | "") => false,
+            Some("HTTPS") => true,
+            Some(other) => return Err(format!("scheme \"{other}\" must be HTTP or HTTPS")),
+        };
         let other = action.host.as_deref().filter(|host| !host.is_empty() && Some(*host) != ip);
         if let Some(host) = other {
             return Err(format!("host \"{host}\" must be the pod itself; leave `host` out"));
@@ -111,11 +130,12 @@ impl HttpCall {
             headers.map(|header| (header.name.clone(), header.value.clone())).collect();
         let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
         let host = host.map_or_else(|| address.to_string(), |(_, value)| value.clone());
-        Ok(Self { address, host, path, headers })
+        Ok(Self { address, is_tls, host, path, headers })
     }
 
     fn url(&self) -> String {
-        format!("http://{}{}", self.address, self.path)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.address, self.path)
     }
 
     fn request(&self) -> Result<http::Request<Empty<Bytes>>, String> {
@@ -149,6 +169,12 @@ pub(crate) async fn get(
     let what = |problem: String| format!("Get \"{}\": {problem}", call.url());
     let stream = dial(shared, target, call.address).map_err(what)?;
     let asked = async {
+        let stream = if call.is_tls {
+            let secure = tls::connect(stream, call.address.ip()).await;
+            secure.map_err(|error| format!("remote error: tls: {error}"))?
+        } else {
+            stream
+        };
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
         let request = call.request()?;

@@ -1,13 +1,15 @@
 //! Makes and removes sandboxes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use coracle_vnet::Protocol;
 
 use super::{Shared, Target};
 use crate::pods::hostname::hostname;
 use crate::pods::plan;
 use crate::pods::state::{Note, PodEvent};
 use crate::record::record;
-use crate::runtime::SandboxRequest;
+use crate::runtime::{HostPort, SandboxRequest};
 
 /// The annotation that grants a pod addresses outside of the cluster.
 const EGRESS_ANNOTATION: &str = "coracle.dev/egress";
@@ -50,15 +52,39 @@ fn request(shared: &Shared, target: &Target, ip: IpAddr) -> Result<SandboxReques
         aliases.extend(names.map(|name| (address, name.clone())));
     }
     let limit = spec.resources.as_ref().and_then(|needs| needs.limits.as_ref());
-    let limit = limit.and_then(|limits| limits.get("memory"));
+    let limit = |name: &str| limit.and_then(|limits| limits.get(name));
     Ok(SandboxRequest {
         pod: target.key.clone(),
         ip,
         hostname: hostname(&target.pod),
         host_aliases: aliases,
         egress: egress(shared, target),
-        memory_limit_bytes: limit.and_then(|text| super::start::amount(&text.0)),
+        memory_limit_bytes: limit("memory").and_then(|text| super::start::amount(&text.0)),
+        cpu_millis: limit("cpu").and_then(|text| super::start::millis(&text.0)),
+        host_ports: host_ports(target)?,
     })
+}
+
+/// The ports of the host that the pod's containers ask for.
+fn host_ports(target: &Target) -> Result<Vec<HostPort>, String> {
+    let mut found = Vec::new();
+    for (_, container) in plan::containers(&target.pod) {
+        for port in container.ports.iter().flatten() {
+            let number = |port: i32| u16::try_from(port).ok().filter(|port| *port > 0);
+            let Some(host) = port.host_port.and_then(number) else { continue };
+            let Some(container_port) = number(port.container_port) else { continue };
+            let protocol = match port.protocol.as_deref() {
+                None | Some("TCP") => Protocol::Tcp,
+                Some("UDP") => Protocol::Udp,
+                Some(other) => return Err(format!("hostPort {host}: {other} is not supported")),
+            };
+            let ip = port.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0");
+            let ip: IpAddr = ip.parse().map_err(|_| format!("hostIP \"{ip}\" must be an IP"))?;
+            let address = SocketAddr::new(ip, host);
+            found.push(HostPort { address, protocol, container_port });
+        }
+    }
+    Ok(found)
 }
 
 /// What the pod and its namespace grant together.

@@ -173,7 +173,7 @@ pub(crate) fn amount(text: &str) -> Option<u64> {
     u64::try_from(quantity.value()).ok()
 }
 
-fn millis(text: &str) -> Option<u32> {
+pub(crate) fn millis(text: &str) -> Option<u32> {
     let quantity: Quantity = text.parse().ok()?;
     u32::try_from(quantity.milli_value()).ok()
 }

@@ -81,7 +81,7 @@ fn initialized(pod: &Pod, state: &PodState, phase: Phase) -> PodCondition {
         .filter(|((role, _), container)| match role {
             Role::Init => !container.ready(*role),
             Role::Sidecar => !container.started(),
-            Role::App => false,
+            Role::App | Role::Ephemeral => false,
         })
         .map(|((_, spec), _)| spec.name.as_str())
         .collect();
@@ -106,7 +106,9 @@ fn containers_ready(pod: &Pod, status: &PodStatus, phase: Phase) -> PodCondition
         list(status.container_statuses.as_ref()) || list(status.init_container_statuses.as_ref())
     };
     let unready: Vec<&str> = plan::containers(pod)
-        .filter(|(role, spec)| *role != Role::Init && !is_ready(&spec.name))
+        .filter(|(role, spec)| {
+            !matches!(role, Role::Init | Role::Ephemeral) && !is_ready(&spec.name)
+        })
         .map(|(_, spec)| spec.name.as_str())
         .collect();
     if unready.is_empty() {

@@ -83,7 +83,7 @@ impl ContainerState {
             Life::Running(Run { id, image, image_id, started_at: at, post_start, stop_by: None });
         self.image_failures = 0;
         self.probes = match known.role {
-            Role::Init => Vec::new(),
+            Role::Init | Role::Ephemeral => Vec::new(),
             Role::Sidecar | Role::App => probes(known.spec, at),
         };
         vec![notes::created(known), notes::started(known)]

@@ -12,9 +12,7 @@ use super::conditions::OWNED;
 #[must_use]
 pub fn owned(status: &PodStatus) -> Map<String, Value> {
     let Ok(Value::Object(mut map)) = serde_json::to_value(status) else { return Map::new() };
-    for foreign in
-        ["nominatedNodeName", "resize", "ephemeralContainerStatuses", "extendedResourceClaimStatus"]
-    {
+    for foreign in ["nominatedNodeName", "resize", "extendedResourceClaimStatus"] {
         map.remove(foreign);
     }
     if let Some(Value::Array(conditions)) = map.get_mut("conditions") {

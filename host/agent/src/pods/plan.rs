@@ -3,6 +3,7 @@
 //! Comes in: a typed `Pod`. Goes out: borrowed views. Never here: state, clock, IO.
 
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
@@ -46,10 +47,42 @@ pub enum Role {
     Sidecar,
     /// One of `spec.containers`.
     App,
+    /// One of `spec.ephemeralContainers`: runs once, whatever the rest of the pod does.
+    Ephemeral,
 }
 
 /// Position of a container in its pod: init containers first, then `spec.containers`.
 pub type Index = usize;
+
+/// Gives the pod with its ephemeral containers behind those of `spec.containers`, where all that
+/// runs is looked for. A pod that is whole already stays as it is.
+#[must_use]
+pub fn whole(pod: Arc<Pod>) -> Arc<Pod> {
+    let missing: Vec<Container> = ephemeral(spec(&pod))
+        .filter(|name| spec(&pod).containers.iter().all(|container| container.name != *name))
+        .filter_map(|name| as_container(&pod, name))
+        .collect();
+    if missing.is_empty() {
+        return pod;
+    }
+    let mut pod = Arc::unwrap_or_clone(pod);
+    if let Some(spec) = &mut pod.spec {
+        spec.containers.extend(missing);
+    }
+    Arc::new(pod)
+}
+
+/// The names of the ephemeral containers.
+pub(crate) fn ephemeral(spec: &PodSpec) -> impl Iterator<Item = &str> {
+    spec.ephemeral_containers.iter().flatten().map(|container| container.name.as_str())
+}
+
+/// An ephemeral container has the fields of any other, but for `targetContainerName`.
+fn as_container(pod: &Pod, name: &str) -> Option<Container> {
+    let mut all = spec(pod).ephemeral_containers.iter().flatten();
+    let fields = serde_json::to_value(all.find(|container| container.name == name)?).ok()?;
+    serde_json::from_value(fields).ok()
+}
 
 /// Lists the containers of `pod` in their order of start.
 pub fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
@@ -57,7 +90,7 @@ pub fn containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
     let init = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten();
     let apps = spec.map(|spec| spec.containers.iter()).into_iter().flatten();
     init.map(|container| (init_role(container), container))
-        .chain(apps.map(|container| (Role::App, container)))
+        .chain(apps.map(move |container| (app_role(spec, container), container)))
 }
 
 /// Gives the container at `index`, or nothing when the pod has fewer.
@@ -86,8 +119,15 @@ pub fn field_path(pod: &Pod, index: Index) -> Option<String> {
     let list = match role {
         Role::Init | Role::Sidecar => "spec.initContainers",
         Role::App => "spec.containers",
+        Role::Ephemeral => "spec.ephemeralContainers",
     };
     Some(format!("{list}{{{}}}", container.name))
+}
+
+fn app_role(spec: Option<&PodSpec>, container: &Container) -> Role {
+    // Names are unique over all lists of a pod.
+    let is_ephemeral = spec.is_some_and(|spec| ephemeral(spec).any(|name| name == container.name));
+    if is_ephemeral { Role::Ephemeral } else { Role::App }
 }
 
 fn init_role(container: &Container) -> Role {

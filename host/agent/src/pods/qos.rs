@@ -17,7 +17,7 @@ pub fn class(spec: &PodSpec) -> &'static str {
         .init_containers
         .iter()
         .flatten()
-        .chain(&spec.containers)
+        .chain(spec.containers.iter().filter(|container| !is_ephemeral(spec, &container.name)))
         .map(|container| container.resources.as_ref())
         .collect();
     let any = all.iter().flatten().any(|needs| {
@@ -31,6 +31,11 @@ pub fn class(spec: &PodSpec) -> &'static str {
     }
     let guaranteed = all.iter().all(|needs| needs.is_some_and(is_guaranteed));
     if guaranteed { "Guaranteed" } else { "Burstable" }
+}
+
+/// Ephemeral containers have no resources, and change no class.
+fn is_ephemeral(spec: &PodSpec, name: &str) -> bool {
+    super::plan::ephemeral(spec).any(|known| known == name)
 }
 
 fn is_guaranteed(needs: &ResourceRequirements) -> bool {

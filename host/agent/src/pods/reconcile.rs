@@ -223,7 +223,7 @@ fn keep_running(pod: &Pod, state: &PodState, now: Timestamp, plan: &mut Plan) {
     let mut open = true;
     let mut in_order = true;
     for (index, role, spec, container) in rows(pod, state) {
-        if open {
+        if open || role == Role::Ephemeral {
             let may_start = ground && (role != Role::App || in_order);
             advance(pod, index, role, spec, container, may_start, now, plan);
         }
@@ -232,6 +232,7 @@ fn keep_running(pod: &Pod, state: &PodState, now: Timestamp, plan: &mut Plan) {
             Role::Init => open &= initialized || container.ready(role),
             Role::Sidecar => open &= initialized || container.started(),
             Role::App => in_order &= !holds_next(container),
+            Role::Ephemeral => {}
         }
     }
 }

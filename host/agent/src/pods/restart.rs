@@ -23,6 +23,7 @@ pub const RESET_SECONDS: i64 = 600;
 pub fn restarts(spec: &PodSpec, role: Role, container: &Container, exit_code: i32) -> bool {
     match role {
         Role::Sidecar => true,
+        Role::Ephemeral => false,
         Role::Init => match policy(spec, container, exit_code) {
             Policy::Always | Policy::OnFailure => exit_code != 0,
             Policy::Never => false,

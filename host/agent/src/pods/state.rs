@@ -354,6 +354,11 @@ impl PodState {
         if pod.metadata.deletion_timestamp.is_some() && self.deletion_seen.is_none() {
             self.deletion_seen = Some(now);
         }
+        // Ephemeral containers come while the pod runs, and never go.
+        let count = plan::containers(pod).count();
+        if self.containers.len() < count {
+            self.containers.resize_with(count, ContainerState::default);
+        }
     }
 
     /// Takes one piece of news, at `now`; gives what the owner is to be told.
@@ -475,6 +480,7 @@ impl ContainerState {
             (Role::Init, Life::Exited { exit, .. }) => exit.exit_code == 0,
             (Role::Init, Life::Waiting | Life::Blocked { .. } | Life::Starting)
             | (Role::Init, Life::Running(_)) => false,
+            (Role::Ephemeral, _) => false,
             (Role::Sidecar | Role::App, _) => {
                 self.started() && self.verdict_of(ProbeKind::Readiness) == Verdict::Success
             }

@@ -68,7 +68,8 @@ pub fn pod_status(
             .map(|((role, spec), container)| container_status(pod, role, spec, container, now))
             .collect()
     };
-    let init = statuses(|role| role != Role::App);
+    let init = statuses(|role| matches!(role, Role::Init | Role::Sidecar));
+    let ephemeral = statuses(|role| role == Role::Ephemeral);
     let apps = statuses(|role| role == Role::App);
     let ip = state.ip().map(str::to_owned).or_else(|| kept_ip(state, previous));
     let host_ips = vec![HostIP { ip: host.host_ip.clone() }];
@@ -85,6 +86,7 @@ pub fn pod_status(
         observed_generation: pod.metadata.generation,
         init_container_statuses: (!init.is_empty()).then_some(init),
         container_statuses: Some(apps),
+        ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
         ..PodStatus::default()
     };
     status.conditions = Some(conditions::conditions(pod, state, &status, previous, phase, now));
@@ -143,6 +145,7 @@ impl Tally {
                 Role::Init => tally.add_init(container, again, apps_begun),
                 Role::Sidecar => tally.init_pending |= !apps_begun && !container.started(),
                 Role::App => tally.add_app(container, again),
+                Role::Ephemeral => {}
             }
         }
         tally

@@ -7,6 +7,7 @@ pub mod fake;
 pub mod toolbox;
 pub mod wasm;
 
+mod host_ports;
 mod programs;
 mod root_files;
 mod spec;
@@ -48,6 +49,21 @@ pub struct SandboxRequest {
     pub egress: Option<String>,
     /// Bytes that all its containers together may hold, if the pod says so itself.
     pub memory_limit_bytes: Option<u64>,
+    /// Thousandths of a core that all its containers together may use, if the pod says so itself.
+    pub cpu_millis: Option<u32>,
+    /// Ports of the host that lead to it.
+    pub host_ports: Vec<HostPort>,
+}
+
+/// A port of the host that leads to a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// The host's address, unspecified for all, and its port.
+    pub address: SocketAddr,
+    /// TCP or UDP.
+    pub protocol: coracle_vnet::Protocol,
+    /// The pod's port.
+    pub container_port: u16,
 }
 
 /// Where the content of a mount is.

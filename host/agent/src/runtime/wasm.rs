@@ -16,6 +16,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
+use super::host_ports::HostPorts;
 use super::programs::{ContainerPrograms, Prepared};
 use super::root_files::{Surroundings, ca_certificates};
 use super::{
@@ -48,6 +49,8 @@ pub(super) struct PodSandbox {
     netns: Arc<NetNs>,
     tag: NsTag,
     containers: Mutex<HashMap<String, Arc<engine::Container>>>,
+    /// Closed with the sandbox.
+    _host_ports: HostPorts,
 }
 
 impl WasmRuntime {
@@ -91,6 +94,7 @@ impl WasmRuntime {
         let tag = NsTag::new(&key.uid, &format!("{}/{}", key.namespace, key.name));
         let egress = Egress::parse(request.egress.as_deref().unwrap_or_default());
         let egress = egress.map_err(|error| error.to_string())?;
+        let host_ports = HostPorts::open(&request.host_ports, request.ip, &self.fabric)?;
         let netns = self.fabric.add(NetNsSpec {
             hostname: request.hostname.clone(),
             hosts: request.host_aliases.clone(),
@@ -101,6 +105,7 @@ impl WasmRuntime {
         let sandbox = engine::Sandbox::new(engine::SandboxSpec {
             netns: netns.clone(),
             memory_limit_bytes: request.memory_limit_bytes,
+            cpu_millis: request.cpu_millis,
         });
         let uid = key.uid.clone();
         let pod = PodSandbox {
@@ -110,6 +115,7 @@ impl WasmRuntime {
             netns,
             tag,
             containers: Mutex::default(),
+            _host_ports: host_ports,
         };
         self.pods.lock().insert(uid, Arc::new(pod));
         Ok(())

@@ -30,7 +30,7 @@ pub(crate) async fn start(core: &Arc<Core>, spec: ExecSpec) -> Result<Exec, Exec
     let beside = core.beside(image, spec.argv, stdio);
     let (handle, owner) = ExecHandle::pair();
     let interrupted = streams.interrupted.clone();
-    tokio::spawn(run(Running { core: core.clone(), beside, interrupted, _slot: slot }, owner));
+    tokio::spawn(run(Running { core: core.clone(), beside, interrupted, slot }, owner));
     Ok(Exec { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, handle })
 }
 
@@ -92,11 +92,11 @@ struct Running {
     beside: Arc<Core>,
     interrupted: CancellationToken,
     /// One of the container's [`EXECS_MAX`].
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
 }
 
 async fn run(running: Running, owner: ExecOwner) {
-    let Running { core, beside, interrupted, _slot } = running;
+    let Running { core, beside, interrupted, slot } = running;
     let engine = beside.spec.image.engine.clone();
     let guest = Metered::new(Box::pin(command::guest(beside.clone())), engine, beside.cpu.clone());
     let exit = tokio::select! {
@@ -106,7 +106,9 @@ async fn run(running: Running, owner: ExecOwner) {
         () = interrupted.cancelled() => Exit::of_code(CODE_INTERRUPTED),
         exit = guest => exit,
     };
-    // The guest's ends of the streams go first, so that whoever waits for the end has all output.
+    // The guest's ends of the streams go first, and its place, so that whoever waits for the end
+    // has all output and can begin anew.
     drop(beside);
+    drop(slot);
     owner.ended(exit);
 }

@@ -1,5 +1,7 @@
 //! A pod, a clock and a script that moves them.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -171,6 +173,14 @@ impl Life {
                     Fault { reason: "CreateContainerConfigError".into(), message: "why".into() };
                 self.apply(PodEvent::StartFailed { index: self.index(name), fault });
             }
+            ["debug", name] => {
+                let container = json!({"name": name, "image": name, "targetContainerName": "a"});
+                let container = serde_json::from_value(container).unwrap();
+                let spec = self.pod.spec.as_mut().unwrap();
+                spec.ephemeral_containers.get_or_insert_default().push(container);
+                self.pod = Arc::unwrap_or_clone(plan::whole(Arc::new(self.pod.clone())));
+                self.state.observe(&self.pod, self.now);
+            }
             ["config"] => self.apply(PodEvent::ConfigChanged),
             ["delete", grace] => {
                 self.pod.metadata.deletion_timestamp = Some(self.now.into());
@@ -194,6 +204,7 @@ impl Life {
             .iter()
             .flatten()
             .chain(status.container_statuses.iter().flatten())
+            .chain(status.ephemeral_container_statuses.iter().flatten())
         {
             let state = status.state.as_ref().unwrap();
             let waiting = state.waiting.as_ref().map(|w| {

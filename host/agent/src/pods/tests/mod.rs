@@ -358,6 +358,70 @@ fn a_second_delete_shortens_the_first() {
     );
 }
 
+#[test]
+fn an_ephemeral_container_runs_once_beside_the_others_and_counts_for_nothing() {
+    let spec =
+        json!({"initContainers": [app("i", json!({}))], "containers": [app("a", json!({}))]});
+    let script = "run\ndebug d\nstatus\nexit d 1\nstatus\nexit i 0\nstatus\ndebug e\ndelete 30";
+    check(
+        spec,
+        script,
+        expect![[r#"
+        run
+          start i
+        debug d
+          start d
+        status
+          Pending; i: Running restarts=0; a: PodInitializing restarts=0; d: Running restarts=0
+          not Initialized: ContainersNotInitialized containers with incomplete status: [i]
+          not Ready: ContainersNotReady containers with unready status: [a]
+          not ContainersReady: ContainersNotReady containers with unready status: [a]
+        exit d 1
+        status
+          Pending; i: Running restarts=0; a: PodInitializing restarts=0; d: Error 1 restarts=0
+          not Initialized: ContainersNotInitialized containers with incomplete status: [i]
+          not Ready: ContainersNotReady containers with unready status: [a]
+          not ContainersReady: ContainersNotReady containers with unready status: [a]
+        exit i 0
+          start a
+        status
+          Running; i: Completed 0 ready restarts=0; a: Running ready restarts=0; d: Error 1 restarts=0
+        debug e
+          start e
+        delete 30
+          stop a PodEnds 30s
+          stop e PodEnds 30s
+          RemoveSandbox
+          RemoveVolumes
+          Finalize
+    "#]],
+    );
+}
+
+#[test]
+fn an_ephemeral_container_does_not_keep_a_pod_that_has_done_its_work() {
+    let spec = json!({"restartPolicy": "Never", "containers": [app("a", json!({}))]});
+    check(
+        spec,
+        "run\ndebug d\nexit a 0\nstatus",
+        expect![[r#"
+        run
+          start a
+        debug d
+          start d
+        exit a 0
+          stop d PodEnds 30s
+          RemoveSandbox
+          RemoveVolumes
+        status
+          Succeeded; a: Completed 0 restarts=0; d: Error 143 restarts=0
+          not PodReadyToStartContainers:  
+          not Ready: PodCompleted 
+          not ContainersReady: PodCompleted 
+    "#]],
+    );
+}
+
 fn steps() -> impl Strategy<Value = Vec<&'static str>> {
     let ends = ["exit i 0", "exit i 1", "exit s 1", "exit a 0", "exit a 1", "exit b 1"];
     let held = ["hold start", "hold stop", "hold image", "hold CreateSandbox", "release"];

@@ -1,0 +1,217 @@
+//! Ports of the host itself that lead to one pod (`hostPort`).
+//!
+//! Bound when the sandbox is made, so that a taken port is a reason why it cannot be, and closed
+//! when it is removed.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_vnet::{DATAGRAM_BYTES_MAX, DatagramSink, Fabric, Protocol};
+use tokio::task::JoinHandle;
+
+use super::HostPort;
+
+/// Pause after a failed accept: accepting again at once would spin when descriptors are short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The open ports of one pod; dropping them closes them.
+#[derive(Debug, Default)]
+pub(super) struct HostPorts {
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for HostPorts {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl HostPorts {
+    /// Opens all of a pod's ports, or none.
+    ///
+    /// # Errors
+    /// A sentence that names the port that cannot be had.
+    pub(super) fn open(
+        wanted: &[HostPort],
+        pod: std::net::IpAddr,
+        fabric: &Arc<Fabric>,
+    ) -> Result<Self, String> {
+        let mut ports = Self::default();
+        for port in wanted {
+            let backend = SocketAddr::new(pod, port.container_port);
+            let task = match port.protocol {
+                Protocol::Tcp => tcp(port.address).map(|l| serve_tcp(l, backend, fabric.clone())),
+                Protocol::Udp => udp(port.address).map(|s| serve_udp(s, backend, fabric.clone())),
+            };
+            ports.tasks.push(task.map_err(|error| refused(port, &error))?);
+        }
+        Ok(ports)
+    }
+}
+
+fn refused(port: &HostPort, error: &io::Error) -> String {
+    let protocol = match port.protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+    };
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privileged host",
+        io::ErrorKind::AddrInUse => "; something else on this host listens there",
+        _ => "",
+    };
+    format!("open hostPort {} ({protocol}): {error}{hint}", port.address)
+}
+
+fn tcp(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
+}
+
+fn udp(address: SocketAddr) -> io::Result<tokio::net::UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    tokio::net::UdpSocket::from_std(socket)
+}
+
+fn serve_tcp(
+    listener: tokio::net::TcpListener,
+    backend: SocketAddr,
+    fabric: Arc<Fabric>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            let Ok((stream, peer)) = listener.accept().await else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            if let Err((stream, error)) = fabric.deliver_real(backend, stream, peer) {
+                tracing::debug!(%backend, %error, "connection to a hostPort refused");
+                // A client sees a reset as "connection refused".
+                let _ = stream.set_zero_linger();
+            }
+        }
+    })
+}
+
+fn serve_udp(
+    socket: tokio::net::UdpSocket,
+    backend: SocketAddr,
+    fabric: Arc<Fabric>,
+) -> JoinHandle<()> {
+    let socket = Arc::new(socket);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        loop {
+            let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+            let data = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
+            let reply = Arc::new(Reply { socket: socket.clone(), peer });
+            if let Err(error) = fabric.deliver_datagram(backend, peer, data, Some(reply)) {
+                tracing::debug!(%backend, %error, "datagram to a hostPort dropped");
+            }
+        }
+    })
+}
+
+/// The way back to a client outside.
+#[derive(Debug)]
+struct Reply {
+    socket: Arc<tokio::net::UdpSocket>,
+    peer: SocketAddr,
+}
+
+impl DatagramSink for Reply {
+    fn send(&self, data: Bytes) -> bool {
+        // A socket that is full drops datagrams, as networks do.
+        let _ = self.socket.try_send_to(&data, self.peer);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_vnet::{BoxFuture, Flow, NetNsSpec, NsTag, ResolveError, Resolver, Route, Router};
+    use std::net::{IpAddr, Ipv4Addr};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    struct Plain;
+
+    impl Router for Plain {
+        fn route(&self, flow: &Flow) -> Route {
+            Route::Pod(flow.destination)
+        }
+    }
+
+    impl Resolver for Plain {
+        fn resolve(
+            &self,
+            _: &NsTag,
+            name: &str,
+        ) -> BoxFuture<'static, Result<Vec<IpAddr>, ResolveError>> {
+            Box::pin(std::future::ready(Err(ResolveError::NotFound(name.to_owned()))))
+        }
+    }
+
+    const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 128, 0, 9));
+
+    /// A port that was free a moment ago.
+    fn free() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    fn port(address: SocketAddr, protocol: Protocol) -> HostPort {
+        HostPort { address, protocol, container_port: 80 }
+    }
+
+    #[tokio::test]
+    async fn what_comes_to_the_hosts_port_ends_in_the_pod_until_it_is_closed() {
+        let fabric = Fabric::new(Arc::new(Plain), Arc::new(Plain));
+        let tag = NsTag::new("uid", "default/web");
+        let netns = fabric.add(NetNsSpec::new(tag, vec![POD])).unwrap();
+        let guard = netns.bind_tcp((POD, 80).into()).unwrap();
+        let listener = guard.listen(4, None).unwrap();
+        let address = free();
+        let wanted = [port(address, Protocol::Tcp)];
+        let ports = HostPorts::open(&wanted, POD, &fabric).unwrap();
+        let taken = HostPorts::open(&wanted, POD, &fabric).unwrap_err();
+        assert!(taken.starts_with(&format!("open hostPort {address} (TCP): ")), "{taken}");
+        assert!(taken.ends_with("something else on this host listens there"), "{taken}");
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        client.write_all(b"hello").await.unwrap();
+        let mut served = std::future::poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+        assert_eq!(served.peer_addr(), client.local_addr().unwrap());
+        let mut got = [0; 5];
+        served.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"hello");
+        drop(ports);
+        let mut tries = 0;
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tries += 1;
+            assert!(tries < 1000, "the port stays open");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn datagrams_are_answered_to_the_client_outside() {
+        let fabric = Fabric::new(Arc::new(Plain), Arc::new(Plain));
+        let tag = NsTag::new("uid", "default/dns");
+        let netns = fabric.add(NetNsSpec::new(tag, vec![POD])).unwrap();
+        let server = netns.bind_udp((POD, 80).into()).unwrap();
+        let address = free();
+        let _ports = HostPorts::open(&[port(address, Protocol::Udp)], POD, &fabric).unwrap();
+        let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.send_to(b"ask", address).await.unwrap();
+        std::future::poll_fn(|cx| server.poll_readable(cx)).await;
+        let datagram = server.try_recv().unwrap().unwrap();
+        assert_eq!(&datagram.data[..], b"ask");
+        server.send(datagram.source, Bytes::from_static(b"answer")).unwrap();
+        let mut got = [0; 16];
+        let (length, from) = client.recv_from(&mut got).await.unwrap();
+        assert_eq!((&got[..length], from), (&b"answer"[..], address));
+    }
+}
