@@ -10,6 +10,7 @@ use coracle_store::{Guard, Write};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::admission::matching::Written;
 use crate::admission::{self, Operation, Request, quota};
 use crate::cache;
 use crate::context::Context;
@@ -78,6 +79,11 @@ impl Subject {
     }
 }
 
+/// Whether the write is only tried.
+fn is_dry_run(context: &Context) -> bool {
+    context.query.get("dryRun") == Some("All")
+}
+
 impl Core {
     /// Lets a write in, or not; may change the new object.
     ///
@@ -85,29 +91,33 @@ impl Core {
     ///
     /// # Errors
     /// The first refusal.
-    pub(crate) fn admit(
+    pub(crate) async fn admit(
         &self,
         context: &Context,
         operation: Operation,
         object: &mut Value,
         old: Option<&Value>,
+        warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
         let subject = Subject::of(context, operation, object);
         let request = subject.request(context, operation);
         self.authorizer.check_escalation(&request, object, old)?;
-        match operation {
-            Operation::Create | Operation::Update => {
-                admission::admit(&request, Some(object), old, &self.caches)
-            }
-            Operation::Delete => admission::admit(&request, None, Some(object), &self.caches),
+        admission::certificate::check_approval(&request, object, &self.authorizer)?;
+        if operation == Operation::Delete {
+            return admission::admit(&request, None, Some(object), &self.caches);
         }
+        admission::admit(&request, Some(object), old, &self.caches)?;
+        if self.mutate(&request, object, old, is_dry_run(context), warnings).await? {
+            context.kind.fill(object);
+        }
+        Ok(())
     }
 
     /// Looks at a write as it would be stored, and refuses it or warns.
     ///
     /// # Errors
     /// The first refusal.
-    pub(crate) fn approve(
+    pub(crate) async fn approve(
         &self,
         context: &Context,
         operation: Operation,
@@ -117,7 +127,11 @@ impl Core {
     ) -> Result<(), Status> {
         let subject = Subject::of(context, operation, object);
         let request = subject.request(context, operation);
-        admission::approve(&request, object, old, &self.caches, warnings)
+        admission::approve(&request, object, old, &self.caches, warnings)?;
+        let written = Written::new(&request, object, old);
+        let dry_run = is_dry_run(context);
+        self.policies.check(&written, &self.caches, dry_run, warnings)?;
+        self.validate_by_webhooks(&written, dry_run, warnings).await
     }
 
     /// Charges a write to the quotas of its namespace.

@@ -7,9 +7,11 @@
 pub(crate) mod certificate;
 mod default_class;
 mod limit_range;
+pub(crate) mod matching;
 mod namespace;
 mod node;
 mod pod_security;
+pub(crate) mod policy;
 mod priority;
 pub(crate) mod quota;
 mod runtime_class;
@@ -52,7 +54,7 @@ pub struct Request<'a> {
 
 impl Request<'_> {
     /// Whether the request is about the main resource of a core kind.
-    fn is_core(&self, kind: &str) -> bool {
+    pub(crate) fn is_core(&self, kind: &str) -> bool {
         self.kind.group.is_empty() && self.kind.kind == kind && self.subresource.is_empty()
     }
 

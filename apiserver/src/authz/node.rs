@@ -35,6 +35,7 @@ pub(super) fn authorize(caches: &Caches, node: &str, attributes: &Attributes<'_>
         | ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews") => {
             attributes.verb == "create"
         }
+        ("", "services") if attributes.subresource == "status" => reports_use(caches, attributes),
         ("", "services" | "namespaces") | ("discovery.k8s.io", "endpointslices") => {
             reads && attributes.subresource.is_empty()
         }
@@ -50,6 +51,14 @@ pub(super) fn authorize(caches: &Caches, node: &str, attributes: &Attributes<'_>
 fn pulls_images(attributes: &Attributes<'_>) -> bool {
     let reads = matches!(attributes.verb, "get" | "head");
     reads && (attributes.path == "/v2" || attributes.path.starts_with("/v2/"))
+}
+
+/// A host notes in the status of a Service whose pods run on demand that it is used.
+fn reports_use(caches: &Caches, attributes: &Attributes<'_>) -> bool {
+    let asked = "/metadata/annotations/coracle.dev~1scale-to-zero-after";
+    let service = || caches.get("", "services", attributes.namespace, attributes.name);
+    attributes.verb == "patch"
+        && service().is_some_and(|service| text(&service.value(), asked).is_some())
 }
 
 /// A node sees all volumes, and lets those go that are its own folders.

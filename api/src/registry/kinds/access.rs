@@ -73,7 +73,13 @@ const CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
     plural: "certificatesigningrequests",
     singular: "certificatesigningrequest",
     short_names: &["csr"],
-    subresources: &[status("certificates.k8s.io", "CertificateSigningRequest")],
+    subresources: &[
+        Subresource {
+            name: "approval",
+            ..status("certificates.k8s.io", "CertificateSigningRequest")
+        },
+        status("certificates.k8s.io", "CertificateSigningRequest"),
+    ],
     storage_version_hash: "95fRKMXA+00=",
     rules: &Rules {
         selectable: select::SIGNING_REQUEST,

@@ -1,0 +1,230 @@
+//! Admission policies and webhooks: what they let in, change, refuse and warn of.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use coracle_apiserver::pki::Pki;
+use expect_test::expect;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::harness::{Session, check};
+
+#[tokio::test]
+async fn a_policy_refuses_warns_and_may_be_ignored() {
+    check(
+        r#"
+POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies | /metadata/name
+{"metadata":{"name":"few"},"spec":{
+ "matchConstraints":{"resourceRules":[{"apiGroups":["apps"],"apiVersions":["v1"],"operations":["CREATE","UPDATE"],"resources":["deployments"]}]},
+ "variables":[{"name":"replicas","expression":"object.spec.replicas"}],
+ "validations":[{"expression":"variables.replicas <= 5"},
+  {"expression":"object.metadata.name != 'bad'","messageExpression":"'not ' + object.metadata.name","reason":"Forbidden"}]}}
+
+POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings | /metadata/name
+{"metadata":{"name":"here"},"spec":{"policyName":"few","validationActions":["Deny"],
+ "matchResources":{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"default"}}}}}
+
+POST /apis/apps/v1/namespaces/default/deployments
+{"metadata":{"name":"many"},"spec":{"replicas":6,"selector":{"matchLabels":{"a":"b"}},
+ "template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}
+
+POST /apis/apps/v1/namespaces/kube-system/deployments | /metadata/name
+{"metadata":{"name":"many"},"spec":{"replicas":6,"selector":{"matchLabels":{"a":"b"}},
+ "template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}
+
+POST /apis/apps/v1/namespaces/default/deployments
+{"metadata":{"name":"bad"},"spec":{"replicas":1,"selector":{"matchLabels":{"a":"b"}},
+ "template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}
+
+POST /apis/apps/v1/namespaces/default/deployments | /metadata/name
+{"metadata":{"name":"good"},"spec":{"replicas":5,"selector":{"matchLabels":{"a":"b"}},
+ "template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}
+
+PATCH /apis/apps/v1/namespaces/default/deployments/good
+Content-Type: application/merge-patch+json
+{"spec":{"replicas":7}}
+
+PUT /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/here | /spec/validationActions
+{"metadata":{"name":"here"},"spec":{"policyName":"few","validationActions":["Warn"]}}
+
+PATCH /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/here | /spec/validationActions
+Content-Type: application/merge-patch+json
+{"spec":{"validationActions":["Warn"]}}
+
+PATCH /apis/apps/v1/namespaces/default/deployments/good | /spec/replicas
+Content-Type: application/merge-patch+json
+{"spec":{"replicas":7}}
+"#,
+        expect![[""]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_policy_has_parameters_and_may_fail() {
+    check(
+        r#"
+POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies | /metadata/name
+{"metadata":{"name":"named"},"spec":{"paramKind":{"apiVersion":"v1","kind":"ConfigMap"},
+ "matchConstraints":{"resourceRules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["*"],"resources":["secrets"]}]},
+ "matchConditions":[{"name":"not-free","expression":"request.operation != 'DELETE' && !object.metadata.name.startsWith('free')"}],
+ "validations":[{"expression":"object.metadata.name.startsWith(params.data.prefix)","message":"the name must begin as the cluster wants it"}]}}
+
+POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings | /metadata/name
+{"metadata":{"name":"b"},"spec":{"policyName":"named","validationActions":["Deny"],
+ "paramRef":{"name":"p","namespace":"default","parameterNotFoundAction":"Deny"}}}
+
+POST /api/v1/namespaces/default/secrets
+{"metadata":{"name":"x"}}
+
+POST /api/v1/namespaces/default/configmaps | /metadata/name
+{"metadata":{"name":"p"},"data":{"prefix":"ok-"}}
+
+POST /api/v1/namespaces/default/secrets
+{"metadata":{"name":"x"}}
+
+POST /api/v1/namespaces/default/secrets | /metadata/name
+{"metadata":{"name":"ok-x"}}
+
+POST /api/v1/namespaces/default/secrets | /metadata/name
+{"metadata":{"name":"free-x"}}
+
+DELETE /api/v1/namespaces/default/secrets/ok-x | /status
+
+PATCH /api/v1/namespaces/default/configmaps/p | /data
+Content-Type: application/merge-patch+json
+{"data":{"prefix":null}}
+
+POST /api/v1/namespaces/default/secrets
+{"metadata":{"name":"ok-y"}}
+
+PATCH /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/named | /spec/failurePolicy
+Content-Type: application/merge-patch+json
+{"spec":{"failurePolicy":"Ignore"}}
+
+POST /api/v1/namespaces/default/secrets | /metadata/name
+{"metadata":{"name":"ok-y"}}
+"#,
+        expect![[""]],
+    )
+    .await;
+}
+
+/// Answers a review: names that begin with `bad` are refused, others get a label.
+fn verdict(review: &Value) -> Value {
+    let request = &review["request"];
+    let name = request["object"]["metadata"]["name"].as_str().unwrap_or_default();
+    let mut response = json!({"uid": request["uid"], "allowed": !name.starts_with("bad")});
+    if name.starts_with("bad") {
+        response["status"] =
+            json!({"message": format!("{} says no", request["userInfo"]["username"]), "code": 422});
+    } else {
+        let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"seen": request["operation"]}}]);
+        response["patch"] = json!(STANDARD.encode(patch.to_string()));
+        response["patchType"] = json!("JSONPatch");
+        response["warnings"] = json!(["looked at it"]);
+    }
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    assert_eq!(request.uri().query(), Some("timeout=5s"));
+    let bytes = request.into_body().collect().await.unwrap().to_bytes();
+    let review = serde_json::from_slice(&bytes).unwrap();
+    Ok(Response::new(Full::new(Bytes::from(verdict(&review).to_string()))))
+}
+
+/// Starts a webhook; gives its port, and its authority in base64.
+async fn webhook() -> (u16, String) {
+    let folder = tempfile::tempdir().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "TLS checks certificates against the real clock")]
+    let pki = Pki::open(folder.path(), jiff::Timestamp::now()).unwrap();
+    let tls = pki.server_config(&pki.issue_serving(&[]).unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            tokio::spawn(async move {
+                let builder = Builder::new(TokioExecutor::new());
+                let _ended =
+                    builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            });
+        }
+    });
+    (port, STANDARD.encode(pki.ca_certificate()))
+}
+
+fn configuration(kind: &str, url: &str, authority: &str, policy: &str) -> String {
+    let hook = json!({
+        "name": "hook.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 5,
+        "failurePolicy": policy, "clientConfig": {"url": url, "caBundle": authority},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
+    });
+    let body = json!({"metadata": {"name": "c"}, "webhooks": [hook]});
+    format!(
+        "POST /apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations | /metadata/name\n{body}"
+    )
+}
+
+const CREATES: &str = r#"
+POST /api/v1/namespaces/default/configmaps | /metadata/labels
+{"metadata":{"name":"good"}}
+
+POST /api/v1/namespaces/default/configmaps
+{"metadata":{"name":"bad"}}
+"#;
+
+#[tokio::test]
+async fn a_webhook_changes_warns_and_refuses() {
+    let (port, authority) = webhook().await;
+    let session = Session::start().await;
+    session
+        .run(&configuration("mutating", &format!("https://127.0.0.1:{port}/m"), &authority, "Fail"))
+        .await;
+    let out = session.run(CREATES).await;
+    expect![[""]].assert_eq(&out);
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_counts_as_its_policy_says() {
+    let (port, authority) = webhook().await;
+    // A validating webhook may not change anything, so its patch is a failure; the refusal still counts.
+    for policy in ["Fail", "Ignore"] {
+        let session = Session::start().await;
+        session
+            .run(&configuration(
+                "validating",
+                &format!("https://127.0.0.1:{port}/v"),
+                &authority,
+                policy,
+            ))
+            .await;
+        let out = session.run(CREATES).await.replace(&port.to_string(), "PORT");
+        let expected = match policy {
+            "Fail" => expect![[""]],
+            _ => expect![[""]],
+        };
+        expected.assert_eq(&out);
+    }
+    // Nobody vouches for the server.
+    let session = Session::start().await;
+    let (_, other) = webhook().await;
+    session
+        .run(&configuration("validating", &format!("https://127.0.0.1:{port}/v"), &other, "Fail"))
+        .await;
+    let out = session.run(CREATES).await;
+    assert!(out.contains("500 InternalError") && out.contains("certificate"), "{out}");
+}
