@@ -23,6 +23,8 @@ fn all(version: &str) {
     client_side_apply_goes_over(&cluster);
     commands_own_what_they_set(&cluster);
     diff_shows_what_would_change(&cluster);
+    drift_is_seen_and_undone(&cluster);
+    labels_by_hand_and_by_manifest(&cluster);
     mistakes_are_refused(&cluster);
 }
 
@@ -154,6 +156,44 @@ fn diff_shows_what_would_change(cluster: &Cluster) {
     let image = "jsonpath={.spec.template.spec.containers[0].image}";
     let image = cluster.run(&["get", "deployment", "web", "-o", image]);
     assert_eq!(image, "registry.example/web:1");
+}
+
+fn drift_is_seen_and_undone(cluster: &Cluster) {
+    let manifest = DEPLOYMENT.replace("name: web}\nspec", "name: drift}\nspec");
+    cluster.apply(&manifest);
+    let set = ["set", "image", "deployment/drift", "web=registry.example/web:9"];
+    cluster.run(&set);
+    let difference = cluster.kubectl_with(&["diff", "-f", "-"], &manifest);
+    let gone = "-      - image: registry.example/web:9";
+    assert!(difference.stdout.lines().any(|line| line == gone), "{difference:?}");
+    cluster.apply(&manifest);
+    let image = ["get", "deployment", "drift", "-o", "jsonpath={..image}"];
+    assert_eq!(cluster.run(&image), "registry.example/web:1");
+    cluster.run(&set);
+    let refused = apply_as(cluster, "flux", &manifest, &[]);
+    let said = "using apps/v1: .spec.template.spec.containers[name=\"web\"].image";
+    assert!(!refused.ok && refused.stderr.contains(said), "{refused:?}");
+}
+
+/// What neither manifest nor last-applied names is kept; what the manifest names, it wins.
+fn labels_by_hand_and_by_manifest(cluster: &Cluster) {
+    let pod = |labels: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: labelled, labels: {labels}}}\nspec:\n  \
+             containers: [{{name: a, image: 'registry.example/a:1'}}]\n"
+        )
+    };
+    let label =
+        |cluster: &Cluster| cluster.get(&["pod", "labelled"])["metadata"]["labels"]["rel"].clone();
+    cluster.apply(&pod("{app: a}"));
+    cluster.run(&["label", "pod", "labelled", "rel=stable"]);
+    cluster.apply(&pod("{app: b}"));
+    assert_eq!(label(cluster), "stable");
+    cluster.apply(&pod("{app: b, rel: beta}"));
+    assert_eq!(label(cluster), "beta");
+    let refused = apply_as(cluster, "flux", &pod("{rel: stable}"), &[]);
+    let said = "using v1: .metadata.labels.rel";
+    assert!(!refused.ok && refused.stderr.contains(said), "{refused:?}");
 }
 
 fn mistakes_are_refused(cluster: &Cluster) {

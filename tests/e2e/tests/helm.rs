@@ -37,6 +37,48 @@ fn history(cluster: &Cluster) -> Vec<(i64, String)> {
     revisions.iter().map(|r| (r["revision"].as_i64().unwrap(), status(r))).collect()
 }
 
+/// The flags by which Helm reaches the built-in registry as the administrator.
+fn registry_flags(cluster: &Cluster) -> Vec<String> {
+    let file = |name: &str, part: &str| {
+        let template = format!("go-template={{{{{part} | base64decode}}}}");
+        let text = cluster.run(&["config", "view", "--raw", "-o", &template]);
+        let path = cluster.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let user = "(index .users 0).user";
+    let ca = file("ca.crt", "index (index .clusters 0).cluster \"certificate-authority-data\"");
+    let certificate = file("c.crt", &format!("index {user} \"client-certificate-data\""));
+    let key = file("c.key", &format!("index {user} \"client-key-data\""));
+    vec![
+        format!("--ca-file={ca}"),
+        format!("--cert-file={certificate}"),
+        format!("--key-file={key}"),
+    ]
+}
+
+fn charts_come_from_the_built_in_registry(cluster: &Cluster) {
+    let flags = registry_flags(cluster);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let folder = cluster.folder().to_str().unwrap();
+    let chart = root().join("tests/e2e/charts/web");
+    succeeds(cluster, &["package", chart.to_str().unwrap(), "-d", folder]);
+    let server = cluster.run(&["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"]);
+    let charts = format!("{}/charts", server.replace("https://", "oci://"));
+    let package = format!("{folder}/web-1.0.0.tgz");
+    succeeds(cluster, &[&["push", package.as_str(), charts.as_str()], &flags[..]].concat());
+    std::fs::remove_file(&package).unwrap();
+
+    let name = format!("{charts}/web");
+    let pull = ["pull", name.as_str(), "--version=1.0.0", "-d", folder];
+    succeeds(cluster, &[&pull[..], &flags[..]].concat());
+    assert!(std::path::Path::new(&package).exists());
+    let install = ["install", "pulled", name.as_str(), "--version=1.0.0", "--set=replicas=0"];
+    let installed = succeeds(cluster, &[&install[..], &flags[..]].concat());
+    assert!(installed.contains("STATUS: deployed"), "{installed}");
+    assert_eq!(cluster.get(&["configmap", "pulled"])["data"]["greeting"], "hello");
+}
+
 #[test]
 fn install_upgrade_roll_back_uninstall() {
     let guests = build_guests("tests/guests");
@@ -75,4 +117,5 @@ fn install_upgrade_roll_back_uninstall() {
     let left = cluster.run(&["get", "deployment,service,secret,pods", "-o", "name"]);
     assert_eq!(left, "service/kubernetes\n");
     assert_eq!(succeeds(&cluster, &["list", "--short"]), "");
+    charts_come_from_the_built_in_registry(&cluster);
 }
