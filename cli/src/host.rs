@@ -69,6 +69,7 @@ fn agent_config(data: &DataDir, flags: &HostFlags) -> anyhow::Result<AgentConfig
     let mut config = AgentConfig::new(&name, data.host(), memory_dir(data)?, own_address());
     config.seal_key = data.seal_key();
     config.pods_max = flags.limits.max_pods;
+    flags.limits.node.apply(&mut config)?;
     Ok(config)
 }
 

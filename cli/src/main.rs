@@ -72,6 +72,7 @@ async fn dispatch(data: DataDir, command: Command) -> anyhow::Result<()> {
         Command::Host(flags) if flags.supervise => supervise::run(&data, &flags.passed_on()).await,
         Command::Host(flags) => host::run(&data, &flags).await,
         Command::Push(flags) => push(&data, flags).await,
+        Command::Inspect(flags) => images::inspect(&data, flags).await,
         Command::Schedule(ScheduleCommand::Explain(flags)) => schedule::explain(&data, flags).await,
         Command::Compile { .. } => anyhow::bail!("compile runs without a runtime"),
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use coracle_apiserver::audit::{AuditLog, AuditPolicy};
 use coracle_apiserver::authn::{Tokens, UserInfo};
+use coracle_apiserver::oci::ImagePolicy;
 use coracle_apiserver::pki::{Kubeconfig, Pki, kubeconfig};
 use coracle_apiserver::seal::Sealer;
 use coracle_apiserver::service_address::ServiceRanges;
@@ -118,6 +119,10 @@ fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow
     };
     config.sealer = Sealer::parse(&encryption)?;
     config.audit = audit_log(data, flags)?;
+    config.image_policy = ImagePolicy {
+        immutable_tags: flags.registry_immutable_tags.clone(),
+        repository_bytes_max: flags.registry_repository_quota,
+    };
     config.services = service_ranges(flags)?;
     config.describe = || Box::new(coracle_descriptions::describe());
     config.nodes = Arc::new(UnixSocketDialer::new(data.agent_socket()));

@@ -45,6 +45,19 @@ pub enum OciError {
     /// No such repository.
     #[error("repository {0} not known to the registry")]
     NameUnknown(String),
+    /// The tag means another manifest, for good.
+    #[error(
+        "tag {0} is locked: tags of this repository always mean the same image; push another tag"
+    )]
+    TagImmutable(String),
+    /// The repository is full.
+    #[error("repository {repository} may hold {bytes_max} bytes; delete images first")]
+    QuotaExceeded {
+        /// The repository.
+        repository: String,
+        /// Most bytes that it may hold.
+        bytes_max: u64,
+    },
     /// Over a size limit.
     #[error("content is over the limit of {0} bytes")]
     SizeInvalid(u64),
@@ -81,6 +94,8 @@ impl OciError {
             | OciError::NameInvalid(_)
             | OciError::Body(_) => StatusCode::BAD_REQUEST,
             OciError::SizeInvalid(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            OciError::TagImmutable(_) => StatusCode::CONFLICT,
+            OciError::QuotaExceeded { .. } => StatusCode::FORBIDDEN,
             OciError::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
             OciError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -98,6 +113,7 @@ impl OciError {
             OciError::NameInvalid(_) => "NAME_INVALID",
             OciError::NameUnknown(_) => "NAME_UNKNOWN",
             OciError::SizeInvalid(_) => "SIZE_INVALID",
+            OciError::TagImmutable(_) | OciError::QuotaExceeded { .. } => "DENIED",
             OciError::Unsupported => "UNSUPPORTED",
             OciError::Io { .. } => "UNKNOWN",
         }

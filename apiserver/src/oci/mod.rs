@@ -8,14 +8,17 @@
 //! Words: a *repository* is a name such as `team/app`; a *blob* is bytes by digest, stored once for all repositories
 //! and visible in those that have a *link* to it; an *upload* is a blob in the making.
 
+mod collect;
 mod digest;
 mod error;
 mod manifest;
+mod policy;
 mod route;
 mod serve;
 mod storage;
 
 pub use digest::Digest;
 pub use error::OciError;
+pub use policy::Policy as ImagePolicy;
 pub use serve::ImageRegistry;
 pub use storage::{ImageStore, StoredManifest};

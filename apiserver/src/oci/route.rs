@@ -8,7 +8,7 @@ use super::digest::Digest;
 use super::error::OciError;
 
 /// A repository's name: path components of lower-case letters, digits and separators.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Repository(String);
 
 /// Longest repository name. *Source:* the limit that most clients assume, host name included.

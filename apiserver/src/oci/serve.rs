@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LINK, LOCATION, RANGE};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LINK, LOCATION, RANGE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
 use super::digest::Digest;
@@ -77,7 +79,7 @@ impl ImageRegistry {
                 self.blocking(move |store| store.delete_manifest(&name, &reference)).await?;
                 Ok(empty(StatusCode::ACCEPTED))
             }
-            Route::GetBlob(name, digest) => self.get_blob(name, digest).await,
+            Route::GetBlob(name, digest) => self.get_blob(name, digest, &parts.headers).await,
             Route::DeleteBlob(name, digest) => {
                 self.blocking(move |store| store.delete_blob(&name, &digest)).await?;
                 Ok(empty(StatusCode::ACCEPTED))
@@ -201,13 +203,36 @@ impl ImageRegistry {
         Ok(answer)
     }
 
-    async fn get_blob(&self, name: Repository, digest: Digest) -> Result<Answer, OciError> {
+    async fn get_blob(
+        &self,
+        name: Repository,
+        digest: Digest,
+        headers: &HeaderMap,
+    ) -> Result<Answer, OciError> {
         let wanted = digest.clone();
         let (file, length) = self.blocking(move |store| store.open_blob(&name, &wanted)).await?;
-        let reader = ReaderStream::with_capacity(tokio::fs::File::from_std(file), READ_CHUNK_BYTES);
+        let mut file = tokio::fs::File::from_std(file);
+        let part = match range(header(headers, RANGE), length) {
+            Asked::Whole => None,
+            Asked::Part(first, last) => Some((first, last)),
+            Asked::Nothing => {
+                let mut answer = empty(StatusCode::RANGE_NOT_SATISFIABLE);
+                set(&mut answer, CONTENT_RANGE, &format!("bytes */{length}"));
+                return Ok(answer);
+            }
+        };
+        let (first, last) = part.unwrap_or((0, length.saturating_sub(1)));
+        file.seek(std::io::SeekFrom::Start(first)).await.map_err(io("read a blob"))?;
+        let sent = if length == 0 { 0 } else { last - first + 1 };
+        let reader = ReaderStream::with_capacity(file.take(sent), READ_CHUNK_BYTES);
         let mut answer = Response::new(body::stream(reader.map_err(Into::into)));
+        if part.is_some() {
+            *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+            set(&mut answer, CONTENT_RANGE, &format!("bytes {first}-{last}/{length}"));
+        }
+        set(&mut answer, ACCEPT_RANGES, "bytes");
         set(&mut answer, CONTENT_TYPE, "application/octet-stream");
-        set(&mut answer, CONTENT_LENGTH, &length.to_string());
+        set(&mut answer, CONTENT_LENGTH, &sent.to_string());
         set(&mut answer, DOCKER_DIGEST, &digest.to_string());
         Ok(answer)
     }
@@ -318,6 +343,35 @@ impl ImageRegistry {
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// What a `Range` header asks of a blob.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// All of it: no header, or one that we may ignore.
+    Whole,
+    /// From the first byte to the last, both included.
+    Part(u64, u64),
+    /// Bytes that are not there.
+    Nothing,
+}
+
+/// *Source:* RFC 9110, section 14: one range of bytes; whatever else is asked gets the whole.
+fn range(text: &str, length: u64) -> Asked {
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|text| text.split_once('-'))
+    else {
+        return Asked::Whole;
+    };
+    match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), _) if first >= length => Asked::Nothing,
+        (Ok(first), Ok(last)) if last >= first => Asked::Part(first, last.min(length - 1)),
+        (Ok(first), Err(_)) if last.is_empty() => Asked::Part(first, length - 1),
+        (Err(_), Ok(0)) if first.is_empty() => Asked::Nothing,
+        (Err(_), Ok(tail)) if first.is_empty() && length > 0 => {
+            Asked::Part(length.saturating_sub(tail), length - 1)
+        }
+        (Ok(_), _) | (Err(_), _) => Asked::Whole,
+    }
+}
+
 /// The part of a sorted list that `last` and `n` ask for, and the last name of it when more follow.
 fn page(names: Vec<String>, query: &Query) -> (Vec<String>, Option<String>) {
     let limit = query
@@ -381,5 +435,31 @@ fn set(answer: &mut Answer, name: HeaderName, value: &str) {
     // All values are made of checked names, digests and numbers, which headers allow.
     if let Ok(value) = HeaderValue::from_str(value) {
         answer.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_http_says() {
+        let rows = [
+            ("", Asked::Whole),
+            ("bytes=0-3", Asked::Part(0, 3)),
+            ("bytes=4-", Asked::Part(4, 9)),
+            ("bytes=-2", Asked::Part(8, 9)),
+            ("bytes=-99", Asked::Part(0, 9)),
+            ("bytes=5-99", Asked::Part(5, 9)),
+            ("bytes=10-", Asked::Nothing),
+            ("bytes=-0", Asked::Nothing),
+            ("bytes=3-1", Asked::Whole),
+            ("bytes=0-1,4-5", Asked::Whole),
+            ("lines=0-1", Asked::Whole),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(range(text, 10), expected, "{text}");
+        }
+        assert_eq!(range("bytes=-1", 0), Asked::Whole);
     }
 }

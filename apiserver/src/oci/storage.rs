@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use super::digest::{Digest, Hasher};
 use super::error::{OciError, io};
 use super::manifest::Manifest;
+use super::policy::Policy;
 use super::route::{Reference, Repository, UploadId};
 
 /// The registry's folder.
@@ -30,6 +31,7 @@ use super::route::{Reference, Repository, UploadId};
 pub struct ImageStore {
     root: PathBuf,
     links: Mutex<()>,
+    policy: Policy,
 }
 
 /// A manifest as it was pushed.
@@ -60,7 +62,13 @@ impl ImageStore {
         for folder in ["blobs", "uploads", "repositories"] {
             fs::create_dir_all(root.join(folder))?;
         }
-        Ok(ImageStore { root, links: Mutex::new(()) })
+        Ok(ImageStore { root, links: Mutex::new(()), policy: Policy::default() })
+    }
+
+    /// The same under rules.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> ImageStore {
+        ImageStore { policy, ..self }
     }
 
     /// Opens a blob of a repository for reading; also gives its length in bytes.
@@ -135,6 +143,13 @@ impl ImageStore {
         }
         file.sync_all().map_err(io("sync an upload"))?;
         let _order = self.links.lock();
+        if let Some(bytes_max) = self.policy.repository_bytes_max {
+            let more = file.metadata().map_err(io("read an upload"))?.len();
+            if self.bytes_of(name, wanted).saturating_add(more) > bytes_max {
+                self.cancel_upload(id)?;
+                return Err(OciError::QuotaExceeded { repository: name.to_string(), bytes_max });
+            }
+        }
         fs::rename(&path, self.blob(wanted)).map_err(io("name a blob"))?;
         write_new(&self.blob_link(name, wanted), b"").map_err(io("link a blob"))
     }
@@ -184,6 +199,12 @@ impl ImageStore {
             if !self.blob_link(name, blob).exists() || !self.blob(blob).exists() {
                 return Err(OciError::ManifestBlobUnknown(blob.to_string()));
             }
+        }
+        if let Reference::Tag(tag) = reference
+            && self.policy.is_immutable(name.as_str())
+            && self.resolve(name, reference).is_ok_and(|known| known != digest)
+        {
+            return Err(OciError::TagImmutable(tag.clone()));
         }
         write_new(&self.blob(&digest), bytes).map_err(io("write a manifest"))?;
         let link = self.manifest_link(name, &digest);
@@ -327,6 +348,33 @@ impl ImageStore {
         self.repositories_with("_blobs").iter().any(|name| self.blob_link(name, digest).exists())
     }
 
+    /// Bytes of the blobs of a repository, but for one.
+    fn bytes_of(&self, name: &Repository, but: &Digest) -> u64 {
+        let others = self.linked(name).into_iter().filter(|digest| digest != but);
+        others.filter_map(|digest| Some(fs::metadata(self.blob(&digest)).ok()?.len())).sum()
+    }
+
+    /// The blobs that a repository has.
+    pub(super) fn linked(&self, name: &Repository) -> Vec<Digest> {
+        let names = files(&self.repository(name).join("_blobs"));
+        names.iter().filter_map(|hex| Digest::parse(&format!("sha256:{hex}")).ok()).collect()
+    }
+
+    /// All repositories that have blobs or manifests.
+    pub(super) fn linking(&self) -> BTreeSet<Repository> {
+        self.repositories().into_iter().chain(self.repositories_with("_blobs")).collect()
+    }
+
+    /// Held while links change.
+    pub(super) fn order(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.links.lock()
+    }
+
+    /// The folder of all blobs.
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
     fn blob(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.hex())
     }
@@ -339,7 +387,7 @@ impl ImageStore {
         self.root.join("repositories").join(name.as_str())
     }
 
-    fn blob_link(&self, name: &Repository, digest: &Digest) -> PathBuf {
+    pub(super) fn blob_link(&self, name: &Repository, digest: &Digest) -> PathBuf {
         self.repository(name).join("_blobs").join(digest.hex())
     }
 

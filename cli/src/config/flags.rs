@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::node_flags::NodeFlags;
+
 /// Kubernetes manifests on WebAssembly components, in one binary.
 #[derive(Debug, Parser)]
 #[command(name = "coracle", version, arg_required_else_help = true)]
@@ -34,7 +36,10 @@ impl Flags {
             Command::Down(down) => down.server.host.log = log,
             Command::Server(server) => server.host.log = log,
             Command::Host(host) => host.limits.log = log,
-            Command::Push(_) | Command::Schedule(_) | Command::Compile { .. } => {}
+            Command::Push(_)
+            | Command::Inspect(_)
+            | Command::Schedule(_)
+            | Command::Compile { .. } => {}
         }
         flags
     }
@@ -46,6 +51,7 @@ impl Flags {
             Command::Up(_)
             | Command::Down(_)
             | Command::Push(_)
+            | Command::Inspect(_)
             | Command::Schedule(_)
             | Command::Compile { .. } => "warn",
         };
@@ -66,6 +72,8 @@ pub(crate) enum Command {
     Host(HostFlags),
     /// Push a component into the built-in registry
     Push(PushFlags),
+    /// Print what an image imports and exports, or what another one does beyond it
+    Inspect(InspectFlags),
     /// What the scheduler thinks
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -125,11 +133,6 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     pub(crate) encryption_provider_config: Option<PathBuf>,
 
-    /// Do not start a host beside the server
-    #[arg(long)]
-    pub(crate) no_host: bool,
-
-    /// Node ports that Services may have
     /// What the audit log tells: a Policy of audit.k8s.io/v1 [default: no audit log]
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_policy_file: Option<PathBuf>,
@@ -138,6 +141,20 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
     pub(crate) audit_log_path: Option<PathBuf>,
 
+    /// Repositories of the built-in registry of which a tag always means the same image: names, or
+    /// prefixes that end in *
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) registry_immutable_tags: Vec<String>,
+
+    /// Bytes that one repository of the built-in registry may hold [default: no limit]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) registry_repository_quota: Option<u64>,
+
+    /// Do not start a host beside the server
+    #[arg(long)]
+    pub(crate) no_host: bool,
+
+    /// Node ports that Services may have
     #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767", value_parser = port_range)]
     pub(crate) service_node_port_range: RangeInclusive<u16>,
 
@@ -174,6 +191,9 @@ pub(crate) struct HostLimits {
     #[arg(long, value_name = "COUNT", default_value_t = 16_000)]
     pub(crate) max_pods: u32,
 
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+
     /// `--log` as it was given, for the host that is started with these limits.
     #[arg(skip)]
     pub(crate) log: Option<String>,
@@ -184,7 +204,8 @@ impl HostLimits {
     fn arguments(&self) -> Vec<String> {
         let name = self.node_name.iter().map(|name| format!("--node-name={name}"));
         let log = self.log.iter().map(|filter| format!("--log={filter}"));
-        name.chain(log).chain([format!("--max-pods={}", self.max_pods)]).collect()
+        let most = [format!("--max-pods={}", self.max_pods)];
+        name.chain(log).chain(most).chain(self.node.arguments()).collect()
     }
 }
 
@@ -263,6 +284,25 @@ pub(crate) struct ExplainFlags {
     /// Namespace of the pod
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     pub(crate) namespace: String,
+
+    /// Kubeconfig of the cluster [default: the one in the data directory]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// `coracle inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectFlags {
+    /// Compare two images: what an update from the first to the second gains and loses
+    #[arg(long, requires = "other")]
+    pub(crate) diff: bool,
+
+    /// An image, such as hello:1 or ghcr.io/team/app:2, or a .wasm file
+    pub(crate) image: String,
+
+    /// The image to compare with
+    #[arg(requires = "diff")]
+    pub(crate) other: Option<String>,
 
     /// Kubeconfig of the cluster [default: the one in the data directory]
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]

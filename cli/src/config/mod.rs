@@ -3,9 +3,10 @@
 
 mod data_dir;
 mod flags;
+mod node_flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use flags::{
-    Command, DownFlags, ExplainFlags, Flags, HostFlags, NetworkFlags, PushFlags, ScheduleCommand,
-    ServerFlags, UpFlags,
+    Command, DownFlags, ExplainFlags, Flags, HostFlags, InspectFlags, NetworkFlags, PushFlags,
+    ScheduleCommand, ServerFlags, UpFlags,
 };

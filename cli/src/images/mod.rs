@@ -2,9 +2,11 @@
 //! component gets into the built-in registry.
 
 mod build;
+mod inspect;
 mod name;
 mod push;
 
 pub(crate) use build::Recipe;
+pub(crate) use inspect::inspect;
 pub(crate) use name::ImageName;
 pub(crate) use push::push;

@@ -6,9 +6,7 @@ use anyhow::{Context as _, bail};
 use coracle_scheduler::pod_info::{PodInfo, node_name};
 use coracle_scheduler::snapshot::Snapshot;
 use coracle_scheduler::{Decision, Verdict};
-use k8s_openapi::api::core::v1::{
-    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
@@ -57,7 +55,8 @@ async fn snapshot(client: &Client) -> anyhow::Result<Snapshot> {
     }
     for claim in Api::<PersistentVolumeClaim>::all(client.clone()).list(&all).await? {
         let meta = &claim.metadata;
-        let key = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        let key =
+            (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         snapshot.volumes.claim(key, Some(Arc::new(claim)));
     }
     for volume in Api::<PersistentVolume>::all(client.clone()).list(&all).await? {

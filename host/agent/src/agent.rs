@@ -201,7 +201,10 @@ impl Agent {
                     self.refresh(&uid);
                 }
             }
-            Message::Refresh(uid) => self.refresh(&uid),
+            Message::Refresh(uid) => {
+                self.apply(&uid, PodEvent::ConfigChanged);
+                self.refresh(&uid);
+            }
             Message::Namespace(name) => self.grant_all(&name),
             Message::Told { uid, sent } => self.told(&uid, sent),
             Message::Synced => {
@@ -295,8 +298,10 @@ impl Agent {
         match worker.tell(&self.shared.host, at) {
             Tell::Nothing => {}
             Tell::Later(moment) => wake = Some(wake.map_or(moment, |wake| wake.min(moment))),
-            Tell::Send { patch, sent } => {
+            Tell::Send { mut patch, sent } => {
                 tracing::debug!(pod = uid, "tells the status");
+                let prepared = self.images.get(uid).cloned().unwrap_or_default();
+                annotate(&mut patch, &worker.pod, &capabilities(&self.shared, worker, &prepared));
                 let (shared, target) = (self.shared.clone(), target(worker, &self.images));
                 tokio::spawn(async move {
                     effects::status::send(&shared, &target, patch, sent).await;
@@ -349,6 +354,7 @@ impl Agent {
         self.set_timer(uid, None);
         self.shared.objects.release(uid);
         self.shared.tokens.release(uid);
+        self.shared.claims.release(uid);
         self.images.remove(uid);
         self.workers.remove(uid);
         self.writer.forget(uid);
@@ -471,6 +477,42 @@ fn next_count(container: &crate::pods::state::ContainerState) -> u32 {
 
 fn view(worker: &Worker) -> PodView {
     PodView { key: worker.key.clone(), pod: worker.pod.clone(), status: worker.status().cloned() }
+}
+
+/// What the prepared images of a pod import and export, as annotations.
+fn capabilities(
+    shared: &Shared,
+    worker: &Worker,
+    prepared: &PreparedImages,
+) -> std::collections::BTreeMap<String, String> {
+    let prepared = prepared.lock();
+    let found = prepared.iter().filter_map(|(index, (image, _))| {
+        let found = shared.images.capabilities(image)?;
+        let container = plan::container(&worker.pod, *index)?;
+        Some(crate::images::capabilities::annotations(&container.name, &found))
+    });
+    found.flatten().collect()
+}
+
+/// Adds to a status patch the annotations that the object does not have yet.
+fn annotate(
+    patch: &mut serde_json::Value,
+    pod: &Pod,
+    wanted: &std::collections::BTreeMap<String, String>,
+) {
+    let there = pod.metadata.annotations.as_ref();
+    let is_new =
+        |(key, value): &(&String, &String)| there.and_then(|map| map.get(*key)) != Some(value);
+    let new: serde_json::Map<_, _> = wanted
+        .iter()
+        .filter(is_new)
+        .map(|(key, value)| (key.clone(), value.clone().into()))
+        .collect();
+    if !new.is_empty()
+        && let Some(metadata) = patch.get_mut("metadata").and_then(|value| value.as_object_mut())
+    {
+        metadata.insert("annotations".into(), new.into());
+    }
 }
 
 fn is_terminal(pod: &Pod) -> bool {

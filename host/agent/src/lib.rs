@@ -23,6 +23,7 @@ pub mod volumes;
 mod addresses;
 mod admission;
 mod agent;
+mod claims;
 mod clock;
 mod effects;
 mod objects;

@@ -13,6 +13,7 @@ use crate::addresses::Addresses;
 use crate::agent::Agent;
 use crate::checkpoint::seal::Sealer;
 use crate::checkpoint::{Files, Writer};
+use crate::claims::Claims;
 use crate::effects::{Message, Shared};
 use crate::eviction::{self, Pressure};
 use crate::images::registry::{BuiltInRegistry, OciRegistry, Registries};
@@ -25,6 +26,7 @@ use crate::server;
 use crate::settings::{AgentConfig, Services};
 use crate::tokens::Tokens;
 use crate::volumes::VolumeRoots;
+use crate::volumes::payload::PERSISTENT;
 
 /// What containers get to stop when the host ends.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -79,7 +81,8 @@ pub async fn run(
     let (files, volumes) = open(&config)?;
     let images = ImageStore::open(config.data_dir.join("images")).map_err(AgentError::Images)?;
     let built_in = Arc::new(BuiltInRegistry::new(parts.client.kube()));
-    let registries = Registries::new(built_in, Arc::new(OciRegistry::new()));
+    let registries =
+        Registries::new(built_in, Arc::new(OciRegistry::new(config.images.hosts.clone())));
     let (news, received) = mpsc::unbounded_channel();
     let changed = {
         let news = news.clone();
@@ -88,6 +91,13 @@ pub async fn run(
         })
     };
     let tokens = Tokens::new(parts.client.clone(), files.clone(), news.clone());
+    let claims = Claims::new(
+        parts.client.clone(),
+        files.clone(),
+        config.node_name.clone(),
+        config.data_dir.join(PERSISTENT),
+        news.clone(),
+    );
     let _namespaces = parts.services.on_namespace({
         let news = news.clone();
         Box::new(move |name| {
@@ -96,6 +106,7 @@ pub async fn run(
     });
     let shared = Arc::new(Shared {
         tokens: tokens.clone(),
+        claims: claims.clone(),
         pressure: Pressure::default(),
         client: parts.client.clone(),
         runtime: parts.runtime,
@@ -127,10 +138,12 @@ pub async fn run(
         })
     };
     let due = tokio::spawn(tokens.follow());
+    let folders = tokio::spawn(claims.clear());
     let evictions = tokio::spawn(eviction::follow(shared.clone()));
     agent.run(pods, received, stop).await;
     due.abort();
     evictions.abort();
+    folders.abort();
     synced.abort();
     agent.shut_down(SHUTDOWN_GRACE).await;
     end.cancel();

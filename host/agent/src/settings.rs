@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Namespace, Service, Taint};
 
 use crate::eviction::thresholds::Thresholds;
+use crate::images::RegistryHosts;
 
 /// Pods that one host takes unless told otherwise.
 pub const PODS_MAX: u32 = 16_000;
@@ -54,6 +55,34 @@ pub struct AgentConfig {
     pub cluster_domain: String,
     /// When pods are ended because of what they take.
     pub eviction: EvictionConfig,
+    /// Where images come from, and when those that nobody uses go.
+    pub images: ImageConfig,
+}
+
+/// Where images come from, and when those that nobody uses go.
+#[derive(Clone, Debug)]
+pub struct ImageConfig {
+    /// Mirrors, authorities, credentials.
+    pub hosts: RegistryHosts,
+    /// Percent of the disk in use from which images that nobody uses are removed.
+    pub gc_high_percent: u8,
+    /// Percent of the disk in use down to which they are.
+    pub gc_low_percent: u8,
+    /// How long an image stays that nobody uses.
+    pub min_age: SignedDuration,
+}
+
+impl Default for ImageConfig {
+    /// *Source:* kubelet's `imageGCHighThresholdPercent`, `imageGCLowThresholdPercent` and
+    /// `imageMinimumGCAge`.
+    fn default() -> Self {
+        Self {
+            hosts: RegistryHosts::default(),
+            gc_high_percent: 85,
+            gc_low_percent: 80,
+            min_age: SignedDuration::from_mins(2),
+        }
+    }
 }
 
 /// When pods are ended because of what they take.
@@ -99,6 +128,7 @@ impl AgentConfig {
             dns_ip: None,
             cluster_domain: "cluster.local".into(),
             eviction: EvictionConfig::default(),
+            images: ImageConfig::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use super::saved::SavedPod;
 use super::seal::Sealer;
 use crate::config::tokens::{Token, TokenSpec};
 use crate::config::{Data, ObjectKind, ObjectRef};
+use crate::volumes::claims::Claimed;
 
 /// The checkpoint's folder.
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ impl Files {
     /// # Errors
     /// What the file system says.
     pub fn open(root: PathBuf, sealer: Option<Arc<Sealer>>) -> io::Result<Self> {
-        for part in ["pods", "objects", "tokens"] {
+        for part in ["pods", "objects", "tokens", "claims"] {
             fs::create_dir_all(root.join(part))?;
         }
         Ok(Self { root, sealer })
@@ -138,6 +139,26 @@ impl Files {
     /// Forgets the tokens of a pod.
     pub fn remove_tokens(&self, uid: &str) {
         let _ = fs::remove_file(self.root.join("tokens").join(uid));
+    }
+
+    /// Keeps what the claims of a pod mean.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_claims(&self, uid: &str, claims: &BTreeMap<String, Claimed>) -> io::Result<()> {
+        write_whole(&self.root.join("claims").join(uid), &serde_json::to_vec(claims)?)
+    }
+
+    /// Reads what the claims of a pod mean.
+    #[must_use]
+    pub fn claims(&self, uid: &str) -> BTreeMap<String, Claimed> {
+        let bytes = fs::read(self.root.join("claims").join(uid)).ok();
+        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Forgets the claims of a pod.
+    pub fn remove_claims(&self, uid: &str) {
+        let _ = fs::remove_file(self.root.join("claims").join(uid));
     }
 
     /// Forgets an object.

@@ -1,18 +1,23 @@
 //! Makes a container's image be here and prepared.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Shared, Target};
 use crate::config::objects::{ObjectKind, ObjectRef};
-use crate::images::pull::Policy;
+use crate::images::pull::{Policy, Progress};
 use crate::images::{ImageFault, LocalImage, Pulled, credentials};
 use crate::pods::plan::{self, Index};
-use crate::pods::state::{Fault, PodEvent};
+use crate::pods::state::{Fault, Note, PodEvent};
+use crate::record::record;
 use crate::runtime::toolbox;
 
 /// Prefix of the annotation that plugs images into a container's imports.
 const COMPOSE_ANNOTATION: &str = "coracle.dev/compose.";
+
+/// Time between two words about a pull that takes long.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Looks up or pulls the image of a container, and compiles it. `used_before` is the image of its
 /// last life, which serves when no registry can be asked.
@@ -46,6 +51,7 @@ async fn try_ensure(
         plugs.push(pulled.map_err(|error| error.fault())?.image);
     }
     shared.runtime.prepare(&pulled.image, &plugs).await?;
+    shared.images.learn(&pulled.image).await;
     let image_id = pulled.image.image_id.clone();
     let note = note(name, &pulled);
     target.images.lock().insert(index, (pulled.image, plugs));
@@ -65,12 +71,39 @@ async fn fetch(
     }
     shared.tell(&target.key.uid, PodEvent::ImagePulling { index });
     let credentials = pull_credentials(shared, target, name).await;
-    match shared.images.pull(name, credentials.as_ref()).await {
+    let progress = Progress::default();
+    let pull = shared.images.pull(name, credentials.as_ref(), &progress);
+    match told(shared, target, index, name, &progress, pull).await {
         Err(ImageFault::Unreachable(message)) => match local_copy(shared, used_before) {
             Some(image) => Ok(Pulled { image, took: None }),
             None => Err(ImageFault::Unreachable(message)),
         },
         done => done,
+    }
+}
+
+/// Tells the pod's owner from time to time how far a long pull is.
+async fn told(
+    shared: &Shared,
+    target: &Target,
+    index: Index,
+    name: &str,
+    progress: &Progress,
+    pull: impl Future<Output = Result<Pulled, ImageFault>>,
+) -> Result<Pulled, ImageFault> {
+    tokio::pin!(pull);
+    loop {
+        if let Ok(done) = tokio::time::timeout(PROGRESS_INTERVAL, &mut pull).await {
+            return done;
+        }
+        let (done, total) = (&progress.done, &progress.total);
+        let message = format!(
+            "Pulling image \"{name}\": {} of {} bytes are here",
+            done.load(Ordering::Relaxed),
+            total.load(Ordering::Relaxed)
+        );
+        let note = Note { warning: false, reason: "Pulling", message, container: Some(index) };
+        record(&shared.recorder, &target.pod, note);
     }
 }
 

@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::addresses::Addresses;
+use crate::claims::Claims;
 use crate::config::ObjectRef;
 use crate::config::fields::Facts;
 use crate::eviction::Pressure;
@@ -81,6 +82,7 @@ pub(crate) struct Shared {
     pub(crate) images: Images,
     pub(crate) objects: Followed,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) claims: Arc<Claims>,
     pub(crate) pressure: Pressure,
     pub(crate) services: Arc<dyn Services>,
     pub(crate) recorder: Recorder,

@@ -64,6 +64,7 @@ async fn try_start(
         scratch: shared.volumes.scratch(&target.key.uid).join(&container.name),
         memory_bytes: limit(container, "memory").and_then(amount),
         cpu_millis: limit(container, "cpu").and_then(millis),
+        storage_bytes: limit(container, "ephemeral-storage").and_then(amount),
         http_port: http_port(container),
         isolation: isolation(&target.pod),
         log: log_path(&shared.config.data_dir, &target.key, &container.name, restart_count),

@@ -74,12 +74,15 @@ async fn contents(
         let asks = |volume: &&Volume| !tokens::of_volume(volume).is_empty();
         fault(volumes.iter().find(asks).map_or("", |volume| &volume.name), message)
     })?;
+    let claims = shared.claims.of(target).await;
+    let claims = claims.map_err(|(volume, message)| fault(&volume, message))?;
     for volume in volumes {
         let sources = Sources {
             pod: &target.pod,
             facts: &facts,
             objects: &objects,
             tokens: &tokens,
+            claims: &claims,
             host_path_prefixes: &shared.config.host_path_prefixes,
             data_dir: &shared.config.data_dir,
         };

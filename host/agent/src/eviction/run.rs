@@ -1,6 +1,7 @@
 //! The task that looks after disk and memory, every few seconds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
@@ -8,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 use super::limits::{self, PodDisk};
 use super::measure;
 use super::rank::{self, Candidate, ContainerUse};
-use super::signals::{Crossing, Seen, Shown, crossings};
+use super::signals::{Crossing, Level, Seen, Shown, crossings};
 use super::thresholds::Signal;
 use crate::clock::now;
 use crate::effects::start::log_dir;
@@ -76,7 +77,10 @@ fn look(shared: &Shared, seen: &mut Seen, pods: &[PodView]) -> Vec<(String, Stri
         Some((view.key.uid.clone(), message))
     });
     let mut condemned: Vec<(String, String)> = over.collect();
-    let levels = measure::levels(&shared.config.data_dir);
+    let mut levels = measure::levels(&shared.config.data_dir);
+    if collect_images(shared, pods, levels.disk) {
+        levels = measure::levels(&shared.config.data_dir);
+    }
     let crossed = crossings(&levels, &shared.config.eviction.thresholds);
     shared.pressure.set(seen.note(&crossed, shared.config.eviction.transition, now()));
     // One pod at a time: what it gives back shows at the next look.
@@ -88,6 +92,35 @@ fn look(shared: &Shared, seen: &mut Seen, pods: &[PodView]) -> Vec<(String, Stri
         }
     }
     condemned
+}
+
+/// Removes images that no pod uses when the disk is full enough; gives true when that freed space.
+fn collect_images(shared: &Shared, pods: &[PodView], disk: Option<Level>) -> bool {
+    let config = &shared.config.images;
+    let Some(wanted) =
+        disk.and_then(|disk| surplus(disk, config.gc_high_percent, config.gc_low_percent))
+    else {
+        return false;
+    };
+    let statuses = pods.iter().filter_map(|view| view.status.as_ref()).flat_map(|status| {
+        let init = status.init_container_statuses.iter().flatten();
+        init.chain(status.container_statuses.iter().flatten())
+    });
+    let digest = |id: &str| id.split_once('@').map(|(_, digest)| digest.to_owned());
+    let in_use = statuses.filter_map(|status| digest(&status.image_id)).collect();
+    let min_age = Duration::try_from(config.min_age).unwrap_or_default();
+    let freed = shared.images.collect(&in_use, wanted, min_age);
+    if freed > 0 {
+        tracing::info!(freed, wanted, "removed images that nobody uses");
+    }
+    freed > 0
+}
+
+/// Gives the bytes to free when more than `high` percent are in use: down to `low` percent.
+fn surplus(disk: Level, high: u8, low: u8) -> Option<u64> {
+    let used = disk.capacity.saturating_sub(disk.available);
+    let share = |percent: u8| disk.capacity / 100 * u64::from(percent);
+    (used > share(high)).then(|| used.saturating_sub(share(low)))
 }
 
 /// A pod that has neither ended nor been condemned.
@@ -129,4 +162,17 @@ fn candidate(shared: &Shared, view: &PodView, crossing: &Crossing) -> Candidate 
 
 fn memory(shared: &Shared, view: &PodView, container: &str) -> u64 {
     shared.runtime.usage(&view.key, container).map_or(0, |usage| usage.memory_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_full_enough_asks_for_what_brings_it_down() {
+        let disk = |available| Level { capacity: 1000, available };
+        assert_eq!(surplus(disk(151), 85, 80), None);
+        assert_eq!(surplus(disk(149), 85, 80), Some(51));
+        assert_eq!(surplus(disk(0), 85, 80), Some(200));
+    }
 }

@@ -3,7 +3,10 @@
 //! `reference` and `manifest` are pure; `store` is the disk; `registry` fetches; `pull` puts them
 //! together. Never here: compiling (the runtime does), pods.
 
+pub mod capabilities;
+pub mod collect;
 pub mod credentials;
+pub mod hosts;
 pub mod manifest;
 pub mod reference;
 pub mod store;
@@ -12,6 +15,7 @@ pub mod program;
 pub mod pull;
 pub mod registry;
 
+pub use hosts::RegistryHosts;
 pub use pull::{ImageFault, Images, Pulled};
 pub use reference::Reference;
 pub use store::ImageStore;

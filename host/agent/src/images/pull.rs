@@ -1,18 +1,21 @@
 //! Makes an image be on this host, by a container's pull policy.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::LocalImage;
+use super::collect::{self, Unused};
 use super::manifest::{self, Content, Descriptor, ImageConfig, Manifest, NotWasm};
 use super::reference::Reference;
 use super::registry::{Credentials, Registries, Registry};
 use super::store::ImageStore;
 use crate::pods::state::Fault;
+use coracle_runtime::Capabilities;
 
 /// Most bytes of all blobs of an image together.
 const IMAGE_BYTES_MAX: u64 = 4 << 30;
@@ -104,13 +107,37 @@ pub struct Images {
     registries: Registries,
     /// One pull per reference at a time: the second one finds what the first one brought.
     pulling: Mutex<HashMap<Reference, Weak<tokio::sync::Mutex<()>>>>,
+    /// When each image was last asked for, by the digest of its manifest.
+    used: Mutex<HashMap<String, Instant>>,
+    /// What components import and export, by their own digest.
+    capabilities: Mutex<HashMap<String, Arc<Capabilities>>>,
+    begun: Instant,
+}
+
+/// Components of which imports and exports are kept at hand; others are read again.
+const CAPABILITIES_KEPT_MAX: usize = 512;
+
+/// How far a pull is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes of all that is to be fetched, as far as known.
+    pub total: AtomicU64,
+    /// Bytes of the blobs that are here.
+    pub done: AtomicU64,
 }
 
 impl Images {
     /// Puts store and registries together.
     #[must_use]
     pub fn new(store: Arc<ImageStore>, registries: Registries) -> Self {
-        Self { store, registries, pulling: Mutex::default() }
+        Self {
+            store,
+            registries,
+            pulling: Mutex::default(),
+            used: Mutex::default(),
+            capabilities: Mutex::default(),
+            begun: now(),
+        }
     }
 
     /// Gives the disk side.
@@ -126,6 +153,9 @@ impl Images {
     pub fn local(&self, image: &str, policy: Policy) -> Result<Option<LocalImage>, ImageFault> {
         let reference = parse(image)?;
         let found = self.store.find(&reference);
+        if let Some(image) = &found {
+            self.touch(image);
+        }
         match (policy, found) {
             (Policy::Never, None) => Err(ImageFault::NeverPull(image.to_owned())),
             (Policy::Never | Policy::IfNotPresent, found) => Ok(found),
@@ -141,14 +171,61 @@ impl Images {
         &self,
         image: &str,
         credentials: Option<&Credentials>,
+        progress: &Progress,
     ) -> Result<Pulled, ImageFault> {
         let reference = parse(image)?;
         let begun = now();
         let turn = self.turn(&reference);
         let _turn = turn.lock().await;
         let registry = self.registries.of(&reference);
-        let image = self.fetch(registry, &reference, credentials).await?;
+        let image = self.fetch(registry, &reference, credentials, progress).await?;
+        self.touch(&image);
         Ok(Pulled { image, took: Some(now().duration_since(begun)) })
+    }
+
+    fn touch(&self, image: &LocalImage) {
+        self.used.lock().insert(image.manifest_digest.clone(), now());
+    }
+
+    /// Removes images that nobody has used for `min_age` and that are not `in_use` (digests of
+    /// manifests), the longest idle first, until `wanted_bytes` are free; gives the bytes that are.
+    /// Blocking calls.
+    pub fn collect(&self, in_use: &BTreeSet<String>, wanted_bytes: u64, min_age: Duration) -> u64 {
+        let at = now();
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let used = self.used.lock().clone();
+        let unused = self.store.list().into_iter().filter_map(|(_, image)| {
+            let digest = image.manifest_digest;
+            let since = used.get(&digest).copied().unwrap_or(self.begun);
+            let idle_millis = millis(at.duration_since(since));
+            let size_bytes = image.size_bytes;
+            (!in_use.contains(&digest)).then_some(Unused { digest, idle_millis, size_bytes })
+        });
+        let chosen = collect::choose(unused.collect(), wanted_bytes, millis(min_age));
+        let digests: BTreeSet<String> = chosen.into_iter().map(|image| image.digest).collect();
+        self.store.forget(&digests, min_age)
+    }
+
+    /// Makes what a component imports and exports be at hand. Reads its file.
+    pub async fn learn(&self, image: &LocalImage) {
+        if self.capabilities.lock().contains_key(&image.wasm_digest) {
+            return;
+        }
+        let wasm = image.wasm.clone();
+        let read = tokio::task::spawn_blocking(move || super::capabilities::read(&wasm));
+        if let Ok(Some(found)) = read.await {
+            let mut known = self.capabilities.lock();
+            if known.len() >= CAPABILITIES_KEPT_MAX {
+                known.clear();
+            }
+            known.insert(image.wasm_digest.clone(), Arc::new(found));
+        }
+    }
+
+    /// Gives what a component imports and exports, if that is at hand.
+    #[must_use]
+    pub fn capabilities(&self, image: &LocalImage) -> Option<Arc<Capabilities>> {
+        self.capabilities.lock().get(&image.wasm_digest).cloned()
     }
 
     fn turn(&self, reference: &Reference) -> Arc<tokio::sync::Mutex<()>> {
@@ -167,6 +244,7 @@ impl Images {
         registry: &dyn Registry,
         reference: &Reference,
         credentials: Option<&Credentials>,
+        progress: &Progress,
     ) -> Result<LocalImage, ImageFault> {
         let fetched = registry.manifest(reference, credentials).await?;
         let (manifest, digest) = self.resolve(registry, reference, credentials, fetched).await?;
@@ -175,7 +253,7 @@ impl Images {
             self.keep(reference, &image).await?;
             return Ok(image);
         }
-        let source = Source { images: self, registry, reference, credentials };
+        let source = Source { images: self, registry, reference, credentials, progress };
         let image = source.build(&manifest, &digest).await?;
         self.keep(reference, &image).await?;
         Ok(image)
@@ -211,6 +289,7 @@ struct Source<'a> {
     registry: &'a dyn Registry,
     reference: &'a Reference,
     credentials: Option<&'a Credentials>,
+    progress: &'a Progress,
 }
 
 impl Source<'_> {
@@ -220,6 +299,7 @@ impl Source<'_> {
             let message = format!("image has {total} bytes; must have at most {IMAGE_BYTES_MAX}");
             return Err(ImageFault::Pull(message));
         }
+        self.progress.total.store(total, Ordering::Relaxed);
         if let Some(layer) = manifest::artifact(manifest) {
             let wasm = self.blob(layer).await?;
             return Ok(self.artifact(digest, wasm, layer, total));
@@ -302,6 +382,7 @@ impl Source<'_> {
         }
         let path = self.images.store.blob(&descriptor.digest);
         if path.exists() {
+            self.progress.done.fetch_add(descriptor.size, Ordering::Relaxed);
             return Ok(path);
         }
         let download = self.images.store.download(rand::random());
@@ -313,6 +394,7 @@ impl Source<'_> {
         }
         let (store, digest) = (self.images.store.clone(), descriptor.digest.clone());
         blocking(move || store.admit(&digest, &download)).await?;
+        self.progress.done.fetch_add(descriptor.size, Ordering::Relaxed);
         Ok(path)
     }
 }

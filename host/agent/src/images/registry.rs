@@ -12,6 +12,7 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use tokio::io::AsyncWriteExt as _;
 
+use super::hosts::{RegistryHosts, Route};
 use super::reference::{BUILT_IN_REGISTRY, Reference};
 
 /// Most bytes of a manifest or an image configuration.
@@ -73,8 +74,9 @@ pub trait Registry: Send + Sync {
     ) -> BoxFuture<'a, Result<(), RegistryError>>;
 }
 
-/// Any registry over HTTPS; registries on this machine over HTTP.
+/// Any registry over HTTPS; registries on this machine over HTTP. Mirrors are asked first.
 pub struct OciRegistry {
+    hosts: RegistryHosts,
     anonymous: std::sync::OnceLock<oci_client::Client>,
 }
 
@@ -82,35 +84,70 @@ impl OciRegistry {
     /// Makes one; connects at the first request only. Sets the process's TLS provider unless it has
     /// one, because the HTTP client underneath cannot be made without.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(hosts: RegistryHosts) -> Self {
         // An error says that there is one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        Self { anonymous: std::sync::OnceLock::new() }
+        Self { hosts, anonymous: std::sync::OnceLock::new() }
     }
 
     /// A client keeps the credentials of a registry once it has seen them, so those of one pod get
-    /// a client of their own.
+    /// a client of their own; so does a place that is reached in its own way.
     fn client(
+        &self,
+        route: &Route,
+        credentials: Option<&Credentials>,
+    ) -> Result<oci_client::Client, RegistryError> {
+        if route.plain_http || route.ca.is_some() || credentials.is_some() {
+            return Ok(oci_client::Client::new(config(route)?));
+        }
+        let plain = || oci_client::Client::new(ClientConfig::default());
+        Ok(self.anonymous.get_or_init(plain).clone())
+    }
+
+    /// Asks one place after the other; the registry's own answer counts when none has it.
+    async fn ask<'a, T, F>(
         &self,
         reference: &Reference,
         credentials: Option<&Credentials>,
-    ) -> oci_client::Client {
-        if reference.is_local() || credentials.is_some() {
-            return oci_client::Client::new(config(reference));
+        ask: impl Fn(oci_client::Client, Route, Option<Credentials>) -> F,
+    ) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, RegistryError>> + Send + 'a,
+    {
+        let mut last = RegistryError::Unreachable(format!("no registry has \"{reference}\""));
+        for route in self.hosts.routes(reference) {
+            // What a pod brings along is for the registry that it names.
+            let own = credentials.filter(|_| !route.is_mirror).or(route.credentials.as_ref());
+            let own = own.cloned();
+            let client = self.client(&route, own.as_ref())?;
+            let place = route.reference.registry.clone();
+            match ask(client, route, own).await {
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    tracing::debug!(place, %error, "asks the next place");
+                    last = error;
+                }
+            }
         }
-        self.anonymous.get_or_init(|| oci_client::Client::new(config(reference))).clone()
+        Err(last)
     }
 }
 
-impl Default for OciRegistry {
-    fn default() -> Self {
-        Self::new()
+fn config(route: &Route) -> Result<ClientConfig, RegistryError> {
+    let protocol = if route.plain_http { ClientProtocol::Http } else { ClientProtocol::Https };
+    let mut config = ClientConfig { protocol, ..ClientConfig::default() };
+    if let Some(path) = &route.ca {
+        let data = std::fs::read(path).map_err(|error| {
+            RegistryError::Unreachable(format!(
+                "read the certificates of \"{}\" from {}: {error}",
+                route.reference.registry,
+                path.display()
+            ))
+        })?;
+        let encoding = oci_client::client::CertificateEncoding::Pem;
+        config.extra_root_certificates.push(oci_client::client::Certificate { encoding, data });
     }
-}
-
-fn config(reference: &Reference) -> ClientConfig {
-    let protocol = if reference.is_local() { ClientProtocol::Http } else { ClientProtocol::Https };
-    ClientConfig { protocol, ..ClientConfig::default() }
+    Ok(config)
 }
 
 fn auth(credentials: Option<&Credentials>) -> RegistryAuth {
@@ -136,14 +173,11 @@ impl Registry for OciRegistry {
         reference: &'a Reference,
         credentials: Option<&'a Credentials>,
     ) -> BoxFuture<'a, Result<(Bytes, String), RegistryError>> {
-        async move {
-            let client = self.client(reference, credentials);
-            let auth = auth(credentials);
-            client
-                .pull_manifest_raw(&theirs(reference), &auth, &ACCEPTED)
-                .await
-                .map_err(|error| explain(reference, &error))
-        }
+        self.ask(reference, credentials, |client, route, own| async move {
+            let asked = theirs(&route.reference);
+            let found = client.pull_manifest_raw(&asked, &auth(own.as_ref()), &ACCEPTED).await;
+            found.map_err(|error| explain(&route.reference, &error))
+        })
         .boxed()
     }
 
@@ -154,20 +188,19 @@ impl Registry for OciRegistry {
         digest: &'a str,
         to: &'a Path,
     ) -> BoxFuture<'a, Result<(), RegistryError>> {
-        async move {
-            let client = self.client(reference, credentials);
-            let auth = auth(credentials);
-            client.store_auth_if_needed(&reference.registry, &auth).await;
+        self.ask(reference, credentials, move |client, route, own| async move {
+            let auth = auth(own.as_ref());
+            client.store_auth_if_needed(&route.reference.registry, &auth).await;
             let io = |error: std::io::Error| {
                 RegistryError::Refused(format!("write {}: {error}", to.display()))
             };
             let mut file = tokio::fs::File::create(to).await.map_err(io)?;
             client
-                .pull_blob(&theirs(reference), digest, &mut file)
+                .pull_blob(&theirs(&route.reference), digest, &mut file)
                 .await
-                .map_err(|error| explain(reference, &error))?;
+                .map_err(|error| explain(&route.reference, &error))?;
             file.flush().await.map_err(io)
-        }
+        })
         .boxed()
     }
 }

@@ -194,6 +194,31 @@ impl ImageStore {
         }
     }
 
+    /// All records with their files.
+    pub(super) fn records(&self) -> BTreeMap<PathBuf, LocalImage> {
+        let entries = fs::read_dir(self.root.join("images")).into_iter().flatten().flatten();
+        let read = |entry: fs::DirEntry| {
+            let image = serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()?;
+            Some((entry.path(), image))
+        };
+        entries.filter_map(read).collect()
+    }
+
+    /// The folder of the blobs.
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// Forgets every reference that means one of these manifests.
+    pub(super) fn drop_references(&self, digests: &std::collections::BTreeSet<String>) {
+        let mut references = self.references.lock();
+        references.retain(|_, digest| !digests.contains(digest));
+        let table = serde_json::to_vec(&*references).unwrap_or_default();
+        if let Err(error) = write_whole(&self.root.join("references.json"), &table) {
+            tracing::warn!(%error, "cannot write the table of references");
+        }
+    }
+
     fn record(&self, digest: &str) -> PathBuf {
         self.root.join("images").join(format!("{}.json", digest.replace(':', "-")))
     }
@@ -252,7 +277,8 @@ fn unpack_layer(
     let reader: Box<dyn Read> = if media_type.ends_with("gzip") {
         Box::new(flate2::read::GzDecoder::new(io::BufReader::new(file)))
     } else if media_type.ends_with("zstd") {
-        return Err("zstd layers are not supported; push the image with gzip layers".into());
+        let zstd = ruzstd::decoding::StreamingDecoder::new(io::BufReader::new(file));
+        Box::new(zstd.map_err(|error| format!("begin a zstd layer: {error}"))?)
     } else {
         Box::new(io::BufReader::new(file))
     };

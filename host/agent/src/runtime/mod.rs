@@ -161,6 +161,9 @@ pub struct StartRequest {
     pub memory_bytes: Option<u64>,
     /// `limits.cpu` in thousandths of a core.
     pub cpu_millis: Option<u32>,
+    /// `limits.ephemeral-storage` in bytes: what it writes to `/` can never be more than twice
+    /// that, however fast it writes before it is evicted.
+    pub storage_bytes: Option<u64>,
     /// The port that an http component is served on.
     pub http_port: u16,
     /// How its requests share instances.

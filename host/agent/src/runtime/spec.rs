@@ -14,6 +14,8 @@ use crate::pods::state::Fault;
 
 /// Most bytes of a termination message. *Source:* `v1.Container.terminationMessagePath`.
 const MESSAGE_BYTES_MAX: usize = 4096;
+/// Most bytes of the file that it is written to: the message is its end.
+const MESSAGE_FILE_BYTES_MAX: u64 = 64 << 10;
 /// Most bytes and lines of a log that stand in for one. *Source:* the same.
 const LOG_TAIL_BYTES_MAX: usize = 2048;
 const LOG_TAIL_LINES_MAX: usize = 80;
@@ -71,11 +73,12 @@ fn table(
         files: surroundings.files(&pod.request),
         dirs: vec!["/tmp".into()],
         scratch: (!request.read_only_root).then(|| request.scratch.clone()),
-        quota: None,
+        quota: layer_quota(request),
     });
     let taken = |path: &str| request.mounts.iter().any(|mount| mount.path == path);
     if !taken(&request.termination_message_path) {
-        let file = Mount::host(message_file(request));
+        let quota = Arc::new(Quota::new(MESSAGE_FILE_BYTES_MAX, 0));
+        let file = Mount::host(message_file(request)).quota(quota);
         builder = builder.mount(&request.termination_message_path, file).map_err(bad)?;
     }
     for wanted in &request.mounts {
@@ -93,6 +96,13 @@ fn table(
         builder = builder.mount(&wanted.path, mount).map_err(bad)?;
     }
     builder.build().map_err(bad)
+}
+
+/// What the copy-up layer may hold. The eviction at the limit itself looks only from time to time;
+/// this is so that nobody fills the disk in between.
+fn layer_quota(request: &StartRequest) -> Option<Arc<dyn Charge>> {
+    let bytes_max = request.storage_bytes?.saturating_mul(2);
+    Some(Arc::new(Quota::new(bytes_max, 0)))
 }
 
 /// One quota per volume, shared by all containers of the pod.

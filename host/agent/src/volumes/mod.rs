@@ -4,6 +4,7 @@
 //! into a folder with one atomic swap; `mounts` (pure) says what each container sees of it. Secrets
 //! live in a folder of the memory file system and nowhere else. Never here: the API server.
 
+pub mod claims;
 pub mod mounts;
 pub mod payload;
 pub mod write;

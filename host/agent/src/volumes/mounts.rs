@@ -41,7 +41,11 @@ pub fn mounts(
 }
 
 fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<MountRequest, Fault> {
-    let files = matches!(volume.content, Content::Files(_));
+    let fixed = match &volume.content {
+        Content::Files(_) => true,
+        Content::Empty { .. } => false,
+        Content::Host { read_only, .. } | Content::Persistent { read_only, .. } => *read_only,
+    };
     let quota = match &volume.content {
         Content::Empty { size_limit_bytes, in_memory } => {
             let bounded = *in_memory || size_limit_bytes.is_some();
@@ -56,12 +60,19 @@ fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<Mount
                 in_memory: *in_memory,
             })
         }
+        // Named by its size too: a volume that has grown is counted anew at the next start.
+        Content::Persistent { place, bytes_max, .. } => Some(QuotaRequest {
+            volume: format!("{}@{bytes_max}", mount.name),
+            place: place.clone(),
+            bytes_max: *bytes_max,
+            in_memory: false,
+        }),
         Content::Files(_) | Content::Host { .. } => None,
     };
     Ok(MountRequest {
         path: mount.mount_path.clone(),
         source: source(mount, volume, env)?,
-        read_only: files || mount.read_only.unwrap_or(false),
+        read_only: fixed || mount.read_only.unwrap_or(false),
         quota,
     })
 }
@@ -69,14 +80,14 @@ fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<Mount
 fn source(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<MountSource, Fault> {
     let below = sub_path(mount, env)?;
     match (&volume.content, below) {
-        (Content::Files(_) | Content::Empty { .. }, None) => {
+        (Content::Files(_) | Content::Empty { .. } | Content::Persistent { .. }, None) => {
             Ok(MountSource::Host(volume.place.clone()))
         }
         (Content::Files(payload), Some(path)) => match payload.files.get(&path) {
             Some(file) => Ok(MountSource::Pinned(file.bytes.clone().into())),
             None => Ok(MountSource::SubPath { volume: volume.place.clone(), path }),
         },
-        (Content::Empty { .. }, Some(path)) => {
+        (Content::Empty { .. } | Content::Persistent { .. }, Some(path)) => {
             make_below(&volume.place, &path)?;
             Ok(MountSource::SubPath { volume: volume.place.clone(), path })
         }

@@ -10,10 +10,14 @@ use k8s_openapi::api::core::v1::{
     VolumeProjection,
 };
 
+use super::claims::{Claimed, Place};
 use crate::config::fields::{self, Facts};
 use crate::config::tokens::TokenSpec;
 use crate::config::{ObjectKind, ObjectRef, Objects};
 use crate::pods::plan;
+
+/// Folder below the agent's own that holds what outlives pods.
+pub const PERSISTENT: &str = "persistent";
 
 /// Permission bits of a file when neither volume nor item give any.
 const MODE_DEFAULT: i32 = 0o644;
@@ -39,6 +43,17 @@ pub enum Content {
         path: String,
         /// `hostPath.type`.
         kind: String,
+        /// Refuses every change, whatever the mount says.
+        read_only: bool,
+    },
+    /// A folder of this host that outlives the pod.
+    Persistent {
+        /// The folder.
+        place: PathBuf,
+        /// Most bytes that it may hold.
+        bytes_max: u64,
+        /// Refuses every change, whatever the mount says.
+        read_only: bool,
     },
 }
 
@@ -87,6 +102,8 @@ pub struct Sources<'a> {
     pub objects: &'a Objects,
     /// The tokens that it asks for.
     pub tokens: &'a BTreeMap<TokenSpec, String>,
+    /// What its claims mean, by the volume's name.
+    pub claims: &'a BTreeMap<String, Claimed>,
     /// Prefixes of host paths that may be mounted.
     pub host_path_prefixes: &'a [PathBuf],
     /// Nothing below or above this may be mounted.
@@ -109,9 +126,29 @@ pub fn content(sources: &Sources<'_>, volume: &Volume) -> Result<Content, Volume
     if let Some(host) = &volume.host_path {
         let (prefix, path) = host_path(sources, &host.path).map_err(fault)?;
         let kind = host.type_.clone().unwrap_or_default();
-        return Ok(Content::Host { prefix, path, kind });
+        return Ok(Content::Host { prefix, path, kind, read_only: false });
+    }
+    if volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some() {
+        return claim(sources, volume).map_err(fault);
     }
     files(sources, volume).map_err(fault).map(Content::Files)
+}
+
+fn claim(sources: &Sources<'_>, volume: &Volume) -> Result<Content, String> {
+    let claimed = sources.claims.get(&volume.name).ok_or("claim is not known yet")?;
+    let asked = volume.persistent_volume_claim.as_ref().and_then(|claim| claim.read_only);
+    let read_only = claimed.read_only || asked.unwrap_or(false);
+    match &claimed.place {
+        Place::Folder(handle) => Ok(Content::Persistent {
+            place: sources.data_dir.join(PERSISTENT).join(handle),
+            bytes_max: claimed.bytes_max,
+            read_only,
+        }),
+        Place::Host(path) => {
+            let (prefix, path) = host_path(sources, path)?;
+            Ok(Content::Host { prefix, path, kind: String::new(), read_only })
+        }
+    }
 }
 
 fn files(sources: &Sources<'_>, volume: &Volume) -> Result<Payload, String> {
@@ -261,7 +298,7 @@ fn unsupported(volume: &Volume) -> String {
     let kind = json.as_object().and_then(|map| map.keys().find(|key| *key != "name").cloned());
     format!(
         "no volume plugin matched: '{}' volumes are not served; use emptyDir, configMap, secret, \
-         projected, downwardAPI or hostPath",
+         projected, downwardAPI, persistentVolumeClaim, ephemeral or hostPath",
         kind.unwrap_or_else(|| "unknown".into())
     )
 }
@@ -298,11 +335,14 @@ mod tests {
         .into();
         let spec = TokenSpec { audience: "vault".into(), expiration_seconds: 600 };
         let tokens = BTreeMap::from([(spec, "t0".to_owned())]);
+        let claimed = |place| Claimed { place, bytes_max: 1024, read_only: false };
+        let claims = BTreeMap::from([("v".to_owned(), claimed(Place::Folder("pvc-1".into())))]);
         let sources = Sources {
             pod: &pod,
             facts: &Facts::default(),
             objects: &objects,
             tokens: &tokens,
+            claims: &claims,
             host_path_prefixes: &["/srv".into(), "/data".into()],
             data_dir: "/data/coracle".as_ref(),
         };
@@ -369,7 +409,11 @@ mod tests {
             ),
             (
                 json!({"hostPath": {"path": "/srv/x"}}),
-                "Host { prefix: \"/srv\", path: \"x\", kind: \"\" }",
+                "Host { prefix: \"/srv\", path: \"x\", kind: \"\", read_only: false }",
+            ),
+            (
+                json!({"persistentVolumeClaim": {"claimName": "data", "readOnly": true}}),
+                "Persistent { place: \"/data/coracle/persistent/pvc-1\", bytes_max: 1024, read_only: true }",
             ),
             (
                 json!({"hostPath": {"path": "/etc"}}),

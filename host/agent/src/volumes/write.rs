@@ -29,6 +29,7 @@ impl VolumeRoots {
     pub fn place(&self, uid: &str, volume: &str, content: &Content) -> PathBuf {
         let root = match content {
             Content::Host { prefix, path, .. } => return prefix.join(path),
+            Content::Persistent { place, .. } => return place.clone(),
             Content::Files(payload) if payload.secret => &self.memory,
             Content::Empty { in_memory: true, .. } => &self.memory,
             Content::Files(_) | Content::Empty { .. } => &self.disk,
@@ -59,8 +60,8 @@ impl VolumeRoots {
                 make_private(&place)?;
                 write(&place, payload, unique)?;
             }
-            Content::Empty { .. } => make_private(&place)?,
-            Content::Host { prefix, path, kind } => check_host(prefix, path, kind)?,
+            Content::Empty { .. } | Content::Persistent { .. } => make_private(&place)?,
+            Content::Host { prefix, path, kind, .. } => check_host(prefix, path, kind)?,
         }
         Ok(place)
     }
@@ -226,8 +227,12 @@ mod tests {
         symlink("../outside", prefix.join("link")).unwrap();
         let roots = VolumeRoots { disk: dir.path().join("d"), memory: dir.path().join("m") };
         let fill = |path: &str, kind: &str| {
-            let content =
-                Content::Host { prefix: prefix.clone(), path: path.into(), kind: kind.into() };
+            let content = Content::Host {
+                prefix: prefix.clone(),
+                path: path.into(),
+                kind: kind.into(),
+                read_only: false,
+            };
             roots.fill("u", "v", &content, 1).is_ok()
         };
         assert!(fill("new/dir", "DirectoryOrCreate") && prefix.join("new/dir").is_dir());

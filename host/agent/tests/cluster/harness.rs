@@ -13,7 +13,7 @@ use coracle_client::cache::Object;
 use coracle_client::{Cache, Caches, Client};
 use coracle_store::Store;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod, ServiceAccount};
 use kube::Resource;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde::Serialize;
@@ -70,9 +70,17 @@ impl Cluster {
             agent: None,
         };
         cluster.keep_image(IMAGE);
+        cluster.furnish().await;
         cluster.start_agent();
         cluster.give_range().await;
         cluster
+    }
+
+    /// Makes what a controller makes in every namespace, and what pods mount of it.
+    async fn furnish(&self) {
+        self.create::<ServiceAccount>(json!({"metadata": {"name": "default"}})).await;
+        let ca = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "PEM"}});
+        self.create::<ConfigMap>(ca).await;
     }
 
     pub(crate) fn agent_dir(&self) -> PathBuf {

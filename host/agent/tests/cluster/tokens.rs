@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::authentication::v1::TokenReview;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::harness::{Cluster, container, pod};
@@ -59,16 +60,35 @@ async fn tokens_are_mounted_renewed_and_never_in_plain_text_on_disk() {
 #[tokio::test]
 async fn an_account_that_is_not_there_is_named() {
     let cluster = Cluster::start().await;
-    let mut wanted = with_token("web");
-    wanted["spec"]["serviceAccountName"] = "default".into();
-    cluster.gate.shut.store(false, Ordering::SeqCst);
-    cluster.create::<Pod>(wanted).await;
-    // No controller runs here that would make the account.
+    let accounts = cluster.admin.namespaced::<ServiceAccount>("default");
+    accounts.delete("default", &DeleteParams::default()).await.unwrap();
+    cluster.create::<Pod>(with_token("web")).await;
     let said = cluster.event("FailedMount").await;
     let expected = "MountVolume.SetUp failed for volume \"sa\" : failed to fetch token: ";
     assert!(said.starts_with(expected), "{said}");
     cluster.gate.token_seconds.store(3600, Ordering::SeqCst);
     cluster.is_ready("web").await;
+}
+
+#[tokio::test]
+async fn every_pod_has_a_token_of_its_account() {
+    let cluster = Cluster::start().await;
+    cluster.create::<Pod>(pod("web", json!({}))).await;
+    cluster.is_ready("web").await;
+    let folder = place(&cluster, "web", "/var/run/secrets/kubernetes.io/serviceaccount");
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+    assert_eq!((read("ca.crt"), read("namespace")), ("PEM".into(), "default".into()));
+    let review: TokenReview =
+        serde_json::from_value(json!({"spec": {"token": read("token")}})).unwrap();
+    let reviews: kube::Api<TokenReview> = kube::Api::all(cluster.admin.kube());
+    let status = reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap();
+    assert_eq!(status.authenticated, Some(true), "{status:?}");
+    let user = status.user.unwrap().username;
+    assert_eq!(user.as_deref(), Some("system:serviceaccount:default:default"));
+    let spec = json!({"automountServiceAccountToken": false});
+    cluster.create::<Pod>(pod("bare", spec)).await;
+    cluster.is_ready("bare").await;
+    assert!(cluster.runtime.request("bare", "app").unwrap().mounts.is_empty());
 }
 
 #[tokio::test]

@@ -47,9 +47,10 @@ pub(crate) struct Channels {
 
 /// Runs a program for a client, to its end; or tells the client why there is none.
 pub(crate) async fn run(program: Starting, channels: Channels) {
-    let Channels { stdin, stdout, stderr, mut resize, error, report } = channels;
-    let size = match &mut resize {
-        Some(channel) => first_size(channel).await,
+    let Channels { stdin, stdout, stderr, resize, error, report } = channels;
+    let mut sizes = resize.map(Sizes::new);
+    let size = match &mut sizes {
+        Some(sizes) => sizes.first().await,
         None => None,
     };
     let outcome = match program.await {
@@ -57,7 +58,7 @@ pub(crate) async fn run(program: Starting, channels: Channels) {
             if let (Some(size), Some(handle)) = (size, &program.handle) {
                 handle.resize(size);
             }
-            joined(program, stdin, (stdout, stderr), resize).await
+            joined(program, stdin, (stdout, stderr), sizes).await
         }
         Err(why) => Outcome::Failed(why),
     };
@@ -72,7 +73,7 @@ async fn joined(
     program: Program,
     stdin: Option<Input>,
     (stdout, stderr): (Option<Output>, Option<Output>),
-    resize: Option<Input>,
+    sizes: Option<Sizes>,
 ) -> Outcome {
     let Program { stdin: input, stdout: output, stderr: errors, handle } = program;
     let to_program = async {
@@ -81,8 +82,8 @@ async fn joined(
         }
     };
     let sizes = async {
-        if let (Some(channel), Some(handle)) = (resize, &handle) {
-            follow_size(channel, handle).await;
+        if let (Some(sizes), Some(handle)) = (sizes, &handle) {
+            sizes.follow(handle).await;
         }
     };
     let from_program = futures::future::join(copy(stdout, Some(output)), copy(stderr, errors));
@@ -124,34 +125,68 @@ struct Size {
     height: u16,
 }
 
-/// How long a program with a terminal waits for the terminal's size before it begins.
-const FIRST_SIZE_MAX: Duration = Duration::from_millis(100);
-
-/// Waits for the size that clients send first, so that the program knows it from the beginning.
-async fn first_size(channel: &mut Input) -> Option<TerminalSize> {
-    let piece = tokio::time::timeout(FIRST_SIZE_MAX, channel.next()).await.ok()??;
-    let Size { width, height } = serde_json::from_slice(&piece).ok()?;
-    Some(TerminalSize { columns: width, rows: height })
-}
-
 /// Bytes of a size that has not come whole: more than this is no size.
 const SIZE_BYTES_MAX: usize = 256;
 
-/// Tells the program each size of the client's terminal.
+/// How long a program with a terminal waits for the terminal's size before it begins.
+const FIRST_SIZE_MAX: Duration = Duration::from_millis(100);
+
+/// The sizes of a client's terminal, as they come.
 ///
 /// *Source:* `remotecommand.TerminalSize`, one JSON object after the other.
-async fn follow_size(mut channel: Input, handle: &ExecHandle) {
-    let mut rest = Vec::new();
-    while let Some(piece) = channel.next().await {
-        rest.extend_from_slice(&piece);
-        let mut sizes = serde_json::Deserializer::from_slice(&rest).into_iter::<Size>();
-        while let Some(Ok(Size { width, height })) = sizes.next() {
-            handle.resize(TerminalSize { columns: width, rows: height });
+struct Sizes {
+    channel: Input,
+    rest: Vec<u8>,
+}
+
+impl Sizes {
+    fn new(channel: Input) -> Self {
+        Self { channel, rest: Vec::new() }
+    }
+
+    /// The size that clients send first, so that the program knows it from the beginning; `None`
+    /// when it does not come soon.
+    async fn first(&mut self) -> Option<TerminalSize> {
+        tokio::time::timeout(FIRST_SIZE_MAX, self.next()).await.ok()?
+    }
+
+    /// The next size, or the last of several; `None` at the end. Cancel safe.
+    async fn next(&mut self) -> Option<TerminalSize> {
+        loop {
+            let piece = self.channel.next().await?;
+            if let Some(size) = self.take(&piece) {
+                return Some(size);
+            }
+        }
+    }
+
+    fn take(&mut self, piece: &[u8]) -> Option<TerminalSize> {
+        self.rest.extend_from_slice(piece);
+        let mut sizes = serde_json::Deserializer::from_slice(&self.rest).into_iter::<Size>();
+        let (mut last, mut is_damaged) = (None, false);
+        for size in &mut sizes {
+            match size {
+                Ok(Size { width, height }) => {
+                    last = Some(TerminalSize { columns: width, rows: height });
+                }
+                Err(error) => {
+                    is_damaged = !error.is_eof();
+                    break;
+                }
+            }
         }
         let used = sizes.byte_offset();
-        rest.drain(..used.min(rest.len()));
-        if rest.len() > SIZE_BYTES_MAX {
-            rest.clear();
+        self.rest.drain(..used.min(self.rest.len()));
+        if is_damaged || self.rest.len() > SIZE_BYTES_MAX {
+            self.rest.clear();
+        }
+        last
+    }
+
+    /// Tells the program each further size.
+    async fn follow(mut self, handle: &ExecHandle) {
+        while let Some(size) = self.next().await {
+            handle.resize(size);
         }
     }
 }

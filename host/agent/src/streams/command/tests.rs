@@ -136,18 +136,25 @@ async fn the_program_learns_the_size_of_the_terminal() {
     let options = Options::parse("input=1&output=1&tty=1").unwrap();
     tokio::spawn(serve(far, Speech::WebSocket("v5.channel.k8s.io"), options, starting));
     let mut socket = websocket(near).await;
-    for message in
-        [&b"\x04{\"Width\":80,"[..], b"\x04\"Height\":24}", b"\x04{\"Width\":100,\"Height\":30}"]
-    {
+    for message in [
+        &b"\x04{\"Width\":80,"[..],
+        b"\x04\"Height\":24}",
+        b"\x04no size",
+        b"\x04{\"Width\":100,\"Height\":30}",
+    ] {
         socket.send(Message::Binary(Bytes::copy_from_slice(message))).await.unwrap();
     }
     // Messages are taken in order: when the input is there, the sizes were read before.
     socket.send(Message::Binary(Bytes::from_static(b"\x00x"))).await.unwrap();
     let Inside { mut stdin, owner, .. } = inside;
     assert_eq!(stdin.read_u8().await.unwrap(), b'x');
-    while owner.size() != Some(TerminalSize { columns: 100, rows: 30 }) {
+    for _ in 0..10_000 {
+        if owner.size() == Some(TerminalSize { columns: 100, rows: 30 }) {
+            return;
+        }
         tokio::task::yield_now().await;
     }
+    panic!("the last size that came is {:?}", owner.size());
 }
 
 #[tokio::test]
