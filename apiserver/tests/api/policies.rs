@@ -66,7 +66,29 @@ PATCH /apis/apps/v1/namespaces/default/deployments/good | /spec/replicas
 Content-Type: application/merge-patch+json
 {"spec":{"replicas":7}}
 "#,
-        expect![[""]],
+        expect![[r#"
+            201
+              /metadata/name "few"
+            201
+              /metadata/name "here"
+            422 Invalid: deployments.apps "many" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'here' denied request: failed expression: variables.replicas <= 5
+              {"group":"apps","kind":"deployments","name":"many"}
+            201
+              /metadata/name "many"
+            403 Forbidden: deployments.apps "bad" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'here' denied request: not bad
+              {"group":"apps","kind":"deployments","name":"bad"}
+            201
+              /metadata/name "good"
+            422 Invalid: deployments.apps "good" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'here' denied request: failed expression: variables.replicas <= 5
+              {"group":"apps","kind":"deployments","name":"good"}
+            422 Invalid: ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io "here" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update
+              {"causes":[{"field":"metadata.resourceVersion","message":"Invalid value: 0x0: must be specified for an update","reason":"FieldValueInvalid"}],"group":"admissionregistration.k8s.io","kind":"ValidatingAdmissionPolicyBinding","name":"here"}
+            200
+              /spec/validationActions ["Warn"]
+            200
+              ! 299 - "Validation failed for ValidatingAdmissionPolicy 'few' with binding 'here': failed expression: variables.replicas <= 5"
+              /spec/replicas 7
+        "#]],
     )
     .await;
 }
@@ -116,7 +138,32 @@ Content-Type: application/merge-patch+json
 POST /api/v1/namespaces/default/secrets | /metadata/name
 {"metadata":{"name":"ok-y"}}
 "#,
-        expect![[""]],
+        expect![[r#"
+            201
+              /metadata/name "named"
+            201
+              /metadata/name "b"
+            422 Invalid: secrets "x" is forbidden: ValidatingAdmissionPolicy 'named' with binding 'b' denied request: failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction
+              {"kind":"secrets","name":"x"}
+            201
+              /metadata/name "p"
+            422 Invalid: secrets "x" is forbidden: ValidatingAdmissionPolicy 'named' with binding 'b' denied request: the name must begin as the cluster wants it
+              {"kind":"secrets","name":"x"}
+            201
+              /metadata/name "ok-x"
+            201
+              /metadata/name "free-x"
+            200
+              /status "Success"
+            200
+              /data -
+            422 Invalid: secrets "ok-y" is forbidden: ValidatingAdmissionPolicy 'named' with binding 'b' denied request: expression 'object.metadata.name.startsWith(params.data.prefix)' resulted in error: No such key: data
+              {"kind":"secrets","name":"ok-y"}
+            200
+              /spec/failurePolicy "Ignore"
+            201
+              /metadata/name "ok-y"
+        "#]],
     )
     .await;
 }
@@ -195,7 +242,12 @@ async fn a_webhook_changes_warns_and_refuses() {
         .run(&configuration("mutating", &format!("https://127.0.0.1:{port}/m"), &authority, "Fail"))
         .await;
     let out = session.run(CREATES).await;
-    expect![[""]].assert_eq(&out);
+    expect![[r#"
+        201
+          ! 299 - "looked at it"
+          /metadata/labels {"seen":"CREATE"}
+        422 Invalid: admission webhook "hook.example.com" denied the request: "admin" says no
+    "#]].assert_eq(&out);
 }
 
 #[tokio::test]
@@ -214,8 +266,16 @@ async fn a_webhook_that_fails_counts_as_its_policy_says() {
             .await;
         let out = session.run(CREATES).await.replace(&port.to_string(), "PORT");
         let expected = match policy {
-            "Fail" => expect![[""]],
-            _ => expect![[""]],
+            "Fail" => expect![[r#"
+                500 InternalError: Internal error occurred: failed calling webhook "hook.example.com": webhook returned response.patch but not response.patchType 'JSONPatch', or may not change anything
+                  {"causes":[{"message":"failed calling webhook \"hook.example.com\": webhook returned response.patch but not response.patchType 'JSONPatch', or may not change anything"}]}
+                422 Invalid: admission webhook "hook.example.com" denied the request: "admin" says no
+            "#]],
+            _ => expect![[r#"
+                201
+                  /metadata/labels -
+                422 Invalid: admission webhook "hook.example.com" denied the request: "admin" says no
+            "#]],
         };
         expected.assert_eq(&out);
     }

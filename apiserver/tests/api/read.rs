@@ -174,11 +174,11 @@ Accept: application/json;as=Nothing
 
 POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews
 Accept: application/json;as=Table;v=v1;g=meta.k8s.io
-{"spec":{"nonResourceAttributes":{"path":"/","verb":"get"}}}
+{{\"spec\":{{\"nonResourceAttributes\":{{\"path\":\"/\",\"verb\":\"get\"}}}}}}
 
 POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews | /kind
 Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json
-{"spec":{"nonResourceAttributes":{"path":"/","verb":"get"}}}
+{{\"spec\":{{\"nonResourceAttributes\":{{\"path\":\"/\",\"verb\":\"get\"}}}}}}
 "
         ),
         expect![[r#"
