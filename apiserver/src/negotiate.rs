@@ -140,6 +140,15 @@ impl Negotiated {
         chosen.check_include_object(query)
     }
 
+    /// The same for what is answered and never kept, such as reviews: it has no other form than its own.
+    ///
+    /// # Errors
+    /// 406 when the client accepts only other forms.
+    pub fn for_answers(headers: &HeaderMap, query: &Query) -> Result<Negotiated, Status> {
+        let whole = |_, form| form == Form::Object;
+        Self::choose(headers, query, whole).ok_or_else(|| not_acceptable(SUPPORTED))
+    }
+
     /// The same for custom resources, of which only metadata has a protobuf form.
     ///
     /// # Errors

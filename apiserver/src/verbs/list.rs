@@ -12,16 +12,17 @@ use coracle_store::Revision;
 use futures::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::body;
 use crate::cache::{ListRequest, ListRevision, Listing, Object, Selection};
-use crate::context::Context;
-use crate::negotiate::{Encoding, Form};
+use crate::context::{Context, to_served};
+use crate::negotiate::{Encoding, Form, Negotiated};
 use crate::options::{ListOptions, VersionMatch};
 use crate::respond::{self, Answer};
 use crate::server::Core;
-use crate::table::{self, Tables};
+use crate::table::{self, IncludeObject, Tables};
 
 /// How long a read waits for a revision that has not happened yet. *Source:* kube-apiserver's `blockTimeout`.
 const FUTURE_REVISION_WAIT: Duration = Duration::from_secs(3);
@@ -29,6 +30,10 @@ const FUTURE_REVISION_WAIT: Duration = Duration::from_secs(3);
 /// Size of the frames in which a long list is sent: long enough to make one TLS write worth its while, short enough
 /// that a list of any length takes little memory of its own.
 const FRAME_BYTES: usize = 64 * 1024;
+
+/// Lists of this many objects that are decoded or compressed leave the threads that serve everybody: they take
+/// milliseconds and more.
+const BLOCKING_OBJECTS_MIN: usize = 256;
 
 impl Core {
     /// Answers with a collection.
@@ -41,7 +46,12 @@ impl Core {
         let ListOptions { limit, continue_token, .. } = options;
         let request = ListRequest { selection, revision, limit, continue_token };
         let listing = self.objects(context.kind)?.list(&request)?;
-        Ok(answer(context, listing))
+        let shown = Shown::new(context);
+        if listing.objects.len() < BLOCKING_OBJECTS_MIN || shown.is_stored_bytes() {
+            return Ok(shown.answer(listing));
+        }
+        let answer = tokio::task::spawn_blocking(move || shown.answer(listing));
+        answer.await.map_err(Status::internal)
     }
 
     /// Waits a little for a revision that has not happened yet; whoever reads then says that it is too large.
@@ -66,43 +76,82 @@ fn list_revision(options: &ListOptions) -> ListRevision {
     }
 }
 
-fn answer(context: &Context, listing: Listing) -> Answer {
-    let negotiated = context.negotiated;
-    let values = listing.objects.iter().map(|object| object.value());
-    match (negotiated.form, negotiated.encoding) {
-        (Form::Object, _) if context.served.stored.is_some() => {
-            let items: Vec<Value> = values.map(|object| context.to_served(object)).collect();
-            let list = json!({
-                "kind": context.served.list_kind(), "apiVersion": context.served.api_version(),
-                "metadata": metadata(&listing), "items": items,
-            });
-            respond::value(StatusCode::OK, &list, negotiated)
+/// How a list is shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    kind: &'static Kind,
+    served: &'static Kind,
+    negotiated: Negotiated,
+    include: IncludeObject,
+    now: Timestamp,
+}
+
+impl Shown {
+    fn new(context: &Context) -> Shown {
+        let Context { kind, served, negotiated, now, .. } = *context;
+        Shown { kind, served, negotiated, include: context.include_object(), now }
+    }
+
+    /// Whether the body is the stored bytes as they are.
+    fn is_stored_bytes(self) -> bool {
+        let Negotiated { form, encoding, gzip } = self.negotiated;
+        (form, encoding, gzip) == (Form::Object, Encoding::Json, false)
+            && self.served.stored.is_none()
+    }
+
+    fn answer(self, listing: Listing) -> Answer {
+        let Shown { kind, negotiated, .. } = self;
+        let values = listing.objects.iter().map(|object| object.value());
+        match (negotiated.form, negotiated.encoding) {
+            (Form::Object, _) if self.served.stored.is_some() => self.converted(&listing),
+            (Form::Object, Encoding::Json) => self.whole(listing),
+            (Form::Object, Encoding::PrettyJson | Encoding::Yaml) => {
+                respond::json(StatusCode::OK, listing.json(kind), negotiated)
+            }
+            (Form::Object, Encoding::Protobuf) => {
+                let (version, list_kind) = (kind.api_version(), kind.list_kind());
+                let metadata = metadata(&listing);
+                let list = proto::encode_list(&version, &list_kind, &metadata, kind.ty(), values);
+                respond::bytes(StatusCode::OK, list.into(), negotiated)
+            }
+            (Form::Table(version), _) => {
+                let tables = Tables { kind, version, include: self.include, now: self.now };
+                let table = tables.table(values, metadata(&listing));
+                respond::value(StatusCode::OK, &table, negotiated)
+            }
+            (Form::PartialMetadata(version) | Form::PartialMetadataList(version), _) => {
+                let list = table::partial_metadata_list(values, metadata(&listing), version);
+                respond::value(StatusCode::OK, &list, negotiated)
+            }
         }
-        (Form::Object, Encoding::Json) => whole(context, listing),
-        (Form::Object, Encoding::PrettyJson | Encoding::Yaml) => {
-            respond::json(StatusCode::OK, listing.json(context.kind), negotiated)
+    }
+
+    /// The objects in the version of the path.
+    fn converted(self, listing: &Listing) -> Answer {
+        let values = listing.objects.iter().map(|object| object.value());
+        let items: Vec<Value> = values.map(|object| to_served(self.served, object)).collect();
+        let list = json!({
+            "kind": self.served.list_kind(), "apiVersion": self.served.api_version(),
+            "metadata": metadata(listing), "items": items,
+        });
+        respond::value(StatusCode::OK, &list, self.negotiated)
+    }
+
+    /// Sends the objects' own bytes: at once when they are few or are to be compressed, else frame by frame.
+    fn whole(self, listing: Listing) -> Answer {
+        let bytes: usize = listing.objects.iter().map(|object| object.json.len()).sum();
+        let compress = self.negotiated.gzip && bytes > respond::GZIP_BYTES_MIN;
+        if compress || bytes < FRAME_BYTES {
+            return respond::json(StatusCode::OK, listing.json(self.kind), self.negotiated);
         }
-        (Form::Object, Encoding::Protobuf) => {
-            let kind = context.kind;
-            let (version, list_kind) = (kind.api_version(), kind.list_kind());
-            let metadata = metadata(&listing);
-            let list = proto::encode_list(&version, &list_kind, &metadata, kind.ty(), values);
-            respond::bytes(StatusCode::OK, list.into(), negotiated)
-        }
-        (Form::Table(version), _) => {
-            let table = Tables {
-                kind: context.kind,
-                version,
-                include: context.include_object(),
-                now: context.now,
-            };
-            let table = table.table(values, metadata(&listing));
-            respond::value(StatusCode::OK, &table, negotiated)
-        }
-        (Form::PartialMetadata(version) | Form::PartialMetadataList(version), _) => {
-            let list = table::partial_metadata_list(values, metadata(&listing), version);
-            respond::value(StatusCode::OK, &list, negotiated)
-        }
+        let opening = opening(self.kind, &listing);
+        let frames = Frames { opening: Some(opening), objects: listing.objects, next: 0 };
+        let frames = stream::iter(frames.map(Ok));
+        let mut answer = Response::new(body::stream(frames));
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(Encoding::Json.content_type()));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        answer
     }
 }
 
@@ -115,23 +164,6 @@ fn metadata(listing: &Listing) -> Value {
         metadata["remainingItemCount"] = json!(remaining);
     }
     metadata
-}
-
-/// Sends the objects' own bytes: at once when they are few or are to be compressed, else frame by frame.
-fn whole(context: &Context, listing: Listing) -> Answer {
-    let bytes: usize = listing.objects.iter().map(|object| object.json.len()).sum();
-    let compress = context.negotiated.gzip && bytes > respond::GZIP_BYTES_MIN;
-    if compress || bytes < FRAME_BYTES {
-        return respond::json(StatusCode::OK, listing.json(context.kind), context.negotiated);
-    }
-    let opening = opening(context.kind, &listing);
-    let frames = Frames { opening: Some(opening), objects: listing.objects, next: 0 };
-    let frames = stream::iter(frames.map(Ok));
-    let mut answer = Response::new(body::stream(frames));
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(Encoding::Json.content_type()));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    answer
 }
 
 fn opening(kind: &Kind, listing: &Listing) -> String {

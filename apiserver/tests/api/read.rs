@@ -211,6 +211,9 @@ Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json
               /metadata/labels {"app":"web"}
               /data -
             406 NotAcceptable: only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf
+            406 NotAcceptable: only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf
+            201
+              /kind "SelfSubjectAccessReview"
         "#]],
     )
     .await;
