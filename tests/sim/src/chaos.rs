@@ -23,7 +23,14 @@ async fn one_fault(world: &Arc<World>, hosts: &Arc<Vec<Host>>) {
         13 | 14 => {
             let operations = world.pick(0..40) as u64;
             note!(world, "the disk fails once after {operations} operations");
-            world.disk.set_health(Health::Hiccup(operations));
+            if world.chance(0.5) {
+                world.disk.set_health(Health::Hiccup(operations));
+                return;
+            }
+            world.disk.set_health(Health::Collapse(operations));
+            sleep(world.millis(100.0..20_000.0)).await;
+            note!(world, "the disk is good again");
+            world.disk.set_health(Health::Good);
         }
         12 => server::stop(world).await,
         0 | 1 => server::kill(world),
@@ -38,7 +45,7 @@ async fn one_fault(world: &Arc<World>, hosts: &Arc<Vec<Host>>) {
                 hosts[host].kill();
                 let (world, hosts) = (Arc::clone(world), Arc::clone(hosts));
                 tokio::spawn(async move {
-                    sleep(world.millis(100.0..120_000.0)).await;
+                    sleep(world.millis(100.0..600_000.0)).await;
                     if !hosts[host].is_up() {
                         hosts[host].start();
                     }
@@ -72,7 +79,7 @@ async fn cut_off(world: &Arc<World>, peer: &str) {
     change(world, &format!("{peer} is cut off"), |weather| {
         weather.cut_off.insert(peer.to_owned());
     });
-    let lasts = world.millis(500.0..90_000.0);
+    let lasts = world.millis(500.0..600_000.0);
     let (world, peer) = (Arc::clone(world), peer.to_owned());
     tokio::spawn(async move {
         sleep(lasts).await;

@@ -32,6 +32,8 @@ pub(crate) enum Health {
     Broken,
     /// One write or sync fails after so many that succeed; a sync that fails has done its work all the same.
     Hiccup(u64),
+    /// The same, and from then on the disk is broken: whether the last sync has done its work is not known for a while.
+    Collapse(u64),
 }
 
 #[derive(Debug)]
@@ -46,6 +48,8 @@ struct State {
     owner: u64,
     /// The owner dies with this many further writes and syncs.
     dies_after: Option<u64>,
+    /// The operation that fails now does its work first, if it is a sync.
+    fails_late: bool,
     /// It says that it has synced and has not.
     lies: bool,
 }
@@ -63,6 +67,7 @@ impl Default for Disk {
             health: Health::Good,
             owner: 0,
             dies_after: None,
+            fails_late: false,
             lies: false,
         })))
     }
@@ -172,12 +177,18 @@ impl Handle {
             Health::Good => Ok(state),
             Health::Full if !longer => Ok(state),
             Health::Full => Err(io::ErrorKind::StorageFull.into()),
-            Health::Hiccup(0) => {
-                state.health = Health::Good;
+            Health::Hiccup(0) | Health::Collapse(0) => {
+                let is_over = matches!(state.health, Health::Hiccup(_));
+                state.health = if is_over { Health::Good } else { Health::Broken };
+                state.fails_late = true;
                 Err(io::Error::other("input/output error, once"))
             }
             Health::Hiccup(left) => {
                 state.health = Health::Hiccup(left - 1);
+                Ok(state)
+            }
+            Health::Collapse(left) => {
+                state.health = Health::Collapse(left - 1);
                 Ok(state)
             }
             Health::Broken => Err(io::Error::other("input/output error")),
@@ -211,9 +222,8 @@ impl StorageBackend for Handle {
         let (mut state, outcome) = match self.changing(true) {
             Ok(state) => (state, Ok(())),
             Err(error) => {
-                let state = self.state()?;
-                // A hiccup has set the health back; a disk that is still ill has done nothing.
-                if state.health != Health::Good {
+                let mut state = self.state()?;
+                if !std::mem::take(&mut state.fails_late) {
                     return Err(error);
                 }
                 (state, Err(error))

@@ -3,7 +3,7 @@
 //! It is told of each commit by the store itself, before the commit's writer is. Whatever a client got acknowledged is
 //! therefore here, and a server that comes back without it is caught.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use coracle_store::{Event, Mvcc};
 use serde_json::Value;
 
-use crate::promises::Promises;
+use crate::promises::{PODS, Promises, text};
 
 /// What kind of event a watch shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +48,68 @@ pub(crate) struct Stored {
 
 /// All objects by the store's key.
 #[derive(Debug, Default)]
-pub(crate) struct Objects(BTreeMap<String, Stored>);
+pub(crate) struct Objects {
+    all: BTreeMap<String, Stored>,
+    by_uid: BTreeMap<String, String>,
+    /// Keys by uid of the controlling owner.
+    by_controller: BTreeMap<String, BTreeSet<String>>,
+    /// Keys of pods by node.
+    by_node: BTreeMap<String, BTreeSet<String>>,
+}
 
 impl Objects {
     /// One object.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        self.0.get(key).map(|stored| &*stored.value)
+        self.all.get(key).map(|stored| &*stored.value)
+    }
+
+    /// The key and the object of a uid.
+    pub(crate) fn by_uid(&self, uid: &str) -> Option<(&str, &Value)> {
+        let key = self.by_uid.get(uid)?;
+        Some((key, self.get(key)?))
+    }
+
+    /// What an owner controls, below a prefix.
+    pub(crate) fn controlled_by<'a>(
+        &'a self,
+        uid: &str,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = &'a Value> {
+        let keys = self.by_controller.get(uid).into_iter().flatten();
+        keys.filter(move |key| key.starts_with(prefix)).filter_map(|key| self.get(key))
+    }
+
+    /// The pods that are bound to a node.
+    pub(crate) fn on_node(&self, node: &str) -> impl Iterator<Item = &Value> {
+        let keys = self.by_node.get(node).into_iter().flatten();
+        keys.filter_map(|key| self.get(key))
+    }
+
+    fn set(&mut self, key: &str, stored: Option<Stored>) {
+        if let Some(old) = self.all.remove(key) {
+            self.index(key, &old.value, |set, key| {
+                set.remove(key);
+            });
+            self.by_uid.remove(text(&old.value, "/metadata/uid"));
+        }
+        if let Some(new) = stored {
+            self.by_uid.insert(text(&new.value, "/metadata/uid").to_owned(), key.to_owned());
+            self.index(key, &new.value, |set, key| {
+                set.insert(key.to_owned());
+            });
+            self.all.insert(key.to_owned(), new);
+        }
+    }
+
+    fn index(&mut self, key: &str, value: &Value, change: fn(&mut BTreeSet<String>, &str)) {
+        let owners = value.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+        let mut owners = owners.into_iter().flatten();
+        if let Some(owner) = owners.find(|owner| owner["controller"] == true) {
+            change(self.by_controller.entry(text(owner, "/uid").to_owned()).or_default(), key);
+        }
+        if key.starts_with(PODS) {
+            change(self.by_node.entry(text(value, "/spec/nodeName").to_owned()).or_default(), key);
+        }
     }
 
     /// All objects below a prefix, such as `/registry/core/pods/`.
@@ -61,7 +117,7 @@ impl Objects {
         &'a self,
         prefix: &'a str,
     ) -> impl Iterator<Item = (&'a str, &'a Value)> {
-        let from = self.0.range(prefix.to_owned()..);
+        let from = self.all.range(prefix.to_owned()..);
         let all = from.map(|(key, stored)| (key.as_str(), &*stored.value));
         all.take_while(move |(key, _)| key.starts_with(prefix))
     }
@@ -130,17 +186,17 @@ impl Oracle {
             n_found += 1;
             let key = String::from_utf8_lossy(&kv.key);
             let same =
-                self.objects.0.get(&*key).is_some_and(|stored| {
+                self.objects.all.get(&*key).is_some_and(|stored| {
                     stored.bytes == kv.value && stored.revision == kv.modified.0
                 });
             if !same {
                 self.broken.push(format!("{key} changed over the crash"));
             }
         }
-        if n_found != self.objects.0.len() {
+        if n_found != self.objects.all.len() {
             self.broken.push(format!(
                 "{} objects were acknowledged, {n_found} are left after the crash",
-                self.objects.0.len()
+                self.objects.all.len()
             ));
         }
     }
@@ -153,7 +209,7 @@ impl Oracle {
             self.broken.push(format!("revision {revision} came after {}", self.revision));
         }
         self.revision = revision;
-        let before = self.objects.0.get(&key).cloned();
+        let before = self.objects.all.get(&key).cloned();
         if event.previous.as_ref().map(|kv| &kv.value) != before.as_ref().map(|old| &old.bytes) {
             self.broken.push(format!("the event {revision} of {key} has another past than it had"));
         }
@@ -168,10 +224,7 @@ impl Oracle {
             (Some(_), Some(_)) => Did::Modified,
             (Some(_), None) => Did::Deleted,
         };
-        match &after {
-            Some(stored) => self.objects.0.insert(key.clone(), stored.clone()),
-            None => self.objects.0.remove(&key),
-        };
+        self.objects.set(&key, after.clone());
         let step = Step {
             key: &key,
             before: before.as_ref().map(|stored| &*stored.value),

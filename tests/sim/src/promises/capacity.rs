@@ -19,10 +19,7 @@ pub(super) fn check(step: Step<'_>, objects: &Objects) -> Option<String> {
     }
     // A node that went in between holds nothing, and its pods go.
     let allocatable = objects.get(&format!("{NODES}{node}"))?.pointer("/status/allocatable")?;
-    let bound = || {
-        let pods = objects.below(PODS).map(|(_, pod)| pod);
-        pods.filter(|pod| text(pod, "/spec/nodeName") == node && !is_terminal(pod))
-    };
+    let bound = || objects.on_node(node).filter(|pod| !is_terminal(pod));
     let room = |resource: &str| millis(allocatable.get(resource));
     let n_pods = i128::try_from(bound().count()).unwrap_or(i128::MAX) * 1000;
     if n_pods > room("pods") {

@@ -10,8 +10,7 @@ use serde_json::Value;
 
 use super::fields::count;
 use super::{
-    DEPLOYMENTS, JOBS, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active, ordinal,
-    text,
+    DEPLOYMENTS, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active, ordinal, text,
 };
 use crate::oracle::{Objects, Step};
 
@@ -60,9 +59,7 @@ impl Counts {
         objects: &Objects,
     ) -> Option<String> {
         let set = controller(step.after?, "ReplicaSet")?;
-        let pods =
-            objects.below(PODS).filter(|(_, pod)| controller(pod, "ReplicaSet") == Some(set));
-        let n_active = i64::try_from(pods.filter(|(_, pod)| is_active(pod)).count()).ok()?;
+        let n_active = n_active(set, objects);
         let most = self.most(now, set)?;
         let text =
             || format!("{} is pod {n_active} of a ReplicaSet that asked for {most}", step.key);
@@ -80,8 +77,7 @@ impl Counts {
         let grown = count(after, "/spec/replicas", 1)
             > step.before.map_or(0, |before| count(before, "/spec/replicas", 1));
         let deployment = controller(after, "Deployment").filter(|_| grown)?;
-        let sets = objects.below(REPLICA_SETS).map(|(_, set)| set);
-        let own = sets.filter(|set| controller(set, "Deployment") == Some(deployment));
+        let own = objects.controlled_by(deployment, REPLICA_SETS);
         let sum: i64 = own.map(|set| count(set, "/spec/replicas", 1)).sum();
         let most = self.most(now, deployment)?;
         let text = || format!("{} makes it {sum} pods where {most} may be", step.key);
@@ -92,13 +88,17 @@ impl Counts {
 /// No more pods at once than a Job's parallelism, and none once its outcome is known.
 fn check_job(step: Step<'_>, objects: &Objects) -> Option<String> {
     let uid = controller(step.after?, "Job")?;
-    let (key, job) = objects.below(JOBS).find(|(_, job)| text(job, "/metadata/uid") == uid)?;
-    let pods = objects.below(PODS).map(|(_, pod)| pod);
-    let own: Vec<&Value> = pods.filter(|pod| controller(pod, "Job") == Some(uid)).collect();
-    let n_active = i64::try_from(own.iter().filter(|pod| is_active(pod)).count()).ok()?;
+    let (key, job) = objects.by_uid(uid)?;
+    let n_active = n_active(uid, objects);
     let most = count(job, "/spec/parallelism", 1);
     (n_active > most)
         .then(|| format!("{} is pod {n_active} of {key}, which may have {most}", step.key))
+}
+
+/// How many active pods an owner has.
+pub(super) fn n_active(owner: &str, objects: &Objects) -> i64 {
+    let pods = objects.controlled_by(owner, PODS).filter(|pod| is_active(pod));
+    i64::try_from(pods.count()).unwrap_or(i64::MAX)
 }
 
 /// `maxSurge` in pods.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::counts::n_active;
 use super::fields::count;
 use super::{
-    JOBS, NAMESPACES, NODES, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active,
+    NAMESPACES, NODES, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active,
     is_terminal, ordinal, text,
 };
 use crate::oracle::{Objects, Step};
@@ -100,10 +101,7 @@ impl Deletions {
         objects: &Objects,
     ) -> bool {
         let Some(set) = controller(pod, "StatefulSet") else { return false };
-        let mut sets = objects.below(STATEFUL_SETS);
-        let Some((_, owner)) = sets.find(|(_, o)| text(o, "/metadata/uid") == set) else {
-            return true;
-        };
+        let Some((_, owner)) = objects.by_uid(set) else { return true };
         let least = self.asked.get(set).and_then(|asked| asked.values(now).min()).unwrap_or(0);
         let revision = text(pod, "/metadata/labels/controller-revision-hash");
         owner.pointer("/metadata/deletionTimestamp").is_some()
@@ -115,33 +113,25 @@ impl Deletions {
 
     fn replica_set_wants_less(&self, now: Duration, pod: &Value, objects: &Objects) -> bool {
         let Some(set) = controller(pod, "ReplicaSet") else { return false };
-        let mut sets = objects.below(REPLICA_SETS);
-        let Some((_, owner)) = sets.find(|(_, o)| text(o, "/metadata/uid") == set) else {
-            return true;
-        };
+        let Some((_, owner)) = objects.by_uid(set) else { return true };
         if owner.pointer("/metadata/deletionTimestamp").is_some() {
             return true;
         }
-        let of_set = |pod: &Value| is_active(pod) && controller(pod, "ReplicaSet") == Some(set);
         // The pod that goes is not active any more, but was.
-        let n_before = 1 + objects.below(PODS).filter(|(_, pod)| of_set(pod)).count();
+        let n_before = 1 + n_active(set, objects);
         let least = self.asked.get(set).and_then(|asked| asked.values(now).min()).unwrap_or(0);
-        i64::try_from(n_before).unwrap_or(i64::MAX) > least
+        n_before > least
     }
 }
 
 /// A Job that is over or going, and one that has more pods than it may have at once.
 fn job_wants_less(pod: &Value, objects: &Objects) -> bool {
     let Some(uid) = controller(pod, "Job") else { return false };
-    let mut jobs = objects.below(JOBS);
-    let Some((_, job)) = jobs.find(|(_, job)| text(job, "/metadata/uid") == uid) else {
-        return true;
-    };
-    let of_job = |pod: &Value| is_active(pod) && controller(pod, "Job") == Some(uid);
-    let n_before = 1 + objects.below(PODS).filter(|(_, pod)| of_job(pod)).count();
+    let Some((_, job)) = objects.by_uid(uid) else { return true };
+    let n_before = 1 + n_active(uid, objects);
     job.pointer("/metadata/deletionTimestamp").is_some()
         || job.pointer("/status/conditions").is_some()
-        || i64::try_from(n_before).unwrap_or(i64::MAX) > count(job, "/spec/parallelism", 1)
+        || n_before > count(job, "/spec/parallelism", 1)
 }
 
 fn is_set(key: &str) -> bool {
