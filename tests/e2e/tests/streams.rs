@@ -225,6 +225,121 @@ fn through_kubectl_proxy(cluster: &Cluster, pod: &str) {
 }
 
 #[test]
+fn commands_run_for_every_kubectl() {
+    let cluster = cluster();
+    for client in clients(&cluster) {
+        let exec = |arguments: &[&str], input: &str| {
+            let all = [&["exec", "-i", "listener", "--"], arguments].concat();
+            client.run(&all, input)
+        };
+        let text = |code: i32, out: &str, err: &str| (code, out.to_owned(), err.to_owned());
+        assert_eq!(exec(&["echo", "a b"], ""), text(0, "a b\n", ""));
+        let (code, out, err) = exec(&["sh", "-c", "echo out; echo err >&2; exit 3"], "");
+        assert_eq!((code, out.as_str()), (3, "out\n"));
+        assert_eq!(err, "err\ncommand terminated with exit code 3\n");
+        let long = "0123456789abcdef".repeat(20_000);
+        assert_eq!(exec(&["cat"], &long), text(0, &long, ""), "input ends where it ends");
+        copies_files(&client);
+        a_terminal_echoes(&client);
+    }
+}
+
+fn copies_files(client: &Client<'_>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, back) = (folder.path().join("here"), folder.path().join("back"));
+    let content: String = (0..50_000).map(|n| format!("line {n}\n")).collect();
+    std::fs::write(&here, &content).unwrap();
+    let to = client.run(&["cp", here.to_str().unwrap(), "listener:/tmp/there"], "");
+    assert_eq!(to.0, 0, "{to:?}");
+    let from = client.run(&["cp", "listener:/tmp/there", back.to_str().unwrap()], "");
+    assert_eq!(from.0, 0, "{from:?}");
+    assert_eq!(std::fs::read_to_string(back).unwrap(), content);
+}
+
+/// A terminal of the machine's own, made by `script`, around kubectl.
+fn a_terminal_echoes(client: &Client<'_>) {
+    let kubectl = client.program.to_str().unwrap();
+    let line = format!("{kubectl} exec -it listener -- sh -c 'read x; echo got $x; exit 4'");
+    let mut command = Command::new("script");
+    let mut child = command
+        .args(["-qec", &line, "/dev/null"])
+        .env("KUBECONFIG", client.cluster.kubeconfig())
+        .env("HOME", client.cluster.folder())
+        .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", client.websockets)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"word\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("word\r\n") && text.contains("got word\r\n"), "{text:?}");
+    assert_eq!(output.status.code(), Some(4), "{text:?}");
+}
+
+#[test]
+fn pods_are_attached_to_and_debugged() {
+    let cluster = cluster();
+    for client in clients(&cluster) {
+        let run = ["run", "once", "--rm", "-i", "--restart=Never"];
+        let image = ["--image=registry.coracle.internal/behave:1", "--", "cat"];
+        let (code, out, err) = client.run(&[&run[..], &image].concat(), "to the pod\n");
+        assert_eq!(code, 0, "{out} {err}");
+        assert!(
+            out.contains("to the pod\n") && out.contains("pod \"once\" deleted"),
+            "{out} {err}"
+        );
+        eventually("it is gone", || {
+            let left = cluster.run(&["get", "pods", "-o", "name"]);
+            if left.contains("once") { Err(left) } else { Ok(()) }
+        });
+    }
+    debugged(&cluster);
+}
+
+fn debugged(cluster: &Cluster) {
+    let image = "--image=registry.coracle.internal/behave:1";
+    cluster.run(&["debug", "listener", "-c", "look", image, "--", "echo", "looked around"]);
+    eventually("the debugger has ended", || {
+        let path = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}";
+        let code = cluster.run(&["get", "pod", "listener", "-o", path]);
+        if code == "0" { Ok(()) } else { Err((code, cluster.get(&["pod", "listener"]))) }
+    });
+    assert_eq!(cluster.run(&["logs", "listener", "-c", "look"]), "looked around\n");
+    let ready = cluster.run(&["get", "pod", "listener", "--no-headers"]);
+    assert!(ready.contains("1/1") && ready.contains("Running"), "{ready}");
+}
+
+#[test]
+fn top_shows_what_is_used() {
+    let cluster = cluster();
+    let top = cluster.run(&["top", "nodes", "--no-headers"]);
+    let columns: Vec<&str> = top.split_whitespace().collect();
+    assert!(columns.len() == 5 && columns[1].ends_with('m') && columns[3].ends_with("Mi"), "{top}");
+    let busy = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "busy"}, "spec": {
+        "containers": [{"name": "c", "image": "registry.coracle.internal/behave:1", "args": ["spin"],
+            "resources": {"limits": {"cpu": "200m"}}}]}});
+    cluster.apply(&busy.to_string());
+    cluster.run(&["wait", "--for=condition=Ready", "pod/busy", "--timeout=60s"]);
+    eventually("its share is seen", || {
+        let top = cluster.run(&["top", "pod", "busy", "--containers", "--no-headers"]);
+        let cpu = top.split_whitespace().nth(2).and_then(|cpu| cpu.strip_suffix('m'));
+        let millis: u32 = cpu.and_then(|cpu| cpu.parse().ok()).unwrap_or(0);
+        // Its limit is 200; a loaded machine gives it less.
+        if (20..=260).contains(&millis) { Ok(()) } else { Err(top) }
+    });
+    let all = cluster.run(&["top", "pods", "--no-headers"]);
+    assert_eq!(all.lines().count(), 3, "{all}");
+    let node = cluster.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
+    let scraped = |page: &str| {
+        cluster.run(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/metrics/{page}")])
+    };
+    let line =
+        "container_cpu_usage_seconds_total{container=\"c\",namespace=\"default\",pod=\"busy\"";
+    assert!(scraped("resource").contains(line) && scraped("cadvisor").contains(line));
+}
+
+#[test]
 fn streams_that_cannot_be_say_why() {
     let cluster = cluster();
     for client in clients(&cluster) {
@@ -258,6 +373,14 @@ fn the_python_client_forwards_ports() {
 }
 
 #[test]
+fn the_python_client_runs_commands() {
+    let cluster = cluster();
+    let output =
+        python("tests/e2e/tools/python/exec.py", &[cluster.kubeconfig().to_str().unwrap()]);
+    assert_eq!(output, "python exec: ok\n");
+}
+
+#[test]
 fn logs_of_every_container_and_stream() {
     let cluster = cluster();
     let container = |name: &str, args: &[&str]| json!({"name": name, "image": "registry.coracle.internal/behave:1", "args": args});
@@ -270,7 +393,10 @@ fn logs_of_every_container_and_stream() {
         if phase == "Succeeded" { Ok(()) } else { Err(phase) }
     });
     let all = cluster.run(&["logs", "both", "--all-containers", "--prefix"]);
-    assert_eq!(all, "[pod/both/out] to stdout\n[pod/both/err] to stderr\n");
+    // kubectl asks for them in no order.
+    let mut lines: Vec<&str> = all.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["[pod/both/err] to stderr", "[pod/both/out] to stdout"]);
     let limited = cluster.run(&["logs", "both", "-c", "out", "--limit-bytes=4"]);
     assert_eq!(limited, "to s");
     let later = cluster.run(&["logs", "both", "-c", "out", "--since-time=2099-01-01T00:00:00Z"]);
