@@ -18,6 +18,14 @@ const PATCH_TYPES: &[&str] = &[
     "application/apply-patch+yaml",
 ];
 
+/// Media types of a patch of a user's kind: kubectl sends a strategic merge patch only where it finds
+/// that type here.
+const CUSTOM_PATCH_TYPES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
 /// Where an operation stands.
 struct Place<'a> {
     kind: &'a Kind,
@@ -116,13 +124,14 @@ fn describe(place: &Place<'_>, operation: &Operation, schemas: &mut Schemas<'_>)
         "x-kubernetes-action": operation.action,
         "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
     });
-    if let Some(body) = request_body(operation, (group, version, kind), schemas) {
+    if let Some(body) = request_body(place, operation, (group, version, kind), schemas) {
         described["requestBody"] = body;
     }
     described
 }
 
 fn request_body(
+    place: &Place<'_>,
     operation: &Operation,
     (group, version, kind): (&str, &str, &str),
     schemas: &mut Schemas<'_>,
@@ -134,7 +143,9 @@ fn request_body(
         }
         "patch" => {
             let schema = json!({"type": "object"});
-            Some(json!({"content": content(PATCH_TYPES, &schema), "required": true}))
+            let is_custom = place.kind.custom.is_some();
+            let types = if is_custom { CUSTOM_PATCH_TYPES } else { PATCH_TYPES };
+            Some(json!({"content": content(types, &schema), "required": true}))
         }
         "delete" | "deletecollection" => {
             let schema = schemas.kind("", "v1", "DeleteOptions")?;
