@@ -17,6 +17,7 @@ pub mod job;
 pub mod namespace;
 pub mod node;
 pub mod objects;
+pub mod ondemand;
 pub mod podautoscaler;
 pub mod podgc;
 pub mod replicaset;

@@ -7,6 +7,7 @@ use coracle_client::{Caches, Index};
 use crate::context::{Config, Context, Running, node_of};
 use crate::{
     clusterrole, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, garbage,
+    job, namespace, node, ondemand, podautoscaler, podgc, replicaset, replicationcontroller,
     resourcequota, serviceaccount, statefulset, volumebinding,
 };
 
@@ -45,6 +46,7 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
         garbage::run::start(&context),
         podgc::run::start(&context),
         podautoscaler::run::start(&context),
+        ondemand::run::start(&context),
         clusterrole::run::start(&context),
         volumebinding::run::start(&context),
     ];

@@ -6,6 +6,7 @@
 //! mean) and open node ports. What must never be here: wasmtime, or a decision inside of an edge.
 
 pub mod cidr;
+pub mod demand;
 pub mod egress;
 pub mod endpoints;
 pub mod ipam;
@@ -14,6 +15,7 @@ pub mod network;
 pub mod picker;
 mod proxy;
 pub mod refusals;
+mod report;
 pub mod run;
 mod saved;
 pub mod switch;

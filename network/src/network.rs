@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coracle_vnet::{BoxFuture, Flow, NsTag, Protocol, ResolveError, Resolver, Route, Router};
 use futures::FutureExt as _;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+use crate::demand::{self, Demand};
 use crate::egress::{self, Egress};
 use crate::names::{self, Answer};
 use crate::picker::Picker;
@@ -19,6 +20,10 @@ use crate::table::{ServicePort, Table};
 /// Refusals that wait to be told; one more is dropped, since whoever reads them groups them by pod
 /// anyway and a pod that dials in a loop must not cost memory.
 const REFUSALS_MAX: usize = 256;
+
+/// How often a wish for a Service is repeated while a connection is held: a report may be lost, and
+/// a pod that takes long to start must not be taken for unused. The shortest idle time is two seconds.
+const WANT_AGAIN: Duration = Duration::from_millis(500);
 
 /// A flow that was not let through, to be told to the pod's owner.
 #[derive(Debug, Clone)]
@@ -42,6 +47,8 @@ pub struct Network {
     picker: Mutex<Picker>,
     grants: RwLock<HashMap<NsTag, Grant>>,
     refusals: mpsc::Sender<Refusal>,
+    /// The use of Services on demand.
+    pub demand: Demand,
 }
 
 impl Network {
@@ -55,6 +62,7 @@ impl Network {
             picker: Mutex::default(),
             grants: RwLock::default(),
             refusals,
+            demand: Demand::default(),
         };
         (Arc::new(network), told)
     }
@@ -93,12 +101,57 @@ impl Network {
         self.pick(&service_port, client)
     }
 
+    /// The same, but for a Service on demand waits until it has a backend, for as long as
+    /// [`demand::HOLD_MAX`].
+    pub async fn await_node_port(&self, port: u16, client: IpAddr) -> Option<SocketAddr> {
+        let find = || {
+            let found = self.table.read().node_port(port, Protocol::Tcp).cloned()?;
+            found.on_demand.then_some(found)
+        };
+        self.await_backend(find, client).await
+    }
+
+    /// Waits for a backend of the Service port that `find` gives, and tells that it is wanted.
+    async fn await_backend(
+        &self,
+        find: impl Fn() -> Option<Arc<ServicePort>>,
+        client: IpAddr,
+    ) -> Option<SocketAddr> {
+        let _held = self.demand.hold()?;
+        let mut changes = self.demand.changes();
+        let wait = async {
+            loop {
+                let port = find()?;
+                if let Some(backend) = self.pick(&port, client) {
+                    return Some(backend);
+                }
+                self.want(&port);
+                // The sender lives as long as the network; a lost one ends the wait.
+                let again = tokio::time::timeout(WANT_AGAIN, changes.changed()).await;
+                if matches!(again, Ok(Err(_closed))) {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(demand::HOLD_MAX, wait).await.ok().flatten()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the edge of the pure books of use")]
+    fn want(&self, port: &ServicePort) {
+        self.demand.want(&port.service, Instant::now());
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the edge of the pure picker: session affinity needs the time of the connection"
     )]
     fn pick(&self, port: &ServicePort, client: IpAddr) -> Option<SocketAddr> {
-        self.picker.lock().pick(port, client, Instant::now(), rand::random())
+        let now = Instant::now();
+        let picked = self.picker.lock().pick(port, client, now, rand::random());
+        if port.on_demand && picked.is_some() {
+            self.demand.used(&port.service, now);
+        }
+        picked
     }
 
     fn answer(&self, from: &NsTag, name: &str) -> Answer {
@@ -157,6 +210,25 @@ impl Router for Answers {
             }
         }
         route
+    }
+
+    fn awaited(&self, flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+        Answers::on_demand(&self.0, flow)?;
+        let (network, flow) = (Arc::clone(&self.0), flow.clone());
+        let wait = async move {
+            let find = || Answers::on_demand(&network, &flow);
+            // Whatever came of it, the flow is asked about again.
+            let _backend = network.await_backend(find, flow.source.ip()).await;
+        };
+        Some(wait.boxed())
+    }
+}
+
+impl Answers {
+    /// The Service port on demand that a flow goes to.
+    fn on_demand(network: &Network, flow: &Flow) -> Option<Arc<ServicePort>> {
+        let port = network.table.read().virtual_port(flow.destination, flow.protocol).cloned()?;
+        port.on_demand.then_some(port)
     }
 }
 

@@ -71,10 +71,35 @@ async fn serve_tcp(port: u16, network: Arc<Network>, fabric: Arc<Fabric>) {
 
 /// Joins a real connection with a pod's; without a backend it is reset, which a client sees as
 /// "connection refused" does elsewhere.
-fn connect(stream: TcpStream, peer: SocketAddr, port: u16, network: &Network, fabric: &Fabric) {
-    let Some(backend) = network.pick_node_port(port, Protocol::Tcp, peer.ip()) else {
+///
+/// A connection to a Service on demand is held until there is a backend; what the client has sent
+/// meanwhile waits in the socket.
+fn connect(
+    stream: TcpStream,
+    peer: SocketAddr,
+    port: u16,
+    network: &Arc<Network>,
+    fabric: &Arc<Fabric>,
+) {
+    if let Some(backend) = network.pick_node_port(port, Protocol::Tcp, peer.ip()) {
+        return deliver(stream, peer, port, backend, fabric);
+    }
+    let on_demand = network.read(|table| {
+        table.node_port(port, Protocol::Tcp).is_some_and(|service| service.on_demand)
+    });
+    if !on_demand {
         return refuse(&stream, port, "no ready endpoints");
-    };
+    }
+    let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
+    tokio::spawn(async move {
+        match network.await_node_port(port, peer.ip()).await {
+            Some(backend) => deliver(stream, peer, port, backend, &fabric),
+            None => refuse(&stream, port, "no endpoint became ready in time"),
+        }
+    });
+}
+
+fn deliver(stream: TcpStream, peer: SocketAddr, port: u16, backend: SocketAddr, fabric: &Fabric) {
     if let Err((stream, error)) = fabric.deliver_real(backend, stream, peer) {
         refuse(&stream, port, &error.to_string());
     }

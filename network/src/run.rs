@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::network::Network;
 use crate::proxy::Listeners;
+use crate::report;
 use crate::saved::Saved;
 use crate::table::ServiceKey;
 
@@ -26,7 +27,7 @@ const SAVE_AFTER: Duration = Duration::from_millis(50);
 pub struct Following {
     _services: Subscription,
     _slices: Subscription,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl Drop for Following {
@@ -68,13 +69,15 @@ pub fn follow(
         slices.observe(move |change| {
             apply_slice(&network, change);
             fabric.forget_flows();
+            network.demand.backends_changed();
             save.notify_one();
         })
     };
     let open =
         tokio::spawn(keep_ports(Arc::clone(network), Arc::clone(fabric), Arc::clone(&ports)));
     let keep = Keep { network: Arc::clone(network), services, slices, file, saved, ports };
-    let tasks = [open, tokio::spawn(keep.run(save))];
+    let report = report::run(Arc::clone(network), Arc::clone(fabric), caches.client().clone());
+    let tasks = [open, tokio::spawn(keep.run(save)), tokio::spawn(report)];
     Following { _services: following_services, _slices: following_slices, tasks }
 }
 

@@ -14,6 +14,7 @@ use coracle_vnet::Protocol;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 
+use crate::demand;
 use crate::endpoints::{self, Endpoint};
 
 /// Namespace and name of a Service.
@@ -43,6 +44,8 @@ pub struct ServicePort {
     pub backends: Vec<SocketAddr>,
     /// How long a client keeps its backend under `sessionAffinity: ClientIP`; `None` without.
     pub affinity: Option<Duration>,
+    /// Whether its pods run only while it is used ([`crate::demand`]).
+    pub on_demand: bool,
 }
 
 /// What a name means inside the cluster.
@@ -62,6 +65,7 @@ struct Entry {
     ports: Vec<PortSpec>,
     affinity: Option<Duration>,
     publish_not_ready: bool,
+    on_demand: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -155,6 +159,12 @@ impl Table {
         self.node_ports.keys().copied().collect()
     }
 
+    /// The ports of Services whose pods run only while they are used.
+    pub fn on_demand(&self) -> impl Iterator<Item = &Arc<ServicePort>> {
+        let ports = self.virtual_ports.values().chain(self.node_ports.values());
+        ports.filter(|port| port.on_demand)
+    }
+
     /// What a Service's name means; `None` if there is no such Service.
     #[must_use]
     pub fn service_name(&self, key: &ServiceKey) -> Option<Name> {
@@ -224,6 +234,7 @@ impl Table {
                 name: spec.name.clone(),
                 backends: self.backends(key, &entry, spec),
                 affinity: entry.affinity,
+                on_demand: entry.on_demand,
             });
             for ip in &entry.cluster_ips {
                 self.virtual_ports.insert((*ip, spec.port, spec.protocol), Arc::clone(&port));
@@ -269,6 +280,11 @@ impl Entry {
             ports: spec.ports.iter().flatten().filter_map(PortSpec::of).collect(),
             affinity: client_ip.then(|| affinity_timeout(spec)),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+            on_demand: service
+                .metadata
+                .annotations
+                .as_ref()
+                .is_some_and(|all| all.contains_key(demand::ANNOTATION)),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::splice;
 use crate::stream::VStream;
 use crate::udp::{Datagram, DatagramSink};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::fmt;
@@ -142,6 +143,10 @@ impl Fabric {
     #[must_use]
     pub fn route(&self, flow: &Flow) -> Route {
         self.router.route(flow)
+    }
+
+    pub(crate) fn awaited(&self, flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+        self.router.awaited(flow)
     }
 
     pub(crate) fn resolver(&self) -> &dyn Resolver {

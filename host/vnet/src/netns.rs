@@ -84,7 +84,35 @@ pub struct NetNs {
 
 enum Dialled {
     Virtual(VStream),
-    Real { address: SocketAddr, source: SocketAddr, membership: Membership },
+    Real {
+        address: SocketAddr,
+        source: SocketAddr,
+        membership: Membership,
+    },
+    /// Refused now; worth another try when the future ends.
+    Later(BoxFuture<'static, ()>),
+}
+
+fn finish(
+    dialled: io::Result<Dialled>,
+    destination: SocketAddr,
+) -> BoxFuture<'static, io::Result<VStream>> {
+    match dialled {
+        Ok(Dialled::Virtual(stream)) => ready(Ok(stream)).boxed(),
+        Ok(Dialled::Real { address, source, membership }) => {
+            splice::connect(address, source, destination)
+                .map(|result| result.map(|stream| stream.joined(membership)))
+                .boxed()
+        }
+        Ok(Dialled::Later(_)) => {
+            let error = io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                format!("nothing came to listen at {destination} in time"),
+            );
+            ready(Err(error)).boxed()
+        }
+        Err(error) => ready(Err(error)).boxed(),
+    }
 }
 
 impl NetNs {
@@ -136,7 +164,8 @@ impl NetNs {
     }
 
     /// Connects to `destination`, from `bound` when the socket was bound before. Everything virtual
-    /// is decided within the call; only a real address takes time. Dropping the future gives up.
+    /// is decided within the call; only a real address takes time, and a backend that is being
+    /// started ([`Router::awaited`](crate::Router::awaited)). Dropping the future gives up.
     ///
     /// # Errors
     /// `ConnectionRefused` when nobody listens or the router refuses (the text says why),
@@ -149,13 +178,15 @@ impl NetNs {
         bound: Option<SocketAddr>,
     ) -> BoxFuture<'static, io::Result<VStream>> {
         match self.dial(destination, bound) {
-            Ok(Dialled::Virtual(stream)) => ready(Ok(stream)).boxed(),
-            Ok(Dialled::Real { address, source, membership }) => {
-                splice::connect(address, source, destination)
-                    .map(|result| result.map(|stream| stream.joined(membership)))
-                    .boxed()
+            Ok(Dialled::Later(wait)) => {
+                let ns = Arc::clone(self);
+                let again = async move {
+                    wait.await;
+                    finish(ns.dial(destination, bound), destination).await
+                };
+                again.boxed()
             }
-            Err(error) => ready(Err(error)).boxed(),
+            dialled => finish(dialled, destination),
         }
     }
 
@@ -398,7 +429,10 @@ impl NetNs {
                 Ok(Dialled::Virtual(near.joined(membership)))
             }
             Route::Real(address) => Ok(Dialled::Real { address, source, membership }),
-            Route::Refused(why) => Err(io::Error::new(io::ErrorKind::ConnectionRefused, why)),
+            Route::Refused(why) => match fabric.awaited(&flow) {
+                Some(wait) => Ok(Dialled::Later(wait)),
+                None => Err(io::Error::new(io::ErrorKind::ConnectionRefused, why)),
+            },
         }
     }
 

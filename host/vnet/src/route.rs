@@ -1,6 +1,7 @@
 //! Where a connection or datagram goes: the question and its answer.
 
 use crate::tag::NsTag;
+use futures::future::BoxFuture;
 use std::net::SocketAddr;
 
 /// The transport of a flow.
@@ -45,4 +46,10 @@ pub enum Route {
 pub trait Router: Send + Sync {
     /// Answers for one flow.
     fn route(&self, flow: &Flow) -> Route;
+
+    /// Whether a TCP flow that was refused is worth waiting for, as when its backend is being
+    /// started; the flow is asked about once more when the future ends. By default it is not.
+    fn awaited(&self, _flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
 }

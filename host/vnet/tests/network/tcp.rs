@@ -391,3 +391,25 @@ fn all_connections_of_a_namespace_share_a_budget() {
     near.expect("deliver").write(Bytes::from_static(b"12345")).expect("open");
     assert_eq!(world.b.buffered_bytes(), 5);
 }
+
+#[test]
+fn a_refused_connection_waits_for_a_backend_that_is_being_started() {
+    let world = world();
+    let (started, start) = futures::channel::oneshot::channel::<()>();
+    let wait = futures::FutureExt::boxed(async move {
+        let _ = start.await;
+    });
+    *world.routes.awaited.lock().expect("lock") = Some(wait);
+    world.routes.set("10.96.0.7:80", Route::Refused("no endpoints".to_owned()));
+    let mut connecting = world.a.connect_tcp(addr("10.96.0.7:80"), None);
+    assert!(connecting.as_mut().poll(&mut noop()).is_pending());
+    let listener = listen(&world.b, "0.0.0.0:80");
+    world.routes.set("10.96.0.7:80", Route::Pod(addr("10.128.0.2:80")));
+    started.send(()).expect("somebody waits");
+    let client = now(connecting).expect("connected");
+    assert_eq!(client.peer_addr(), addr("10.96.0.7:80"));
+    let _server = accept(&listener);
+    // Without anything to wait for it is refused at once.
+    world.routes.set("10.96.0.7:80", Route::Refused("no endpoints".to_owned()));
+    assert_eq!(connect(&world.a, "10.96.0.7:80").err(), Some(ErrorKind::ConnectionRefused));
+}

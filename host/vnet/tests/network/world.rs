@@ -15,6 +15,8 @@ use std::task::{Context, Waker};
 pub(crate) struct Routes {
     pub(crate) table: Mutex<HashMap<SocketAddr, Route>>,
     pub(crate) asked: Mutex<Vec<Flow>>,
+    /// What a refused flow may wait for, once.
+    pub(crate) awaited: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 impl Routes {
@@ -28,6 +30,10 @@ impl Router for Routes {
         self.asked.lock().expect("lock").push(flow.clone());
         let table = self.table.lock().expect("lock");
         table.get(&flow.destination).cloned().unwrap_or(Route::Pod(flow.destination))
+    }
+
+    fn awaited(&self, _flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+        self.awaited.lock().expect("lock").take()
     }
 }
 
