@@ -179,9 +179,9 @@ fn normal(text: &str) -> String {
             Some((36, "UID"))
         } else if is_time(rest) {
             Some((20, "TIME"))
-        } else if let Some(after) = rest.strip_prefix("\"resourceVersion\":\"") {
+        } else if let Some((words, after)) = revision_at(rest) {
             let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-            out.push_str("\"resourceVersion\":\"");
+            out.push_str(words);
             rest = after;
             Some((digits, if digits > 0 { "RV" } else { "" }))
         } else {
@@ -200,6 +200,13 @@ fn normal(text: &str) -> String {
         }
     }
     out
+}
+
+/// The words before a revision, and what follows them: in JSON, in YAML, and in a message.
+fn revision_at(text: &str) -> Option<(&'static str, &str)> {
+    let words =
+        ["\"resourceVersion\":\"", "resourceVersion: \"", "resource version: 99999, current: "];
+    words.into_iter().find_map(|words| Some((words, text.strip_prefix(words)?)))
 }
 
 fn is_uuid(text: &str) -> bool {

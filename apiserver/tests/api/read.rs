@@ -276,7 +276,7 @@ Accept: application/yaml
                 time: "TIME"
               name: a
               namespace: default
-              resourceVersion: "11"
+              resourceVersion: "RV"
               uid: UID
 
             200 buildDate: "TIME"
@@ -327,7 +327,7 @@ async fn a_revision_to_come_is_too_large() {
     // Paused time makes the wait for the revision pass at once.
     tokio::time::pause();
     check("GET /api/v1/configmaps?resourceVersion=99999", expect![[r#"
-        504 Timeout: Timeout: Too large resource version: 99999, current: 10
+        504 Timeout: Timeout: Too large resource version: 99999, current: RV
           {"causes":[{"message":"Too large resource version","reason":"ResourceVersionTooLarge"}],"retryAfterSeconds":1}
     "#]]).await;
 }

@@ -192,8 +192,8 @@ fn refusals_say_where() {
     );
     refuse_with(
         422,
-        containers(&["a"]),
-        json!({"spec": {"containers": [["a"]]}}),
+        json!({"metadata": {"finalizers": [["a"]]}}),
+        json!({"metadata": {"finalizers": [["b"]]}}),
         "lists of lists are not supported",
     );
     refuse(
