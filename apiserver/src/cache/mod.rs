@@ -67,7 +67,9 @@ impl Caches {
             let rule = sealer.of_resource(kind.group, kind.plural);
             Arc::new(ResourceCache::new(kind, Arc::clone(&progress), rule))
         };
-        let resources: Vec<Arc<ResourceCache>> = kinds.iter().map(cache).collect();
+        // One that is kept in another version has no objects of its own.
+        let kept = kinds.iter().filter(|kind| kind.stored.is_none());
+        let resources: Vec<Arc<ResourceCache>> = kept.map(cache).collect();
         let prefix = |(index, cache): (usize, &Arc<ResourceCache>)| (cache.prefix().into(), index);
         let by_prefix = resources.iter().enumerate().map(prefix).collect();
         Caches { resources, by_prefix, custom: RwLock::default(), progress }
