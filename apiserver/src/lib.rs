@@ -7,6 +7,7 @@
 
 pub mod admission;
 mod admit;
+mod aggregation;
 pub mod audit;
 pub mod authn;
 pub mod authz;

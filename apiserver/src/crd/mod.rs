@@ -7,6 +7,7 @@
 
 mod establish;
 mod run;
+mod services;
 
 use coracle_api::registry::{self, Kind};
 use coracle_api::status::Status;
@@ -18,9 +19,13 @@ use crate::request_info::{ResourcePath, Verb};
 
 pub(crate) use run::follow;
 
-/// Whether a kind is that of definitions.
+/// Whether objects of a kind say what the API consists of: definitions and APIServices.
 pub(crate) fn is_definition(kind: &Kind) -> bool {
-    (kind.group, kind.kind) == ("apiextensions.k8s.io", "CustomResourceDefinition")
+    let shaping = [
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("apiregistration.k8s.io", "APIService"),
+    ];
+    shaping.contains(&(kind.group, kind.kind))
 }
 
 /// The users' kinds that are served.

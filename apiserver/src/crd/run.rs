@@ -97,6 +97,7 @@ impl Core {
             }
         }
         self.publish_definitions(&values);
+        self.settle_services(&self.definitions.kinds()).await;
         for definition in values.iter().filter(|one| meta::deletion_timestamp(one).is_some()) {
             if !self.clean_up(kind, definition).await {
                 left = Left::Work;

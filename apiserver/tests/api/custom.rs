@@ -275,3 +275,35 @@ GET /openapi/v2 | /definitions/com.example.v1.Website/properties/spec/required
     )
     .await;
 }
+
+#[tokio::test]
+async fn every_group_has_its_service() {
+    check(
+        &format!(
+            r#"GET /apis/apiregistration.k8s.io/v1/apiservices/v1.apps | /spec/group /status/conditions/0/type /status/conditions/0/status /status/conditions/0/reason
+
+{DEFINITION}
+GET /apis/apiregistration.k8s.io/v1/apiservices/v1.example.com | /spec/groupPriorityMinimum /status/conditions/0/status
+
+DELETE /apis/apiextensions.k8s.io/v1/customresourcedefinitions/websites.example.com | /kind
+"#
+        ),
+        expect![[r#"
+            200
+              /spec/group "apps"
+              /status/conditions/0/type "Available"
+              /status/conditions/0/status "True"
+              /status/conditions/0/reason "Local"
+            201
+              /metadata/name "websites.example.com"
+              /spec/names {"kind":"Website","listKind":"WebsiteList","plural":"websites","shortNames":["web"],"singular":"website"}
+              /status/storedVersions ["v1"]
+            200
+              /spec/groupPriorityMinimum 1000
+              /status/conditions/0/status "True"
+            200
+              /kind "CustomResourceDefinition"
+        "#]],
+    )
+    .await;
+}
