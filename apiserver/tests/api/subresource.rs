@@ -256,5 +256,36 @@ POST /api/v1/namespaces/default/pods/none/eviction
 {"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"none"}}
 "#,
     );
-    check(&script, expect![[""]]).await;
+    check(&script, expect![[r#"
+        201
+          /metadata/name "default"
+        201
+          /metadata/name "a"
+        201
+          /metadata/name "b"
+        201
+          /metadata/name "waiting"
+        200
+          /status/phase "Running"
+        200
+          /status/phase "Running"
+        201
+          /metadata/name "db"
+        429 TooManyRequests: Cannot evict pod as it would violate the pod's disruption budget.
+          {"causes":[{"message":"The disruption budget db is still being processed by the server.","reason":"DisruptionBudget"}],"retryAfterSeconds":10}
+        200
+          /status/disruptionsAllowed 1
+        201 Success: 
+        201 Success: 
+        200
+          /metadata/deletionGracePeriodSeconds 5
+          /status/conditions/1/reason "EvictionByEvictionAPI"
+        200
+          /status/disruptionsAllowed 0
+        429 TooManyRequests: Cannot evict pod as it would violate the pod's disruption budget.
+          {"causes":[{"message":"The disruption budget db needs 1 healthy pods and has 2 currently","reason":"DisruptionBudget"}],"retryAfterSeconds":10}
+        201 Success: 
+        404 NotFound: pods "none" not found
+          {"kind":"pods","name":"none"}
+    "#]]).await;
 }
