@@ -1,6 +1,7 @@
 //! The edge of the Endpoints controller: observes caches, carries the actions out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_client::{Cache, Index, ObjectKey, Outcome, Queue, drive};
 use k8s_openapi::api::core::v1::{Endpoints, Service};
@@ -12,6 +13,9 @@ use crate::context::{Context, Running};
 use crate::endpointslice::SERVICE_NAME;
 use crate::objects::namespace;
 use crate::write::{self, WriteError, settle};
+
+/// How long changes of slices are gathered: Endpoints are one object, written whole each time.
+const GATHER: Duration = Duration::from_millis(250);
 
 struct Controller {
     context: Context,
@@ -46,7 +50,8 @@ pub(crate) fn start(context: &Context) -> Running {
             move |change| {
                 let Some(slice) = change.latest() else { return };
                 if let Some(service) = label(&slice.metadata, SERVICE_NAME) {
-                    queue.add(ObjectKey::namespaced(namespace(&slice.metadata), service));
+                    let key = ObjectKey::namespaced(namespace(&slice.metadata), service);
+                    queue.add_after(key, GATHER);
                 }
             }
         }),

@@ -8,13 +8,20 @@ use coracle_client::{Cache, Change, Failure, ObjectKey, Outcome, Queue, Subscrip
 use k8s_openapi::api::apps::v1::{
     ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
 };
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, Secret, Service,
-    ServiceAccount,
+    ConfigMap, Endpoints, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+    Pod, PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{PartialObjectMeta, Request};
@@ -86,6 +93,47 @@ impl Sources<'_> {
     }
 }
 
+impl Sources<'_> {
+    /// Follows every built-in kind that may own or be owned. Those that another controller keeps
+    /// in full are shared with it; of the others only the metadata come.
+    fn add_all(&mut self) {
+        self.add::<Namespace>(false);
+        self.add::<Node>(false);
+        self.add::<Pod>(true);
+        self.add::<Service>(true);
+        self.add::<Endpoints>(true);
+        self.add::<ReplicationController>(true);
+        self.add::<PersistentVolumeClaim>(true);
+        self.add::<ResourceQuota>(true);
+        self.add::<Deployment>(true);
+        self.add::<ReplicaSet>(true);
+        self.add::<StatefulSet>(true);
+        self.add::<DaemonSet>(true);
+        self.add::<ControllerRevision>(true);
+        self.add::<Job>(true);
+        self.add::<CronJob>(true);
+        self.add::<HorizontalPodAutoscaler>(true);
+        self.add::<PodDisruptionBudget>(true);
+        self.add::<EndpointSlice>(true);
+        self.add::<PartialObjectMeta<ConfigMap>>(true);
+        self.add::<PartialObjectMeta<Secret>>(true);
+        self.add::<PartialObjectMeta<ServiceAccount>>(true);
+        self.add::<PartialObjectMeta<LimitRange>>(true);
+        self.add::<PartialObjectMeta<PodTemplate>>(true);
+        self.add::<PartialObjectMeta<PersistentVolume>>(false);
+        self.add::<PartialObjectMeta<Lease>>(true);
+        self.add::<PartialObjectMeta<Ingress>>(true);
+        self.add::<PartialObjectMeta<NetworkPolicy>>(true);
+        self.add::<PartialObjectMeta<Role>>(true);
+        self.add::<PartialObjectMeta<RoleBinding>>(true);
+        self.add::<PartialObjectMeta<ClusterRole>>(false);
+        self.add::<PartialObjectMeta<ClusterRoleBinding>>(false);
+        self.add::<PartialObjectMeta<PriorityClass>>(false);
+        self.add::<PartialObjectMeta<StorageClass>>(false);
+        self.add::<CustomResourceDefinition>(false);
+    }
+}
+
 fn changed<K: Object>(
     graph: &Mutex<Graph>,
     queue: &Queue<String>,
@@ -116,24 +164,7 @@ pub(crate) fn start(context: &Context) -> Running {
         graph: Arc::clone(&graph),
         queue: queue.clone(),
     };
-    sources.add::<Namespace>(false);
-    sources.add::<Node>(false);
-    sources.add::<Pod>(true);
-    sources.add::<Service>(true);
-    sources.add::<Deployment>(true);
-    sources.add::<StatefulSet>(true);
-    sources.add::<DaemonSet>(true);
-    sources.add::<Job>(true);
-    sources.add::<CronJob>(true);
-    sources.add::<ReplicationController>(true);
-    sources.add::<PersistentVolumeClaim>(true);
-    sources.add::<ReplicaSet>(true);
-    sources.add::<EndpointSlice>(true);
-    sources.add::<PartialObjectMeta<ConfigMap>>(true);
-    sources.add::<PartialObjectMeta<Secret>>(true);
-    sources.add::<PartialObjectMeta<ServiceAccount>>(true);
-    sources.add::<ControllerRevision>(true);
-    sources.add::<PartialObjectMeta<Lease>>(true);
+    sources.add_all();
     let feeds = sources.feeds;
     let controller = Arc::new(Controller {
         context: context.clone(),

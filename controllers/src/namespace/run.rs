@@ -7,6 +7,7 @@ use coracle_client::{Cache, Change, Failure, ObjectKey, Outcome, Queue, drive};
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PropagationPolicy};
 use kube::core::Request;
@@ -24,6 +25,7 @@ const COUNTED_MAX: u32 = 500;
 struct Controller {
     context: Context,
     namespaces: Cache<Namespace>,
+    definitions: Cache<CustomResourceDefinition>,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +59,11 @@ pub(crate) fn start(context: &Context) -> Running {
             move |change| pod_changed(&queue, &namespaces, change)
         }),
     ];
-    let controller = Arc::new(Controller { context: context.clone(), namespaces });
+    let controller = Arc::new(Controller {
+        context: context.clone(),
+        namespaces,
+        definitions: context.caches.get(),
+    });
     let drive = drive("namespace", queue, context.config.workers, move |name: String| {
         let controller = Arc::clone(&controller);
         async move { settle(controller.reconcile(&name).await) }
@@ -75,15 +81,40 @@ fn pod_changed(queue: &Queue<String>, namespaces: &Cache<Namespace>, change: &Ch
     }
 }
 
-/// The kinds that live in namespaces.
-fn contained() -> impl Iterator<Item = &'static Kind> {
-    kinds().iter().filter(|kind| kind.namespaced && kind.verbs.contains(&"deletecollection"))
+/// A kind that lives in namespaces.
+struct Place {
+    /// `deployments.apps`.
+    resource: String,
+    /// `/apis/apps/v1`.
+    root: String,
+    plural: String,
 }
 
-fn request(kind: &Kind, namespace: &str) -> Request {
-    let root = if kind.group.is_empty() { "/api" } else { "/apis" };
-    let version = kind.api_version();
-    Request::new(format!("{root}/{version}/namespaces/{namespace}/{}", kind.plural))
+impl Place {
+    fn of(kind: &Kind) -> Place {
+        let root = if kind.group.is_empty() { "/api" } else { "/apis" };
+        Place {
+            resource: kind.group_resource().to_string(),
+            root: format!("{root}/{}", kind.api_version()),
+            plural: kind.plural.to_owned(),
+        }
+    }
+
+    /// Gives the kind that a definition defines, in the version in which its objects are kept.
+    fn defined(definition: &CustomResourceDefinition) -> Option<Place> {
+        let spec = &definition.spec;
+        let version = spec.versions.iter().find(|version| version.storage && version.served);
+        let version = version.or_else(|| spec.versions.iter().find(|version| version.served))?;
+        (spec.scope == "Namespaced").then(|| Place {
+            resource: format!("{}.{}", spec.names.plural, spec.group),
+            root: format!("/apis/{}/{}", spec.group, version.name),
+            plural: spec.names.plural.clone(),
+        })
+    }
+
+    fn request(&self, namespace: &str) -> Request {
+        Request::new(format!("{}/namespaces/{namespace}/{}", self.root, self.plural))
+    }
 }
 
 impl Controller {
@@ -94,7 +125,9 @@ impl Controller {
         if !is_deleting(&namespace.metadata) {
             return Ok(Outcome::Done);
         }
-        let contents = join_all(contained().map(|kind| self.count(kind, name))).await;
+        self.definitions.wait_synced().await;
+        let places = self.contained();
+        let contents = join_all(places.iter().map(|place| self.count(place, name))).await;
         let observed = Observed { namespace, contents };
         let mut outcome = Outcome::Done;
         for action in reconcile(&observed, Timestamp::now()) {
@@ -107,15 +140,28 @@ impl Controller {
         Ok(outcome)
     }
 
-    async fn count(&self, kind: &Kind, namespace: &str) -> Content {
-        let resource = kind.group_resource().to_string();
-        let found = self.look(kind, namespace).await.map_err(|error| error.message());
-        Content { resource, found }
+    /// The kinds that live in namespaces, those of users among them.
+    fn contained(&self) -> Vec<Place> {
+        let built_in = kinds().iter();
+        let built_in =
+            built_in.filter(|kind| kind.namespaced && kind.verbs.contains(&"deletecollection"));
+        let defined = self.definitions.list();
+        let defined = defined.iter().filter_map(|definition| Place::defined(definition));
+        built_in.map(Place::of).chain(defined).collect()
     }
 
-    async fn look(&self, kind: &Kind, namespace: &str) -> Result<Found, kube::Error> {
+    async fn count(&self, place: &Place, namespace: &str) -> Content {
+        let found = match self.look(place, namespace).await {
+            // A definition that is not served yet, or no more, has no objects.
+            Err(error) if error.is_not_found() => Ok(Found::default()),
+            other => other.map_err(|error| error.message()),
+        };
+        Content { resource: place.resource.clone(), found }
+    }
+
+    async fn look(&self, place: &Place, namespace: &str) -> Result<Found, kube::Error> {
         let parameters = ListParams { limit: Some(COUNTED_MAX), ..ListParams::default() };
-        let list = request(kind, namespace).list_metadata(&parameters);
+        let list = place.request(namespace).list_metadata(&parameters);
         let page: Page =
             self.context.client.kube().request(list.map_err(kube::Error::BuildRequest)?).await?;
         let mut found = Found::default();
@@ -157,16 +203,14 @@ impl Controller {
 
     /// Deletes what there is; what could not be deleted shows when it is counted again.
     async fn delete_all(&self, resource: &str, namespace: &str) {
-        let Some(kind) = contained().find(|kind| kind.group_resource().to_string() == resource)
-        else {
-            return;
-        };
+        let places = self.contained();
+        let Some(place) = places.iter().find(|place| place.resource == resource) else { return };
         let parameters = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
             ..DeleteParams::default()
         };
         let all = ListParams::default();
-        let Ok(delete) = request(kind, namespace).delete_collection(&parameters, &all) else {
+        let Ok(delete) = place.request(namespace).delete_collection(&parameters, &all) else {
             return;
         };
         if let Err(error) = self.context.client.kube().request_text(delete).await {

@@ -51,7 +51,13 @@ fn policy(kind: &str, value: i32) -> HPAScalingPolicy {
 }
 
 /// Notes a recommendation and forgets what no window reaches.
-pub(super) fn remember(memory: &mut Memory, recommended: i32, now: Timestamp) {
+///
+/// One that remembers nothing has only just begun, and takes the size that it finds for
+/// recommended: a restart of the server shrinks nobody.
+pub(super) fn remember(memory: &mut Memory, current: i32, recommended: i32, now: Timestamp) {
+    if memory.recommended.is_empty() {
+        memory.recommended.push((now, current));
+    }
     memory.recommended.push((now, recommended));
     for list in [&mut memory.recommended, &mut memory.changed] {
         list.retain(|(time, _)| now.duration_since(*time) <= WINDOW_MAX);
@@ -72,7 +78,7 @@ pub(super) fn stabilize(
     let within = |rules: &Rules| {
         let window = rules.window;
         let recent = memory.recommended.iter();
-        recent.filter(move |(time, _)| now.duration_since(*time) <= window).map(|(_, n)| *n)
+        recent.filter(move |(time, _)| now.duration_since(*time) < window).map(|(_, n)| *n)
     };
     let least = within(up).fold(recommended, i32::min);
     let most = within(down).fold(recommended, i32::max);

@@ -129,7 +129,7 @@ impl Pass {
         recommended: i32,
     ) -> i32 {
         let (up, down) = (Rules::up(observed), Rules::down(observed));
-        remember(&mut self.memory, recommended, self.now);
+        remember(&mut self.memory, scale.spec, recommended, self.now);
         let calm = stabilize(&self.memory, (&up, &down), scale.spec, recommended, self.now);
         let (reason, words) = match calm.cmp(&recommended) {
             std::cmp::Ordering::Greater => (

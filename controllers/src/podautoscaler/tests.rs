@@ -115,7 +115,7 @@ fn the_size_follows_the_ratio_of_use_to_target() {
         2,
         &two,
         use_of(100, 100),
-        expect!["to 1 SucceededRescale ValidMetricFound DesiredWithinRange"],
+        expect!["stays ScaleDownStabilized ValidMetricFound DesiredWithinRange"],
     );
     check(
         json!({"maxReplicas": 3}),
@@ -125,7 +125,7 @@ fn the_size_follows_the_ratio_of_use_to_target() {
         expect!["to 3 SucceededRescale ValidMetricFound TooManyReplicas"],
     );
     check(
-        json!({"minReplicas": 2}),
+        json!({"minReplicas": 2, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}),
         2,
         &two,
         use_of(0, 0),
@@ -345,7 +345,7 @@ fn shrinking_waits_until_nobody_has_asked_for_more_in_its_window() {
     assert_eq!(sizes[2], 4);
     let shrunk = sizes.iter().rposition(|size| *size == 4).unwrap();
     // The last high recommendation was at the third pass; 300 seconds are twenty passes.
-    assert_eq!((shrunk, sizes[24]), (22, 1));
+    assert_eq!((shrunk, sizes[24]), (21, 1));
 }
 
 #[test]

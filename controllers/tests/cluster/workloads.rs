@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     Endpoints, PersistentVolumeClaim, ReplicationController, ResourceQuota,
@@ -375,5 +376,38 @@ async fn endpoints_and_slices_tell_the_same() {
             (!left.iter().any(|slice| slice.name_any().starts_with("out-"))).then_some(())
         })
         .await;
+    hosts.abort();
+}
+
+#[tokio::test]
+async fn an_autoscaler_brings_its_target_within_bounds_and_says_what_it_lacks() {
+    let cluster = Cluster::start().await;
+    let hosts = cluster.run_pods();
+    cluster.create::<Deployment>(deployment(1)).await;
+    let cpu = json!({"type": "Resource", "resource": {"name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 50}}});
+    cluster
+        .create::<HorizontalPodAutoscaler>(json!({"metadata": {"name": "web"}, "spec": {
+            "minReplicas": 2, "maxReplicas": 3, "metrics": [cpu],
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}))
+        .await;
+    cluster.until_n_pods(2).await;
+    cluster
+        .until("status", |all: &Cache<HorizontalPodAutoscaler>| {
+            let status = all.get(Some("default"), "web")?.status.clone()?;
+            (status.desired_replicas == 2 && status.last_scale_time.is_some()).then_some(())
+        })
+        .await;
+    // Nobody measures here: the next look says so and changes nothing.
+    cluster.patch::<HorizontalPodAutoscaler>("web", json!({"spec": {"maxReplicas": 4}})).await;
+    cluster
+        .until("reason", |all: &Cache<HorizontalPodAutoscaler>| {
+            let status = all.get(Some("default"), "web")?.status.clone()?;
+            let conditions = status.conditions.unwrap_or_default();
+            let mut reasons = conditions.iter().filter_map(|c| c.reason.as_deref());
+            reasons.any(|reason| reason == "FailedGetResourceMetric").then_some(())
+        })
+        .await;
+    cluster.until_n_pods(2).await;
     hosts.abort();
 }
