@@ -33,7 +33,7 @@ pub(crate) struct NodeFlags {
     pub(crate) system_reserved: Vec<String>,
 
     /// When the machine is short of something and pods are evicted, such as
-    /// memory.available<100Mi,nodefs.available<5%
+    /// memory.available<100Mi,nodefs.available<1Gi
     #[arg(long, value_name = "SIGNAL<AMOUNT,...")]
     pub(crate) eviction_hard: Option<String>,
 

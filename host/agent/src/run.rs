@@ -79,49 +79,14 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), AgentError> {
     let (files, volumes) = open(&config)?;
-    let images = ImageStore::open(config.data_dir.join("images")).map_err(AgentError::Images)?;
-    let built_in = Arc::new(BuiltInRegistry::new(parts.client.kube()));
-    let registries =
-        Registries::new(built_in, Arc::new(OciRegistry::new(config.images.hosts.clone())));
     let (news, received) = mpsc::unbounded_channel();
-    let changed = {
-        let news = news.clone();
-        Arc::new(move |object| {
-            let _ = news.send(Message::Object(object));
-        })
-    };
-    let tokens = Tokens::new(parts.client.clone(), files.clone(), news.clone());
-    let claims = Claims::new(
-        parts.client.clone(),
-        files.clone(),
-        config.node_name.clone(),
-        config.data_dir.join(PERSISTENT),
-        news.clone(),
-    );
     let _namespaces = parts.services.on_namespace({
         let news = news.clone();
         Box::new(move |name| {
             let _ = news.send(Message::Namespace(name.to_owned()));
         })
     });
-    let shared = Arc::new(Shared {
-        tokens: tokens.clone(),
-        claims: claims.clone(),
-        pressure: Pressure::default(),
-        client: parts.client.clone(),
-        runtime: parts.runtime,
-        images: Images::new(Arc::new(images), registries),
-        objects: Followed::new(parts.client.clone(), files.clone(), changed),
-        services: parts.services,
-        recorder: Recorder::new(&parts.client, "kubelet", &config.node_name),
-        addresses: Addresses::new(),
-        volumes,
-        host: HostFacts { host_ip: config.host_ip.to_string() },
-        allocatable: node::facts::allocatable(&config),
-        news: news.clone(),
-        rates: parking_lot::Mutex::default(),
-        config,
-    });
+    let shared = Arc::new(share(config, parts, &files, volumes, &news)?);
     let end = stop.child_token();
     let _end = end.clone().drop_guard();
     let server = server::listen(shared.clone(), end.clone()).await?;
@@ -137,18 +102,57 @@ pub async fn run(
             let _ = news.send(Message::Synced);
         })
     };
-    let due = tokio::spawn(tokens.follow());
-    let folders = tokio::spawn(claims.clear());
-    let evictions = tokio::spawn(eviction::follow(shared.clone()));
+    let beside = [
+        synced,
+        tokio::spawn(shared.tokens.clone().follow()),
+        tokio::spawn(shared.claims.clone().clear()),
+        tokio::spawn(eviction::follow(shared.clone())),
+    ];
     agent.run(pods, received, stop).await;
-    due.abort();
-    evictions.abort();
-    folders.abort();
-    synced.abort();
+    beside.iter().for_each(tokio::task::JoinHandle::abort);
     agent.shut_down(SHUTDOWN_GRACE).await;
     end.cancel();
     let _ = tokio::join!(server, node);
     Ok(())
+}
+
+/// Puts together what every effect may use.
+fn share(
+    config: AgentConfig,
+    parts: Parts,
+    files: &Files,
+    volumes: VolumeRoots,
+    news: &mpsc::UnboundedSender<Message>,
+) -> Result<Shared, AgentError> {
+    let images = ImageStore::open(config.data_dir.join("images")).map_err(AgentError::Images)?;
+    let built_in = Arc::new(BuiltInRegistry::new(parts.client.kube()));
+    let other = Arc::new(OciRegistry::new(config.images.hosts.clone()));
+    let changed = {
+        let news = news.clone();
+        Arc::new(move |object| {
+            let _ = news.send(Message::Object(object));
+        })
+    };
+    let folders = config.data_dir.join(PERSISTENT);
+    let node = config.node_name.clone();
+    Ok(Shared {
+        tokens: Tokens::new(parts.client.clone(), files.clone(), news.clone()),
+        claims: Claims::new(parts.client.clone(), files.clone(), node, folders, news.clone()),
+        pressure: Pressure::default(),
+        client: parts.client.clone(),
+        runtime: parts.runtime,
+        images: Images::new(Arc::new(images), Registries::new(built_in, other)),
+        objects: Followed::new(parts.client.clone(), files.clone(), changed),
+        services: parts.services,
+        recorder: Recorder::new(&parts.client, "kubelet", &config.node_name),
+        addresses: Addresses::new(),
+        volumes,
+        host: HostFacts { host_ip: config.host_ip.to_string() },
+        allocatable: node::facts::allocatable(&config),
+        news: news.clone(),
+        rates: parking_lot::Mutex::default(),
+        config,
+    })
 }
 
 fn open(config: &AgentConfig) -> Result<(Files, VolumeRoots), AgentError> {

@@ -1,6 +1,6 @@
 //! When a machine counts as short of something: what the operator says.
 //!
-//! *Source:* kubelet's `--eviction-hard`: `memory.available<100Mi,nodefs.available<5%`.
+//! *Source:* kubelet's `--eviction-hard`: `memory.available<100Mi,nodefs.available<1Gi`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,13 +74,13 @@ impl Amount {
 pub struct Thresholds(pub Vec<(Signal, Amount)>);
 
 impl Default for Thresholds {
-    /// Less of the disk than the kubelet keeps free by itself (10 %): hosts of this kind are
-    /// developers' machines too, and images of components are small.
+    /// A GiB of the disk in place of the kubelet's 10 %: hosts of this kind are developers' machines
+    /// too, whose disks are large and often full to the last tenth, and images of components are small.
     fn default() -> Self {
         Self(vec![
             (Signal::Memory, Amount::Absolute(100 << 20)),
-            (Signal::Disk, Amount::Share(500)),
-            (Signal::Inodes, Amount::Share(500)),
+            (Signal::Disk, Amount::Absolute(1 << 30)),
+            (Signal::Inodes, Amount::Share(200)),
             (Signal::Pids, Amount::Share(100)),
         ])
     }
@@ -149,12 +149,12 @@ mod tests {
     #[test]
     fn thresholds_are_read_over_the_defaults() {
         let read = |text: &str| text.parse::<Thresholds>().map(|all| all.to_string());
-        let same = "memory.available<104857600,nodefs.available<5.00%,nodefs.inodesFree<5.00%,pid.available<1.00%";
+        let same = "memory.available<104857600,nodefs.available<1073741824,nodefs.inodesFree<2.00%,pid.available<1.00%";
         assert_eq!(read("").unwrap(), same);
         assert_eq!(read(same).unwrap(), same);
         assert_eq!(
             read("nodefs.available<12.5%, memory.available<1Gi").unwrap(),
-            "memory.available<1073741824,nodefs.available<12.50%,nodefs.inodesFree<5.00%,pid.available<1.00%"
+            "memory.available<1073741824,nodefs.available<12.50%,nodefs.inodesFree<2.00%,pid.available<1.00%"
         );
         for bad in ["memory<1", "memory.available<x", "nodefs.available<101%", "memory.available"] {
             assert!(read(bad).is_err(), "{bad}");

@@ -411,6 +411,16 @@ mod tests {
                 json!({"hostPath": {"path": "/srv/x"}}),
                 "Host { prefix: \"/srv\", path: \"x\", kind: \"\", read_only: false }",
             ),
+        ];
+        for (volume, expected) in rows {
+            assert_eq!(check(volume.clone()), expected, "{volume}");
+        }
+    }
+
+    #[test]
+    fn folders_of_the_host_are_mounted_where_that_is_allowed() {
+        use serde_json::json;
+        let rows = [
             (
                 json!({"persistentVolumeClaim": {"claimName": "data", "readOnly": true}}),
                 "Persistent { place: \"/data/coracle/persistent/pvc-1\", bytes_max: 1024, read_only: true }",
