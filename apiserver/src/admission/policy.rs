@@ -185,9 +185,11 @@ impl Policy {
         }
         match denials.into_iter().next() {
             Some((why, reason)) if acts("Deny") => {
-                let mut status = written.request.forbidden(format!(
+                let words = format!(
                     "ValidatingAdmissionPolicy '{policy}' with binding '{binding_name}' denied request: {why}"
-                ));
+                );
+                // Clients show the causes of what is invalid, and not the message.
+                let mut status = written.request.forbidden(&words).with_cause("", &words, "");
                 status.reason = reason;
                 Err(status)
             }

@@ -20,10 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::harness::{Session, check};
 
-#[tokio::test]
-async fn a_policy_refuses_warns_and_may_be_ignored() {
-    check(
-        r#"
+const FEW: &str = r#"
 POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies | /metadata/name
 {"metadata":{"name":"few"},"spec":{
  "matchConstraints":{"resourceRules":[{"apiGroups":["apps"],"apiVersions":["v1"],"operations":["CREATE","UPDATE"],"resources":["deployments"]}]},
@@ -65,22 +62,27 @@ Content-Type: application/merge-patch+json
 PATCH /apis/apps/v1/namespaces/default/deployments/good | /spec/replicas
 Content-Type: application/merge-patch+json
 {"spec":{"replicas":7}}
-"#,
+"#;
+
+#[tokio::test]
+async fn a_policy_refuses_warns_and_may_be_ignored() {
+    check(
+        FEW,
         expect![[r#"
             201
               /metadata/name "few"
             201
               /metadata/name "here"
             422 Invalid: deployments.apps "many" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'here' denied request: failed expression: variables.replicas <= 5
-              {"group":"apps","kind":"deployments","name":"many"}
+              {"causes":[{"message":"ValidatingAdmissionPolicy 'few' with binding 'here' denied request: failed expression: variables.replicas <= 5"}],"group":"apps","kind":"deployments","name":"many"}
             201
               /metadata/name "many"
             403 Forbidden: deployments.apps "bad" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'here' denied request: not bad
-              {"group":"apps","kind":"deployments","name":"bad"}
+              {"causes":[{"message":"ValidatingAdmissionPolicy 'few' with binding 'here' denied request: not bad"}],"group":"apps","kind":"deployments","name":"bad"}
             201
               /metadata/name "good"
             422 Invalid: deployments.apps "good" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'here' denied request: failed expression: variables.replicas <= 5
-              {"group":"apps","kind":"deployments","name":"good"}
+              {"causes":[{"message":"ValidatingAdmissionPolicy 'few' with binding 'here' denied request: failed expression: variables.replicas <= 5"}],"group":"apps","kind":"deployments","name":"good"}
             422 Invalid: ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io "here" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update
               {"causes":[{"field":"metadata.resourceVersion","message":"Invalid value: 0x0: must be specified for an update","reason":"FieldValueInvalid"}],"group":"admissionregistration.k8s.io","kind":"ValidatingAdmissionPolicyBinding","name":"here"}
             200
@@ -93,10 +95,7 @@ Content-Type: application/merge-patch+json
     .await;
 }
 
-#[tokio::test]
-async fn a_policy_has_parameters_and_may_fail() {
-    check(
-        r#"
+const NAMED: &str = r#"
 POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies | /metadata/name
 {"metadata":{"name":"named"},"spec":{"paramKind":{"apiVersion":"v1","kind":"ConfigMap"},
  "matchConstraints":{"resourceRules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["*"],"resources":["secrets"]}]},
@@ -137,18 +136,23 @@ Content-Type: application/merge-patch+json
 
 POST /api/v1/namespaces/default/secrets | /metadata/name
 {"metadata":{"name":"ok-y"}}
-"#,
+"#;
+
+#[tokio::test]
+async fn a_policy_has_parameters_and_may_fail() {
+    check(
+        NAMED,
         expect![[r#"
             201
               /metadata/name "named"
             201
               /metadata/name "b"
             422 Invalid: secrets "x" is forbidden: ValidatingAdmissionPolicy 'named' with binding 'b' denied request: failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction
-              {"kind":"secrets","name":"x"}
+              {"causes":[{"message":"ValidatingAdmissionPolicy 'named' with binding 'b' denied request: failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"}],"kind":"secrets","name":"x"}
             201
               /metadata/name "p"
             422 Invalid: secrets "x" is forbidden: ValidatingAdmissionPolicy 'named' with binding 'b' denied request: the name must begin as the cluster wants it
-              {"kind":"secrets","name":"x"}
+              {"causes":[{"message":"ValidatingAdmissionPolicy 'named' with binding 'b' denied request: the name must begin as the cluster wants it"}],"kind":"secrets","name":"x"}
             201
               /metadata/name "ok-x"
             201
@@ -158,7 +162,7 @@ POST /api/v1/namespaces/default/secrets | /metadata/name
             200
               /data -
             422 Invalid: secrets "ok-y" is forbidden: ValidatingAdmissionPolicy 'named' with binding 'b' denied request: expression 'object.metadata.name.startsWith(params.data.prefix)' resulted in error: No such key: data
-              {"kind":"secrets","name":"ok-y"}
+              {"causes":[{"message":"ValidatingAdmissionPolicy 'named' with binding 'b' denied request: expression 'object.metadata.name.startsWith(params.data.prefix)' resulted in error: No such key: data"}],"kind":"secrets","name":"ok-y"}
             200
               /spec/failurePolicy "Ignore"
             201
@@ -247,7 +251,8 @@ async fn a_webhook_changes_warns_and_refuses() {
           ! 299 - "looked at it"
           /metadata/labels {"seen":"CREATE"}
         422 Invalid: admission webhook "hook.example.com" denied the request: "admin" says no
-    "#]].assert_eq(&out);
+    "#]]
+    .assert_eq(&out);
 }
 
 #[tokio::test]
