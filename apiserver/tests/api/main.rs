@@ -22,6 +22,7 @@ mod read;
 mod sealed;
 mod serve;
 mod service;
+mod streams;
 mod subresource;
 mod tokens;
 mod watch;

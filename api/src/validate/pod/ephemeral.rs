@@ -34,7 +34,7 @@ pub fn validate_ephemeral_update(new: &Value, old: &Value) -> Errors {
             }
             Some(_) => continue,
         };
-        errors.push(FieldError::forbidden(&path, words));
+        errors.push(FieldError::forbidden(path, words));
     }
     errors
 }

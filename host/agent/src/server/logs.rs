@@ -43,6 +43,8 @@ pub(crate) async fn stream(
         let live = is_live().await;
         let read = read_to_end(&mut file, &mut selection, &out).await?;
         if let Some(next) = replaced(&path, &file).await {
+            // What was written between the last look and the rotation.
+            read_to_end(&mut file, &mut selection, &out).await?;
             file = next;
         } else if !live {
             return Ok(());

@@ -45,7 +45,7 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
         ["containerLogs", namespace, pod, container] => {
             let query = request.uri().query().unwrap_or_default().to_owned();
             match container_logs(&shared, namespace, pod, container, &query).await {
-                Ok(answer) => answer,
+                Ok(pieces) => streams::logs::answer(&mut request, pieces),
                 Err((code, message)) => text(code, &message),
             }
         }
@@ -61,7 +61,7 @@ async fn container_logs(
     pod: &str,
     container: &str,
     query: &str,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<mpsc::Receiver<Bytes>, Refusal> {
     let bad = |message: String| (StatusCode::BAD_REQUEST, message);
     let options = LogOptions::parse(query, now()).map_err(bad)?;
     let one = Some((namespace.to_owned(), pod.to_owned()));
@@ -84,12 +84,16 @@ async fn container_logs(
             tracing::debug!(?path, %error, "log stream ended");
         }
     });
+    Ok(receiver)
+}
+
+/// Answers with the pieces of a log.
+pub(crate) fn pieces(receiver: mpsc::Receiver<Bytes>) -> Response<Body> {
     let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
         let bytes: Bytes = receiver.recv().await?;
         Some((Ok::<_, Infallible>(Frame::data(bytes)), receiver))
     });
-    let body = BodyExt::boxed(StreamBody::new(pieces));
-    Ok(respond(StatusCode::OK, "text/plain", body))
+    respond(StatusCode::OK, "text/plain", BodyExt::boxed(StreamBody::new(pieces)))
 }
 
 /// Finds which life's log is asked for.
@@ -132,7 +136,8 @@ pub(crate) fn status_of<'a>(view: &'a PodView, container: &str) -> Option<&'a Co
     let status = view.status.as_ref()?;
     let apps = status.container_statuses.iter().flatten();
     let init = status.init_container_statuses.iter().flatten();
-    apps.chain(init).find(|status| status.name == container)
+    let ephemeral = status.ephemeral_container_statuses.iter().flatten();
+    apps.chain(init).chain(ephemeral).find(|status| status.name == container)
 }
 
 async fn pods(shared: &Shared) -> Value {

@@ -9,6 +9,7 @@ mod channel;
 pub(crate) mod command;
 mod handshake;
 mod idle;
+pub(crate) mod logs;
 pub(crate) mod portforward;
 pub(crate) mod routes;
 pub mod spdy;

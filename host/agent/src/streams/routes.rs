@@ -141,7 +141,7 @@ async fn find(shared: &Shared, namespace: &str, pod: &str) -> Result<PodView, Re
 }
 
 /// Says yes, and serves the connection as soon as the answer is out.
-fn upgrade<W>(
+pub(super) fn upgrade<W>(
     request: &mut Request<Incoming>,
     headers: HeaderMap,
     serve: impl FnOnce(TokioIo<Upgraded>) -> W + Send + 'static,

@@ -45,11 +45,10 @@ impl Target {
     /// *Source:* the kubelet's wording.
     fn failure(&self, port: u16, error: &io::Error) -> String {
         let PodKey { name, uid, .. } = &self.key;
-        let why = match error.kind() {
-            io::ErrorKind::ConnectionRefused => {
-                format!("connect: connection refused: nothing in the pod listens on port {port}")
-            }
-            _ => error.to_string(),
+        let why = if error.kind() == io::ErrorKind::ConnectionRefused {
+            format!("connect: connection refused: nothing in the pod listens on port {port}")
+        } else {
+            error.to_string()
         };
         format!(
             "error forwarding port {port} to pod {name}, uid {uid}: failed to connect to localhost:{port} inside the pod: {why}"

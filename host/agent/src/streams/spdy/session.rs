@@ -151,7 +151,7 @@ impl Session {
 
     /// Why a stream is not opened: a client's streams have odd numbers that grow.
     fn refusal(&self, stream: u32) -> Option<ResetCode> {
-        if stream % 2 == 0 || stream <= self.last {
+        if stream.is_multiple_of(2) || stream <= self.last {
             Some(ResetCode::PROTOCOL_ERROR)
         } else if self.streams.len() >= STREAMS_MAX {
             Some(ResetCode::REFUSED_STREAM)

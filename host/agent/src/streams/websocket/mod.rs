@@ -12,7 +12,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 pub(crate) use form::{CLOSE_CHANNEL, Form};
-pub(crate) use session::{Wire, serve};
+pub(crate) use session::{Wire, send, serve};
 pub(crate) use tunnel::tunnel;
 
 /// Most bytes of a message that is taken: clients send pieces of 32 KiB, some a whole file as one.

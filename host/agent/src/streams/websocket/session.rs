@@ -46,12 +46,32 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     W: Future<Output = ()>,
 {
-    let (sink, source) = accept(connection).await.split();
     let (messages, outgoing) = mpsc::channel(PIECES_MAX);
     let mut wire = Wire { form, feeds: HashMap::new(), messages };
     let work = work(&mut wire);
     let Wire { feeds, messages, .. } = wire;
+    // The writer ends when the last sender is gone.
     drop(messages);
+    drive(connection, (form, feeds), outgoing, work).await;
+}
+
+/// Serves a connection on which nothing is read: `work` sends messages as they are.
+pub(crate) async fn send<S, W>(connection: S, work: impl FnOnce(mpsc::Sender<Message>) -> W)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    W: Future<Output = ()>,
+{
+    let (messages, outgoing) = mpsc::channel(PIECES_MAX);
+    drive(connection, (Form::Binary, HashMap::new()), outgoing, work(messages)).await;
+}
+
+async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: S,
+    (form, feeds): (Form, HashMap<u8, Feed>),
+    outgoing: mpsc::Receiver<Message>,
+    work: impl Future<Output = ()>,
+) {
+    let (sink, source) = accept(connection).await.split();
     let idle = Idle::new();
     let reading = read(source, form, feeds, &idle);
     let writing = write(sink, outgoing, &idle);
