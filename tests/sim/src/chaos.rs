@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use tokio::time::sleep;
 
 use crate::disk::Health;
@@ -10,69 +11,115 @@ use crate::host::Host;
 use crate::server;
 use crate::world::{Weather, World, note};
 
-/// Lets one thing after the other go wrong until it is dropped.
-pub(crate) async fn run(world: Arc<World>, hosts: Arc<Vec<Host>>) {
-    loop {
+/// One thing that can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// The server is killed.
+    Kill,
+    /// The server is killed in the middle of a disk operation.
+    KillAtDisk,
+    /// The server is asked to end.
+    Stop,
+    /// A host is killed and comes back some time.
+    KillHost,
+    /// A host is cut off for some time.
+    CutOff,
+    /// All streams break.
+    Streams,
+    /// Answers are lost for some time.
+    Answers,
+    /// The disk is slow for some time.
+    SlowDisk,
+    /// The disk is full or broken for some time.
+    IllDisk,
+    /// The disk fails once.
+    Hiccup,
+    /// The disk fails once, and is broken for some time.
+    Collapse,
+}
+
+/// What goes wrong if nothing else is asked for; twice is twice as often.
+pub(crate) const USUAL: [Fault; 15] = [
+    Fault::Kill,
+    Fault::Kill,
+    Fault::KillAtDisk,
+    Fault::KillAtDisk,
+    Fault::Stop,
+    Fault::KillHost,
+    Fault::KillHost,
+    Fault::CutOff,
+    Fault::CutOff,
+    Fault::Streams,
+    Fault::Answers,
+    Fault::SlowDisk,
+    Fault::IllDisk,
+    Fault::Hiccup,
+    Fault::Collapse,
+];
+
+/// Lets one of `faults` after the other go wrong until it is dropped.
+pub(crate) async fn run(world: Arc<World>, hosts: Arc<Vec<Host>>, faults: Vec<Fault>) {
+    while !faults.is_empty() {
         sleep(world.millis(500.0..15_000.0)).await;
-        one_fault(&world, &hosts).await;
+        befall(&world, &hosts, faults[world.pick(0..faults.len())]).await;
     }
 }
 
-async fn one_fault(world: &Arc<World>, hosts: &Arc<Vec<Host>>) {
-    match world.pick(0..15) {
-        13 | 14 => {
-            let operations = world.pick(0..40) as u64;
-            note!(world, "the disk fails once after {operations} operations");
-            if world.chance(0.5) {
-                world.disk.set_health(Health::Hiccup(operations));
-                return;
-            }
-            world.disk.set_health(Health::Collapse(operations));
-            sleep(world.millis(100.0..20_000.0)).await;
-            note!(world, "the disk is good again");
-            world.disk.set_health(Health::Good);
-        }
-        12 => server::stop(world).await,
-        0 | 1 => server::kill(world),
-        2 | 3 => {
+async fn befall(world: &Arc<World>, hosts: &Arc<Vec<Host>>, fault: Fault) {
+    match fault {
+        Fault::Kill => server::kill(world),
+        Fault::KillAtDisk => {
             let operations = world.pick(1..60) as u64;
             note!(world, "the server will die after {operations} disk operations");
             world.disk.die_after(operations);
         }
-        4 | 5 => {
-            let host = world.pick(0..hosts.len());
-            if hosts[host].is_up() {
-                hosts[host].kill();
-                let (world, hosts) = (Arc::clone(world), Arc::clone(hosts));
-                tokio::spawn(async move {
-                    sleep(world.millis(100.0..600_000.0)).await;
-                    if !hosts[host].is_up() {
-                        hosts[host].start();
-                    }
-                });
-            }
-        }
-        6 | 7 => cut_off(world, &hosts[world.pick(0..hosts.len())].name).await,
-        8 => change(world, "all streams break", |weather| weather.streams_cut += 1),
-        9 => {
+        Fault::Stop => server::stop(world).await,
+        Fault::KillHost => kill_host(world, hosts, world.pick(0..hosts.len())),
+        Fault::CutOff => cut_off(world, &hosts[world.pick(0..hosts.len())].name).await,
+        Fault::Streams => change(world, "all streams break", |weather| weather.streams_cut += 1),
+        Fault::Answers => {
             change(world, "answers get lost", |weather| weather.answers_lost = 0.2);
             sleep(world.millis(1_000.0..30_000.0)).await;
             change(world, "answers arrive again", |weather| weather.answers_lost = 0.0);
         }
-        10 => {
+        Fault::SlowDisk => {
             change(world, "the disk is slow", |weather| weather.disk_slow = true);
             sleep(world.millis(1_000.0..60_000.0)).await;
             change(world, "the disk is fast again", |weather| weather.disk_slow = false);
         }
-        _ => {
+        Fault::IllDisk => {
             let health = if world.chance(0.5) { Health::Full } else { Health::Broken };
-            note!(world, "the disk is {health:?}");
-            world.disk.set_health(health);
-            sleep(world.millis(50.0..20_000.0)).await;
-            note!(world, "the disk is good again");
-            world.disk.set_health(Health::Good);
+            ill_disk(world, health).await;
         }
+        Fault::Hiccup => {
+            let health = Health::Hiccup(world.pick(0..40) as u64);
+            note!(world, "the disk: {health:?}");
+            world.disk.set_health(health);
+        }
+        Fault::Collapse => ill_disk(world, Health::Collapse(world.pick(0..40) as u64)).await,
     }
+}
+
+async fn ill_disk(world: &World, health: Health) {
+    note!(world, "the disk: {health:?}");
+    world.disk.set_health(health);
+    sleep(world.millis(50.0..20_000.0)).await;
+    note!(world, "the disk is good again");
+    world.disk.set_health(Health::Good);
+}
+
+fn kill_host(world: &Arc<World>, hosts: &Arc<Vec<Host>>, index: usize) {
+    if !hosts[index].is_up() {
+        return;
+    }
+    hosts[index].kill();
+    let (world, hosts) = (Arc::clone(world), Arc::clone(hosts));
+    tokio::spawn(async move {
+        sleep(world.millis(100.0..600_000.0)).await;
+        if !hosts[index].is_up() {
+            hosts[index].start();
+        }
+    });
 }
 
 async fn cut_off(world: &Arc<World>, peer: &str) {

@@ -24,10 +24,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::chaos::Fault;
 use crate::run::{Plan, Report};
 use crate::sabotage::Sabotage;
 use crate::trace::Trace;
@@ -51,6 +52,9 @@ struct Flags {
     /// Virtual seconds in which things go wrong.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
+    /// Lets only this go wrong; may be given several times.
+    #[arg(long)]
+    only: Vec<Fault>,
     /// Breaks a promise on purpose, which must be found.
     #[arg(long)]
     sabotage: Option<Sabotage>,
@@ -71,7 +75,8 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let size = Size { deployments: flags.deployments, replicas: flags.replicas, config_maps: 5 };
     let faults_for = Duration::from_secs(flags.seconds);
-    let plan = Plan { hosts: flags.hosts, size, faults_for, sabotage: flags.sabotage };
+    let faults = if flags.only.is_empty() { chaos::USUAL.to_vec() } else { flags.only.clone() };
+    let plan = Plan { hosts: flags.hosts, size, faults_for, faults, sabotage: flags.sabotage };
     let began = os::real_time();
     let seed = flags.seed;
     // A thread of its own: its clock and entropy are simulated from its first moment on.
@@ -127,10 +132,12 @@ fn tell(flags: &Flags, report: &Report, real: Duration) -> anyhow::Result<ExitCo
         writeln!(out, "BROKEN: {promise}")?;
     }
     let Flags { seed, hosts, deployments, replicas, seconds, .. } = flags;
+    let names = flags.only.iter().filter_map(ValueEnum::to_possible_value);
+    let only: String = names.map(|name| format!(" --only {}", name.get_name())).collect();
     writeln!(
         out,
         "replay: cargo run -p coracle-sim -- --seed {seed} --hosts {hosts} --deployments {deployments} \
-         --replicas {replicas} --seconds {seconds} --trace trace.txt"
+         --replicas {replicas} --seconds {seconds}{only} --trace trace.txt"
     )?;
     Ok(ExitCode::FAILURE)
 }

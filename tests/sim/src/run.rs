@@ -8,6 +8,7 @@ use coracle_apiserver::authn::UserInfo;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::chaos::Fault;
 use crate::host::Host;
 use crate::net::Link;
 use crate::sabotage::{self, Sabotage};
@@ -18,7 +19,7 @@ use crate::world::{World, note};
 use crate::{chaos, rest, server};
 
 /// How large a run is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Hosts.
     pub(crate) hosts: usize,
@@ -26,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) size: Size,
     /// How long things go wrong.
     pub(crate) faults_for: Duration,
+    /// What goes wrong, each as often as the others.
+    pub(crate) faults: Vec<Fault>,
     /// What is broken on purpose.
     pub(crate) sabotage: Option<Sabotage>,
 }
@@ -97,7 +100,7 @@ async fn live(world: &Arc<World>, hosts: &Arc<Vec<Host>>, plan: Plan, folder: &P
     if let Some(sabotage) = plan.sabotage {
         faults.spawn(sabotage::run(Arc::clone(world), admin("rogue"), sabotage));
     }
-    faults.spawn(chaos::run(Arc::clone(world), Arc::clone(hosts)));
+    faults.spawn(chaos::run(Arc::clone(world), Arc::clone(hosts), plan.faults));
     let until = Instant::now() + plan.faults_for;
     while Instant::now() < until && !is_broken(world) {
         sleep(LOOK_EVERY).await;
