@@ -1,6 +1,8 @@
 //! Who may do what, with unmodified kubectl: roles, accounts, tokens, questions about rights, quotas and Pod Security.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use coracle_e2e::{Cluster, KUBECTL_NEW, KUBECTL_OLD, Output, eventually};
 use serde_json::{Value, json};
 
@@ -21,6 +23,9 @@ fn all(version: &str) {
     nobody_hands_out_more_than_they_have(&cluster);
     a_quota_is_kept(&cluster);
     pod_security_is_kept(&cluster);
+    a_policy_is_kept(&cluster);
+    a_certificate_is_asked_for_and_approved(&cluster);
+    secrets_are_sealed_on_disk(&cluster);
 }
 
 /// Runs kubectl with a token and nothing else.
@@ -173,4 +178,92 @@ fn pod_security_is_kept(cluster: &Cluster) {
     let warned = cluster.kubectl_with(&["apply", "-f", "-"], &pod("plain", ""));
     let words = "Warning: would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false";
     assert!(warned.ok && warned.stderr.contains(words), "{warned:?}");
+}
+
+fn a_policy_is_kept(cluster: &Cluster) {
+    cluster.apply(
+        r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: limited}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}
+  validations:
+  - expression: object.spec.containers.all(c, has(c.resources.limits) && 'memory' in c.resources.limits)
+    message: every container must have a memory limit
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: limited}
+spec:
+  policyName: limited
+  validationActions: [Deny]
+  matchResources: {namespaceSelector: {matchLabels: {limited: "yes"}}}
+"#,
+    );
+    cluster.run(&["create", "namespace", "limited"]);
+    cluster.run(&["label", "namespace", "limited", "limited=yes"]);
+    let pod = |limits: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: limited}}\n\
+             spec: {{containers: [{{name: c, image: i, resources: {{{limits}}}}}]}}\n"
+        )
+    };
+    let refused = cluster.kubectl_with(&["apply", "-f", "-"], &pod(""));
+    let words = "ValidatingAdmissionPolicy 'limited' with binding 'limited' denied request: every container must have a memory limit";
+    assert!(!refused.ok && refused.stderr.contains(words), "{refused:?}");
+    cluster.apply(&pod("limits: {memory: 10Mi}"));
+}
+
+fn a_certificate_is_asked_for_and_approved(cluster: &Cluster) {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "dora");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = params.serialize_request(&key).unwrap().pem().unwrap();
+    let request = STANDARD.encode(request);
+    cluster.apply(&format!(
+        "apiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {{name: dora}}\n\
+         spec: {{signerName: kubernetes.io/kube-apiserver-client, usages: [client auth], request: {request}}}\n"
+    ));
+    assert!(cluster.run(&["get", "csr", "dora"]).contains("Pending"));
+    cluster.run(&["certificate", "approve", "dora"]);
+    assert!(cluster.run(&["get", "csr", "dora"]).contains("Approved,Issued"));
+    let signed =
+        cluster.get(&["csr", "dora"])["status"]["certificate"].as_str().unwrap().to_owned();
+    let folder = cluster.folder();
+    std::fs::write(folder.join("dora.crt"), STANDARD.decode(signed).unwrap()).unwrap();
+    std::fs::write(folder.join("dora.key"), key.serialize_pem()).unwrap();
+    let admin: Value =
+        serde_json::from_str(&cluster.run(&["config", "view", "--raw", "-o", "json"])).unwrap();
+    let user = json!({"client-certificate": folder.join("dora.crt"), "client-key": folder.join("dora.key")});
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": admin["clusters"][0]["cluster"]}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    let path = folder.join("dora.kubeconfig");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let me = cluster.kubectl(&["--kubeconfig", path.to_str().unwrap(), "auth", "whoami"]);
+    assert!(me.ok && me.stdout.contains("dora"), "{me:?}");
+}
+
+fn secrets_are_sealed_on_disk(cluster: &Cluster) {
+    cluster.run(&[
+        "create",
+        "secret",
+        "generic",
+        "safe",
+        "--from-literal=word=swordfish-in-the-store",
+    ]);
+    cluster.run(&["create", "configmap", "open", "--from-literal=word=herring-in-the-store"]);
+    let word = cluster.run(&["get", "secret", "safe", "-o", "jsonpath={.data.word}"]);
+    assert_eq!(STANDARD.decode(&word).unwrap(), b"swordfish-in-the-store");
+    let stored = std::fs::read(cluster.data().join("store.redb")).unwrap();
+    let holds = |text: &str| stored.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("herring-in-the-store") && holds("k8s:enc:envelope:v1:key1:"));
+    assert!(!holds(&word) && !holds("swordfish-in-the-store"));
 }
