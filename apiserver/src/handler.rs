@@ -52,8 +52,9 @@ impl Core {
         let id = audit_id.to_str().unwrap_or_default();
         let mut entry = self.audit_request(&parts, id, &info, &who).await;
         let body = match &mut entry {
-            Some(entry) => self.audit_body(entry, &parts, &info, body).await,
-            None => Ok(body),
+            // Streams and images have no object, and may be of any length.
+            Some(entry) if !is_long => self.audit_body(entry, &parts, &info, body).await,
+            Some(_) | None => Ok(body),
         };
         let outcome = match body {
             Err(status) => Err(status),
@@ -193,6 +194,9 @@ impl Core {
             Verb::Get => self.get(context),
             Verb::List => self.list(context).await,
             Verb::Watch => self.watch(context).await,
+            Verb::Create if (kind.group, kind.kind) == ("", "Binding") => {
+                Err(Status::bad_request("post a Binding to pods/NAME/binding"))
+            }
             Verb::Create if review::is_review(kind) => self.review(context, body).await,
             Verb::Create => self.create(context, body).await,
             Verb::Update => self.update(context, Part::Main, body).await,

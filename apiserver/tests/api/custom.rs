@@ -107,18 +107,6 @@ GET {SITES}/a/scale | /spec /status
 PATCH {SITES}/a/scale | /spec /status
 Content-Type: application/merge-patch+json
 {{"spec":{{"replicas":4}}}}
-
-PATCH {SITES}/a | /spec /metadata/managedFields/0/manager
-Content-Type: application/apply-patch+yaml
-{{"apiVersion":"example.com/v1","kind":"Website","metadata":{{"name":"a"}},"spec":{{"host":"j"}}}}
-
-PATCH {SITES}/a?fieldManager=me&force=true | /spec
-Content-Type: application/apply-patch+yaml
-{{"apiVersion":"example.com/v1","kind":"Website","metadata":{{"name":"a"}},"spec":{{"host":"j"}}}}
-
-PATCH {SITES}/a
-Content-Type: application/strategic-merge-patch+json
-{{"spec":{{"host":"i"}}}}
 "#
         ),
         expect![[r#"
@@ -146,10 +134,43 @@ Content-Type: application/strategic-merge-patch+json
             200
               /spec {"replicas":4}
               /status {"replicas":3,"selector":"app=web"}
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn patches_go_by_the_schema() {
+    check(
+        &format!(
+            r#"{DEFINITION}
+POST {SITES} | /spec
+{{"apiVersion":"example.com/v1","kind":"Website","metadata":{{"name":"a"}},"spec":{{"host":"h"}}}}
+
+PATCH {SITES}/a | /spec /metadata/managedFields/0/manager
+Content-Type: application/apply-patch+yaml
+{{"apiVersion":"example.com/v1","kind":"Website","metadata":{{"name":"a"}},"spec":{{"host":"j"}}}}
+
+PATCH {SITES}/a?fieldManager=me&force=true | /spec
+Content-Type: application/apply-patch+yaml
+{{"apiVersion":"example.com/v1","kind":"Website","metadata":{{"name":"a"}},"spec":{{"host":"j"}}}}
+
+PATCH {SITES}/a
+Content-Type: application/strategic-merge-patch+json
+{{"spec":{{"host":"i"}}}}
+"#
+        ),
+        expect![[r#"
+            201
+              /metadata/name "websites.example.com"
+              /spec/names {"kind":"Website","listKind":"WebsiteList","plural":"websites","shortNames":["web"],"singular":"website"}
+              /status/storedVersions ["v1"]
+            201
+              /spec {"host":"h","replicas":1}
             422 Invalid: PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch
               {"causes":[{"field":"fieldManager","message":"Required value: is required for apply patch","reason":"FieldValueRequired"}],"group":"meta.k8s.io","kind":"PatchOptions"}
             200
-              /spec {"host":"j","replicas":4}
+              /spec {"host":"j","replicas":1}
             415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml
         "#]],
     )

@@ -63,6 +63,10 @@ fn workloads() {
         template: {"metadata":{},"spec":{"containers":[],"dnsPolicy":"ClusterFirst","restartPolicy":"Never","schedulerName":"default-scheduler","securityContext":{},"terminationGracePeriodSeconds":30}}
     "#]],
     );
+}
+
+#[test]
+fn workloads_that_make_others() {
     check(
         "CronJob",
         "/spec",
