@@ -14,6 +14,7 @@ mod custom;
 mod delete;
 mod events;
 mod images;
+mod kinds;
 mod metadata;
 mod patch;
 mod policies;
