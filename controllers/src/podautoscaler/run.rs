@@ -90,15 +90,10 @@ impl Controller {
         let observed = self.observe(autoscaler, &target).await;
         let mut outcome = Outcome::Done;
         for action in reconcile(&observed, Timestamp::now()) {
-            match action {
-                Action::RequeueAfter(wait) => outcome = Outcome::RequeueAfter(wait),
-                other => {
-                    if let Ok(target) = &target {
-                        self.apply(&observed.autoscaler, target, other).await?;
-                    } else if !matches!(other, Action::Scale(..)) {
-                        self.apply(&observed.autoscaler, &Target::none(), other).await?;
-                    }
-                }
+            if let Action::RequeueAfter(wait) = action {
+                outcome = Outcome::RequeueAfter(wait);
+            } else {
+                self.apply(&observed.autoscaler, target.as_ref().ok(), action).await?;
             }
         }
         Ok(outcome)
@@ -245,11 +240,14 @@ impl Controller {
     async fn apply(
         &self,
         autoscaler: &HorizontalPodAutoscaler,
-        target: &Target,
+        target: Option<&Target>,
         action: Action,
     ) -> Result<(), WriteError> {
         match action {
-            Action::Scale(size, why) => self.scale(autoscaler, target, size, &why).await,
+            Action::Scale(size, why) => match target {
+                Some(target) => self.scale(autoscaler, target, size, &why).await,
+                None => Ok(()),
+            },
             Action::Remember(memory) => {
                 self.memories.lock().insert(uid(&autoscaler.metadata).to_owned(), memory);
                 Ok(())
@@ -297,13 +295,6 @@ impl Controller {
                 ))
             }
         }
-    }
-}
-
-impl Target {
-    /// Stands in where there is no target and nothing is scaled.
-    fn none() -> Target {
-        Target { scale: Scale::default(), selector: None, path: String::new(), name: String::new() }
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn retain(observed: &Observed, ordinal: i32, pod: &Pod, condemned: bo
     there
         .filter(|claim| !is_deleting(&claim.metadata))
         .filter_map(|claim| {
-            let wanted = owners(&observed.set, claim, Some(pod).filter(|_| condemned));
+            let wanted = owners(&observed.set, claim, condemned.then_some(pod));
             let now = claim.metadata.owner_references.as_deref().unwrap_or_default();
             (wanted != now).then(|| Action::OwnVolume(Arc::clone(claim), wanted))
         })
