@@ -12,7 +12,7 @@ use coracle_api::registry;
 use coracle_api::status::{Reason, Status};
 use coracle_store::Revision;
 use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -86,10 +86,9 @@ impl Policies {
 
     fn compiled(&self, stored: &Object) -> Arc<Policy> {
         let mut known = self.0.lock();
-        if let Some((revision, policy)) = known.get(&*stored.header.name) {
-            if *revision == stored.revision {
-                return Arc::clone(policy);
-            }
+        let current = known.get(&*stored.header.name);
+        if let Some((_, policy)) = current.filter(|(revision, _)| *revision == stored.revision) {
+            return Arc::clone(policy);
         }
         let policy = Arc::new(Policy::compile(stored.value()));
         known.insert(stored.header.name.to_string(), (stored.revision, Arc::clone(&policy)));
@@ -328,12 +327,13 @@ fn scope(written: &Written<'_>, caches: &Caches, dry_run: bool, params: &Value) 
     if let Some(fields) = request.as_object_mut() {
         fields.remove("uid");
     }
-    let namespace = match written.namespace(caches) {
-        Value::Null => Value::Null,
-        namespace => {
-            json!({"metadata": namespace["metadata"], "spec": namespace["spec"], "status": namespace["status"]})
-        }
-    };
+    let mut namespace = written.namespace(caches);
+    if !namespace.is_null() {
+        let Value::Object(fields) = namespace.take() else { return scope };
+        let shown =
+            fields.into_iter().filter(|(field, _)| field != "apiVersion" && field != "kind");
+        namespace = shown.collect();
+    }
     for (name, value) in [
         ("object", written.object.unwrap_or(&null)),
         ("oldObject", written.old.unwrap_or(&null)),

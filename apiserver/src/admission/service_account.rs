@@ -48,10 +48,9 @@ pub(super) fn admit(
     }
     let account = account.map(|account| account.value()).unwrap_or_default();
     let pulls = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty());
-    if !spec.get("imagePullSecrets").is_some_and(pulls) {
-        if let Some(secrets) = account.get("imagePullSecrets").filter(|list| pulls(list)) {
-            spec.insert("imagePullSecrets".to_owned(), secrets.clone());
-        }
+    let secrets = account.get("imagePullSecrets").filter(|list| pulls(list));
+    if let Some(secrets) = secrets.filter(|_| !spec.get("imagePullSecrets").is_some_and(pulls)) {
+        spec.insert("imagePullSecrets".to_owned(), secrets.clone());
     }
     let wanted = |value: &Value| value["automountServiceAccountToken"].as_bool();
     let own = spec.get("automountServiceAccountToken").and_then(Value::as_bool);

@@ -127,7 +127,7 @@ fn referenced(caches: &Caches, node: &str, attributes: &Attributes<'_>) -> Decis
     let by_name = match (attributes.resource, attributes.subresource) {
         // For its pods; admission asks for which one.
         ("serviceaccounts", "token") => attributes.verb == "create",
-        ("serviceaccounts" | "persistentvolumeclaims", "") => attributes.verb == "get",
+        ("serviceaccounts", "") => attributes.verb == "get",
         (_, "") => matches!(attributes.verb, "get" | "list" | "watch"),
         _ => false,
     };

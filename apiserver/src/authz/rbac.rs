@@ -81,6 +81,9 @@ struct Index {
     namespaces: HashMap<String, Grants>,
 }
 
+/// Sees a grant: the namespace of its binding, the grant, and its role's rules; says whether to go on.
+type Sight<'a> = dyn FnMut(&str, &Grant, Option<&[Rule]>) -> bool + 'a;
+
 /// The rules that a user has, and what could not be resolved.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
@@ -187,12 +190,7 @@ impl Index {
 
     /// Shows every grant of a user to `see`, with the namespace of its binding and its role's rules, until that says
     /// `false`: first those of the whole cluster, then those of the namespace.
-    fn visit(
-        &self,
-        user: &UserInfo,
-        namespace: &str,
-        see: &mut dyn FnMut(&str, &Grant, Option<&[Rule]>) -> bool,
-    ) {
+    fn visit(&self, user: &UserInfo, namespace: &str, see: &mut Sight<'_>) {
         let own = Some(namespace).filter(|namespace| !namespace.is_empty());
         let own = own.and_then(|namespace| self.namespaces.get(namespace));
         for (namespace, grants) in [("", Some(&self.cluster)), (namespace, own)] {

@@ -24,18 +24,21 @@ pub struct Subject {
 pub fn subject_of_request(request: &str) -> Result<Subject, PkiError> {
     let params = CertificateSigningRequestParams::from_pem(request)
         .map_err(because("read the request for a certificate"))?;
-    let text = |value: &DnValue| match value {
-        DnValue::Utf8String(text) => text.clone(),
-        DnValue::PrintableString(text) => text.to_string(),
-        DnValue::Ia5String(text) => text.to_string(),
-        _ => String::new(),
+    // Other encodings are history; a name in one of them is nobody's.
+    let text = |value: &DnValue| {
+        if let DnValue::Utf8String(text) = value {
+            return text.clone();
+        }
+        let printable = if let DnValue::PrintableString(text) = value { text.as_str() } else { "" };
+        let ascii = if let DnValue::Ia5String(text) = value { text.as_str() } else { "" };
+        format!("{printable}{ascii}")
     };
     let mut subject = Subject::default();
     for (kind, value) in params.params.distinguished_name.iter() {
-        match kind {
-            DnType::CommonName => subject.name = text(value),
-            DnType::OrganizationName => subject.groups.push(text(value)),
-            _ => {}
+        if *kind == DnType::CommonName {
+            subject.name = text(value);
+        } else if *kind == DnType::OrganizationName {
+            subject.groups.push(text(value));
         }
     }
     Ok(subject)

@@ -26,7 +26,7 @@ pub(super) fn subject(kind: &Kind, review: &Value) -> Result<UserInfo, Status> {
     if name.is_empty() && groups.is_empty() {
         errors.push(FieldError::invalid(
             "spec.user",
-            &json!(""),
+            json!(""),
             "at least one of user or group must be specified",
         ));
     }

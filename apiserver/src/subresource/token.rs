@@ -154,7 +154,7 @@ fn seconds(request: &Value) -> Result<i64, Status> {
     } else {
         return Ok(seconds);
     };
-    let error = FieldError::invalid("spec.expirationSeconds", &json!(seconds), why);
+    let error = FieldError::invalid("spec.expirationSeconds", json!(seconds), why);
     let kind = GroupKind::new("authentication.k8s.io", "TokenRequest");
     Err(Status::invalid(&kind, meta::name(request), vec![error]))
 }

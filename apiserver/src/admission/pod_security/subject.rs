@@ -46,6 +46,6 @@ pub(super) fn named(noun: &str, names: &[&str]) -> String {
 }
 
 /// The names of the containers for which something holds.
-pub(super) fn names_where<'a>(pod: &'a Value, holds: impl Fn(&Value) -> bool) -> Vec<&'a str> {
+pub(super) fn names_where(pod: &Value, holds: impl Fn(&Value) -> bool) -> Vec<&str> {
     containers(pod).filter(|container| holds(container)).map(name).collect()
 }
