@@ -61,6 +61,16 @@ fn the_oldest_kubectl() {
     all(KUBECTL_OLD);
 }
 
+#[test]
+fn short_names_of_all_kinds() {
+    let cluster = Cluster::start_with(KUBECTL_NEW);
+    let short = "po,rs,deploy,sa,hpa,ns,cm,svc,ep,pv,pvc,ds,sts,cj,no,ing,netpol,pdb,sc,crd";
+    let listed = cluster.run(&["get", short, "-o", "name"]);
+    for one in ["serviceaccount/default", "namespace/default", "service/kubernetes", "node/"] {
+        assert!(listed.lines().any(|line| line.starts_with(one)), "{one}: {listed}");
+    }
+}
+
 fn all(version: &str) {
     let mut cluster = Cluster::start_with(version);
     define(&cluster);
