@@ -164,7 +164,12 @@ fn refers(pod: &Value, resource: &str, name: &str) -> bool {
     match resource {
         "serviceaccounts" => text(spec, "/serviceAccountName") == Some(name),
         "persistentvolumeclaims" => {
-            let claim = |volume| text(volume, "/persistentVolumeClaim/claimName") == Some(name);
+            let pod = text(pod, "/metadata/name").unwrap_or_default();
+            let claim = |volume: &Value| {
+                let own = volume.get("ephemeral").and(text(volume, "/name"));
+                text(volume, "/persistentVolumeClaim/claimName") == Some(name)
+                    || own.is_some_and(|own| format!("{pod}-{own}") == name)
+            };
             items(spec, "/volumes").iter().any(claim)
         }
         "secrets" => {

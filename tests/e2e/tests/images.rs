@@ -52,7 +52,7 @@ fn a_moved_tag_runs_at_the_next_start_and_a_missing_image_says_so() {
         let id = running();
         if id.contains("@sha256:") { Ok(id) } else { Err(id) }
     });
-    cluster.push("moving:1", &guests.join("fs_probe.wasm"));
+    cluster.push("moving:1", &guests.join("fs-probe.wasm"));
     eventually("the new image runs", || {
         let id = running();
         if id.contains("@sha256:") && id != first { Ok(()) } else { Err(id) }

@@ -9,7 +9,7 @@ const PROBE: &str = "registry.coracle.internal/fs-probe:1";
 fn cluster() -> Cluster {
     let guests = build_guests("tests/guests");
     let cluster = Cluster::start();
-    cluster.push("fs-probe:1", &guests.join("fs_probe.wasm"));
+    cluster.push("fs-probe:1", &guests.join("fs-probe.wasm"));
     cluster.push("behave:1", &guests.join("behave.wasm"));
     cluster
 }

@@ -67,6 +67,19 @@ async fn exec_hooks_run_after_the_start_and_before_the_stop() {
 }
 
 #[tokio::test]
+async fn a_pre_stop_command_that_fails_is_told_and_stops_nothing() {
+    let cluster = Cluster::start().await;
+    cluster.runtime.answer_exec("drain", Some(("still busy\n", 1)));
+    let hooks = json!({"preStop": {"exec": {"command": ["drain"]}}});
+    cluster.create::<Pod>(with("web", json!({"lifecycle": hooks}))).await;
+    cluster.is_ready("web").await;
+    cluster.delete("web", None).await;
+    let said = cluster.event("FailedPreStopHook").await;
+    assert_eq!(said, "PreStopHook failed: command 'drain' exited with 1: still busy");
+    cluster.is_gone("web").await;
+}
+
+#[tokio::test]
 async fn a_post_start_command_that_fails_ends_the_container() {
     let cluster = Cluster::start().await;
     cluster.runtime.answer_exec("warm", Some(("no disk\n", 2)));

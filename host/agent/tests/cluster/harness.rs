@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_agent::eviction::thresholds::Thresholds;
 use coracle_agent::images::{ImageStore, LocalImage, Reference};
 use coracle_agent::runtime::fake::FakeRuntime;
 use coracle_agent::{AgentConfig, AgentError, Parts, Surroundings};
@@ -122,6 +123,9 @@ impl Cluster {
         let host_ip = "192.0.2.1".parse().unwrap();
         let mut config = AgentConfig::new("h1", self.agent_dir(), self.memory_dir(), host_ip);
         config.seal_key = Some(self.data.path().join("key/host.key"));
+        // How full this machine is must decide nothing here.
+        config.eviction.thresholds = Thresholds(Vec::new());
+        config.images.gc_high_percent = 100;
         (self.tune)(&mut config);
         let parts = Parts {
             client,
