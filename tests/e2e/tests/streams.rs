@@ -294,7 +294,23 @@ fn pods_are_attached_to_and_debugged() {
             if left.contains("once") { Err(left) } else { Ok(()) }
         });
     }
+    attached(&cluster);
     debugged(&cluster);
+}
+
+fn attached(cluster: &Cluster) {
+    let container = json!({"name": "c", "image": "registry.coracle.internal/behave:1",
+        "command": ["cat"], "stdin": true, "stdinOnce": true});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reads"},
+        "spec": {"restartPolicy": "Never", "containers": [container]}});
+    cluster.apply(&pod.to_string());
+    cluster.run(&["wait", "--for=condition=Ready", "pod/reads", "--timeout=60s"]);
+    let output = cluster.kubectl_with(&["attach", "-i", "reads"], "by attach\n");
+    assert!(output.ok && output.stdout == "by attach\n", "{output:?}");
+    eventually("it has ended with its input", || {
+        let phase = cluster.run(&["get", "pod", "reads", "-o", "jsonpath={.status.phase}"]);
+        if phase == "Succeeded" { Ok(()) } else { Err(phase) }
+    });
 }
 
 fn debugged(cluster: &Cluster) {

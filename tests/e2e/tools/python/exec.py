@@ -2,6 +2,7 @@
 
 import sys
 
+import websocket
 from kubernetes import client, config
 from kubernetes.stream import stream
 
@@ -30,5 +31,19 @@ shell.run_forever(timeout=20)
 assert shell.read_stdout() == "got word\n"
 assert shell.read_stderr() == "bad\n"
 assert shell.returncode == 7, shell.returncode
+
+# A log over a WebSocket, as the conformance suite reads it.
+settings = client.Configuration.get_default_copy()
+log = websocket.create_connection(
+    settings.host.replace("https", "wss") + "/api/v1/namespaces/default/pods/listener/log",
+    subprotocols=["binary.k8s.io"],
+    sslopt={
+        "ca_certs": settings.ssl_ca_cert,
+        "certfile": settings.cert_file,
+        "keyfile": settings.key_file,
+    },
+)
+assert log.recv() == b"listening\n"
+assert log.recv() == "", "the connection is closed at the log's end"
 
 print("python exec: ok")

@@ -70,7 +70,10 @@ async fn read(socket: &mut WebSocketStream<DuplexStream>) -> Vec<String> {
                 channels[usize::from(bytes[0])].push_str(text);
             }
             Message::Close(frame) => assert_eq!(frame.unwrap().code, CloseCode::Normal),
-            other => panic!("{other:?}"),
+            other
+            @ (Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
     channels
