@@ -212,7 +212,7 @@ impl Router for Answers {
         route
     }
 
-    fn awaited(&self, flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+    fn starting(&self, flow: &Flow) -> Option<BoxFuture<'static, ()>> {
         Answers::on_demand(&self.0, flow)?;
         let (network, flow) = (Arc::clone(&self.0), flow.clone());
         let wait = async move {

@@ -145,8 +145,8 @@ impl Fabric {
         self.router.route(flow)
     }
 
-    pub(crate) fn awaited(&self, flow: &Flow) -> Option<BoxFuture<'static, ()>> {
-        self.router.awaited(flow)
+    pub(crate) fn starting(&self, flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+        self.router.starting(flow)
     }
 
     pub(crate) fn resolver(&self) -> &dyn Resolver {

@@ -165,7 +165,7 @@ impl NetNs {
 
     /// Connects to `destination`, from `bound` when the socket was bound before. Everything virtual
     /// is decided within the call; only a real address takes time, and a backend that is being
-    /// started ([`Router::awaited`](crate::Router::awaited)). Dropping the future gives up.
+    /// started ([`Router::starting`](crate::Router::starting)). Dropping the future gives up.
     ///
     /// # Errors
     /// `ConnectionRefused` when nobody listens or the router refuses (the text says why),
@@ -429,7 +429,7 @@ impl NetNs {
                 Ok(Dialled::Virtual(near.joined(membership)))
             }
             Route::Real(address) => Ok(Dialled::Real { address, source, membership }),
-            Route::Refused(why) => match fabric.awaited(&flow) {
+            Route::Refused(why) => match fabric.starting(&flow) {
                 Some(wait) => Ok(Dialled::Later(wait)),
                 None => Err(io::Error::new(io::ErrorKind::ConnectionRefused, why)),
             },

@@ -49,7 +49,7 @@ pub trait Router: Send + Sync {
 
     /// Whether a TCP flow that was refused is worth waiting for, as when its backend is being
     /// started; the flow is asked about once more when the future ends. By default it is not.
-    fn awaited(&self, _flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+    fn starting(&self, _flow: &Flow) -> Option<BoxFuture<'static, ()>> {
         None
     }
 }

@@ -32,7 +32,7 @@ impl Router for Routes {
         table.get(&flow.destination).cloned().unwrap_or(Route::Pod(flow.destination))
     }
 
-    fn awaited(&self, _flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+    fn starting(&self, _flow: &Flow) -> Option<BoxFuture<'static, ()>> {
         self.awaited.lock().expect("lock").take()
     }
 }
