@@ -17,9 +17,9 @@ use super::{Errors, items, labels, metadata, text};
 use crate::field_error::{FieldError, Path};
 use crate::names;
 
+pub use ephemeral::validate_ephemeral_update;
 pub(super) use probe::check_port;
 pub(super) use scheduling::check_taint_effect;
-pub use ephemeral::validate_ephemeral_update;
 pub use status::validate_status_update;
 pub use update::validate_update;
 
