@@ -1,0 +1,79 @@
+//! Scale to zero: a Service that nobody uses has no pods, and the first connection gets them back.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use coracle_e2e::{Cluster, build_guests, eventually, get};
+use serde_json::{Value, json};
+
+/// A Deployment and a Service of the same name and labels, idle after three seconds.
+fn on_demand(name: &str, container: &Value, port: &Value) -> String {
+    let labels = json!({"app": name});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels}, "spec": {"containers": [container]}}},
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "annotations": {"coracle.dev/scale-to-zero-after": "3s"}},
+        "spec": {"type": "NodePort", "selector": labels, "ports": [port]},
+    });
+    format!("{deployment}\n---\n{service}\n")
+}
+
+fn wait_for_pods(cluster: &Cluster, name: &str, wanted: usize) {
+    let selector = format!("app={name}");
+    eventually(&format!("{wanted} pods of {name}"), || {
+        let pods = cluster.get(&["pods", "-l", &selector]);
+        let number = pods["items"].as_array().unwrap().len();
+        if number == wanted { Ok(()) } else { Err(number) }
+    });
+}
+
+#[test]
+fn http_from_outside_is_held_until_a_pod_answers() {
+    let guests = build_guests("tests/guests");
+    let cluster = Cluster::start();
+    cluster.push("hello:1", &guests.join("hello_http.wasm"));
+    let port = cluster.node_port(0);
+    let container = json!({"name": "c", "image": "registry.coracle.internal/hello:1",
+        "ports": [{"containerPort": 8080}]});
+    cluster.apply(&on_demand(
+        "hello",
+        &container,
+        &json!({"port": 80, "targetPort": 8080, "nodePort": port}),
+    ));
+    wait_for_pods(&cluster, "hello", 2);
+    for _round in 0..2 {
+        wait_for_pods(&cluster, "hello", 0);
+        // No retry here: the very first request has to be answered.
+        assert_eq!(get(port, "/").unwrap().status, 200);
+        wait_for_pods(&cluster, "hello", 2);
+    }
+    let events = cluster.run(&["get", "events", "-o", "jsonpath={.items[*].reason}"]);
+    assert!(events.contains("ScaledToZero") && events.contains("ScaledFromZero"), "{events}");
+}
+
+#[test]
+fn tcp_between_pods_is_held_too() {
+    let guests = build_guests("tests/guests");
+    let cluster = Cluster::start();
+    cluster.push("net-probe:1", &guests.join("net-probe.wasm"));
+    let image = "registry.coracle.internal/net-probe:1";
+    let server = json!({"name": "c", "image": image, "args": ["serve 0.0.0.0:7000 100"],
+        "ports": [{"containerPort": 7000}], "readinessProbe": {"tcpSocket": {"port": 7000}}});
+    cluster.apply(&on_demand("echo", &server, &json!({"port": 7000})));
+    wait_for_pods(&cluster, "echo", 2);
+    wait_for_pods(&cluster, "echo", 0);
+    let asker = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asker"}, "spec": {
+        "restartPolicy": "Never",
+        "containers": [{"name": "c", "image": image, "args": ["ask echo:7000 hi"]}]}});
+    cluster.apply(&asker.to_string());
+    let said = eventually("the asker ended", || {
+        let pod = cluster.get(&["pod", "asker"]);
+        match pod["status"]["phase"].as_str() {
+            Some("Succeeded" | "Failed") => Ok(cluster.run(&["logs", "asker"])),
+            phase => Err(format!("{phase:?}")),
+        }
+    });
+    assert!(said.starts_with("ask echo:7000 hi => ") && said.contains(" hi from "), "{said}");
+}
