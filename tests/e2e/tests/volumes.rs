@@ -199,8 +199,8 @@ fn a_pod_over_the_limit_of_its_empty_dir_is_evicted() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "big"}, "spec": spec});
     cluster.apply(&pod.to_string());
     eventually("it is evicted", || {
-        let row = cluster.run(&["get", "pod", "big", "--no-headers"]);
-        if row.contains("Evicted") { Ok(()) } else { Err(row) }
+        let phase = phase(&cluster, "big");
+        if phase == "Failed" { Ok(()) } else { Err(phase) }
     });
     let shown = cluster.get(&["pod", "big"]);
     assert_eq!(shown["status"]["phase"], "Failed");
