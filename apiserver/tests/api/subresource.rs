@@ -202,30 +202,8 @@ GET /api/v1/nodes/n3/proxy/healthz
     "#]].assert_eq(&session.run(&script).await);
 }
 
-#[tokio::test]
-async fn an_eviction_is_granted_as_long_as_the_budget_bears_it() {
-    let mut script = ACCOUNT.to_owned();
-    for name in ["a", "b", "waiting"] {
-        let pod = format!(
-            r#"
-POST /api/v1/namespaces/default/pods | /metadata/name
-{{"metadata":{{"name":"{name}","labels":{{"app":"db"}}}},"spec":{{"nodeName":"n","containers":[{{"name":"c","image":"i"}}]}}}}
-"#
-        );
-        script.push_str(&pod);
-    }
-    for name in ["a", "b"] {
-        let status = format!(
-            r#"
-PATCH /api/v1/namespaces/default/pods/{name}/status | /status/phase
-Content-Type: application/merge-patch+json
-{{"status":{{"phase":"Running","conditions":[{{"type":"Ready","status":"True"}}]}}}}
-"#
-        );
-        script.push_str(&status);
-    }
-    script.push_str(
-        r#"
+/// Evictions before and after the budget of two pods is known.
+const EVICTIONS: &str = r#"
 POST /apis/policy/v1/namespaces/default/poddisruptionbudgets | /metadata/name
 {"metadata":{"name":"db"},"spec":{"minAvailable":1,"selector":{"matchLabels":{"app":"db"}}}}
 
@@ -254,8 +232,31 @@ POST /api/v1/namespaces/default/pods/waiting/eviction
 
 POST /api/v1/namespaces/default/pods/none/eviction
 {"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"none"}}
-"#,
-    );
+"#;
+
+#[tokio::test]
+async fn an_eviction_is_granted_as_long_as_the_budget_bears_it() {
+    let mut script = ACCOUNT.to_owned();
+    for name in ["a", "b", "waiting"] {
+        let pod = format!(
+            r#"
+POST /api/v1/namespaces/default/pods | /metadata/name
+{{"metadata":{{"name":"{name}","labels":{{"app":"db"}}}},"spec":{{"nodeName":"n","containers":[{{"name":"c","image":"i"}}]}}}}
+"#
+        );
+        script.push_str(&pod);
+    }
+    for name in ["a", "b"] {
+        let status = format!(
+            r#"
+PATCH /api/v1/namespaces/default/pods/{name}/status | /status/phase
+Content-Type: application/merge-patch+json
+{{"status":{{"phase":"Running","conditions":[{{"type":"Ready","status":"True"}}]}}}}
+"#
+        );
+        script.push_str(&status);
+    }
+    script.push_str(EVICTIONS);
     check(&script, expect![[r#"
         201
           /metadata/name "default"
