@@ -75,7 +75,6 @@ fn host_ports(target: &Target) -> Result<Vec<HostPort>, String> {
             let Some(container_port) = number(port.container_port) else { continue };
             let protocol = match port.protocol.as_deref() {
                 None | Some("TCP") => Protocol::Tcp,
-                Some("UDP") => Protocol::Udp,
                 Some(other) => return Err(format!("hostPort {host}: {other} is not supported")),
             };
             let ip = port.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0");

@@ -35,8 +35,12 @@ pub(crate) async fn stop(
     if let Some(hook) = hook.filter(|_| !grace.is_zero()) {
         let run = hooks::run(shared, target, container, hook, grace);
         let done = tokio::time::timeout(grace, run).await;
-        if !matches!(done, Ok(Ok(()))) {
-            shared.tell(&target.key.uid, PodEvent::PreStopFailed { index });
+        let failure = match done {
+            Ok(done) => done.err(),
+            Err(_) => Some(format!("not over after {}s", grace.as_secs())),
+        };
+        if let Some(message) = failure {
+            shared.tell(&target.key.uid, PodEvent::PreStopFailed { index, message });
         }
         least = GRACE_AFTER_HOOK;
     }

@@ -40,7 +40,9 @@ impl ContainerState {
             PodEvent::Started { id, at, .. } => self.begin_life(known, id, at),
             PodEvent::StartFailed { fault, .. } => self.start_failed(known, fault, now),
             PodEvent::PostStartDone { id, failure, .. } => self.hook_done(known, &id, failure),
-            PodEvent::PreStopFailed { .. } => vec![notes::pre_stop_failed(known)],
+            PodEvent::PreStopFailed { message, .. } => {
+                vec![notes::pre_stop_failed(known, &message)]
+            }
             PodEvent::Exited { exit, .. } => self.exited(known, exit),
             PodEvent::Probed { id, kind, outcome, .. } => {
                 if self.run().is_none_or(|run| run.id != id) {

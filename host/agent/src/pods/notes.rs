@@ -95,8 +95,8 @@ pub(crate) fn post_start_failed(known: &Known<'_>, message: &str) -> Note {
     note(known, true, "FailedPostStartHook", format!("PostStartHook failed: {message}"))
 }
 
-pub(crate) fn pre_stop_failed(known: &Known<'_>) -> Note {
-    note(known, true, "FailedPreStopHook", "PreStopHook failed".into())
+pub(crate) fn pre_stop_failed(known: &Known<'_>, message: &str) -> Note {
+    note(known, true, "FailedPreStopHook", format!("PreStopHook failed: {message}"))
 }
 
 pub(crate) fn backing_off(known: &Known<'_>) -> Note {

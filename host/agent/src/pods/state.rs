@@ -301,6 +301,8 @@ pub enum PodEvent {
     PreStopFailed {
         /// The container.
         index: Index,
+        /// Why, with what its command wrote.
+        message: String,
     },
     /// The container ended.
     Exited {
@@ -393,7 +395,7 @@ impl PodState {
             | PodEvent::Started { index, .. }
             | PodEvent::StartFailed { index, .. }
             | PodEvent::PostStartDone { index, .. }
-            | PodEvent::PreStopFailed { index }
+            | PodEvent::PreStopFailed { index, .. }
             | PodEvent::Exited { index, .. }
             | PodEvent::Probed { index, .. } => {
                 return self.apply_container(pod, index, event, now);
