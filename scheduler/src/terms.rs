@@ -228,9 +228,11 @@ fn merge_keys(selector: &mut Option<Value>, keys: Option<&[String]>, pod: &Pod, 
         Some(json!({"key": key, "operator": operator, "values": [value]}))
     });
     let added: Vec<Value> = added.collect();
-    match &mut selector["matchExpressions"] {
-        Value::Array(all) => all.extend(added),
-        other => *other = Value::Array(added),
+    let expressions = &mut selector["matchExpressions"];
+    if let Value::Array(all) = expressions {
+        all.extend(added);
+    } else {
+        *expressions = Value::Array(added);
     }
 }
 
