@@ -135,9 +135,14 @@ mod tests {
         ServiceKey { namespace: "default".to_owned(), name: name.to_owned() }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "any moment to count from")]
+    fn some_moment() -> Instant {
+        Instant::now()
+    }
+
     #[test]
     fn the_first_use_is_told_at_once_and_further_ones_now_and_then() {
-        let (demand, start) = (Demand::default(), Instant::now());
+        let (demand, start) = (Demand::default(), some_moment());
         let at = |millis: u64| start + Duration::from_millis(millis);
         demand.used(&key("a"), at(0));
         assert_eq!(demand.to_tell(at(0)), [key("a")]);
@@ -151,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_wish_is_told_again_until_somebody_came() {
-        let (demand, start) = (Demand::default(), Instant::now());
+        let (demand, start) = (Demand::default(), some_moment());
         let at = |millis: u64| start + Duration::from_millis(millis);
         demand.want(&key("a"), at(0));
         assert_eq!(demand.to_tell(at(0)), [key("a")]);

@@ -16,8 +16,11 @@ fn ranked(name: &str, cpu: &str, priority: i32, started: &str) -> Arc<PodInfo> {
     info(Arc::new(pod))
 }
 
-/// Nodes of 4 cores with pods `(name, cpu, priority, second of their start)`.
-fn cluster(nodes: &[(&str, &[(&str, &str, i32, &str)])]) -> Snapshot {
+/// `(name, cpu, priority, second of its start)`.
+type Placed = (&'static str, &'static str, i32, &'static str);
+
+/// Nodes of 4 cores with their pods.
+fn cluster(nodes: &[(&str, &[Placed])]) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for (name, pods) in nodes {
         snapshot.set_node(node(name, json!({})));

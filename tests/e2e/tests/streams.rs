@@ -61,6 +61,7 @@ impl Client<'_> {
         }
         let mut errors = String::new();
         child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        child.wait().unwrap();
         unreachable_port_forward(target, &line, &errors, self.cluster)
     }
 }

@@ -1,5 +1,4 @@
 //! Volumes as guests see them, with kubectl, scheduler, controllers and host for real.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use coracle_e2e::{Cluster, build_guests, eventually};
 use serde_json::{Value, json};

@@ -47,7 +47,7 @@ fn reason(snapshot: &Snapshot, pod: &Arc<Pod>) -> String {
         Decision::Unschedulable(error) => {
             error.to_string().split(" preemption").next().unwrap_or_default().to_owned()
         }
-        other => format!("{other:?}"),
+        found @ (Decision::Assign { .. } | Decision::Preempt { .. }) => format!("{found:?}"),
     }
 }
 
