@@ -1,5 +1,4 @@
 //! Images: what is shown of them, and when they are asked for anew.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use coracle_e2e::{Cluster, build_guests, eventually};
 use serde_json::{Value, json};
