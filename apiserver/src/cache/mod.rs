@@ -54,7 +54,7 @@ impl Caches {
         Caches::start_sealed(store, &Sealer::default())
     }
 
-    /// The same over a store of which parts are sealed; asks [`Sealer::failed`] whether all could be opened.
+    /// The same over a store of which parts are sealed; asks `Sealer::failed` whether all could be opened.
     pub fn start_sealed(store: &Store, sealer: &Sealer) -> Arc<Caches> {
         let caches = Arc::new(Caches::of(registry::kinds(), sealer));
         store.attach(Arc::clone(&caches) as Arc<dyn Observer>);
