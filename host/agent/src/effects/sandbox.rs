@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use coracle_vnet::Protocol;
-
 use super::{Shared, Target};
 use crate::pods::hostname::hostname;
 use crate::pods::plan;
@@ -73,14 +71,13 @@ fn host_ports(target: &Target) -> Result<Vec<HostPort>, String> {
             let number = |port: i32| u16::try_from(port).ok().filter(|port| *port > 0);
             let Some(host) = port.host_port.and_then(number) else { continue };
             let Some(container_port) = number(port.container_port) else { continue };
-            let protocol = match port.protocol.as_deref() {
-                None | Some("TCP") => Protocol::Tcp,
-                Some(other) => return Err(format!("hostPort {host}: {other} is not supported")),
-            };
+            if let Some(other) = port.protocol.as_deref().filter(|protocol| *protocol != "TCP") {
+                return Err(format!("hostPort {host}: {other} is not supported, only TCP is"));
+            }
             let ip = port.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0");
             let ip: IpAddr = ip.parse().map_err(|_| format!("hostIP \"{ip}\" must be an IP"))?;
             let address = SocketAddr::new(ip, host);
-            found.push(HostPort { address, protocol, container_port });
+            found.push(HostPort { address, container_port });
         }
     }
     Ok(found)

@@ -4,12 +4,11 @@
 //! when it is removed.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use coracle_vnet::{DATAGRAM_BYTES_MAX, DatagramSink, Fabric, Protocol};
+use coracle_vnet::Fabric;
 use tokio::task::JoinHandle;
 
 use super::HostPort;
@@ -42,21 +41,14 @@ impl HostPorts {
         let mut ports = Self::default();
         for port in wanted {
             let backend = SocketAddr::new(pod, port.container_port);
-            let task = match port.protocol {
-                Protocol::Tcp => tcp(port.address).map(|l| serve_tcp(l, backend, fabric.clone())),
-                Protocol::Udp => udp(port.address).map(|s| serve_udp(s, backend, fabric.clone())),
-            };
-            ports.tasks.push(task.map_err(|error| refused(port, &error))?);
+            let listener = listen(port.address).map_err(|error| refused(port, &error))?;
+            ports.tasks.push(serve(listener, backend, fabric.clone()));
         }
         Ok(ports)
     }
 }
 
 fn refused(port: &HostPort, error: &io::Error) -> String {
-    let protocol = match port.protocol {
-        Protocol::Tcp => "TCP",
-        Protocol::Udp => "UDP",
-    };
     let hint = if error.kind() == io::ErrorKind::PermissionDenied {
         "; ports below 1024 need a privileged host"
     } else if error.kind() == io::ErrorKind::AddrInUse {
@@ -64,22 +56,16 @@ fn refused(port: &HostPort, error: &io::Error) -> String {
     } else {
         ""
     };
-    format!("open hostPort {} ({protocol}): {error}{hint}", port.address)
+    format!("open hostPort {} (TCP): {error}{hint}", port.address)
 }
 
-fn tcp(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     tokio::net::TcpListener::from_std(listener)
 }
 
-fn udp(address: SocketAddr) -> io::Result<tokio::net::UdpSocket> {
-    let socket = UdpSocket::bind(address)?;
-    socket.set_nonblocking(true)?;
-    tokio::net::UdpSocket::from_std(socket)
-}
-
-fn serve_tcp(
+fn serve(
     listener: tokio::net::TcpListener,
     backend: SocketAddr,
     fabric: Arc<Fabric>,
@@ -97,40 +83,6 @@ fn serve_tcp(
             }
         }
     })
-}
-
-fn serve_udp(
-    socket: tokio::net::UdpSocket,
-    backend: SocketAddr,
-    fabric: Arc<Fabric>,
-) -> JoinHandle<()> {
-    let socket = Arc::new(socket);
-    tokio::spawn(async move {
-        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
-        loop {
-            let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
-            let data = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
-            let reply = Arc::new(Reply { socket: socket.clone(), peer });
-            if let Err(error) = fabric.deliver_datagram(backend, peer, data, Some(reply)) {
-                tracing::debug!(%backend, %error, "datagram to a hostPort dropped");
-            }
-        }
-    })
-}
-
-/// The way back to a client outside.
-#[derive(Debug)]
-struct Reply {
-    socket: Arc<tokio::net::UdpSocket>,
-    peer: SocketAddr,
-}
-
-impl DatagramSink for Reply {
-    fn send(&self, data: Bytes) -> bool {
-        // A socket that is full drops datagrams, as networks do.
-        let _ = self.socket.try_send_to(&data, self.peer);
-        true
-    }
 }
 
 #[cfg(test)]
@@ -165,10 +117,6 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
     }
 
-    fn port(address: SocketAddr, protocol: Protocol) -> HostPort {
-        HostPort { address, protocol, container_port: 80 }
-    }
-
     #[tokio::test]
     async fn what_comes_to_the_hosts_port_ends_in_the_pod_until_it_is_closed() {
         let fabric = Fabric::new(Arc::new(Plain), Arc::new(Plain));
@@ -177,7 +125,7 @@ mod tests {
         let guard = netns.bind_tcp((POD, 80).into()).unwrap();
         let listener = guard.listen(4, None).unwrap();
         let address = free();
-        let wanted = [port(address, Protocol::Tcp)];
+        let wanted = [HostPort { address, container_port: 80 }];
         let ports = HostPorts::open(&wanted, POD, &fabric).unwrap();
         let taken = HostPorts::open(&wanted, POD, &fabric).unwrap_err();
         assert!(taken.starts_with(&format!("open hostPort {address} (TCP): ")), "{taken}");

@@ -55,13 +55,11 @@ pub struct SandboxRequest {
     pub host_ports: Vec<HostPort>,
 }
 
-/// A port of the host that leads to a pod.
+/// A TCP port of the host that leads to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     /// The host's address, unspecified for all, and its port.
     pub address: SocketAddr,
-    /// TCP or UDP.
-    pub protocol: coracle_vnet::Protocol,
     /// The pod's port.
     pub container_port: u16,
 }
