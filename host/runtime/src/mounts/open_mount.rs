@@ -54,6 +54,11 @@ fn open_host(mount: &Mount, base: &Path, sub_path: Option<&str>) -> Result<Box<d
     }
 }
 
+/// How often a path with `..` is resolved anew. The kernel gives up on one with `EAGAIN` whenever
+/// anything on the machine is renamed meanwhile, because it cannot tell whether `..` led out.
+/// *Source:* openat2(2).
+const OPEN_TRIES: usize = 256;
+
 /// Opens a trusted path, or a guest's path beneath it: links there may lead anywhere in the volume
 /// and nowhere else.
 fn open_at(base: &Path, sub_path: Option<&str>, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -64,5 +69,12 @@ fn open_at(base: &Path, sub_path: Option<&str>, flags: OFlags) -> Result<OwnedFd
     let dir_flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let volume = rustix::fs::openat(CWD, base, dir_flags, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(&volume, sub_path, flags, Mode::empty(), resolve)
+    let mut result = Err(Errno::AGAIN);
+    for _try in 0..OPEN_TRIES {
+        result = rustix::fs::openat2(&volume, sub_path, flags, Mode::empty(), resolve);
+        if result.as_ref().err() != Some(&Errno::AGAIN) {
+            break;
+        }
+    }
+    result
 }

@@ -218,3 +218,26 @@ proptest! {
         prop_assert!(names(&disk.path().join("image")).is_empty());
     }
 }
+
+#[test]
+fn a_sub_path_is_resolved_while_others_rename() {
+    let disk = TempDir::new().expect("a directory");
+    let volume = disk.path().join("volume");
+    fs::create_dir_all(volume.join("real")).expect("create");
+    fs::write(volume.join("real/file"), "mine").expect("write");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (one, other) = (disk.path().join("one"), disk.path().join("other"));
+            fs::write(&one, "").expect("write");
+            for _ in 0..20_000 {
+                fs::rename(&one, &other).expect("rename");
+                fs::rename(&other, &one).expect("rename");
+            }
+        });
+        for _ in 0..300 {
+            let mount = Mount::sub_path(&volume, "real/../real/file");
+            let table = MountTable::builder().mount("/m", mount).and_then(|table| table.build());
+            check(&tree(&table.expect("sound")), "cat /m => mine");
+        }
+    });
+}
