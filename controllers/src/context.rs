@@ -17,6 +17,8 @@ pub struct Config {
     pub node_grace: Duration,
     /// Certificate of the cluster's authority in PEM, for `kube-root-ca.crt`; `None`: not written.
     pub root_ca: Option<String>,
+    /// Where hosts and clients reach the API server, `https://192.0.2.1:6443`; `None`: not told.
+    pub server_url: Option<String>,
     /// Concurrent reconciles per controller.
     pub workers: usize,
 }
@@ -28,6 +30,7 @@ impl Default for Config {
             node_mask: 18,
             node_grace: Duration::from_secs(40),
             root_ca: None,
+            server_url: None,
             workers: 4,
         }
     }

@@ -3,6 +3,8 @@
 //! Every folder has a pure `reconcile` from what was observed to what is to be done, and a `run`
 //! that observes and does it. What could not be observed is unknown and never taken for absent.
 
+pub mod bootstrap;
+pub mod certificate;
 pub mod claim;
 pub mod clusterrole;
 pub mod cronjob;

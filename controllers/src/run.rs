@@ -6,9 +6,9 @@ use coracle_client::{Caches, Index};
 
 use crate::context::{Config, Context, Running, node_of};
 use crate::{
-    clusterrole, cronjob, daemonset, deployment, disruption, endpoints, endpointslice, garbage,
-    job, namespace, node, ondemand, podautoscaler, podgc, replicaset, replicationcontroller,
-    resourcequota, serviceaccount, statefulset, volumebinding,
+    bootstrap, certificate, clusterrole, cronjob, daemonset, deployment, disruption, endpoints,
+    endpointslice, garbage, job, namespace, node, ondemand, podautoscaler, podgc, replicaset,
+    replicationcontroller, resourcequota, serviceaccount, statefulset, volumebinding,
 };
 
 /// All controllers at work. Dropping it ends them in the middle; [`stop`](Self::stop) waits.
@@ -49,6 +49,8 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
         ondemand::run::start(&context),
         clusterrole::run::start(&context),
         volumebinding::run::start(&context),
+        certificate::run::start(&context),
+        bootstrap::run::start(&context),
     ];
     Controllers { running }
 }
