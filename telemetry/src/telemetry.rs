@@ -28,20 +28,20 @@ pub struct TelemetryError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resource {
     /// Name and value, in any order; the last one of a name counts.
-    pub attributes: Vec<(&'static str, String)>,
+    pub attributes: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Resource {
     /// A resource of which only the `service.name` is known.
     #[must_use]
     pub fn service(name: &str) -> Self {
-        Self { attributes: vec![("service.name", name.to_owned())] }
+        Self::default().with("service.name", name)
     }
 
     /// The same with one attribute more.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.attributes.push((name, value.into()));
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.attributes.push((name.into(), value.into()));
         self
     }
 }
@@ -80,7 +80,7 @@ impl Telemetry {
     #[must_use]
     pub fn tracer(&self, resource: &Resource) -> Tracer {
         let pairs = resource.attributes.iter();
-        let pairs = pairs.map(|(name, value)| KeyValue::new(*name, value.clone()));
+        let pairs = pairs.map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
         let resource = opentelemetry_sdk::Resource::builder_empty()
             .with_attributes(SDK.map(|(name, value)| KeyValue::new(name, value)))
             .with_attributes(pairs)

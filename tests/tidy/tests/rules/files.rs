@@ -36,6 +36,7 @@ pub(crate) fn own_rust_files() -> Vec<RustFile> {
         "host",
         "cli",
         "tests/tidy",
+        "tests/collector",
         "tests/e2e",
         "tests/sim",
         "bench",
