@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode, Uri};
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::authn::UserInfo;
 use crate::body::{self, Body};
@@ -148,16 +148,13 @@ impl Context {
             }
             Form::Object => respond::json(code, json, self.negotiated),
             Form::Table(version) => {
-                let object = parsed();
-                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
                 let tables = Tables {
                     kind: self.kind,
                     version,
                     include: self.include_object(),
                     now: self.now,
                 };
-                let table = tables.table(std::iter::once(object), metadata);
-                respond::value(code, &table, self.negotiated)
+                respond::value(code, &tables.single(&parsed()), self.negotiated)
             }
             Form::PartialMetadata(version) | Form::PartialMetadataList(version) => {
                 respond::value(code, &table::partial_metadata(&parsed(), version), self.negotiated)

@@ -7,6 +7,7 @@ use coracle_api::table;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::cache::Object;
 use crate::negotiate::MetaVersion;
 
 /// What a table's rows carry besides their cells.
@@ -45,18 +46,52 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// A table of these objects; `metadata` is the list's (or the single object's) `ListMeta`.
-    ///
-    /// Takes the objects one by one, so that a long list of large objects is never decoded as a whole.
-    pub fn table(&self, objects: impl Iterator<Item = Value>, metadata: Value) -> Value {
-        let rows: Vec<Value> = objects.map(|object| self.row(&object)).collect();
+    /// A table of one object.
+    pub fn single(&self, object: &Value) -> Value {
         json!({
             "kind": "Table",
             "apiVersion": self.version.api_version(),
-            "metadata": metadata,
+            "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]},
             "columnDefinitions": self.columns(),
-            "rows": rows,
+            "rows": [self.row(object)],
         })
+    }
+
+    /// The JSON of a table up to its first row; `metadata` is the list's `ListMeta`. The rows follow, separated by
+    /// commas, and `]}`.
+    pub fn opening(&self, metadata: &Value) -> String {
+        let (version, columns) = (self.version.api_version(), self.columns());
+        format!(
+            r#"{{"kind":"Table","apiVersion":"{version}","metadata":{metadata},"columnDefinitions":{columns},"rows":["#
+        )
+    }
+
+    /// Appends the row of an object as JSON. Its metadata are copied as they are kept, never built.
+    pub fn write_row(&self, object: &Object, out: &mut Vec<u8>) {
+        let mut sketch = object.sketch();
+        if self.kind.custom.is_some() {
+            // A user's column may show any field.
+            sketch.object = object.value();
+        }
+        out.extend_from_slice(br#"{"cells":"#);
+        write(&table::row(self.kind, &sketch.object, self.now), out);
+        let conditions = table::row_conditions(self.kind, &sketch.object);
+        if !conditions.is_empty() {
+            out.extend_from_slice(br#","conditions":"#);
+            write(&conditions, out);
+        }
+        match self.include {
+            IncludeObject::None => {}
+            IncludeObject::Metadata => {
+                out.extend_from_slice(br#","object":"#);
+                write_partial_metadata(&sketch.metadata, self.version, out);
+            }
+            IncludeObject::Object => {
+                out.extend_from_slice(br#","object":"#);
+                out.extend_from_slice(&object.json);
+            }
+        }
+        out.push(b'}');
     }
 
     /// A table of one row and no column definitions, as watch events carry it after the first.
@@ -112,17 +147,16 @@ pub fn partial_metadata(object: &Value, version: MetaVersion) -> Value {
     })
 }
 
-/// A list of types and metadata alone.
-pub fn partial_metadata_list(
-    objects: impl Iterator<Item = Value>,
-    metadata: Value,
-    version: MetaVersion,
-) -> Value {
-    let items: Vec<Value> = objects.map(|object| partial_metadata(&object, version)).collect();
-    json!({
-        "kind": "PartialObjectMetadataList",
-        "apiVersion": version.api_version(),
-        "metadata": metadata,
-        "items": items,
-    })
+/// Appends an object's type and metadata as JSON; `metadata` is JSON already.
+pub fn write_partial_metadata(metadata: &[u8], version: MetaVersion, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":""#);
+    out.extend_from_slice(version.api_version().as_bytes());
+    out.extend_from_slice(br#"","metadata":"#);
+    out.extend_from_slice(metadata);
+    out.push(b'}');
+}
+
+/// Appends JSON; writing a `Value` to memory cannot fail.
+fn write(values: &[Value], out: &mut Vec<u8>) {
+    let _infallible = serde_json::to_writer(out, values);
 }

@@ -1,17 +1,15 @@
-//! Lists: which objects, at which revision, from where on; and their body without decoding a single one.
+//! Lists: which objects, at which revision, from where on.
 
 use super::key;
+use super::marks::Marks;
 use super::object::Object;
 use super::resource::{ResourceCache, Snapshot};
 use super::selection::Selection;
 use super::token::{Token, TokenRevision};
 use super::tree::Tree;
-use bytes::Bytes;
-use coracle_api::registry::Kind;
 use coracle_api::status::Status;
 use coracle_store::Revision;
 use std::collections::VecDeque;
-use std::io::Write;
 use std::sync::Arc;
 
 /// How many past states are kept for lists that go on page by page; more are made again from the history.
@@ -54,41 +52,6 @@ pub struct Listing {
     pub remaining: Option<usize>,
 }
 
-impl Listing {
-    /// The whole list as JSON: the objects' own bytes side by side.
-    pub fn json(&self, kind: &Kind) -> Bytes {
-        let objects: usize = self.objects.iter().map(|object| object.json.len() + 1).sum();
-        let mut out = Vec::with_capacity(objects + 512);
-        self.write_opening(kind, &mut out);
-        for (index, object) in self.objects.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(&object.json);
-        }
-        out.extend_from_slice(b"]}");
-        out.into()
-    }
-
-    fn write_opening(&self, kind: &Kind, out: &mut Vec<u8>) {
-        // Writing to memory cannot fail; kinds and tokens need no escapes.
-        let _infallible = write!(
-            out,
-            r#"{{"kind":"{}","apiVersion":"{}","metadata":{{"resourceVersion":"{}""#,
-            kind.list_kind(),
-            kind.api_version(),
-            self.revision
-        );
-        if let Some(token) = &self.continue_token {
-            let _infallible = write!(out, r#","continue":"{token}""#);
-        }
-        if let Some(remaining) = self.remaining {
-            let _infallible = write!(out, r#","remainingItemCount":{remaining}"#);
-        }
-        out.extend_from_slice(br#"},"items":["#);
-    }
-}
-
 /// The objects of a selection in the order of their keys, after the one at `start_after` (`NAMESPACE/NAME` or `NAME`).
 pub(super) fn select<'a>(
     tree: &'a Tree,
@@ -106,7 +69,8 @@ pub(super) fn select<'a>(
             Either::One(found.into_iter())
         }
         Some(_) | None => {
-            Either::Many(tree.scan(scope.into_bytes(), start.as_deref().map(str::as_bytes)))
+            let start = start.as_deref().map(str::as_bytes);
+            Either::Many(tree.scan(scope.as_bytes(), start, Marks::of_selection(selection)))
         }
     };
     let everything = !selection.has_selectors();

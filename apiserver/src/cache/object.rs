@@ -78,6 +78,11 @@ impl Object {
         Object { key, revision, json, header, stamp: self.stamp }
     }
 
+    /// The offset of the revision in the JSON, when the writer left a place for it.
+    pub(super) fn stamp(&self) -> Option<u32> {
+        self.stamp
+    }
+
     /// The decoded object; `Null` when its bytes are no JSON, which only a damaged store brings about.
     pub fn value(&self) -> Value {
         serde_json::from_slice(&self.json).unwrap_or_default()

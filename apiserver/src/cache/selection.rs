@@ -2,7 +2,7 @@
 
 use super::object::Header;
 use coracle_api::registry::Kind;
-use coracle_api::selector::{FieldSelector, LabelSelector};
+use coracle_api::selector::{FieldSelector, LabelSelector, Operator};
 use coracle_api::status::Status;
 use std::borrow::Cow;
 
@@ -72,6 +72,14 @@ impl Selection {
         labels
             .filter_map(|(index, label)| Some((index, self.fields.equals(label)?)))
             .find(|(_, value)| !value.is_empty())
+    }
+
+    /// The labels that must have one certain value, with it.
+    pub(super) fn labels_equal(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.requirements().iter().filter_map(|requirement| {
+            let [value] = requirement.values() else { return None };
+            (requirement.operator() == Operator::In).then_some((requirement.key(), value.as_str()))
+        })
     }
 
     /// Whether an object is one of them.

@@ -115,27 +115,6 @@ fn unknown_field_labels_are_refused() {
 }
 
 #[tokio::test]
-async fn a_list_is_its_objects_bytes_side_by_side() {
-    let cluster = Cluster::filled().await;
-    let mut asked = request(selection("a", "", ""));
-    asked.limit = 2;
-    let listing = cluster.pods().list(&asked).unwrap();
-    let json = listing.json(pods());
-    let value: Value = serde_json::from_slice(&json).unwrap();
-    assert_eq!(value["kind"], "PodList");
-    assert_eq!(value["apiVersion"], "v1");
-    assert_eq!(value["metadata"]["resourceVersion"], "6");
-    assert_eq!(value["metadata"]["remainingItemCount"], 1);
-    assert_eq!(value["metadata"]["continue"], json!(listing.continue_token));
-    assert_eq!(value["items"][1]["metadata"]["resourceVersion"], "3");
-    assert_eq!(value["items"][1]["metadata"]["name"], "p2");
-    assert_eq!(value["items"].as_array().unwrap().len(), 2);
-    let empty = cluster.pods().list(&request(selection("none", "", ""))).unwrap();
-    let value: Value = serde_json::from_slice(&empty.json(pods())).unwrap();
-    assert_eq!(value["items"], json!([]));
-}
-
-#[tokio::test]
 async fn pages_show_the_moment_of_the_first() {
     let cluster = Cluster::filled().await;
     for (namespace, labels) in [("", ""), ("a", ""), ("", "app=web")] {

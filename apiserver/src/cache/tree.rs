@@ -4,13 +4,28 @@
 //! A write copies one chunk, and the list of chunks when a reader holds it. With the objects of one resource in chunks
 //! of some hundred, both are short.
 
+use super::marks::Marks;
 use super::object::Object;
 use std::sync::Arc;
 
 /// A chunk with more objects than this is split. Copying so many pointers costs about a microsecond.
 const CHUNK_OBJECTS_MAX: usize = 128;
 
-type Chunk = Arc<Vec<Arc<Object>>>;
+type Chunk = Arc<Vec<Entry>>;
+
+/// An object with its marks beside the pointer, so that a scan for some of many reads no other object's memory.
+#[derive(Debug, Clone)]
+struct Entry {
+    marks: Marks,
+    object: Arc<Object>,
+}
+
+/// Between two objects: the number of a chunk and a place in it, which may be the chunk's end.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    chunk: usize,
+    at: usize,
+}
 
 /// Objects in byte order of their keys; a clone is a snapshot.
 #[derive(Debug, Clone, Default)]
@@ -28,34 +43,36 @@ impl Tree {
 
     /// The chunk that holds or would hold a key.
     fn chunk_of(&self, key: &[u8]) -> usize {
-        let starts_after = |chunk: &Chunk| chunk.first().is_some_and(|first| first.key <= *key);
+        let starts_after =
+            |chunk: &Chunk| chunk.first().is_some_and(|first| *first.object.key <= *key);
         self.chunks.partition_point(starts_after).saturating_sub(1)
     }
 
     /// The object of a key.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Arc<Object>> {
         let chunk = self.chunks.get(self.chunk_of(key))?;
-        chunk.get(position(chunk, key).ok()?)
+        chunk.get(position(chunk, key).ok()?).map(|entry| &entry.object)
     }
 
     /// Puts an object in the place of the one with its key.
     pub(super) fn insert(&mut self, object: Arc<Object>) {
         let index = self.chunk_of(&object.key);
+        let entry = Entry { marks: Marks::of(&object.header), object };
         let chunks = Arc::make_mut(&mut self.chunks);
         let Some(chunk) = chunks.get_mut(index) else {
-            chunks.push(Arc::new(vec![object]));
+            chunks.push(Arc::new(vec![entry]));
             self.len += 1;
             return;
         };
         let objects = Arc::make_mut(chunk);
-        match position(objects, &object.key) {
+        match position(objects, &entry.object.key) {
             Ok(found) => {
                 if let Some(slot) = objects.get_mut(found) {
-                    *slot = object;
+                    *slot = entry;
                 }
             }
             Err(place) => {
-                objects.insert(place, object);
+                objects.insert(place, entry);
                 self.len += 1;
             }
         }
@@ -90,32 +107,58 @@ impl Tree {
         }
     }
 
-    /// The objects whose keys begin with `prefix` and come after `start_after`.
+    /// The objects whose keys begin with `prefix` and come after `start_after`, and that may have the `wanted` marks.
     pub(super) fn scan(
         &self,
-        prefix: Vec<u8>,
+        prefix: &[u8],
         start_after: Option<&[u8]>,
+        wanted: Marks,
     ) -> impl Iterator<Item = &Arc<Object>> + use<'_> {
-        let (from, skip_equal) = match start_after {
-            Some(after) if after >= prefix.as_slice() => (after, true),
-            Some(_) | None => (prefix.as_slice(), false),
+        let begin = match start_after {
+            Some(after) if after >= prefix => self.place(after, true),
+            Some(_) | None => self.place(prefix, false),
         };
-        let index = self.chunk_of(from);
-        let first = self.chunks.get(index).map_or(0, |chunk| match position(chunk, from) {
-            Ok(found) => found + usize::from(skip_equal),
+        let end = match successor(prefix) {
+            Some(next) => self.place(&next, false),
+            None => Place { chunk: self.chunks.len(), at: 0 },
+        };
+        let chunks = self.chunks.iter().enumerate().skip(begin.chunk);
+        let chunks = chunks.take_while(move |(index, _)| *index <= end.chunk);
+        chunks
+            .flat_map(move |(index, chunk)| {
+                let from = if index == begin.chunk { begin.at } else { 0 };
+                let to = if index == end.chunk { end.at } else { chunk.len() };
+                chunk.get(from..to).unwrap_or_default()
+            })
+            .filter(move |entry| entry.marks.may_hold(wanted))
+            .map(|entry| &entry.object)
+    }
+
+    /// The place before the first object whose key is not less than this one, or behind the object with the key.
+    fn place(&self, key: &[u8], behind: bool) -> Place {
+        let chunk = self.chunk_of(key);
+        let at = self.chunks.get(chunk).map_or(0, |chunk| match position(chunk, key) {
+            Ok(found) => found + usize::from(behind),
             Err(place) => place,
         });
-        let chunks = self.chunks.get(index..).unwrap_or_default();
-        chunks
-            .iter()
-            .flat_map(|chunk| chunk.iter())
-            .skip(first)
-            .take_while(move |object| object.key.starts_with(&prefix))
+        Place { chunk, at }
     }
 }
 
-fn position(objects: &[Arc<Object>], key: &[u8]) -> Result<usize, usize> {
-    objects.binary_search_by(|object| (*object.key).cmp(key))
+/// The first key after all that begin with a prefix; `None` when there is none.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut next = prefix.to_vec();
+    while let Some(last) = next.pop() {
+        if let Some(greater) = last.checked_add(1) {
+            next.push(greater);
+            return Some(next);
+        }
+    }
+    None
+}
+
+fn position(entries: &[Entry], key: &[u8]) -> Result<usize, usize> {
+    entries.binary_search_by(|entry| (*entry.object.key).cmp(key))
 }
 
 #[cfg(test)]
@@ -141,7 +184,7 @@ mod tests {
 
     fn listed(tree: &Tree, prefix: &str, after: Option<&str>) -> Vec<(String, u64)> {
         let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
-        tree.scan(prefix.into(), after.map(str::as_bytes))
+        tree.scan(prefix.as_bytes(), after.map(str::as_bytes), Marks::default())
             .map(|object| (text(&object.key), object.revision.0))
             .collect()
     }

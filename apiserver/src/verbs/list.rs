@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use coracle_api::proto;
 use coracle_api::registry::Kind;
 use coracle_api::status::Status;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::body;
 use crate::cache::{ListRequest, ListRevision, Listing, Object, Selection};
 use crate::context::{Context, to_served};
-use crate::negotiate::{Encoding, Form, Negotiated};
+use crate::negotiate::{Encoding, Form, MetaVersion, Negotiated};
 use crate::options::{ListOptions, VersionMatch};
 use crate::respond::{self, Answer};
 use crate::server::Core;
@@ -47,7 +47,7 @@ impl Core {
         let request = ListRequest { selection, revision, limit, continue_token };
         let listing = self.objects(context.kind)?.list(&request)?;
         let shown = Shown::new(context);
-        if listing.objects.len() < BLOCKING_OBJECTS_MIN || shown.is_stored_bytes() {
+        if listing.objects.len() < BLOCKING_OBJECTS_MIN || shown.is_written_in_frames() {
             return Ok(shown.answer(listing));
         }
         let answer = tokio::task::spawn_blocking(move || shown.answer(listing));
@@ -92,36 +92,36 @@ impl Shown {
         Shown { kind, served, negotiated, include: context.include_object(), now }
     }
 
-    /// Whether the body is the stored bytes as they are.
-    fn is_stored_bytes(self) -> bool {
+    /// Whether the body is made as the connection takes it, out of what is kept.
+    fn is_written_in_frames(self) -> bool {
         let Negotiated { form, encoding, gzip } = self.negotiated;
-        (form, encoding, gzip) == (Form::Object, Encoding::Json, false)
-            && self.served.stored.is_none()
+        (encoding, gzip) == (Encoding::Json, false)
+            && (form != Form::Object || self.served.stored.is_none())
     }
 
     fn answer(self, listing: Listing) -> Answer {
         let Shown { kind, negotiated, .. } = self;
-        let values = listing.objects.iter().map(|object| object.value());
         match (negotiated.form, negotiated.encoding) {
             (Form::Object, _) if self.served.stored.is_some() => self.converted(&listing),
-            (Form::Object, Encoding::Json) => self.whole(listing),
-            (Form::Object, Encoding::PrettyJson | Encoding::Yaml) => {
-                respond::json(StatusCode::OK, listing.json(kind), negotiated)
-            }
             (Form::Object, Encoding::Protobuf) => {
+                let values = listing.objects.iter().map(|object| object.value());
                 let (version, list_kind) = (kind.api_version(), kind.list_kind());
                 let metadata = metadata(&listing);
                 let list = proto::encode_list(&version, &list_kind, &metadata, kind.ty(), values);
                 respond::bytes(StatusCode::OK, list.into(), negotiated)
             }
+            (Form::Object, _) => self.written(Item::Whole, opening(kind, &listing), listing),
             (Form::Table(version), _) => {
                 let tables = Tables { kind, version, include: self.include, now: self.now };
-                let table = tables.table(values, metadata(&listing));
-                respond::value(StatusCode::OK, &table, negotiated)
+                let opening = tables.opening(&metadata(&listing));
+                self.written(Item::Row(tables), opening, listing)
             }
             (Form::PartialMetadata(version) | Form::PartialMetadataList(version), _) => {
-                let list = table::partial_metadata_list(values, metadata(&listing), version);
-                respond::value(StatusCode::OK, &list, negotiated)
+                let (version_text, metadata) = (version.api_version(), metadata(&listing));
+                let opening = format!(
+                    r#"{{"kind":"PartialObjectMetadataList","apiVersion":"{version_text}","metadata":{metadata},"items":["#
+                );
+                self.written(Item::Metadata(version), opening, listing)
             }
         }
     }
@@ -137,21 +137,45 @@ impl Shown {
         respond::value(StatusCode::OK, &list, self.negotiated)
     }
 
-    /// Sends the objects' own bytes: at once when they are few or are to be compressed, else frame by frame.
-    fn whole(self, listing: Listing) -> Answer {
+    /// Sends what is written of each object: at once when it is little or needs another encoding, else frame by frame.
+    fn written(self, item: Item, opening: String, listing: Listing) -> Answer {
         let bytes: usize = listing.objects.iter().map(|object| object.json.len()).sum();
-        let compress = self.negotiated.gzip && bytes > respond::GZIP_BYTES_MIN;
-        if compress || bytes < FRAME_BYTES {
-            return respond::json(StatusCode::OK, listing.json(self.kind), self.negotiated);
+        let mut frames = Frames { opening: Some(opening), objects: listing.objects, item, next: 0 };
+        if !self.is_written_in_frames() || bytes < FRAME_BYTES {
+            let json = frames.by_ref().fold(Vec::with_capacity(bytes), |mut json, frame| {
+                json.extend_from_slice(&frame);
+                json
+            });
+            return respond::json(StatusCode::OK, json.into(), self.negotiated);
         }
-        let opening = opening(self.kind, &listing);
-        let frames = Frames { opening: Some(opening), objects: listing.objects, next: 0 };
-        let frames = stream::iter(frames.map(Ok));
-        let mut answer = Response::new(body::stream(frames));
+        let mut answer = Response::new(body::stream(stream::iter(frames.map(Ok))));
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(Encoding::Json.content_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         answer
+    }
+}
+
+/// What a list's body has of each object.
+#[derive(Clone, Copy)]
+enum Item {
+    /// Its bytes.
+    Whole,
+    /// Its row.
+    Row(Tables),
+    /// Its type and metadata.
+    Metadata(MetaVersion),
+}
+
+impl Item {
+    fn write(self, object: &Object, out: &mut Vec<u8>) {
+        match self {
+            Item::Whole => out.extend_from_slice(&object.json),
+            Item::Row(tables) => tables.write_row(object, out),
+            Item::Metadata(version) => {
+                table::write_partial_metadata(&object.metadata(), version, out);
+            }
+        }
     }
 }
 
@@ -182,6 +206,7 @@ fn opening(kind: &Kind, listing: &Listing) -> String {
 struct Frames {
     opening: Option<String>,
     objects: Vec<Arc<Object>>,
+    item: Item,
     next: usize,
 }
 
@@ -192,22 +217,22 @@ impl Iterator for Frames {
         if self.next > self.objects.len() {
             return None;
         }
-        let mut frame = BytesMut::with_capacity(FRAME_BYTES + FRAME_BYTES / 8);
+        let mut frame = Vec::with_capacity(FRAME_BYTES + FRAME_BYTES / 8);
         if let Some(opening) = self.opening.take() {
             frame.extend_from_slice(opening.as_bytes());
         }
         while let Some(object) = self.objects.get(self.next) {
             if self.next > 0 {
-                frame.extend_from_slice(b",");
+                frame.push(b',');
             }
-            frame.extend_from_slice(&object.json);
+            self.item.write(object, &mut frame);
             self.next += 1;
             if frame.len() >= FRAME_BYTES {
-                return Some(frame.freeze());
+                return Some(frame.into());
             }
         }
         self.next += 1;
         frame.extend_from_slice(b"]}");
-        Some(frame.freeze())
+        Some(frame.into())
     }
 }

@@ -313,6 +313,18 @@ async fn long_lists_are_whole_and_compressed_when_asked() {
     let list = session.value("GET /api/v1/namespaces/default/configmaps").await;
     assert_eq!(list["items"].as_array().unwrap().len(), 100);
     assert_eq!(list["items"][99]["metadata"]["name"], "c099");
+    let forms = [("Table", "rows", "/object"), ("PartialObjectMetadataList", "items", "")];
+    for (form, items, object) in forms {
+        let asked = format!(
+            "GET /api/v1/namespaces/default/configmaps\nAccept: application/json;as={form};v=v1;g=meta.k8s.io"
+        );
+        let shown = session.value(&asked).await;
+        for (index, item) in list["items"].as_array().unwrap().iter().enumerate() {
+            let metadata = format!("/{items}/{index}{object}/metadata");
+            assert_eq!(shown.pointer(&metadata).unwrap(), &item["metadata"]);
+        }
+        assert_eq!(shown[items].as_array().unwrap().len(), 100);
+    }
     let answer =
         session.send("GET /api/v1/namespaces/default/configmaps\nAccept-Encoding: gzip").await;
     assert_eq!(header(answer.headers(), "content-encoding"), "gzip");
