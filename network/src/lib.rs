@@ -20,3 +20,4 @@ pub mod run;
 mod saved;
 pub mod switch;
 pub mod table;
+pub mod tunnel;

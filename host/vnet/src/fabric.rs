@@ -1,6 +1,7 @@
 //! One host's switch: which address belongs to which namespace.
 
 use crate::netns::{NetNs, NetNsSpec};
+use crate::overlay::Overlay;
 use crate::resolve::Resolver;
 use crate::route::{Flow, Route, Router};
 use crate::splice;
@@ -13,7 +14,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
 
@@ -37,6 +38,7 @@ pub struct Fabric {
     resolver: Arc<dyn Resolver>,
     namespaces: RwLock<HashMap<IpAddr, Arc<NetNs>>>,
     epoch: AtomicU64,
+    overlay: OnceLock<Arc<dyn Overlay>>,
 }
 
 impl Fabric {
@@ -44,7 +46,20 @@ impl Fabric {
     #[must_use]
     pub fn new(router: Arc<dyn Router>, resolver: Arc<dyn Resolver>) -> Arc<Fabric> {
         let namespaces = RwLock::default();
-        Arc::new(Fabric { router, resolver, namespaces, epoch: AtomicU64::new(0) })
+        let (epoch, overlay) = (AtomicU64::new(0), OnceLock::new());
+        Arc::new(Fabric { router, resolver, namespaces, epoch, overlay })
+    }
+
+    /// From now on connections to pods that are not here go over `overlay`. It is set once; later
+    /// calls change nothing.
+    pub fn set_overlay(&self, overlay: Arc<dyn Overlay>) {
+        if self.overlay.set(overlay).is_err() {
+            tracing::debug!("the fabric has an overlay already");
+        }
+    }
+
+    pub(crate) fn overlay(&self) -> Option<&Arc<dyn Overlay>> {
+        self.overlay.get()
     }
 
     /// Adds a namespace under all its addresses.
@@ -105,7 +120,10 @@ impl Fabric {
                 Ok(()) => return Ok(()),
                 Err(stream) => stream,
             },
-            None => stream,
+            None => match self.join_beyond(destination, stream, source) {
+                Ok(()) => return Ok(()),
+                Err(stream) => stream,
+            },
         };
         match self.deliver(destination, source) {
             Ok(far) => {

@@ -91,6 +91,11 @@ enum Dialled {
     },
     /// Refused now; worth another try when the future ends.
     Later(BoxFuture<'static, ()>),
+    /// Somebody else connects.
+    Uplink {
+        connecting: BoxFuture<'static, io::Result<VStream>>,
+        membership: Membership,
+    },
 }
 
 fn finish(
@@ -103,6 +108,9 @@ fn finish(
             splice::connect(address, source, destination)
                 .map(|result| result.map(|stream| stream.joined(membership)))
                 .boxed()
+        }
+        Ok(Dialled::Uplink { connecting, membership }) => {
+            connecting.map(|result| result.map(|stream| stream.joined(membership))).boxed()
         }
         Ok(Dialled::Later(_)) => {
             let error = io::Error::new(
@@ -424,6 +432,9 @@ impl NetNs {
         let flow = Flow { from, source, destination, protocol: Protocol::Tcp };
         match fabric.route(&flow) {
             Route::Pod(address) => {
+                if let Some(connecting) = fabric.connect_beyond(&flow, address) {
+                    return Ok(Dialled::Uplink { connecting, membership });
+                }
                 let mut near = fabric.deliver(address, source)?;
                 near.set_peer(destination);
                 Ok(Dialled::Virtual(near.joined(membership)))

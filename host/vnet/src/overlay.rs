@@ -1,0 +1,77 @@
+//! The way to namespaces of other fabrics: pods of other hosts.
+
+use crate::fabric::Fabric;
+use crate::route::{Flow, Protocol};
+use crate::stream::VStream;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use tokio::net::TcpStream;
+
+/// Carries what goes to pods that are not on this fabric. Whom it asks, and how it gets there, is
+/// not known here.
+pub trait Overlay: Send + Sync {
+    /// Joins `far`, the other end of a connection that starts here, with whoever listens at
+    /// `address` on another fabric. It is done when the other side has accepted; `far` is then
+    /// served for as long as the connection lives. Dropping the future gives up.
+    ///
+    /// # Errors
+    /// As a connection on this fabric would fail: `ConnectionRefused` when nobody listens or the
+    /// other side refuses, `HostUnreachable` when no fabric has the address or it cannot be reached.
+    fn connect(
+        &self,
+        flow: &Flow,
+        address: SocketAddr,
+        far: VStream,
+    ) -> BoxFuture<'static, io::Result<()>>;
+}
+
+impl Fabric {
+    /// Connects a flow to a pod that is not on this fabric; `None` when it is, or nothing leads to
+    /// other fabrics. The end comes back that the one who connects holds.
+    pub(crate) fn connect_beyond(
+        &self,
+        flow: &Flow,
+        address: SocketAddr,
+    ) -> Option<BoxFuture<'static, io::Result<VStream>>> {
+        let overlay = self.overlay()?;
+        if self.get(address.ip()).is_some() {
+            return None;
+        }
+        let (near, far) = VStream::pair(flow.source, flow.destination);
+        let joining = overlay.connect(flow, address, far);
+        Some(async move { joining.await.map(|()| near) }.boxed())
+    }
+
+    /// Whether a connection to this address has to leave the fabric.
+    #[must_use]
+    pub fn is_beyond(&self, ip: IpAddr) -> bool {
+        self.overlay().is_some() && self.get(ip).is_none()
+    }
+
+    /// Joins a real connection, which came from `source`, with a pod that is not on this fabric, in
+    /// a task of its own; the connection is cut when the pod does not take it. Nothing is done, and
+    /// the connection comes back, when nothing leads to other fabrics.
+    pub(crate) fn join_beyond(
+        &self,
+        destination: SocketAddr,
+        stream: TcpStream,
+        source: SocketAddr,
+    ) -> Result<(), TcpStream> {
+        let flow = Flow { from: None, source, destination, protocol: Protocol::Tcp };
+        let Some(connecting) = self.connect_beyond(&flow, destination) else { return Err(stream) };
+        tokio::spawn(async move {
+            match connecting.await {
+                Ok(far) => crate::splice::splice(stream, far).await,
+                Err(error) => {
+                    tracing::debug!(%error, %destination, "a pod of another host was not reached");
+                    if let Err(error) = stream.set_zero_linger() {
+                        tracing::debug!(%error, "set SO_LINGER on a refused connection");
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,314 @@
+//! Two hosts in one process, over real connections.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use coracle_vnet::{
+    BoxFuture, Fabric, Flow, NetNs, NetNsSpec, NsTag, Overlay as _, Protocol, ResolveError,
+    Resolver, Route, Router, VStream,
+};
+use futures::FutureExt as _;
+use futures::future::{join_all, ready};
+use parking_lot::{Mutex, RwLock};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair,
+};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::accept::{Inward, accept};
+use super::overlay::Outward;
+use super::peers::Peers;
+use super::{Keys, PORT_ANNOTATION, Pem};
+use crate::cidr::Cidr;
+use crate::switch::Ranges;
+
+/// Everything leads to the pod that was asked for, and no name means anything.
+struct Straight;
+
+impl Router for Straight {
+    fn route(&self, flow: &Flow) -> Route {
+        Route::Pod(flow.destination)
+    }
+}
+
+impl Resolver for Straight {
+    fn resolve(
+        &self,
+        _from: &NsTag,
+        name: &str,
+    ) -> BoxFuture<'static, Result<Vec<IpAddr>, ResolveError>> {
+        ready(Err(ResolveError::NotFound(name.to_owned()))).boxed()
+    }
+}
+
+/// A cluster's authority.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::from_ca_cert_pem(&pem, key).unwrap();
+        Self { pem, issuer }
+    }
+
+    fn issue(&self, user: &str, names: &[&str], purpose: ExtendedKeyUsagePurpose) -> Pem {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
+        params.distinguished_name.push(DnType::CommonName, user);
+        params.extended_key_usages = vec![purpose];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Pem { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    fn keys(&self, node: &str) -> Keys {
+        let user = format!("system:node:{node}");
+        let client = self.issue(&user, &[], ExtendedKeyUsagePurpose::ClientAuth);
+        let serving = self.issue(&user, &[node], ExtendedKeyUsagePurpose::ServerAuth);
+        Keys::new(&self.pem, &client, &serving).unwrap()
+    }
+}
+
+fn ranges() -> Ranges {
+    Ranges {
+        pods: Cidr::parse("10.128.0.0/9").unwrap(),
+        services: Cidr::parse("10.96.0.0/12").unwrap(),
+        host: [].into(),
+    }
+}
+
+/// Says of a node where its pods and its tunnel are.
+fn announce(peers: &RwLock<Peers>, node: &str, range: &str, port: u16) {
+    let node = json!({
+        "metadata": {"name": node, "annotations": {PORT_ANNOTATION: port.to_string()}},
+        "spec": {"podCIDR": range},
+        "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]},
+    });
+    peers.write().set(&serde_json::from_value(node).unwrap());
+}
+
+/// One host.
+struct Host {
+    fabric: Arc<Fabric>,
+    outward: Arc<Outward>,
+    inward: Arc<Inward>,
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Host {
+    async fn start(node: &str, keys: Keys, peers: &Arc<RwLock<Peers>>) -> Self {
+        let fabric = Fabric::new(Arc::new(Straight), Arc::new(Straight));
+        let keys = watch::channel(Some(keys)).1;
+        let outward = Arc::new(Outward {
+            own: node.to_owned(),
+            peers: Arc::clone(peers),
+            keys: keys.clone(),
+            links: Mutex::default(),
+        });
+        fabric.set_overlay(Arc::clone(&outward) as _);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let inward = Arc::new(Inward {
+            fabric: Arc::clone(&fabric),
+            peers: Arc::clone(peers),
+            ranges: ranges(),
+            keys,
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&inward)));
+        Self { fabric, outward, inward, address, accepting }
+    }
+
+    fn pod(&self, name: &str, ip: &str) -> Arc<NetNs> {
+        let spec = NetNsSpec::new(NsTag::new(name, name), vec![ip.parse().unwrap()]);
+        self.fabric.add(spec).unwrap()
+    }
+}
+
+/// Answers everything with itself, and says first who it talks to.
+fn serve_echo(pod: &Arc<NetNs>, address: &str) -> JoinHandle<()> {
+    let listener = pod.bind_tcp(address.parse().unwrap()).unwrap().listen(512, None).unwrap();
+    tokio::spawn(async move {
+        while let Ok(mut stream) = listener.accept().await {
+            tokio::spawn(async move {
+                let hello = format!("{}\n", stream.peer_addr().ip());
+                if stream.write_all(hello.as_bytes()).await.is_ok() {
+                    let (mut read, mut write) = tokio::io::split(stream);
+                    let _copied = tokio::io::copy(&mut read, &mut write).await;
+                    let _closed = write.shutdown().await;
+                }
+            });
+        }
+    })
+}
+
+struct World {
+    authority: Authority,
+    peers: Arc<RwLock<Peers>>,
+    a: Host,
+    b: Host,
+    from: Arc<NetNs>,
+}
+
+const SERVER: &str = "10.128.64.9:80";
+
+async fn world() -> World {
+    let authority = Authority::new();
+    let peers = Arc::new(RwLock::new(Peers::default()));
+    let a = Host::start("a", authority.keys("a"), &peers).await;
+    let b = Host::start("b", authority.keys("b"), &peers).await;
+    announce(&peers, "a", "10.128.0.0/18", a.address.port());
+    announce(&peers, "b", "10.128.64.0/18", b.address.port());
+    let from = a.pod("default/client", "10.128.0.5");
+    serve_echo(&b.pod("default/server", "10.128.64.9"), "0.0.0.0:80");
+    World { authority, peers, a, b, from }
+}
+
+/// Sends a text and gives all that comes back.
+async fn exchange(stream: io::Result<VStream>, text: &[u8]) -> io::Result<String> {
+    let (mut read, mut write) = tokio::io::split(stream?);
+    let sending = async {
+        write.write_all(text).await?;
+        write.shutdown().await
+    };
+    let mut said = String::new();
+    let (sent, received) = tokio::join!(sending, read.read_to_string(&mut said));
+    sent.and(received).map(|_| said)
+}
+
+fn dial(pod: &Arc<NetNs>, to: &str) -> BoxFuture<'static, io::Result<VStream>> {
+    pod.connect_tcp(to.parse().unwrap(), None)
+}
+
+#[tokio::test]
+async fn a_pod_talks_to_a_pod_of_another_host_under_its_own_address() {
+    let world = world().await;
+    let said = exchange(dial(&world.from, SERVER).await, b"hello").await.unwrap();
+    assert_eq!(said, "10.128.0.5\nhello");
+    // A client of a node port keeps its address, too.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (real, _) = listener.accept().await.unwrap();
+    let outside = "203.0.113.9:5000".parse().unwrap();
+    let joined = world.a.fabric.deliver_real(SERVER.parse().unwrap(), real, outside);
+    assert!(joined.is_ok());
+    client.write_all(b"hi").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut said = String::new();
+    client.read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "203.0.113.9\nhi");
+}
+
+#[tokio::test]
+async fn many_streams_share_one_connection() {
+    let world = world().await;
+    // More than a window each, so that flow control has its part.
+    let text = "x".repeat(600 * 1024);
+    let one = || async { exchange(dial(&world.from, SERVER).await, text.as_bytes()).await };
+    for said in join_all((0..100).map(|_| one())).await {
+        assert_eq!(said.unwrap().len(), text.len() + "10.128.0.5\n".len());
+    }
+    assert_eq!(world.a.outward.links.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_apart() {
+    let world = world().await;
+    for (to, kind, words) in [
+        ("10.128.64.9:81", io::ErrorKind::ConnectionRefused, "connection refused"),
+        ("10.128.64.10:80", io::ErrorKind::HostUnreachable, "no namespace has the address"),
+        ("10.128.128.1:80", io::ErrorKind::HostUnreachable, "no host has a pod"),
+        ("10.128.0.77:80", io::ErrorKind::HostUnreachable, "no host has a pod"),
+    ] {
+        let error = dial(&world.from, to).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{to}: {error}");
+        assert!(error.to_string().contains(words), "{to}: {error}");
+    }
+}
+
+/// Opens a stream from a source that the caller makes up.
+async fn claim(host: &Host, source: &str) -> io::Result<()> {
+    let destination: SocketAddr = SERVER.parse().unwrap();
+    let source = source.parse().unwrap();
+    let flow = Flow { from: None, source, destination, protocol: Protocol::Tcp };
+    let (_near, far) = VStream::pair(source, destination);
+    host.outward.connect(&flow, destination, far).await
+}
+
+#[tokio::test]
+async fn a_host_cannot_speak_for_the_pods_of_another() {
+    let world = world().await;
+    let liar = Host::start("c", world.authority.keys("c"), &world.peers).await;
+    announce(&world.peers, "c", "10.128.128.0/18", liar.address.port());
+    claim(&liar, "10.128.128.5:1").await.unwrap();
+    let error = claim(&liar, "10.128.0.5:1").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    assert!(error.to_string().contains("node 'c' may not speak for 10.128.0.5:1"), "{error}");
+}
+
+#[tokio::test]
+async fn strangers_are_refused() {
+    let world = world().await;
+    // Another cluster's certificates, by a name that is known here.
+    let other = Host::start("a", Authority::new().keys("a"), &world.peers).await;
+    let error = claim(&other, "10.128.0.5:1").await.unwrap_err();
+    assert!(error.to_string().contains("invalid peer certificate"), "{error}");
+    // The own authority's certificate, but for another node than the one that is dialled.
+    let client = world.authority.issue("system:node:a", &[], ExtendedKeyUsagePurpose::ClientAuth);
+    let wrong = world.authority.issue("system:node:c", &["c"], ExtendedKeyUsagePurpose::ServerAuth);
+    let posing = Keys::new(&world.authority.pem, &client, &wrong).unwrap();
+    let poser = Host::start("b", posing, &world.peers).await;
+    announce(&world.peers, "b", "10.128.64.0/18", poser.address.port());
+    let error = claim(&world.a, "10.128.0.5:1").await.unwrap_err();
+    assert!(error.to_string().contains("not valid for name"), "{error}");
+    // A certificate that is no node's, and none at all.
+    let admin = world.authority.issue("admin", &[], ExtendedKeyUsagePurpose::ClientAuth);
+    let serving =
+        world.authority.issue("system:node:a", &["a"], ExtendedKeyUsagePurpose::ServerAuth);
+    let keys = Keys::new(&world.authority.pem, &admin, &serving).unwrap();
+    let user = Host::start("a", keys, &world.peers).await;
+    announce(&world.peers, "b", "10.128.64.0/18", world.b.address.port());
+    assert!(claim(&user, "10.128.0.5:1").await.is_err());
+    let mut plain = TcpStream::connect(world.b.address).await.unwrap();
+    plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    // A TLS alert or nothing, and the end.
+    let _cut = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"));
+}
+
+#[tokio::test]
+async fn a_link_that_broke_is_made_again() {
+    let mut world = world().await;
+    let mut open = dial(&world.from, SERVER).await.unwrap();
+    let mut hello = [0; 11];
+    open.read_exact(&mut hello).await.unwrap();
+    // The other host is killed: its connections are cut, and it comes back at the same place.
+    world.b.accepting.abort();
+    assert!((&mut world.b.accepting).await.is_err());
+    assert!(open.read_to_end(&mut Vec::new()).await.is_err());
+    assert!(dial(&world.from, SERVER).await.is_err());
+    let listener = TcpListener::bind(world.b.address).await.unwrap();
+    tokio::spawn(accept(listener, Arc::clone(&world.b.inward)));
+    let said = loop {
+        if let Ok(said) = exchange(dial(&world.from, SERVER).await, b"again").await {
+            break said;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(said, "10.128.0.5\nagain");
+}
