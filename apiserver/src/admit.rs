@@ -130,7 +130,7 @@ impl Core {
         admission::approve(&request, object, old, &self.caches, warnings)?;
         let written = Written::new(&request, object, old);
         let dry_run = is_dry_run(context);
-        self.policies.check(&written, &self.caches, dry_run, warnings)?;
+        self.policies.check(&written, &self.around(dry_run), warnings)?;
         self.validate_by_webhooks(&written, dry_run, warnings).await
     }
 

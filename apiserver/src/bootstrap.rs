@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use crate::authz::policy;
 use crate::cache::{self, Selection};
 use crate::clock;
+use crate::flow;
 use crate::metadata;
 use crate::server::{ApiServer, Core};
 use crate::verbs::write;
@@ -30,10 +31,11 @@ impl ApiServer {
             core.seed(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
                 .await?;
         }
-        for class in priority_classes() {
-            core.seed(class).await?;
+        for object in priority_classes().into_iter().chain(flow::defaults()) {
+            core.seed(object).await?;
         }
         core.seed_access().await?;
+        core.seed_trust().await?;
         core.seed(core.kubernetes_service()).await?;
         core.seed_endpoints().await
     }
@@ -73,7 +75,7 @@ impl Core {
     }
 
     /// Stores an object unless there is one of its name.
-    async fn seed(&self, object: Value) -> Result<(), Status> {
+    pub(crate) async fn seed(&self, object: Value) -> Result<(), Status> {
         let kind = kind_of(&object)?;
         if self.objects(kind)?.get(meta::namespace(&object), meta::name(&object)).is_some() {
             return Ok(());
@@ -145,6 +147,24 @@ impl Core {
                 "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": self.address.port()}],
             },
         })
+    }
+
+    /// Keeps what aggregated servers read to know whom to trust.
+    async fn seed_trust(&self) -> Result<(), Status> {
+        let Some(wanted) = self.front_proxy.as_ref().map(|front| front.config_map()) else {
+            return Ok(());
+        };
+        let kind = kind_of(&wanted)?;
+        let stored = self.objects(kind)?.get("kube-system", meta::name(&wanted));
+        match stored {
+            None => self.put(kind, wanted, Guard::Absent).await,
+            Some(stored) if stored.value()["data"] == wanted["data"] => Ok(()),
+            Some(stored) => {
+                let mut fresh = stored.value();
+                fresh["data"] = wanted["data"].clone();
+                self.put(kind, fresh, Guard::At(stored.revision)).await
+            }
+        }
     }
 
     /// Keeps the endpoint of the `kubernetes` Service at this server's address.

@@ -1,4 +1,6 @@
 //! The questions before the work: who asks, on whose behalf, may they.
+//!
+//! An edge: the keys of an issuer may have to be fetched.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -41,13 +43,13 @@ impl Core {
     ///
     /// # Errors
     /// 401, and 403 for an impersonation that is not allowed.
-    pub(crate) fn identify(
+    pub(crate) async fn identify(
         &self,
         headers: &HeaderMap,
         path: &str,
         caller: Caller,
     ) -> Result<Identity, Status> {
-        let user = self.authenticate(headers, path, caller)?;
+        let user = self.authenticate(headers, path, caller).await?;
         let acting_as = self.impersonate(Arc::clone(&user), headers)?;
         Ok(Identity { user, acting_as })
     }
@@ -56,7 +58,7 @@ impl Core {
     ///
     /// # Errors
     /// 401.
-    fn authenticate(
+    async fn authenticate(
         &self,
         headers: &HeaderMap,
         path: &str,
@@ -66,7 +68,11 @@ impl Core {
             Caller::Known(user) => Ok(user),
             Caller::Connection(peer) => {
                 let headers = with_bearer(headers);
-                self.authenticator.authenticate(peer.as_ref(), &headers, path, clock::now())
+                let now = clock::now();
+                if peer.is_none() {
+                    self.authenticator.prepare_request(&headers, now).await;
+                }
+                self.authenticator.authenticate(peer.as_ref(), &headers, path, now)
             }
         }
     }

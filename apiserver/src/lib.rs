@@ -39,6 +39,7 @@ pub mod pki;
 pub mod pod_profile;
 pub mod query;
 pub mod request_info;
+mod reach;
 pub mod respond;
 mod review;
 pub mod seal;
@@ -54,5 +55,6 @@ pub mod version;
 mod webhook;
 
 pub use in_process::InProcess;
+pub use aggregation::FrontProxy;
 pub use node_dialer::{Duplex, NoNodes, NodeDialer, UnixSocketDialer};
 pub use server::{ApiServer, Config, StartError};

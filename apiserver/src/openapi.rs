@@ -29,9 +29,9 @@ impl Core {
         plain: Negotiated,
     ) -> Result<Answer, Status> {
         let documents = self.openapi.clone();
-        let index = tokio::task::spawn_blocking(move || documents.index())
-            .await
-            .map_err(Status::internal)?;
+        let index = tokio::task::spawn_blocking(move || documents.index()).await;
+        let mut index = index.map_err(Status::internal)?;
+        self.remotes.add_to_index(&mut index);
         let json = Bytes::from(index.to_string());
         let etag = format!("\"{}\"", sha512_hex(&json));
         let unchanged =
@@ -63,24 +63,27 @@ impl Core {
             }
         };
         let documents = self.openapi.clone();
-        let bytes = tokio::task::spawn_blocking(move || {
+        let known = headers.get(IF_NONE_MATCH).cloned();
+        let made = tokio::task::spawn_blocking(move || {
+            // Made of the documents of the newer form, so their hashes tell whether it has changed.
+            let etag = format!("\"{}\"", sha512_hex(format!("{is_protobuf}{}", documents.index()).as_bytes()));
+            if known.is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
+                return (etag, None);
+            }
             let document = openapi_v2::document(&documents);
-            if is_protobuf {
+            let bytes = if is_protobuf {
                 openapi_v2::protobuf(&document)
             } else {
                 document.to_string().into_bytes()
-            }
+            };
+            (etag, Some(Bytes::from(bytes)))
         });
-        let bytes = Bytes::from(bytes.await.map_err(Status::internal)?);
-        let etag = format!("\"{}\"", sha512_hex(&bytes));
-        let unchanged =
-            headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
+        let (etag, bytes) = made.await.map_err(Status::internal)?;
         let negotiated =
             Negotiated { encoding: Encoding::Json, form: Form::Object, gzip: takes_gzip(headers) };
-        let mut answer = if unchanged {
-            respond::bytes(StatusCode::NOT_MODIFIED, Bytes::new(), negotiated)
-        } else {
-            respond::bytes(StatusCode::OK, bytes, negotiated)
+        let mut answer = match bytes {
+            None => respond::bytes(StatusCode::NOT_MODIFIED, Bytes::new(), negotiated),
+            Some(bytes) => respond::bytes(StatusCode::OK, bytes, negotiated),
         };
         if is_protobuf {
             set(&mut answer, CONTENT_TYPE, openapi_v2::PROTOBUF_TYPE);

@@ -14,15 +14,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::policy::Policies;
+use crate::admission::policy::{Mutations, Policies};
 use crate::admit::QuotaTurns;
 use crate::audit::AuditLog;
-use crate::authn::{Authenticator, ServiceAccounts, TokenKeys, Tokens};
+use crate::aggregation::{self, FrontProxy, Remotes};
+use crate::authn::{Authenticator, Oidc, ServiceAccounts, TokenKeys, Tokens};
 use crate::authz::Authorizer;
 use crate::cache::{Caches, ResourceCache, Selection};
 use crate::crd::{self, Definitions};
 use crate::discovery::Discovery;
-use crate::flow::Flows;
+use crate::flow::{self, Flows};
 use crate::metrics::Metrics;
 use crate::node_dialer::{NoNodes, NodeDialer};
 use crate::oci::{ImagePolicy, ImageRegistry, ImageStore};
@@ -59,6 +60,8 @@ pub struct Config {
     pub token_keys: Option<Arc<TokenKeys>>,
     /// What is kept sealed in the store.
     pub sealer: Sealer,
+    /// OpenID Connect issuers that are trusted.
+    pub oidc: Oidc,
     /// The audit log.
     pub audit: Option<AuditLog>,
     /// The authority that signs requests for certificates; `None` leaves them to others.
@@ -71,6 +74,8 @@ impl Config {
     /// A configuration without tokens, nodes and field descriptions.
     pub fn new(address: SocketAddr, images: PathBuf) -> Config {
         Config {
+    /// How this server vouches for users towards aggregated servers; `None`: not at all.
+    pub front_proxy: Option<FrontProxy>,
             address,
             images,
             image_policy: ImagePolicy::default(),
@@ -83,12 +88,14 @@ impl Config {
             signer: None,
             nodes: Arc::new(NoNodes),
         }
+            oidc: Oidc::default(),
     }
 }
 
 /// Why a server could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+            front_proxy: None,
 pub enum StartError {
     /// The folder of the image registry cannot be used.
     #[error("open the image registry in {path}")]
@@ -141,7 +148,11 @@ pub(crate) struct Core {
     pub(crate) streams: Arc<Semaphore>,
     /// Counts up whenever watches should send bookmarks.
     pub(crate) bookmarks: watch::Sender<u64>,
+    pub(crate) mutations: Mutations,
     pub(crate) shutdown: CancellationToken,
+    /// The servers behind APIServices.
+    pub(crate) remotes: Remotes,
+    pub(crate) front_proxy: Option<FrontProxy>,
     ready: AtomicBool,
 }
 
@@ -175,7 +186,8 @@ impl ApiServer {
             address: config.address,
             store: Storage::new(store, config.sealer),
             authorizer: Authorizer::new(caches.clone()),
-            authenticator: Authenticator::new(config.tokens, accounts, caches.clone()),
+            authenticator: Authenticator::new(config.tokens, accounts, caches.clone())
+                .with_oidc(config.oidc),
             caches,
             definitions: Definitions::default(),
             discovery: Discovery::new(&config.address.to_string()),
@@ -195,7 +207,10 @@ impl ApiServer {
             shutdown: CancellationToken::new(),
             ready: AtomicBool::new(false),
         };
+            mutations: Mutations::default(),
         core.restore_addresses();
+            remotes: Remotes::default(),
+            front_proxy: config.front_proxy,
         let server = ApiServer { core: Arc::new(core) };
         server.core.seal_anew(stale).await.map_err(StartError::Bootstrap)?;
         server.bootstrap().await.map_err(StartError::Bootstrap)?;
@@ -206,10 +221,14 @@ impl ApiServer {
         Ok(server)
     }
 
+        server.core.webhooks.connector.reach(Arc::downgrade(&server.core));
     /// Ends all watches and refuses new connections; requests in flight are finished.
     pub fn shut_down(&self) {
         self.core.ready.store(false, Ordering::Release);
         self.core.shutdown.cancel();
+        server.core.settle_flows().await;
+        tokio::spawn(flow::follow(Arc::downgrade(&server.core)));
+        tokio::spawn(aggregation::follow(Arc::downgrade(&server.core)));
     }
 }
 

@@ -26,15 +26,19 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// groupVersions are those that kube-apiserver 1.35 serves by default, and discovery's own.
+// groupVersions are those that kube-apiserver 1.35 serves by default, discovery's own, and that of the
+// mutating admission policies.
 var groupVersions = []string{
-	"v1", "admissionregistration.k8s.io/v1", "apiextensions.k8s.io/v1", "apiregistration.k8s.io/v1",
+	"v1", "admissionregistration.k8s.io/v1", mutatingPolicies, "apiextensions.k8s.io/v1", "apiregistration.k8s.io/v1",
 	"apps/v1", "authentication.k8s.io/v1", "authorization.k8s.io/v1", "autoscaling/v1",
 	"autoscaling/v2", "batch/v1", "certificates.k8s.io/v1", "coordination.k8s.io/v1",
 	"discovery.k8s.io/v1", "events.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1",
 	"networking.k8s.io/v1", "node.k8s.io/v1", "policy/v1", "rbac.authorization.k8s.io/v1",
 	"resource.k8s.io/v1", "scheduling.k8s.io/v1", "storage.k8s.io/v1", "apidiscovery.k8s.io/v2",
 }
+
+// mutatingPolicies is a group version of which only the kinds that v1 does not have are taken.
+const mutatingPolicies = "admissionregistration.k8s.io/v1beta1"
 
 // metaKinds are shared by all groups.
 var metaKinds = []any{
@@ -66,6 +70,9 @@ func (t *table) addKinds() {
 			fail("group version %q: %v", text, err)
 		}
 		for kind, goType := range registered.KnownTypes(gv) {
+			if text == mutatingPolicies && !strings.HasPrefix(kind, "MutatingAdmissionPolicy") {
+				continue
+			}
 			if !strings.HasPrefix(goType.PkgPath(), "k8s.io/apimachinery/") {
 				e := t.add(goType)
 				e.kinds = append(e.kinds, text+" "+kind)

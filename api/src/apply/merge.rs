@@ -7,6 +7,49 @@ use serde_json::Value;
 use super::element;
 use super::schema::{Schema, Shape, member, shape_for};
 
+/// Merges a configuration into an object without a thought of owners, as a mutating admission policy does.
+///
+/// # Errors
+/// The path of a list, map or structure of the configuration that can only be replaced as a whole.
+pub fn overlay<S: Schema>(schema: S, object: &mut Value, config: &Value) -> Result<(), String> {
+    let mut path = String::new();
+    if let Some(unit) = unit(schema, config, &mut path) {
+        return Err(unit);
+    }
+    merge(schema, object, config);
+    Ok(())
+}
+
+/// The first place of a configuration that is a unit but no scalar.
+fn unit<S: Schema>(schema: S, value: &Value, path: &mut String) -> Option<String> {
+    let shape = shape_for(schema, [Some(value), None]);
+    let below = |name: &str, schema: S, value: &Value, path: &mut String| {
+        let length = path.len();
+        path.push_str(name);
+        let found = unit(schema, value, path);
+        path.truncate(length);
+        found
+    };
+    match (shape, value) {
+        (Shape::Unit | Shape::Deduced, Value::Array(_) | Value::Object(_)) => Some(path.clone()),
+        (Shape::Structure | Shape::Map, Value::Object(members)) => {
+            members.iter().find_map(|(name, value)| {
+                below(&format!(".{name}"), member(schema, shape, name)?, value, path)
+            })
+        }
+        (Shape::Keyed, Value::Array(items)) => {
+            items.iter().enumerate().find_map(|(index, item)| {
+                let Value::Object(members) = item else { return None };
+                members.iter().find_map(|(name, value)| {
+                    let place = schema.item().field(name)?;
+                    below(&format!("[{index}].{name}"), place, value, path)
+                })
+            })
+        }
+        _ => None,
+    }
+}
+
 /// Merges a configuration into an object, in place.
 ///
 /// A list whose items cannot be told apart is replaced; the configuration's own lists were checked by

@@ -26,6 +26,7 @@ mod track;
 
 pub use conflict::Conflict;
 pub use entry::{Manager, Operation, settle_times};
+pub use merge::overlay;
 pub use run::{Configuration, Refused, apply};
 pub use schema::{Builtin, Deduced, Schema, Shape};
 pub use track::{Tracked, track};

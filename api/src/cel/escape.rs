@@ -42,6 +42,16 @@ pub fn escape(name: &str) -> Option<String> {
     Some(name.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__"))
 }
 
+/// Gives the field's name behind an identifier that [`escape`] made.
+pub(super) fn unescape(identifier: &str) -> String {
+    let word = identifier.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
+    if let Some(word) = word.filter(|word| is_reserved(word)) {
+        return word.to_owned();
+    }
+    let plain = identifier.replace("__dot__", ".").replace("__dash__", "-");
+    plain.replace("__slash__", "/").replace("__underscores__", "__")
+}
+
 /// Tells whether a name is an identifier although it is written differently after escaping.
 pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
@@ -65,6 +75,9 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(escape(name).as_deref(), expected, "{name}");
+            if let Some(escaped) = expected {
+                assert_eq!(unescape(escaped), name);
+            }
         }
     }
 }

@@ -6,18 +6,23 @@
 //! types before it runs, so a mistake of types shows when a rule is first evaluated, and fails it.
 //! *Source:* Kubernetes documentation, "Common Expression Language in Kubernetes".
 
+mod authorizer;
 mod cost;
 mod escape;
+mod rewrite;
 mod value;
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use kube_cel::KubeCelExt as _;
-use kube_cel::cel::{Context, Program};
+use kube_cel::cel::parser::Parser;
+use kube_cel::cel::{Context, IdedExpr};
 
+pub use authorizer::{Answer, Authorize, Query};
 pub use escape::escape;
 pub use kube_cel::cel;
+pub use rewrite::Makes;
 pub use value::{Shape, of_json, to_json};
 
 use cost::Cost;
@@ -51,13 +56,17 @@ pub enum CelError {
 }
 
 /// The functions that every expression may call; made once, because there are more than a hundred.
-static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
+static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
+    let mut context = Context::default().with_all();
+    authorizer::register(&mut context);
+    context
+});
 
 /// An expression that was compiled.
 #[derive(Debug)]
 pub struct Expression {
     text: String,
-    program: Program,
+    program: IdedExpr,
     cost: Cost,
 }
 
@@ -67,17 +76,35 @@ impl Expression {
     /// # Errors
     /// [`CelError::Compile`] with what is wrong and where.
     pub fn compile(text: &str, variables: &[&str]) -> Result<Expression, CelError> {
+        Expression::compile_making(text, variables, Makes::Nothing)
+    }
+
+    /// Compiles an expression that may also make certain structures; they become maps.
+    ///
+    /// # Errors
+    /// As [`Expression::compile`].
+    pub fn compile_making(
+        text: &str,
+        variables: &[&str],
+        makes: Makes,
+    ) -> Result<Expression, CelError> {
         if text.len() > EXPRESSION_BYTES_MAX {
             let words = format!("must not be longer than {EXPRESSION_BYTES_MAX} bytes");
             return Err(CelError::Compile(words));
         }
-        let program =
-            Program::compile(text).map_err(|error| CelError::Compile(error.to_string()))?;
-        let cost = Cost::of(program.expression());
+        let parser = Parser::new().enable_optional_syntax(true);
+        let mut program =
+            parser.parse(text).map_err(|error| CelError::Compile(error.to_string()))?;
+        rewrite::rewrite(&mut program, makes).map_err(CelError::Compile)?;
+        let cost = Cost::of(&program);
         let references = program.references();
         let known: HashSet<&str> = variables.iter().copied().chain(cost.variables()).collect();
         let mut unknown: Vec<&str> = references.variables();
-        unknown.retain(|name| !known.contains(name) && !TYPES.contains(name));
+        let is_known = |name: &str| {
+            known.contains(name.strip_suffix(".requestResource").unwrap_or(name))
+                || TYPES.contains(&name)
+        };
+        unknown.retain(|name| !is_known(name));
         unknown.sort_unstable();
         if let Some(name) = unknown.first() {
             let words = format!("undeclared reference to '{name}' (in container '')");
@@ -104,7 +131,7 @@ impl Expression {
         if self.cost.steps(scope.largest) > STEPS_MAX {
             return Err(CelError::Cost);
         }
-        let value = self.program.execute(&scope.context);
+        let value = cel::Value::resolve(&self.program, &scope.context);
         value.map_err(|error| CelError::Evaluate(error.to_string()))
     }
 
@@ -182,6 +209,13 @@ impl Scope {
     pub fn bind(&mut self, name: &str, value: &serde_json::Value, shape: Shape<'_>) {
         self.largest = self.largest.max(cost::largest(value));
         self.context.add_variable_from_value(name, of_json(value, shape));
+    }
+
+    /// Binds `authorizer`, and `authorizer.requestResource` to the resource of the request.
+    pub fn bind_authorizer(&mut self, by: Arc<dyn Authorize>, resource: Query) {
+        for (name, value) in authorizer::values(by, resource) {
+            self.context.add_variable_from_value(name, value);
+        }
     }
 
     /// Binds a variable to a value that is ready.

@@ -101,3 +101,64 @@ fn what_is_used_is_known() {
     assert!(rule.uses("oldSelf") && !rule.uses("other"));
     assert_eq!(rule.text(), "self == oldSelf");
 }
+
+fn mutation(text: &str) -> Result<Value, CelError> {
+    let expression = Expression::compile_making(text, &["object"], Makes::Mutations)?;
+    let mut scope = Scope::new();
+    scope.bind("object", &json!({"n": 1}), Shape::Unknown);
+    expression.evaluate(&scope).map(|value| to_json(&value).unwrap())
+}
+
+#[test]
+fn structures_are_maps() {
+    assert_eq!(
+        mutation(
+            "Object{spec: Object.spec{a__dash__b: object.n + 1, list: [Object.spec.list{x: 'y'}]}}"
+        ),
+        Ok(json!({"spec": {"a-b": 2, "list": [{"x": "y"}]}}))
+    );
+    assert_eq!(
+        mutation("[JSONPatch{op: 'add', path: '/m/' + jsonpatch.escapeKey('a/b'), value: true}]"),
+        Ok(json!([{"op": "add", "path": "/m/a~1b", "value": true}]))
+    );
+    assert_eq!(
+        mutation("Other{}").unwrap_err().to_string(),
+        "compilation failed: undeclared reference to 'Other' (in container '')"
+    );
+    assert!(Expression::compile("Object{}", &[]).is_err());
+}
+
+#[test]
+fn what_may_be_missing() {
+    check("self.?a.orValue(3)", json!({}), json!(3));
+    check("self.?a.orValue(3)", json!({"a": 1}), json!(1));
+}
+
+#[derive(Debug)]
+struct Reader;
+
+impl Authorize for Reader {
+    fn answer(&self, query: &Query) -> Answer {
+        Answer { allowed: query.verb == "get", reason: format!("{query:?}") }
+    }
+}
+
+#[test]
+fn the_authorizer_is_asked() {
+    let ask = |text: &str| {
+        let expression = Expression::compile(text, &["authorizer"])?;
+        let mut scope = Scope::new();
+        let own = Query { resource: "pods".to_owned(), ..Query::default() };
+        scope.bind_authorizer(Arc::new(Reader), own);
+        expression.evaluate(&scope).map(|value| to_json(&value).unwrap())
+    };
+    let allowed = "authorizer.group('apps').resource('deployments').namespace('a').name('b').check('get').allowed()";
+    assert_eq!(ask(allowed), Ok(json!(true)));
+    assert_eq!(ask("authorizer.requestResource.check('create').allowed()"), Ok(json!(false)));
+    assert_eq!(ask("authorizer.path('/healthz').check('get').allowed()"), Ok(json!(true)));
+    let reason =
+        ask("authorizer.serviceAccount('n', 'a').group('').resource('pods').check('x').reason()");
+    let reason = reason.unwrap().to_string();
+    assert!(reason.contains("Some((\\\"n\\\", \\\"a\\\"))"), "{reason}");
+    assert!(ask("authorizer.check('get').allowed()").is_err());
+}

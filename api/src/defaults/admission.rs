@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::fill::{Members, fill_number, fill_pointer, inside, items};
+use super::fill::{Members, fill, fill_number, fill_pointer, inside, items};
 
 /// Seconds that a webhook has to answer.
 const TIMEOUT_SECONDS: i64 = 10;
@@ -54,6 +54,14 @@ pub fn set_policy(policy: &mut Value) {
     fill_pointer(spec, "failurePolicy", "Fail");
     if let Some(constraints) = inside(spec, "matchConstraints") {
         set_match(constraints, &["resourceRules", "excludeResourceRules"]);
+    }
+}
+
+/// Fills a MutatingAdmissionPolicy.
+pub fn set_mutating_policy(policy: &mut Value) {
+    set_policy(policy);
+    if let Some(spec) = policy.get_mut("spec").and_then(Value::as_object_mut) {
+        fill(spec, "reinvocationPolicy", "Never");
     }
 }
 

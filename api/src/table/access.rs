@@ -1,5 +1,6 @@
 //! Bindings of roles, signing requests, webhooks, policies and API services.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{AGE, Column, NAME, Printer, age, items, or, text};
@@ -94,18 +95,30 @@ pub(super) const POLICY: Printer = Printer {
         Column::text("ParamKind", "Kind of its parameters."),
         AGE,
     ],
-    row: |object, now| {
-        let spec = &object["spec"];
-        let kind = &spec["paramKind"];
-        let kind = if kind.is_null() {
-            "<unset>".to_owned()
-        } else {
-            format!("{}/{}", text(kind, "apiVersion"), text(kind, "kind"))
-        };
-        let rules = items(spec, "validations").len();
-        vec![json!(meta::name(object)), json!(rules), json!(kind), age(object, now)]
-    },
+    row: |object, now| policy_row(object, "validations", now),
 };
+
+pub(super) const MUTATING_POLICY: Printer = Printer {
+    columns: &[
+        NAME,
+        Column::integer("Mutations", "Number of changes."),
+        Column::text("ParamKind", "Kind of its parameters."),
+        AGE,
+    ],
+    row: |object, now| policy_row(object, "mutations", now),
+};
+
+fn policy_row(object: &Value, list: &str, now: Timestamp) -> Vec<Value> {
+    let spec = &object["spec"];
+    let kind = &spec["paramKind"];
+    let kind = if kind.is_null() {
+        "<unset>".to_owned()
+    } else {
+        format!("{}/{}", text(kind, "apiVersion"), text(kind, "kind"))
+    };
+    let rules = items(spec, list).len();
+    vec![json!(meta::name(object)), json!(rules), json!(kind), age(object, now)]
+}
 
 pub(super) const POLICY_BINDING: Printer = Printer {
     columns: &[

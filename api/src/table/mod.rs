@@ -193,7 +193,10 @@ fn access(kind: &Kind) -> &'static Printer {
         "CertificateSigningRequest" => &access::SIGNING_REQUEST,
         "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => &access::WEBHOOKS,
         "ValidatingAdmissionPolicy" => &access::POLICY,
-        "ValidatingAdmissionPolicyBinding" => &access::POLICY_BINDING,
+        "MutatingAdmissionPolicy" => &access::MUTATING_POLICY,
+        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => {
+            &access::POLICY_BINDING
+        }
         "APIService" => &access::API_SERVICE,
         "Role" | "ClusterRole" | "CustomResourceDefinition" => &CREATED,
         _ => &GENERIC,

@@ -26,6 +26,7 @@ pub mod namespace;
 pub mod node;
 pub mod plain;
 pub mod pod;
+pub mod policy;
 pub mod priorityclass;
 pub mod quota;
 pub mod rbac;

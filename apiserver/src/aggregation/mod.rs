@@ -1,8 +1,18 @@
-//! APIServices: one object for each group and version that this server serves itself.
+//! APIServices: one object for each group and version, served by this server or by a Service of the cluster.
 //!
-//! Pure: `local` says which objects there should be, `settled` what the status of any APIService says. Groups that a
-//! Service in the cluster would serve are not passed on to it yet; their status says so.
+//! `local` says which objects there should be for what this server serves itself, `settled` what their status says.
+//! For the others, `follow` looks after their servers and publishes what they serve, and `proxy` passes requests on to
+//! them in the name of their senders, as `front_proxy` vouches for.
 //! *Source:* `kube-aggregator` of Kubernetes in behaviour: the `autoregister` controller and `Available` conditions.
+
+mod follow;
+mod front_proxy;
+mod proxy;
+mod remote;
+
+pub(crate) use follow::follow;
+pub use front_proxy::FrontProxy;
+pub(crate) use remote::Remotes;
 
 use coracle_api::registry::{self, Kind};
 use serde_json::{Value, json};
@@ -48,22 +58,33 @@ pub(crate) fn follows_definitions(service: &Value) -> bool {
     service["metadata"]["labels"][AUTOMANAGED] == "true"
 }
 
-/// Gives the status of an APIService; `None` when it says so already.
+/// Gives the status of an APIService that this server serves itself; `None` when it says so already, and for others.
 pub(crate) fn settled(service: &Value, now: &str) -> Option<Value> {
-    let (status, reason, message) = if service["spec"]["service"].is_object() {
-        let why = "this server does not pass requests on to Services yet";
-        ("False", "AggregationUnavailable", why)
-    } else {
-        ("True", "Local", "Local APIServices are always available")
-    };
-    let conditions = service["status"]["conditions"].as_array().into_iter().flatten();
-    let known = conditions.into_iter().find(|found| found["type"] == "Available");
-    if known.is_some_and(|known| known["status"] == status && known["reason"] == reason) {
+    if service["spec"]["service"].is_object() {
         return None;
     }
+    available(service, ("True", "Local", "Local APIServices are always available"), now)
+}
+
+/// Gives the status of an APIService with this condition `Available`; `None` when it says so already.
+fn available(
+    service: &Value,
+    (status, reason, message): (&str, &str, &str),
+    now: &str,
+) -> Option<Value> {
+    let conditions = service["status"]["conditions"].as_array().into_iter().flatten();
+    let known = conditions.into_iter().find(|found| found["type"] == "Available");
+    let is_same = |known: &&Value| {
+        known["status"] == status && known["reason"] == reason && known["message"] == message
+    };
+    if known.as_ref().is_some_and(is_same) {
+        return None;
+    }
+    let since = known.filter(|known| known["status"] == status);
+    let since = since.map_or(json!(now), |known| known["lastTransitionTime"].clone());
     Some(json!({"conditions": [{
         "type": "Available", "status": status, "reason": reason, "message": message,
-        "lastTransitionTime": now,
+        "lastTransitionTime": since,
     }]}))
 }
 
@@ -82,14 +103,18 @@ mod tests {
     }
 
     #[test]
-    fn local_ones_are_available_and_others_are_not() {
+    fn local_ones_are_available_and_others_are_looked_after() {
         let mut own = service("apps", "v1", (1, 1), "onstart");
         let status = settled(&own, "t").unwrap();
         assert_eq!(status["conditions"][0]["status"], "True");
         own["status"] = status;
         assert_eq!(settled(&own, "later"), None);
         own["spec"]["service"] = json!({"name": "a", "namespace": "b"});
-        let status = settled(&own, "t").unwrap();
-        assert_eq!(status["conditions"][0]["reason"], "AggregationUnavailable");
+        assert_eq!(settled(&own, "t"), None);
+        let status = available(&own, ("False", "ServiceNotFound", "gone"), "later").unwrap();
+        assert_eq!(status["conditions"][0]["lastTransitionTime"], "later");
+        own["status"] = status;
+        let status = available(&own, ("False", "MissingEndpoints", "none"), "last").unwrap();
+        assert_eq!(status["conditions"][0]["lastTransitionTime"], "later");
     }
 }

@@ -1,5 +1,5 @@
 //! Who is asking: from a client certificate of the cluster's CA, or from a bearer token: a static one, a service account's,
-//! or a bootstrap token.
+//! a bootstrap token, or a token of an OpenID Connect issuer.
 //!
 //! In: what TLS verified of the connection, the request's headers, and the time. Out: a [`UserInfo`], or 401. Without
 //! credentials one may ask for the server's health and version, as `system:anonymous`. Never here: what a user may do.
@@ -8,6 +8,7 @@ mod bootstrap_token;
 mod certificate;
 mod impersonate;
 mod jwt;
+mod oidc;
 mod service_account;
 mod tokens;
 mod user;
@@ -15,6 +16,7 @@ mod user;
 pub use certificate::{CertificateError, user_of_certificate};
 pub use impersonate::Wanted;
 pub use jwt::{Bound, Claims, Reference, TokenError, TokenKeys};
+pub use oidc::{JwtRules, Oidc, OidcError, OidcFlags, parse_configuration};
 pub use service_account::{ISSUER, ServiceAccounts, groups_of};
 pub use tokens::{TokenFileError, Tokens};
 pub use user::{ANONYMOUS, AUTHENTICATED, MASTERS, NODE_PREFIX, NODES, UNAUTHENTICATED, UserInfo};
@@ -26,22 +28,48 @@ use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// Paths that need no credentials: what load balancers and probes ask. *Source:* the paths that an
-/// `AuthenticationConfiguration` usually leaves to anonymous requests, and the version.
-const ANONYMOUS_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
+/// Paths that need no credentials: what load balancers and probes ask, and what a host that joins
+/// reads before it trusts anybody. *Source:* the paths that an `AuthenticationConfiguration` usually
+/// leaves to anonymous requests (kubeadm adds the last), and the version.
+const ANONYMOUS_PATHS: [&str; 5] = [
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/version",
+    "/api/v1/namespaces/kube-public/configmaps/cluster-info",
+];
 
 /// Finds out who sends a request.
 #[derive(Clone)]
 pub struct Authenticator {
     tokens: Arc<Tokens>,
     accounts: Arc<ServiceAccounts>,
+    oidc: Arc<Oidc>,
     caches: Arc<Caches>,
 }
 
 impl Authenticator {
     /// An authenticator that knows the given tokens, and every client certificate that TLS let through.
     pub fn new(tokens: Tokens, accounts: ServiceAccounts, caches: Arc<Caches>) -> Authenticator {
-        Authenticator { tokens: Arc::new(tokens), accounts: Arc::new(accounts), caches }
+        let oidc = Arc::default();
+        Authenticator { tokens: Arc::new(tokens), accounts: Arc::new(accounts), oidc, caches }
+    }
+
+    /// The same, trusting these issuers as well.
+    pub fn with_oidc(self, oidc: Oidc) -> Authenticator {
+        Authenticator { oidc: Arc::new(oidc), ..self }
+    }
+
+    /// Gets ready to judge a token: fetches the keys of its issuer, if it has one. Cancel safe.
+    pub async fn prepare(&self, token: &str, now: Timestamp) {
+        self.oidc.prepare(token, now).await;
+    }
+
+    /// Gets ready to judge a request's token, if it has one. Cancel safe.
+    pub async fn prepare_request(&self, headers: &HeaderMap, now: Timestamp) {
+        if let Some(token) = bearer(headers) {
+            self.prepare(token, now).await;
+        }
     }
 
     /// The issuer of service accounts' tokens.
@@ -72,8 +100,8 @@ impl Authenticator {
         user.map(|(user, _)| user).ok_or_else(Status::unauthorized)
     }
 
-    /// The user of a token for any of the audiences, and the audiences that it is for; static and bootstrap tokens are for
-    /// all.
+    /// The user of a token for any of the audiences, and the audiences that it is for; static and bootstrap tokens and
+    /// those of issuers are for all.
     pub fn token(
         &self,
         token: &str,
@@ -86,8 +114,11 @@ impl Authenticator {
         if let Some(user) = bootstrap_token::user(&self.caches, token, now) {
             return Some((Arc::new(user), audiences.to_vec()));
         }
-        let (user, shared) = self.accounts.authenticate(token, audiences, now)?;
-        Some((Arc::new(user), shared))
+        if let Some((user, shared)) = self.accounts.authenticate(token, audiences, now) {
+            return Some((Arc::new(user), shared));
+        }
+        let user = self.oidc.user(token, now)?;
+        Some((Arc::new(user), audiences.to_vec()))
     }
 }
 

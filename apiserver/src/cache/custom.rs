@@ -16,6 +16,13 @@ impl Caches {
     }
 
     /// Makes a cache for a user's kind and fills it from the store; complete when it returns. One that is there for
+    /// The cache of a user's kind by group and CamelCase name, whatever the version.
+    pub fn custom_by_kind(&self, group: &str, name: &str) -> Option<Arc<ResourceCache>> {
+        let custom = self.custom.read();
+        let wanted = |kind: &Kind| kind.group == group && kind.kind == name;
+        custom.iter().find(|cache| wanted(cache.kind())).cloned()
+    }
+
     /// the same resource is replaced, and its watches end.
     pub(crate) fn add_custom(self: &Arc<Self>, store: &Storage, kind: &'static Kind) {
         store.attach(Arc::new(Joining { caches: Arc::clone(self), kind }));

@@ -6,7 +6,10 @@
 
 mod aggregated;
 mod legacy;
+mod remote;
 mod usage;
+
+pub(crate) use remote::Remote;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use bytes::Bytes;
 use coracle_api::registry::{self, Kind};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use sha2::{Digest, Sha512};
 
@@ -31,6 +34,8 @@ const AGGREGATED_TYPE: &str =
 #[derive(Debug)]
 pub struct Discovery {
     address: String,
+    /// What other servers serve, and users' kinds.
+    others: Mutex<(Vec<&'static Kind>, Vec<Remote>)>,
     documents: RwLock<Arc<Documents>>,
 }
 
@@ -51,13 +56,25 @@ impl Discovery {
     /// Makes the documents of the built-in kinds. `address` is what `/api` names as the server's own address,
     /// `host:port`.
     pub fn new(address: &str) -> Discovery {
-        let documents = RwLock::new(Arc::new(Documents::new(address, &[])));
-        Discovery { address: address.to_owned(), documents }
+        let documents = RwLock::new(Arc::new(Documents::new(address, &[], &[])));
+        Discovery { address: address.to_owned(), others: Mutex::default(), documents }
     }
 
     /// Makes the documents anew, with these kinds of users.
     pub fn publish(&self, custom: &[&'static Kind]) {
-        *self.documents.write() = Arc::new(Documents::new(&self.address, custom));
+        self.change(|(kinds, _)| *kinds = custom.to_vec());
+    }
+
+    /// Makes the documents anew, with what other servers serve.
+    pub(crate) fn publish_remotes(&self, remotes: &[Remote]) {
+        self.change(|(_, known)| *known = remotes.to_vec());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut (Vec<&'static Kind>, Vec<Remote>))) {
+        let mut others = self.others.lock();
+        change(&mut others);
+        let documents = Documents::new(&self.address, &others.0, &others.1);
+        *self.documents.write() = Arc::new(documents);
     }
 
     /// Answers a discovery path, `None` when the path is none.
@@ -74,16 +91,15 @@ impl Discovery {
 }
 
 impl Documents {
-    fn new(address: &str, custom: &[&'static Kind]) -> Documents {
+    fn new(address: &str, custom: &[&'static Kind], remotes: &[Remote]) -> Documents {
         let kinds: Vec<&Kind> = registry::kinds().iter().chain(custom.iter().copied()).collect();
-        let aggregated = [
-            ("/api", Document::new(&aggregated::core(&kinds))),
-            ("/apis", Document::new(&aggregated::groups(&kinds))),
-        ];
-        Documents {
-            aggregated: HashMap::from(aggregated),
-            legacy: legacy::documents(address, &kinds),
-        }
+        let mut groups = aggregated::groups(&kinds);
+        remote::add_aggregated(&mut groups, remotes);
+        let core = Document::new(&aggregated::core(&kinds));
+        let mut legacy = legacy::documents(address, &kinds);
+        remote::add_legacy(&mut legacy, remotes);
+        let aggregated = [("/api", core), ("/apis", Document::new(&groups))];
+        Documents { aggregated: HashMap::from(aggregated), legacy }
     }
 }
 

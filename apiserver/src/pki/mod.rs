@@ -12,6 +12,7 @@ mod tls;
 
 pub use kubeconfig::{Kubeconfig, kubeconfig};
 pub use request::{Subject, subject_of_request};
+pub(crate) use tls::client_config_for;
 
 use jiff::Timestamp;
 use rcgen::{

@@ -18,7 +18,11 @@ impl Core {
     ///
     /// # Errors
     /// 400 when it holds no token.
-    pub(super) fn review_token(&self, review: &Value, now: Timestamp) -> Result<Value, Status> {
+    pub(super) async fn review_token(
+        &self,
+        review: &Value,
+        now: Timestamp,
+    ) -> Result<Value, Status> {
         let spec = &review["spec"];
         let token = spec["token"].as_str().filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| {
@@ -28,6 +32,7 @@ impl Core {
         let asked: Vec<String> =
             asked.filter_map(|text| text.as_str().map(str::to_owned)).collect();
         let audiences = if asked.is_empty() { vec![ISSUER.to_owned()] } else { asked };
+        self.authenticator.prepare(token, now).await;
         Ok(match self.authenticator.token(token, &audiences, now) {
             Some((user, shared)) => {
                 json!({"authenticated": true, "user": user_value(&user), "audiences": shared})

@@ -31,7 +31,7 @@ impl Core {
         let mut review = decoded.value;
         metadata::settle_type(&mut review, context.kind, &context.path.namespace)?;
         let status = match context.kind.kind {
-            "TokenReview" => self.review_token(&review, context.now)?,
+            "TokenReview" => self.review_token(&review, context.now).await?,
             "SelfSubjectReview" => {
                 review["metadata"]["creationTimestamp"] = json!(metadata::time(context.now));
                 identity::whoami(&context.user)

@@ -56,9 +56,20 @@ impl Outgoing {
     /// A client's request under another path: without credentials, and with what asks for a change
     /// of the protocol only when the connection can change it.
     pub(crate) fn of(context: &Context, method: Method, path: String, body: Body) -> Outgoing {
-        let mut headers = context.headers.clone();
+        Outgoing::new(&context.headers, context.upgrade.clone(), method, path, body)
+    }
+
+    /// The same for a request that has no context.
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        upgrade: Option<OnUpgrade>,
+        method: Method,
+        path: String,
+        body: Body,
+    ) -> Outgoing {
+        let mut headers = headers.clone();
         let wanted = headers.get(UPGRADE).cloned();
-        let upgrade = wanted.as_ref().and_then(|_| context.upgrade.clone());
+        let upgrade = wanted.as_ref().and(upgrade);
         for name in HOP_HEADERS.iter().chain(&[AUTHORIZATION, HOST]) {
             headers.remove(name);
         }

@@ -8,14 +8,16 @@ use serde_json::Value;
 use std::time::Duration;
 
 use super::answer::{self, Verdict};
-use super::{Hook, hooks, review};
+use super::{Hook, hooks, review, url_of};
 use crate::admission::Request;
 use crate::admission::matching::Written;
+use crate::admission::policy::{self, Around, Rounds};
 use crate::clock;
 use crate::server::Core;
 
 impl Core {
-    /// Lets mutating webhooks change a new object; whether one did.
+    /// Lets mutating policies, then mutating webhooks change a new object, and those that want it once more after a
+    /// later change; whether one did.
     ///
     /// # Errors
     /// The first refusal or failure.
@@ -27,23 +29,45 @@ impl Core {
         dry_run: bool,
         warnings: &mut Vec<String>,
     ) -> Result<bool, Status> {
+        let mut rounds = Rounds::default();
+        self.mutate_once(request, object, old, dry_run, (&mut rounds, warnings)).await?;
+        if rounds.again() {
+            self.mutate_once(request, object, old, dry_run, (&mut rounds, warnings)).await?;
+        }
+        Ok(rounds.changed())
+    }
+
+    async fn mutate_once(
+        &self,
+        request: &Request<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+        dry_run: bool,
+        (rounds, warnings): (&mut Rounds, &mut Vec<String>),
+    ) -> Result<(), Status> {
+        self.mutations.run(request, object, old, &self.around(dry_run), rounds)?;
         let found = hooks(
             "mutatingwebhookconfigurations",
             &Written::new(request, object, old),
             &self.caches,
         );
-        let mut changed = false;
-        for hook in found {
-            let written = Written::new(request, object, old);
-            let verdict = self.ask(&hook, &written, dry_run, true).await?;
-            warnings.extend(verdict.warnings);
-            if let Some(patch) = verdict.patch {
-                *object = json::apply(object, &patch)
-                    .map_err(|status| hook.failed(&status.to_string()))?;
-                changed = true;
+        for hook in &found {
+            if !rounds.wants(&hook.key, hook.reinvokes) {
+                continue;
             }
+            let written = Written::new(request, object, old);
+            let verdict = self.ask(hook, &written, dry_run, true).await?;
+            warnings.extend(verdict.warnings);
+            let mut changed = false;
+            if let Some(patch) = verdict.patch {
+                let new = json::apply(object, &patch)
+                    .map_err(|status| hook.failed(&status.to_string()))?;
+                changed = new != *object;
+                *object = new;
+            }
+            rounds.asked(&hook.key, changed);
         }
-        Ok(changed)
+        Ok(())
     }
 
     /// Asks validating webhooks about a write.
@@ -64,6 +88,11 @@ impl Core {
         Ok(())
     }
 
+    /// What policies and conditions may look at.
+    pub(crate) fn around(&self, dry_run: bool) -> Around<'_> {
+        Around { caches: &self.caches, authorizer: &self.authorizer, dry_run }
+    }
+
     /// Asks one webhook; a failure counts as the webhook's policy says.
     async fn ask(
         &self,
@@ -72,6 +101,12 @@ impl Core {
         dry_run: bool,
         may_patch: bool,
     ) -> Result<Verdict, Status> {
+        match policy::conditions_hold(&hook.conditions, written, &self.around(dry_run)) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Verdict::default()),
+            Err(_) if !hook.fails => return Ok(Verdict::default()),
+            Err(why) => return Err(written.request.forbidden(why)),
+        }
         let uid = clock::uuid();
         let review = review(written, &uid, dry_run);
         let answered = match self.post(hook, &review).await {
@@ -96,15 +131,7 @@ impl Core {
     }
 
     async fn post(&self, hook: &Hook, review: &Value) -> Result<Value, String> {
-        let Some(url) = hook.client["url"].as_str() else {
-            let service = &hook.client["service"];
-            let text = |field: &str| service[field].as_str().unwrap_or_default();
-            return Err(format!(
-                "failed to call webhook: the service {}/{} cannot be reached from the server; give the webhook a url",
-                text("namespace"),
-                text("name")
-            ));
-        };
+        let url = url_of(&hook.client)?;
         let authority = STANDARD.decode(hook.client["caBundle"].as_str().unwrap_or_default());
         let authority = authority.map_err(|error| format!("read caBundle: {error}"))?;
         let joint = if url.contains('?') { '&' } else { '?' };

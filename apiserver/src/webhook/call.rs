@@ -1,4 +1,4 @@
-//! The connection to a webhook: HTTPS with the webhook's own authority.
+//! The connection to a webhook or an issuer: HTTPS with the other side's own authority.
 //!
 //! An edge: it talks to other servers.
 
@@ -8,7 +8,6 @@ use http::{Method, Request};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use rustls::{ClientConfig, RootCertStore};
@@ -22,38 +21,65 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::body;
+use crate::reach::Connector;
 
 /// Largest answer of a webhook. *Source:* an object and its patch, each as large as a request may be.
 const ANSWER_BYTES_MAX: usize = 2 * body::REQUEST_BODY_BYTES_MAX;
 /// Clients that are kept, one for each authority; one more and all are made anew.
 const CLIENTS_MAX: usize = 64;
 
-type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Https = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
-/// Clients of webhooks, which keep their connections open.
+/// Clients of webhooks and issuers, which keep their connections open.
 #[derive(Default)]
-pub(crate) struct Clients(Mutex<HashMap<[u8; 32], Https>>);
+pub(crate) struct Clients {
+    /// By the digest of their authority.
+    by_authority: Mutex<HashMap<[u8; 32], Https>>,
+    /// How connections are made.
+    pub(crate) connector: Connector,
+}
 
 impl Clients {
     /// Posts a review and gives what comes back. `authority` is PEM; empty for the system's own.
     ///
     /// # Errors
     /// What went wrong, in words.
-    pub(super) async fn post(
+    pub(crate) async fn post(
         &self,
         url: &str,
         authority: &[u8],
         review: &Value,
         timeout: Duration,
     ) -> Result<Value, String> {
-        let client = self.client(authority)?;
         let request = Request::builder()
             .method(Method::POST)
             .uri(url)
             .header(CONTENT_TYPE, "application/json");
-        let request = request
-            .body(Full::new(Bytes::from(review.to_string())))
-            .map_err(|error| error.to_string())?;
+        let request = request.body(Full::new(Bytes::from(review.to_string())));
+        self.exchange(request.map_err(|error| error.to_string())?, authority, timeout).await
+    }
+
+    /// Gets a JSON document. `authority` is PEM; empty for the system's own.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(crate) async fn get(
+        &self,
+        url: &str,
+        authority: &[u8],
+        timeout: Duration,
+    ) -> Result<Value, String> {
+        let request = Request::builder().uri(url).body(Full::default());
+        self.exchange(request.map_err(|error| error.to_string())?, authority, timeout).await
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        authority: &[u8],
+        timeout: Duration,
+    ) -> Result<Value, String> {
+        let client = self.client(authority)?;
         let exchange = async {
             let answer = client.request(request).await.map_err(|error| in_words(&error))?;
             let code = answer.status();
@@ -71,12 +97,13 @@ impl Clients {
 
     fn client(&self, authority: &[u8]) -> Result<Https, String> {
         let digest: [u8; 32] = Sha256::digest(authority).into();
-        let mut clients = self.0.lock();
+        let mut clients = self.by_authority.lock();
         if let Some(client) = clients.get(&digest) {
             return Ok(client.clone());
         }
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls(authority)?);
-        let connector = connector.https_only().enable_http1().enable_http2().build();
+        let connector = connector.https_only().enable_http1().enable_http2();
+        let connector = connector.wrap_connector(self.connector.clone());
         let client = Client::builder(TokioExecutor::new()).build(connector);
         if clients.len() >= CLIENTS_MAX {
             clients.clear();

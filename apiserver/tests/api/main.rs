@@ -7,6 +7,7 @@ mod harness;
 
 mod access;
 mod admission;
+mod aggregation;
 mod audit;
 mod certificates;
 mod create;
@@ -17,6 +18,8 @@ mod images;
 mod kinds;
 mod metadata;
 mod patch;
+mod mutations;
+mod oidc;
 mod policies;
 mod protobuf;
 mod read;

@@ -198,10 +198,15 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 
 /// Starts a webhook; gives its port, and its authority in base64.
 async fn webhook() -> (u16, String) {
+    webhook_for(&[]).await
+}
+
+/// The same, with a certificate for more names.
+async fn webhook_for(names: &[String]) -> (u16, String) {
     let folder = tempfile::tempdir().unwrap();
     #[expect(clippy::disallowed_methods, reason = "TLS checks certificates against the real clock")]
     let pki = Pki::open(folder.path(), jiff::Timestamp::now()).unwrap();
-    let tls = pki.server_config(&pki.issue_serving(&[]).unwrap()).unwrap();
+    let tls = pki.server_config(&pki.issue_serving(names).unwrap()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let acceptor = TlsAcceptor::from(Arc::clone(&tls));
@@ -219,9 +224,14 @@ async fn webhook() -> (u16, String) {
 }
 
 fn configuration(kind: &str, url: &str, authority: &str, policy: &str) -> String {
+    configuration_of(kind, &json!({"url": url, "caBundle": authority}), policy)
+}
+
+fn configuration_of(kind: &str, client: &Value, policy: &str) -> String {
     let hook = json!({
         "name": "hook.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 5,
-        "failurePolicy": policy, "clientConfig": {"url": url, "caBundle": authority},
+        "failurePolicy": policy, "clientConfig": client,
+        "matchConditions": [{"name": "not-free", "expression": "object.metadata.name != 'free'"}],
         "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
     });
     let body = json!({"metadata": {"name": "c"}, "webhooks": [hook]});
@@ -292,4 +302,33 @@ async fn a_webhook_that_fails_counts_as_its_policy_says() {
         .await;
     let out = session.run(CREATES).await;
     assert!(out.contains("500 InternalError") && out.contains("certificate"), "{out}");
+}
+
+#[tokio::test]
+async fn a_webhook_behind_a_service_is_asked() {
+    let (port, authority) = webhook_for(&["hook.qa.svc".to_owned()]).await;
+    let session = Session::start().await;
+    let client = json!({"service": {"namespace": "qa", "name": "hook", "path": "/m", "port": port}, "caBundle": authority});
+    session.run(&configuration_of("mutating", &client, "Fail")).await;
+    let create = "POST /api/v1/namespaces/default/configmaps | /metadata/labels\n{\"metadata\":{\"name\":\"NAME\"}}";
+    let before = session.run(&create.replace("NAME", "early")).await;
+    assert!(before.contains("service/hook in \"qa\" is not present"), "{before}");
+    let service = r#"
+POST /api/v1/namespaces | /metadata/name
+{"metadata":{"name":"qa"}}
+
+POST /api/v1/namespaces/qa/services | /metadata/name
+{"metadata":{"name":"hook"},"spec":{"type":"ExternalName","externalName":"localhost"}}
+"#;
+    session.run(service).await;
+    let out = [CREATES, &create.replace("NAME", "free")].join("\n");
+    expect![[r#"
+        201
+          ! 299 - "looked at it"
+          /metadata/labels {"seen":"CREATE"}
+        422 Invalid: admission webhook "hook.example.com" denied the request: "admin" says no
+        201
+          /metadata/labels -
+    "#]]
+    .assert_eq(&session.run(&out).await);
 }

@@ -15,15 +15,20 @@ use tokio_rustls::TlsConnector;
 
 use crate::harness::Session;
 
-struct Served {
-    session: Session,
+/// A server on a socket.
+pub(crate) struct Served {
+    pub(crate) session: Session,
     pki: Pki,
     address: std::net::SocketAddr,
     task: tokio::task::JoinHandle<()>,
 }
 
 async fn serve() -> Served {
-    let session = Session::start().await;
+    serve_session(Session::start().await).await
+}
+
+/// Puts a server on a socket.
+pub(crate) async fn serve_session(session: Session) -> Served {
     let pki = Pki::open(&session.folder.path().join("pki"), jiff_now()).unwrap();
     let tls = pki.server_config(&pki.issue_serving(&[]).unwrap()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -39,7 +44,7 @@ fn jiff_now() -> jiff::Timestamp {
 }
 
 impl Served {
-    fn client(&self, user: Option<(&str, &str)>) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, user: Option<(&str, &str)>) -> Arc<ClientConfig> {
         let identity = user.map(|(user, group)| self.pki.issue_client(user, Some(group)).unwrap());
         self.pki.client_config(identity.as_ref()).unwrap()
     }
@@ -56,7 +61,7 @@ impl Served {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
-    async fn http1(
+    pub(crate) async fn http1(
         &self,
         config: Arc<ClientConfig>,
         request: Request<Full<Bytes>>,
@@ -89,7 +94,7 @@ fn get(path: &str) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-async fn value(answer: Response<Incoming>) -> Value {
+pub(crate) async fn value(answer: Response<Incoming>) -> Value {
     serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap()
 }
 

@@ -8,6 +8,8 @@ pub(super) const KINDS: &[Kind] = &[
     VALIDATING_ADMISSION_POLICY,
     VALIDATING_ADMISSION_POLICY_BINDING,
     VALIDATING_WEBHOOK_CONFIGURATION,
+    MUTATING_ADMISSION_POLICY,
+    MUTATING_ADMISSION_POLICY_BINDING,
     CUSTOM_RESOURCE_DEFINITION,
     API_SERVICE,
 ];
@@ -38,7 +40,8 @@ const VALIDATING_ADMISSION_POLICY: Kind = Kind {
     rules: &Rules {
         default: defaults::admission::set_policy,
         unconditional_update: false,
-        validate: validate::plain::cluster,
+        validate: validate::policy::validate_validating,
+        validate_update: validate::policy::validate_validating_update,
         ..WORKLOAD
     },
     ..CLUSTER
@@ -53,7 +56,8 @@ const VALIDATING_ADMISSION_POLICY_BINDING: Kind = Kind {
     storage_version_hash: "v9715VZqakg=",
     rules: &Rules {
         default: defaults::admission::set_binding,
-        validate: validate::plain::cluster,
+        validate: validate::policy::validate_binding,
+        validate_update: validate::policy::validate_binding_update,
         ..CONFIGURATION
     },
     ..CLUSTER
@@ -74,6 +78,41 @@ const VALIDATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     ..CLUSTER
 };
 
+/// Served in the version that Kubernetes 1.35 has for it, although kube-apiserver keeps that off by default.
+const MUTATING_ADMISSION_POLICY: Kind = Kind {
+    group: "admissionregistration.k8s.io",
+    version: "v1beta1",
+    kind: "MutatingAdmissionPolicy",
+    plural: "mutatingadmissionpolicies",
+    singular: "mutatingadmissionpolicy",
+    categories: &["api-extensions"],
+    storage_version_hash: "LYmCf+UMVdg=",
+    rules: &Rules {
+        default: defaults::admission::set_mutating_policy,
+        validate: validate::policy::validate_mutating,
+        validate_update: validate::policy::validate_mutating_update,
+        ..CONFIGURATION
+    },
+    ..CLUSTER
+};
+
+const MUTATING_ADMISSION_POLICY_BINDING: Kind = Kind {
+    group: "admissionregistration.k8s.io",
+    version: "v1beta1",
+    kind: "MutatingAdmissionPolicyBinding",
+    plural: "mutatingadmissionpolicybindings",
+    singular: "mutatingadmissionpolicybinding",
+    categories: &["api-extensions"],
+    storage_version_hash: "90V5FRZZ3Zg=",
+    rules: &Rules {
+        default: defaults::admission::set_binding,
+        validate: validate::policy::validate_mutating_binding,
+        validate_update: validate::policy::validate_mutating_binding_update,
+        ..CONFIGURATION
+    },
+    ..CLUSTER
+};
+
 const CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
     group: "apiextensions.k8s.io",
     kind: "CustomResourceDefinition",
@@ -86,6 +125,7 @@ const CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
     rules: &Rules {
         prepare_create: strategy::definition::create,
         prepare_update: strategy::definition::update,
+        prepare_status_update: strategy::status_only,
         default: defaults::extension::set_definition,
         unconditional_update: false,
         validate: validate::definition::validate,
@@ -105,6 +145,7 @@ const API_SERVICE: Kind = Kind {
     storage_version_hash: "InPBPD7+PqM=",
     rules: &Rules {
         default: defaults::extension::set_service,
+        prepare_status_update: strategy::status_only,
         unconditional_update: false,
         validate: validate::plain::cluster,
         ..STATUS
