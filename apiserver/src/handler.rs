@@ -142,10 +142,10 @@ impl Core {
             }
             Err(status) => return Err(status),
         };
-        self.authorize(&user, &info, &query)?;
         if is_image {
-            return Ok(self.images.handle(&parts, body).await);
+            return Ok(self.image_request(&parts, body, &info, &user).await);
         }
+        self.authorize(&user, &info, &query)?;
         let body = match self.aggregated(&mut parts, body, &user).await? {
             Ok(answer) => return Ok(answer),
             Err(body) => body,

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::authn::{UserInfo, user_of_certificate};
 use crate::batch::Batched;
-use crate::body;
+use crate::body::{self, Body};
 use crate::gate::Caller;
 use crate::respond::Answer;
 use crate::server::{ApiServer, Core};
@@ -94,7 +94,7 @@ async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {
     let shutdown = core.shutdown.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (core, caller) = (core.clone(), caller.clone());
-        async move { Ok::<_, Infallible>(core.handle(request.map(body::boxed), caller).await) }
+        async move { Ok::<_, Infallible>(traced(core, request.map(body::boxed), caller).await) }
     });
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         let mut stream = stream;
@@ -103,6 +103,18 @@ async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {
     } else {
         drive(TokioIo::new(stream), service, shutdown).await;
     }
+}
+
+/// Answers a request within a span, if spans are made; it ends with the head of the answer.
+async fn traced(core: Arc<Core>, mut request: Request<Body>, caller: Caller) -> Answer {
+    let Some(tracer) = core.tracer.clone() else { return core.handle(request, caller).await };
+    let mut span = tracer.serve(&mut request, None);
+    let answer = core.handle(request, caller).await;
+    span.answered(answer.status());
+    if let Some(id) = answer.headers().get("audit-id").and_then(|id| id.to_str().ok()) {
+        span.note("audit-id", id.to_owned());
+    }
+    answer
 }
 
 /// Serves a connection until it ends, or until the server does.

@@ -10,14 +10,15 @@ use coracle_api::openapi;
 use coracle_api::registry::{self, Kind};
 use coracle_api::status::Status;
 use coracle_store::Store;
+use coracle_telemetry::Tracer;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::policy::{Mutations, Policies};
 use crate::admit::QuotaTurns;
-use crate::audit::AuditLog;
 use crate::aggregation::{self, FrontProxy, Remotes};
+use crate::audit::AuditLog;
 use crate::authn::{Authenticator, Oidc, ServiceAccounts, TokenKeys, Tokens};
 use crate::authz::Authorizer;
 use crate::cache::{Caches, ResourceCache, Selection};
@@ -42,6 +43,9 @@ const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// Bookmarks between two looks at the age of Events: they may stay a few minutes longer than they must.
 const BOOKMARKS_PER_EVENT_SWEEP: u64 = 5;
 
+/// Bookmarks between two sweeps of the image registry: once an hour, for what is left of pushes.
+const BOOKMARKS_PER_IMAGE_SWEEP: u64 = 60;
+
 /// What an [`ApiServer`] is made with.
 pub struct Config {
     /// Where clients inside the cluster reach this server: the endpoint of the `kubernetes` Service.
@@ -56,46 +60,49 @@ pub struct Config {
     pub describe: openapi::LoadDescriptions,
     /// Static bearer tokens; client certificates need no configuration but the TLS one.
     pub tokens: Tokens,
+    /// OpenID Connect issuers that are trusted.
+    pub oidc: Oidc,
     /// Keys of service accounts' tokens; `None` makes one that lives as long as the server.
     pub token_keys: Option<Arc<TokenKeys>>,
     /// What is kept sealed in the store.
     pub sealer: Sealer,
-    /// OpenID Connect issuers that are trusted.
-    pub oidc: Oidc,
     /// The audit log.
     pub audit: Option<AuditLog>,
+    /// Makes a span of each request that comes over the network; `None` makes none.
+    pub tracer: Option<Tracer>,
     /// The authority that signs requests for certificates; `None` leaves them to others.
     pub signer: Option<Arc<Pki>>,
     /// How nodes are reached.
     pub nodes: Arc<dyn NodeDialer>,
+    /// How this server vouches for users towards aggregated servers; `None`: not at all.
+    pub front_proxy: Option<FrontProxy>,
 }
 
 impl Config {
     /// A configuration without tokens, nodes and field descriptions.
     pub fn new(address: SocketAddr, images: PathBuf) -> Config {
         Config {
-    /// How this server vouches for users towards aggregated servers; `None`: not at all.
-    pub front_proxy: Option<FrontProxy>,
             address,
             images,
             image_policy: ImagePolicy::default(),
             services: ServiceRanges::default(),
             describe: || Box::new(|_, _| None),
             tokens: Tokens::default(),
+            oidc: Oidc::default(),
             token_keys: None,
             sealer: Sealer::default(),
             audit: None,
+            tracer: None,
             signer: None,
             nodes: Arc::new(NoNodes),
+            front_proxy: None,
         }
-            oidc: Oidc::default(),
     }
 }
 
 /// Why a server could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-            front_proxy: None,
 pub enum StartError {
     /// The folder of the image registry cannot be used.
     #[error("open the image registry in {path}")]
@@ -141,18 +148,19 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) flows: Flows,
     pub(crate) policies: Policies,
+    pub(crate) mutations: Mutations,
     pub(crate) webhooks: Clients,
+    /// The servers behind APIServices.
+    pub(crate) remotes: Remotes,
+    pub(crate) front_proxy: Option<FrontProxy>,
     pub(crate) audit: Option<AuditLog>,
+    pub(crate) tracer: Option<Tracer>,
     pub(crate) signer: Option<Arc<Pki>>,
     /// Places for connections that have changed their protocol.
     pub(crate) streams: Arc<Semaphore>,
     /// Counts up whenever watches should send bookmarks.
     pub(crate) bookmarks: watch::Sender<u64>,
-    pub(crate) mutations: Mutations,
     pub(crate) shutdown: CancellationToken,
-    /// The servers behind APIServices.
-    pub(crate) remotes: Remotes,
-    pub(crate) front_proxy: Option<FrontProxy>,
     ready: AtomicBool,
 }
 
@@ -199,36 +207,37 @@ impl ApiServer {
             metrics: Metrics::default(),
             flows: Flows::default(),
             policies: Policies::default(),
+            mutations: Mutations::default(),
             webhooks: Clients::default(),
+            remotes: Remotes::default(),
+            front_proxy: config.front_proxy,
             audit: config.audit,
+            tracer: config.tracer,
             signer: config.signer,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             bookmarks: watch::Sender::new(0),
             shutdown: CancellationToken::new(),
             ready: AtomicBool::new(false),
         };
-            mutations: Mutations::default(),
         core.restore_addresses();
-            remotes: Remotes::default(),
-            front_proxy: config.front_proxy,
         let server = ApiServer { core: Arc::new(core) };
+        server.core.webhooks.connector.reach(Arc::downgrade(&server.core));
         server.core.seal_anew(stale).await.map_err(StartError::Bootstrap)?;
         server.bootstrap().await.map_err(StartError::Bootstrap)?;
         server.core.restore_definitions().await;
         tokio::spawn(crd::follow(Arc::downgrade(&server.core)));
+        server.core.settle_flows().await;
+        tokio::spawn(flow::follow(Arc::downgrade(&server.core)));
+        tokio::spawn(aggregation::follow(Arc::downgrade(&server.core)));
         server.core.ready.store(true, Ordering::Release);
         tokio::spawn(tick(Arc::downgrade(&server.core)));
         Ok(server)
     }
 
-        server.core.webhooks.connector.reach(Arc::downgrade(&server.core));
     /// Ends all watches and refuses new connections; requests in flight are finished.
     pub fn shut_down(&self) {
         self.core.ready.store(false, Ordering::Release);
         self.core.shutdown.cancel();
-        server.core.settle_flows().await;
-        tokio::spawn(flow::follow(Arc::downgrade(&server.core)));
-        tokio::spawn(aggregation::follow(Arc::downgrade(&server.core)));
     }
 }
 
@@ -295,6 +304,9 @@ async fn tick(core: std::sync::Weak<Core>) {
         core.bookmarks.send_modify(|count| *count += 1);
         if count % BOOKMARKS_PER_EVENT_SWEEP == 0 {
             core.remove_old_events().await;
+        }
+        if count % BOOKMARKS_PER_IMAGE_SWEEP == 0 {
+            core.images.collect(UNFINISHED_PUSH).await;
         }
     }
 }

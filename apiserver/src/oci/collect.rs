@@ -11,7 +11,8 @@ use super::storage::ImageStore;
 
 impl ImageStore {
     /// Removes what no manifest names and what has been there for `age` at least: a push sends its
-    /// blobs first, and its manifest last. Gives how many blobs went off the disk.
+    /// blobs first, and its manifest last. Uploads that got nothing for as long go too. Gives how many
+    /// files went off the disk.
     pub fn collect(&self, age: Duration) -> usize {
         let _order = self.order();
         let mut anywhere = BTreeSet::new();
@@ -36,7 +37,9 @@ impl ImageStore {
             let digest = Digest::parse(&format!("sha256:{}", entry.file_name().to_string_lossy()));
             digest.is_ok_and(|digest| !anywhere.contains(&digest)) && !younger(&entry.path(), age)
         });
-        unused.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+        let uploads = fs::read_dir(self.uploads()).into_iter().flatten().flatten();
+        let stale = uploads.filter(|entry| !younger(&entry.path(), age));
+        unused.chain(stale).filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
     }
 }
 
@@ -50,6 +53,7 @@ fn younger(path: &Path, age: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Rules;
     use crate::oci::route::{Reference, Repository, UploadId};
 
     fn push(store: &ImageStore, name: &Repository, bytes: &[u8]) -> Digest {
@@ -57,7 +61,7 @@ mod tests {
         store.start_upload(&id).unwrap();
         std::io::Write::write_all(&mut store.append_to(&id).unwrap(), bytes).unwrap();
         let digest = Digest::of(bytes);
-        store.finish_upload(name, &id, &digest).unwrap();
+        store.finish_upload(name, &id, &digest, Rules::default()).unwrap();
         digest
     }
 
@@ -69,11 +73,14 @@ mod tests {
         let kept = push(&store, &name, b"kept");
         let manifest = format!(r#"{{"layers":[{{"digest":"{kept}"}}]}}"#);
         let tag = Reference::parse("v1").unwrap();
-        store.put_manifest(&name, &tag, "", manifest.as_bytes()).unwrap();
+        store.put_manifest(&name, &tag, "", manifest.as_bytes(), Rules::default()).unwrap();
         let lost = push(&store, &name, b"lost");
         assert_eq!(store.collect(Duration::from_secs(3600)), 0);
         assert!(store.open_blob(&name, &lost).is_ok());
-        assert_eq!(store.collect(Duration::ZERO), 1);
+        store
+            .start_upload(&UploadId::parse("00000000-0000-4000-8000-000000000009").unwrap())
+            .unwrap();
+        assert_eq!(store.collect(Duration::ZERO), 2, "the blob and the upload");
         assert!(store.open_blob(&name, &lost).is_err());
         assert!(store.open_blob(&name, &kept).is_ok());
         assert!(store.manifest(&name, &tag).is_ok());
@@ -92,7 +99,8 @@ mod tests {
         let manifest = |blob: &Digest| format!(r#"{{"layers":[{{"digest":"{blob}"}}]}}"#);
         let (first, second) = (push(&store, &name, b"12345"), push(&store, &name, b"54321"));
         let put = |name: &Repository, blob: &Digest| {
-            let put = store.put_manifest(name, &tag, "", manifest(blob).as_bytes());
+            let put =
+                store.put_manifest(name, &tag, "", manifest(blob).as_bytes(), Rules::default());
             put.map_err(|error| error.status().as_u16()).map(drop)
         };
         assert_eq!(put(&name, &first), Ok(()));
@@ -101,7 +109,8 @@ mod tests {
         let id = UploadId::parse("00000000-0000-4000-8000-000000000001").unwrap();
         store.start_upload(&id).unwrap();
         std::io::Write::write_all(&mut store.append_to(&id).unwrap(), b"x").unwrap();
-        let full = store.finish_upload(&name, &id, &Digest::of(b"x")).unwrap_err();
+        let full =
+            store.finish_upload(&name, &id, &Digest::of(b"x"), Rules::default()).unwrap_err();
         assert_eq!(full.status().as_u16(), 403);
         assert!(full.to_string().contains("may hold 10 bytes"), "{full}");
         // The same blob again takes no more room, and other repositories have their own.

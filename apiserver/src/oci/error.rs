@@ -58,6 +58,24 @@ pub enum OciError {
         /// Most bytes that it may hold.
         bytes_max: u64,
     },
+    /// The repositories of a namespace are full.
+    #[error(
+        "the repositories of namespace {namespace} may hold {bytes_max} bytes together; delete images first"
+    )]
+    NamespaceFull {
+        /// The namespace.
+        namespace: String,
+        /// Most bytes that they may hold.
+        bytes_max: u64,
+    },
+    /// A chunk is not as long as its range says.
+    #[error("the chunk has {found} bytes, and its Content-Range says {wanted}")]
+    ChunkLength {
+        /// Bytes that the range says.
+        wanted: u64,
+        /// Bytes that came.
+        found: u64,
+    },
     /// Over a size limit.
     #[error("content is over the limit of {0} bytes")]
     SizeInvalid(u64),
@@ -92,10 +110,13 @@ impl OciError {
             | OciError::ManifestBlobUnknown(_)
             | OciError::ManifestInvalid(_)
             | OciError::NameInvalid(_)
+            | OciError::ChunkLength { .. }
             | OciError::Body(_) => StatusCode::BAD_REQUEST,
             OciError::SizeInvalid(_) => StatusCode::PAYLOAD_TOO_LARGE,
             OciError::TagImmutable(_) => StatusCode::CONFLICT,
-            OciError::QuotaExceeded { .. } => StatusCode::FORBIDDEN,
+            OciError::QuotaExceeded { .. } | OciError::NamespaceFull { .. } => {
+                StatusCode::FORBIDDEN
+            }
             OciError::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
             OciError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -105,7 +126,9 @@ impl OciError {
         match self {
             OciError::BlobUnknown(_) => "BLOB_UNKNOWN",
             OciError::UploadUnknown(_) => "BLOB_UPLOAD_UNKNOWN",
-            OciError::ChunkOutOfOrder { .. } | OciError::Body(_) => "BLOB_UPLOAD_INVALID",
+            OciError::ChunkOutOfOrder { .. } | OciError::ChunkLength { .. } | OciError::Body(_) => {
+                "BLOB_UPLOAD_INVALID"
+            }
             OciError::DigestInvalid(_) | OciError::DigestMismatch { .. } => "DIGEST_INVALID",
             OciError::ManifestBlobUnknown(_) => "MANIFEST_BLOB_UNKNOWN",
             OciError::ManifestInvalid(_) => "MANIFEST_INVALID",
@@ -113,7 +136,9 @@ impl OciError {
             OciError::NameInvalid(_) => "NAME_INVALID",
             OciError::NameUnknown(_) => "NAME_UNKNOWN",
             OciError::SizeInvalid(_) => "SIZE_INVALID",
-            OciError::TagImmutable(_) | OciError::QuotaExceeded { .. } => "DENIED",
+            OciError::TagImmutable(_)
+            | OciError::QuotaExceeded { .. }
+            | OciError::NamespaceFull { .. } => "DENIED",
             OciError::Unsupported => "UNSUPPORTED",
             OciError::Io { .. } => "UNKNOWN",
         }

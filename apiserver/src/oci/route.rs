@@ -178,7 +178,7 @@ impl Route {
         Ok(match (method, noun) {
             ("GET", "tags") if last == "list" => Route::Tags(name),
             ("GET", "referrers") => Route::Referrers(name, Digest::parse(last)?),
-            ("GET", "manifests") => Route::GetManifest(name, Reference::parse(last)?),
+            ("GET", "manifests") => Route::GetManifest(name, known_reference(last)?),
             ("PUT", "manifests") => Route::PutManifest(name, Reference::parse(last)?),
             ("DELETE", "manifests") => Route::DeleteManifest(name, Reference::parse(last)?),
             ("GET", "blobs") => Route::GetBlob(name, Digest::parse(last)?),
@@ -190,6 +190,14 @@ impl Route {
             _ => return Err(OciError::Unsupported),
         })
     }
+}
+
+/// A reference to something that should be there: what no tag can be is not there.
+fn known_reference(text: &str) -> Result<Reference, OciError> {
+    Reference::parse(text).map_err(|error| match error {
+        OciError::NameInvalid(_) => OciError::ManifestUnknown(text.to_owned()),
+        other => other,
+    })
 }
 
 /// Splits `NAME/blobs/uploads`, `NAME/blobs`, `NAME/manifests`, `NAME/tags` or `NAME/referrers`.
@@ -239,8 +247,9 @@ mod tests {
             expect![[r#"invalid repository name or reference "_blobs""#]],
         );
         check("GET /v2/A/tags/list", expect![[r#"invalid repository name or reference "A""#]]);
-        check("GET /v2/a/manifests/..", expect![[r#"invalid repository name or reference "..""#]]);
-        check("GET /v2/a/manifests/-x", expect![[r#"invalid repository name or reference "-x""#]]);
+        check("PUT /v2/a/manifests/..", expect![[r#"invalid repository name or reference "..""#]]);
+        check("PUT /v2/a/manifests/-x", expect![[r#"invalid repository name or reference "-x""#]]);
+        check("GET /v2/a/manifests/..", expect!["manifest .. unknown to the repository"]);
         assert!(Repository::parse("a__b/c-d.e--f").is_ok());
         assert!(Repository::parse("a..b").is_err());
         assert!(Repository::parse("a//b").is_err());

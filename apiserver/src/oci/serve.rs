@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
+use super::access::{Grant, MayRead, Rules, mounts_from};
 use super::digest::Digest;
 use super::error::{OciError, io};
 use super::manifest::Manifest;
 use super::route::{Reference, Repository, Route, UploadId};
-use super::storage::ImageStore;
+use super::storage::{ImageStore, tag_order};
 use crate::body::{self, Body};
 use crate::negotiate::header;
 use crate::query::Query;
@@ -50,8 +51,13 @@ impl ImageRegistry {
     }
 
     /// Answers one request below `/v2/`.
-    pub async fn handle(&self, parts: &http::request::Parts, request: Body) -> Answer {
-        let mut answer = match self.route(parts, request).await {
+    pub(crate) async fn handle(
+        &self,
+        parts: &http::request::Parts,
+        request: Body,
+        grant: Grant,
+    ) -> Answer {
+        let mut answer = match self.route(parts, request, grant).await {
             Ok(answer) => answer,
             Err(error) => {
                 if let OciError::Io { operation, source } = &error {
@@ -64,19 +70,27 @@ impl ImageRegistry {
         answer
     }
 
-    async fn route(&self, parts: &http::request::Parts, request: Body) -> Result<Answer, OciError> {
+    async fn route(
+        &self,
+        parts: &http::request::Parts,
+        request: Body,
+        grant: Grant,
+    ) -> Result<Answer, OciError> {
         let query = Query::parse(parts.uri.query().unwrap_or(""));
+        let rules = grant.rules;
         match Route::parse(&parts.method, parts.uri.path())? {
             Route::Ping => Ok(json_answer(&json!({}))),
-            Route::Catalog => self.catalog(&query).await,
+            Route::Catalog => self.catalog(&query, grant.may_read).await,
             Route::Tags(name) => self.tags(name, &query).await,
             Route::Referrers(name, digest) => self.referrers(name, digest, &query).await,
             Route::GetManifest(name, reference) => self.get_manifest(name, reference).await,
             Route::PutManifest(name, reference) => {
-                self.put_manifest(name, reference, &parts.headers, request).await
+                self.put_manifest((name, reference), &parts.headers, request, rules).await
             }
             Route::DeleteManifest(name, reference) => {
-                self.blocking(move |store| store.delete_manifest(&name, &reference)).await?;
+                let delete =
+                    move |store: &ImageStore| store.delete_manifest(&name, &reference, rules);
+                self.blocking(delete).await?;
                 Ok(empty(StatusCode::ACCEPTED))
             }
             Route::GetBlob(name, digest) => self.get_blob(name, digest, &parts.headers).await,
@@ -84,18 +98,30 @@ impl ImageRegistry {
                 self.blocking(move |store| store.delete_blob(&name, &digest)).await?;
                 Ok(empty(StatusCode::ACCEPTED))
             }
-            Route::StartUpload(name) => self.start_upload(name, &query, request).await,
+            Route::StartUpload(name) => self.start_upload(name, &query, request, grant).await,
             Route::UploadStatus(name, id) => self.upload_status(name, id).await,
             Route::UploadChunk(name, id) => {
                 self.upload_chunk(name, id, &parts.headers, request).await
             }
             Route::FinishUpload(name, id) => {
-                self.finish_upload(name, id, &query, &parts.headers, request).await
+                let digest = Digest::parse(query.get("digest").unwrap_or(""))?;
+                let received = self.check_order(&id, &parts.headers).await?;
+                self.receive(&id, received, &parts.headers, request).await?;
+                self.complete(name, id, digest, rules).await
             }
             Route::CancelUpload(_, id) => {
                 self.blocking(move |store| store.cancel_upload(&id)).await?;
                 Ok(empty(StatusCode::NO_CONTENT))
             }
+        }
+    }
+
+    /// Removes what pushes have left that nobody finished for `age`.
+    pub(crate) async fn collect(&self, age: std::time::Duration) {
+        match self.blocking(move |store| Ok(store.collect(age))).await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "removed what unfinished pushes have left"),
+            Err(error) => tracing::error!(%error, "cannot look for unfinished pushes"),
         }
     }
 
@@ -110,9 +136,13 @@ impl ImageRegistry {
         joined.map_err(|error| io("finish disk work")(std::io::Error::other(error)))?
     }
 
-    async fn catalog(&self, query: &Query) -> Result<Answer, OciError> {
+    async fn catalog(&self, query: &Query, may_read: MayRead) -> Result<Answer, OciError> {
         let names = self.blocking(|store| Ok(store.repositories())).await?;
-        let names = names.iter().map(|name| name.as_str().to_owned()).collect();
+        let names = names
+            .iter()
+            .filter(|name| may_read(name))
+            .map(|name| name.as_str().to_owned())
+            .collect();
         let (page, next) = page(names, query);
         let mut answer = json_answer(&json!({"repositories": page}));
         link_next(&mut answer, "/v2/_catalog", next, query);
@@ -146,8 +176,12 @@ impl ImageRegistry {
             }
             let mut descriptor = json!({
                 "mediaType": stored.media_type, "digest": stored.digest.to_string(), "size": stored.bytes.len(),
-                "artifactType": manifest.artifact_type,
             });
+            if let Some(map) = descriptor.as_object_mut()
+                && !manifest.artifact_type.is_empty()
+            {
+                map.insert("artifactType".to_owned(), manifest.artifact_type.into());
+            }
             if let (Some(map), Value::Object(annotations)) =
                 (descriptor.as_object_mut(), manifest.annotations)
             {
@@ -181,17 +215,17 @@ impl ImageRegistry {
 
     async fn put_manifest(
         &self,
-        name: Repository,
-        reference: Reference,
+        (name, reference): (Repository, Reference),
         headers: &HeaderMap,
         request: Body,
+        rules: Rules,
     ) -> Result<Answer, OciError> {
         let content_type = header(headers, CONTENT_TYPE).to_owned();
         let bytes = body::read_up_to(request, MANIFEST_BYTES_MAX).await;
         let bytes = bytes.map_err(|_| OciError::SizeInvalid(MANIFEST_BYTES_MAX as u64))?;
         let repository = name.clone();
         let put = move |store: &ImageStore| {
-            store.put_manifest(&repository, &reference, &content_type, &bytes)
+            store.put_manifest(&repository, &reference, &content_type, &bytes, rules)
         };
         let put = self.blocking(put).await?;
         let mut answer = empty(StatusCode::CREATED);
@@ -242,12 +276,14 @@ impl ImageRegistry {
         name: Repository,
         query: &Query,
         request: Body,
+        grant: Grant,
     ) -> Result<Answer, OciError> {
-        if let (Some(mount), Some(from)) = (query.get("mount"), query.get("from")) {
-            let (digest, from, into) =
-                (Digest::parse(mount)?, Repository::parse(from)?, name.clone());
-            let wanted = digest.clone();
-            if self.blocking(move |store| store.mount(&into, &from, &wanted)).await? {
+        let rules = grant.rules;
+        // What the asker may not read is not there for it, and it uploads the blob itself.
+        if let Some(from) = mounts_from(query).filter(|from| (grant.may_read)(from)) {
+            let digest = Digest::parse(query.get("mount").unwrap_or(""))?;
+            let (into, wanted) = (name.clone(), digest.clone());
+            if self.blocking(move |store| store.mount(&into, &from, &wanted, rules)).await? {
                 return Ok(blob_created(&name, &digest));
             }
         }
@@ -258,8 +294,8 @@ impl ImageRegistry {
             return Ok(upload_answer(StatusCode::ACCEPTED, &name, &id, 0));
         };
         let digest = Digest::parse(digest)?;
-        self.receive(&id, 0, request).await?;
-        self.complete(name, id, digest).await
+        self.receive(&id, 0, &HeaderMap::new(), request).await?;
+        self.complete(name, id, digest, rules).await
     }
 
     async fn upload_status(&self, name: Repository, id: UploadId) -> Result<Answer, OciError> {
@@ -276,41 +312,27 @@ impl ImageRegistry {
         request: Body,
     ) -> Result<Answer, OciError> {
         let received = self.check_order(&id, headers).await?;
-        let received = self.receive(&id, received, request).await?;
+        let received = self.receive(&id, received, headers, request).await?;
         Ok(upload_answer(StatusCode::ACCEPTED, &name, &id, received))
-    }
-
-    async fn finish_upload(
-        &self,
-        name: Repository,
-        id: UploadId,
-        query: &Query,
-        headers: &HeaderMap,
-        request: Body,
-    ) -> Result<Answer, OciError> {
-        let digest = Digest::parse(query.get("digest").unwrap_or(""))?;
-        let received = self.check_order(&id, headers).await?;
-        self.receive(&id, received, request).await?;
-        self.complete(name, id, digest).await
     }
 
     /// Checks that a chunk begins where the upload ends, and gives the bytes received so far.
     async fn check_order(&self, id: &UploadId, headers: &HeaderMap) -> Result<u64, OciError> {
         let asked = id.clone();
         let received = self.blocking(move |store| store.upload_length(&asked)).await?;
-        let range = header(headers, CONTENT_RANGE).trim_start_matches("bytes ");
-        let start = range.split_once('-').and_then(|(start, _)| start.trim().parse::<u64>().ok());
-        match start {
-            Some(start) if start != received => Err(OciError::ChunkOutOfOrder { received }),
+        match chunk(headers) {
+            Some((start, _)) if start != received => Err(OciError::ChunkOutOfOrder { received }),
             Some(_) | None => Ok(received),
         }
     }
 
-    /// Appends a request body to an upload; gives the bytes received in all.
+    /// Appends a request body to an upload; gives the bytes received in all. A chunk that is not as
+    /// long as it says is taken back.
     async fn receive(
         &self,
         id: &UploadId,
         received: u64,
+        headers: &HeaderMap,
         mut request: Body,
     ) -> Result<u64, OciError> {
         let asked = id.clone();
@@ -326,6 +348,12 @@ impl ImageRegistry {
             file.write_all(&data).await.map_err(io("write an upload"))?;
         }
         file.flush().await.map_err(io("write an upload"))?;
+        if let Some((_, wanted)) = chunk(headers)
+            && wanted != total - received
+        {
+            file.set_len(received).await.map_err(io("take a chunk back"))?;
+            return Err(OciError::ChunkLength { wanted, found: total - received });
+        }
         Ok(total)
     }
 
@@ -334,14 +362,23 @@ impl ImageRegistry {
         name: Repository,
         id: UploadId,
         digest: Digest,
+        rules: Rules,
     ) -> Result<Answer, OciError> {
         let (repository, wanted) = (name.clone(), digest.clone());
-        self.blocking(move |store| store.finish_upload(&repository, &id, &wanted)).await?;
+        self.blocking(move |store| store.finish_upload(&repository, &id, &wanted, rules)).await?;
         Ok(blob_created(&name, &digest))
     }
 }
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// The first byte of a chunk and its length, as `Content-Range` says them.
+fn chunk(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let range = header(headers, CONTENT_RANGE).trim_start_matches("bytes ");
+    let (first, last) = range.split('/').next()?.split_once('-')?;
+    let (first, last) = (first.trim().parse::<u64>().ok()?, last.trim().parse::<u64>().ok()?);
+    Some((first, last.checked_sub(first)?.saturating_add(1)))
+}
 
 /// What a `Range` header asks of a blob.
 #[derive(Debug, PartialEq, Eq)]
@@ -380,8 +417,9 @@ fn page(names: Vec<String>, query: &Query) -> (Vec<String>, Option<String>) {
         .flatten()
         .and_then(|n| usize::try_from(n).ok())
         .unwrap_or(LIST_ITEMS_DEFAULT);
-    let last = query.get("last").unwrap_or("");
-    let mut rest = names.into_iter().filter(|name| name.as_str() > last);
+    let last = query.get("last").map(tag_order);
+    let after = |name: &String| last.as_ref().is_none_or(|last| tag_order(name) > *last);
+    let mut rest = names.into_iter().filter(after);
     let page: Vec<String> = rest.by_ref().take(limit).collect();
     let next = rest.next().and_then(|_| page.last().cloned());
     (page, next)

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::access::Rules;
 use super::digest::{Digest, Hasher};
 use super::error::{OciError, io};
 use super::manifest::Manifest;
@@ -129,6 +130,7 @@ impl ImageStore {
         name: &Repository,
         id: &UploadId,
         wanted: &Digest,
+        rules: Rules,
     ) -> Result<(), OciError> {
         let path = self.upload(id);
         let file =
@@ -143,12 +145,10 @@ impl ImageStore {
         }
         file.sync_all().map_err(io("sync an upload"))?;
         let _order = self.links.lock();
-        if let Some(bytes_max) = self.policy.repository_bytes_max {
-            let more = file.metadata().map_err(io("read an upload"))?.len();
-            if self.bytes_of(name, wanted).saturating_add(more) > bytes_max {
-                self.cancel_upload(id)?;
-                return Err(OciError::QuotaExceeded { repository: name.to_string(), bytes_max });
-            }
+        let more = file.metadata().map_err(io("read an upload"))?.len();
+        if let Err(full) = self.check_room(name, wanted, more, rules) {
+            self.cancel_upload(id)?;
+            return Err(full);
         }
         fs::rename(&path, self.blob(wanted)).map_err(io("name a blob"))?;
         write_new(&self.blob_link(name, wanted), b"").map_err(io("link a blob"))
@@ -157,17 +157,20 @@ impl ImageStore {
     /// Makes a blob of one repository visible in another one; `false` when the first does not have it.
     ///
     /// # Errors
-    /// The disk's error.
+    /// `DENIED` when there is no room, or the disk's error.
     pub fn mount(
         &self,
         name: &Repository,
         from: &Repository,
         digest: &Digest,
+        rules: Rules,
     ) -> Result<bool, OciError> {
         let _order = self.links.lock();
         if !self.blob_link(from, digest).exists() || !self.blob(digest).exists() {
             return Ok(false);
         }
+        let more = fs::metadata(self.blob(digest)).map_err(io("read a blob's size"))?.len();
+        self.check_room(name, digest, more, rules)?;
         write_new(&self.blob_link(name, digest), b"").map_err(io("link a blob")).map(|()| true)
     }
 
@@ -182,6 +185,7 @@ impl ImageStore {
         reference: &Reference,
         content_type: &str,
         bytes: &[u8],
+        rules: Rules,
     ) -> Result<PutManifest, OciError> {
         let manifest = Manifest::parse(bytes, content_type)?;
         let digest = Digest::of(bytes);
@@ -201,10 +205,14 @@ impl ImageStore {
             }
         }
         if let Reference::Tag(tag) = reference
-            && self.policy.is_immutable(name.as_str())
+            && self.is_immutable(name, rules)
             && self.resolve(name, reference).is_ok_and(|known| known != digest)
         {
             return Err(OciError::TagImmutable(tag.clone()));
+        }
+        // A repository's own limit is for blobs; a namespace's for all that it holds.
+        if rules.namespace_bytes_max.is_some() {
+            self.check_room(name, &digest, bytes.len() as u64, rules)?;
         }
         write_new(&self.blob(&digest), bytes).map_err(io("write a manifest"))?;
         let link = self.manifest_link(name, &digest);
@@ -233,6 +241,15 @@ impl ImageStore {
         Ok(StoredManifest { media_type, digest, bytes: bytes.into() })
     }
 
+    fn is_immutable(&self, name: &Repository, rules: Rules) -> bool {
+        rules.immutable_tags || self.policy.is_immutable(name.as_str())
+    }
+
+    /// The rules of the whole registry.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     fn resolve(&self, name: &Repository, reference: &Reference) -> Result<Digest, OciError> {
         match reference {
             Reference::Digest(digest) => Ok(digest.clone()),
@@ -243,18 +260,24 @@ impl ImageStore {
         }
     }
 
-    /// Deletes a tag, or a manifest with its tags and the blobs that no other manifest names.
+    /// Deletes a tag, or a manifest with its tags and the blobs that no other manifest names. A locked
+    /// tag goes only with its manifest.
     ///
     /// # Errors
-    /// `MANIFEST_UNKNOWN`, or the disk's error.
+    /// `MANIFEST_UNKNOWN`, `DENIED` for a locked tag, or the disk's error.
     pub fn delete_manifest(
         &self,
         name: &Repository,
         reference: &Reference,
+        rules: Rules,
     ) -> Result<(), OciError> {
         let unknown = |_| OciError::ManifestUnknown(reference.to_string());
         let digest = match reference {
             Reference::Tag(tag) => {
+                self.resolve(name, reference)?;
+                if self.is_immutable(name, rules) {
+                    return Err(OciError::TagImmutable(tag.clone()));
+                }
                 return fs::remove_file(self.tags(name).join(tag)).map_err(unknown);
             }
             Reference::Digest(digest) => digest,
@@ -315,12 +338,17 @@ impl ImageStore {
 
     /// All manifests of a repository, by digest.
     pub fn manifests(&self, name: &Repository) -> Vec<StoredManifest> {
-        let digests = files(&self.repository(name).join("_manifests"));
-        let digests = digests.iter().filter_map(|hex| Digest::parse(&format!("sha256:{hex}")).ok());
+        let digests = self.listed(name).into_iter();
         digests.filter_map(|digest| self.manifest(name, &Reference::Digest(digest)).ok()).collect()
     }
 
-    /// All tags of a repository, sorted.
+    /// The digests of the manifests of a repository.
+    pub(super) fn listed(&self, name: &Repository) -> Vec<Digest> {
+        let digests = files(&self.repository(name).join("_manifests"));
+        digests.iter().filter_map(|hex| Digest::parse(&format!("sha256:{hex}")).ok()).collect()
+    }
+
+    /// All tags of a repository, sorted as the specification wants it: upper and lower case alike.
     ///
     /// # Errors
     /// `NAME_UNKNOWN` when nothing was ever pushed there.
@@ -328,7 +356,9 @@ impl ImageStore {
         if !self.repository(name).join("_manifests").exists() {
             return Err(OciError::NameUnknown(name.to_string()));
         }
-        Ok(files(&self.tags(name)))
+        let mut tags = files(&self.tags(name));
+        tags.sort_by_cached_key(|tag| tag_order(tag));
+        Ok(tags)
     }
 
     /// All repositories to which a manifest was pushed, sorted.
@@ -346,12 +376,6 @@ impl ImageStore {
     /// Whether any repository has the blob, with or without a manifest that names it.
     fn is_linked(&self, digest: &Digest) -> bool {
         self.repositories_with("_blobs").iter().any(|name| self.blob_link(name, digest).exists())
-    }
-
-    /// Bytes of the blobs of a repository, but for one.
-    fn bytes_of(&self, name: &Repository, but: &Digest) -> u64 {
-        let others = self.linked(name).into_iter().filter(|digest| digest != but);
-        others.filter_map(|digest| Some(fs::metadata(self.blob(&digest)).ok()?.len())).sum()
     }
 
     /// The blobs that a repository has.
@@ -375,7 +399,11 @@ impl ImageStore {
         self.root.join("blobs")
     }
 
-    fn blob(&self, digest: &Digest) -> PathBuf {
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
+    }
+
+    pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.hex())
     }
 
@@ -407,6 +435,11 @@ pub struct PutManifest {
     pub digest: Digest,
     /// The manifest to which it is a referrer.
     pub subject: Option<Digest>,
+}
+
+/// Orders tags: by their letters without regard to case; those that differ only in it as they are.
+pub(super) fn tag_order(tag: &str) -> (String, String) {
+    (tag.to_ascii_lowercase(), tag.to_owned())
 }
 
 fn hash(mut file: &File) -> io::Result<Digest> {
@@ -481,7 +514,7 @@ mod tests {
         store.start_upload(&id).unwrap();
         store.append_to(&id).unwrap().write_all(bytes).unwrap();
         let digest = Digest::of(bytes);
-        store.finish_upload(name, &id, &digest).unwrap();
+        store.finish_upload(name, &id, &digest, Rules::default()).unwrap();
         digest
     }
 
@@ -489,7 +522,13 @@ mod tests {
         let manifest = json!({"layers": [{"digest": blob.to_string()}], "tag": tag}).to_string();
         let reference = Reference::parse(tag).unwrap();
         store
-            .put_manifest(name, &reference, "application/json", manifest.as_bytes())
+            .put_manifest(
+                name,
+                &reference,
+                "application/json",
+                manifest.as_bytes(),
+                Rules::default(),
+            )
             .unwrap()
             .digest
     }
@@ -515,7 +554,7 @@ mod tests {
         store.start_upload(&id).unwrap();
         let wanted = Digest::of(b"other");
         assert!(matches!(
-            store.finish_upload(&name, &id, &wanted),
+            store.finish_upload(&name, &id, &wanted, Rules::default()),
             Err(OciError::DigestMismatch { .. })
         ));
         assert!(store.open_blob(&name, &wanted).is_err());
@@ -528,7 +567,9 @@ mod tests {
         let name = Repository::parse("app").unwrap();
         let manifest = json!({"layers": [{"digest": Digest::of(b"x").to_string()}]}).to_string();
         let reference = Reference::Tag("v1".to_owned());
-        let error = store.put_manifest(&name, &reference, "t", manifest.as_bytes()).unwrap_err();
+        let error = store
+            .put_manifest(&name, &reference, "t", manifest.as_bytes(), Rules::default())
+            .unwrap_err();
         assert!(matches!(error, OciError::ManifestBlobUnknown(_)));
     }
 
@@ -538,12 +579,12 @@ mod tests {
         let (a, b) = (Repository::parse("a").unwrap(), Repository::parse("b").unwrap());
         let shared = push_blob(&store, &a, b"shared");
         let own = push_blob(&store, &a, b"own");
-        assert!(store.mount(&b, &a, &shared).unwrap());
+        assert!(store.mount(&b, &a, &shared, Rules::default()).unwrap());
         let first = push_manifest(&store, &a, &own, "v1");
         let second = push_manifest(&store, &a, &shared, "v2");
         push_manifest(&store, &b, &shared, "v1");
         for digest in [first, second] {
-            store.delete_manifest(&a, &Reference::Digest(digest)).unwrap();
+            store.delete_manifest(&a, &Reference::Digest(digest), Rules::default()).unwrap();
         }
         assert!(store.open_blob(&a, &own).is_err());
         assert!(!store.blob(&own).exists());

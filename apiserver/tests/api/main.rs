@@ -13,6 +13,7 @@ mod certificates;
 mod create;
 mod custom;
 mod delete;
+mod distribution;
 mod events;
 mod images;
 mod kinds;

@@ -1,0 +1,32 @@
+module coracle.dev/tests/oras
+
+go 1.24.2
+
+require oras.land/oras v1.2.3
+
+require (
+	dario.cat/mergo v1.0.1
+	github.com/Masterminds/goutils v1.1.1
+	github.com/Masterminds/semver/v3 v3.3.1
+	github.com/Masterminds/sprig/v3 v3.3.0
+	github.com/containerd/console v1.0.4
+	github.com/google/uuid v1.6.0
+	github.com/huandu/xstrings v1.5.0
+	github.com/inconshreveable/mousetrap v1.1.0
+	github.com/mitchellh/copystructure v1.2.0
+	github.com/mitchellh/reflectwalk v1.0.2
+	github.com/morikuni/aec v1.0.0
+	github.com/opencontainers/go-digest v1.0.0
+	github.com/opencontainers/image-spec v1.1.1
+	github.com/shopspring/decimal v1.4.0
+	github.com/sirupsen/logrus v1.9.3
+	github.com/spf13/cast v1.7.1
+	github.com/spf13/cobra v1.9.1
+	github.com/spf13/pflag v1.0.6
+	golang.org/x/crypto v0.37.0
+	golang.org/x/sync v0.13.0
+	golang.org/x/sys v0.32.0
+	golang.org/x/term v0.31.0
+	gopkg.in/yaml.v3 v3.0.1
+	oras.land/oras-go/v2 v2.5.0
+)
