@@ -29,7 +29,6 @@ pub enum Plan {
 
 /// Decides what a delete does to `object`.
 pub fn plan(object: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
-    let mut new = object.clone();
     let mut grace = grace(object, options);
     if meta::deletion_timestamp(object).is_some() {
         if meta::deletion_grace_period_seconds(object).unwrap_or(0) == 0 {
@@ -38,6 +37,10 @@ pub fn plan(object: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
             return Plan::Keep;
         }
     }
+    if grace == 0 && goes_at_once(object, options) {
+        return Plan::Remove;
+    }
+    let mut new = object.clone();
     apply_propagation(&mut new, options.propagation);
     hold_definition(&mut new);
     let waits = meta::finalizers(&new).next().is_some() || has_namespace_finalizers(&new);
@@ -48,11 +51,21 @@ pub fn plan(object: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
     if new == *object { Plan::Keep } else { Plan::Mark(Box::new(new)) }
 }
 
+/// Whether nothing can hold the object, as is so for most: seen without a copy of it.
+fn goes_at_once(object: &Value, options: &DeleteOptions) -> bool {
+    let adds_none = matches!(options.propagation, None | Some(Propagation::Background));
+    let held = meta::finalizers(object).next().is_some() || has_namespace_finalizers(object);
+    adds_none && !held && !is_definition(object)
+}
+
+fn is_definition(object: &Value) -> bool {
+    object["kind"] == "CustomResourceDefinition"
+        && object["apiVersion"] == "apiextensions.k8s.io/v1"
+}
+
 /// A CustomResourceDefinition stays until its objects are gone.
 fn hold_definition(object: &mut Value) {
-    let is_definition = object["kind"] == "CustomResourceDefinition"
-        && object["apiVersion"] == "apiextensions.k8s.io/v1";
-    if is_definition && meta::deletion_timestamp(object).is_none() {
+    if is_definition(object) && meta::deletion_timestamp(object).is_none() {
         let mut all: Vec<Value> = meta::finalizers(object).map(|f| json!(f)).collect();
         all.push(json!(coracle_api::registry::DEFINITION_CLEANUP));
         all.dedup();

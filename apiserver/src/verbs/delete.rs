@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use coracle_api::decode::{self, FieldValidation};
-use coracle_api::meta;
 use coracle_api::registry::Kind;
 use coracle_api::schema;
 use coracle_api::status::{Details, Reason, Status};
@@ -34,7 +33,12 @@ const RETURNS_OBJECT: [(&str, &str); 4] =
 /// What a delete did.
 enum Deleted {
     /// The object is gone.
-    Gone(Bytes),
+    Gone {
+        /// Its last state.
+        json: Bytes,
+        /// Its uid.
+        uid: Box<str>,
+    },
     /// The object is there still, marked.
     Pending(Bytes),
 }
@@ -49,13 +53,11 @@ impl Core {
             .await?
         {
             Deleted::Pending(json) => Ok(context.answer_object(StatusCode::OK, json)),
-            Deleted::Gone(json) if RETURNS_OBJECT.contains(&(kind.group, kind.kind)) => {
+            Deleted::Gone { json, .. } if RETURNS_OBJECT.contains(&(kind.group, kind.kind)) => {
                 Ok(context.answer_object(StatusCode::OK, json))
             }
-            Deleted::Gone(json) => {
-                let object: Value = serde_json::from_slice(&json).unwrap_or_default();
-                let details =
-                    Details::of(&kind.group_resource(), meta::name(&object), meta::uid(&object));
+            Deleted::Gone { uid, .. } => {
+                let details = Details::of(&kind.group_resource(), &context.path.name, &uid);
                 Ok(respond::value(StatusCode::OK, &Status::success(details), context.plain()))
             }
         }
@@ -76,7 +78,7 @@ impl Core {
         for object in found {
             let header = &object.header;
             match self.delete_one(context, &header.namespace, &header.name, &options).await {
-                Ok(Deleted::Gone(json) | Deleted::Pending(json)) => {
+                Ok(Deleted::Gone { json, .. } | Deleted::Pending(json)) => {
                     let object = serde_json::from_slice(&json).unwrap_or(Value::Null);
                     items.push(context.to_served(object));
                 }
@@ -133,7 +135,7 @@ impl Core {
                 }
             };
             if options.dry_run {
-                return Ok(dry(plan, current.json.clone()));
+                return Ok(dry(plan, &current));
             }
             match self.store.commit(vec![write]).await {
                 Ok(committed) => {
@@ -141,7 +143,12 @@ impl Core {
                     if gone {
                         self.forget(kind, &old);
                     }
-                    return Ok(if gone { Deleted::Gone(json) } else { Deleted::Pending(json) });
+                    let uid = current.header.uid.clone();
+                    return Ok(if gone {
+                        Deleted::Gone { json, uid }
+                    } else {
+                        Deleted::Pending(json)
+                    });
                 }
                 Err(CommitError::Conflict { .. }) => {}
                 Err(error) => return Err(write::store_failed(&error)),
@@ -158,9 +165,10 @@ impl Core {
     }
 }
 
-fn dry(plan: Plan, json: Bytes) -> Deleted {
+fn dry(plan: Plan, current: &cache::Object) -> Deleted {
+    let json = current.json.clone();
     match plan {
-        Plan::Remove => Deleted::Gone(json),
+        Plan::Remove => Deleted::Gone { json, uid: current.header.uid.clone() },
         Plan::Keep => Deleted::Pending(json),
         Plan::Mark(new) => Deleted::Pending(write::json_of(&new)),
     }

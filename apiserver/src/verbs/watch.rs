@@ -293,7 +293,13 @@ impl Lines {
                 tables.event(&object.value(), columns)
             }
             Form::PartialMetadata(version) | Form::PartialMetadataList(version) => {
-                table::partial_metadata(&object.value(), version)
+                let mut json = Vec::with_capacity(1024);
+                table::write_partial_metadata(&object.metadata(), version, &mut json);
+                if self.encoding == Encoding::Json {
+                    return write_event(event_type, &json, out);
+                }
+                // Made of JSON that was written here.
+                serde_json::from_slice(&json).unwrap_or_default()
             }
         };
         write_value(self.encoding, event_type.as_str(), &converted, out);
