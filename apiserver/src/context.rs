@@ -94,6 +94,23 @@ impl Context {
         decode::decode(&bytes, media_type, ty, validation)
     }
 
+    /// The same request, as if objects were kept in the version of its path.
+    pub(crate) fn in_served_version(&self) -> Context {
+        Context {
+            kind: self.served,
+            served: self.served,
+            path: self.path.clone(),
+            verb: self.verb,
+            query: self.query.clone(),
+            headers: self.headers.clone(),
+            uri: self.uri.clone(),
+            upgrade: self.upgrade.clone(),
+            user: Arc::clone(&self.user),
+            negotiated: self.negotiated,
+            now: self.now,
+        }
+    }
+
     /// The type of bodies of the request's kind.
     pub(crate) fn body_type(&self) -> &'static Type {
         self.served.ty()

@@ -218,7 +218,7 @@ impl Core {
     async fn common_verb(&self, context: &Context, body: Body) -> Result<Answer, Status> {
         let Context { kind, verb, .. } = context;
         match verb {
-            Verb::Get => self.get(context),
+            Verb::Get => self.get(context).await,
             Verb::List => self.list(context).await,
             Verb::Watch => self.watch(context).await,
             Verb::Create if (kind.group, kind.kind) == ("", "Binding") => {

@@ -50,6 +50,7 @@ pub mod service_address;
 mod streams;
 mod subresource;
 pub mod table;
+mod token_secrets;
 mod usage;
 mod verbs;
 pub mod version;

@@ -32,6 +32,7 @@ use crate::pki::{Pki, PkiError};
 use crate::seal::{OpenError, Sealer, Storage};
 use crate::service_address::{ServiceAddresses, ServiceRanges};
 use crate::streams::STREAMS_MAX;
+use crate::token_secrets;
 use crate::webhook::Clients;
 
 /// Age from which a blob that no manifest names counts as left by a push that was never finished.
@@ -149,7 +150,7 @@ pub(crate) struct Core {
     pub(crate) flows: Flows,
     pub(crate) policies: Policies,
     pub(crate) mutations: Mutations,
-    pub(crate) webhooks: Clients,
+    pub(crate) webhooks: Arc<Clients>,
     /// The servers behind APIServices.
     pub(crate) remotes: Remotes,
     pub(crate) front_proxy: Option<FrontProxy>,
@@ -208,7 +209,7 @@ impl ApiServer {
             flows: Flows::default(),
             policies: Policies::default(),
             mutations: Mutations::default(),
-            webhooks: Clients::default(),
+            webhooks: Arc::default(),
             remotes: Remotes::default(),
             front_proxy: config.front_proxy,
             audit: config.audit,
@@ -227,6 +228,7 @@ impl ApiServer {
         server.core.restore_definitions().await;
         tokio::spawn(crd::follow(Arc::downgrade(&server.core)));
         server.core.settle_flows().await;
+        tokio::spawn(token_secrets::follow(Arc::downgrade(&server.core)));
         tokio::spawn(flow::follow(Arc::downgrade(&server.core)));
         tokio::spawn(aggregation::follow(Arc::downgrade(&server.core)));
         server.core.ready.store(true, Ordering::Release);

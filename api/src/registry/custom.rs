@@ -26,6 +26,9 @@ pub struct Custom {
     pub ty: &'static Type,
     /// The kind in which objects are kept; `None` for itself.
     pub storage: Option<&'static Kind>,
+    /// The webhook that brings objects into another version: `conversion.webhook` of the definition. `None` where a
+    /// version is but a name.
+    pub converter: Option<&'static Value>,
 }
 
 /// Why a definition gives no kinds.
@@ -108,7 +111,16 @@ fn kind_of(
 ) -> Result<&'static Kind, CustomError> {
     let spec = &definition["spec"];
     let storage_text = storage.map(|kind| std::ptr::from_ref(kind).addr());
-    let key = json!([spec["group"], spec["names"], spec["scope"], version, storage_text, renames]);
+    let conversion = &spec["conversion"];
+    let key = json!([
+        spec["group"],
+        spec["names"],
+        spec["scope"],
+        version,
+        storage_text,
+        renames,
+        conversion
+    ]);
     let key = key.to_string();
     let mut interned = INTERNED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let known = interned.get_or_insert_default();
@@ -149,7 +161,11 @@ fn make(
     let (name, kind) = (leak(&version["name"]), leak(&names["kind"]));
     let read: &'static Version = Box::leak(Box::new(read));
     let ty = Type::of_custom(leak(&json!(open_api_name(group, name, kind))), read);
-    let custom = Custom { version: read, ty: Box::leak(Box::new(ty)), storage };
+    let conversion = &spec["conversion"];
+    let converts = renames && conversion["strategy"] == "Webhook";
+    let converter =
+        converts.then(|| -> &'static Value { Box::leak(Box::new(conversion["webhook"].clone())) });
+    let custom = Custom { version: read, ty: Box::leak(Box::new(ty)), storage, converter };
     let stored = renames.then(|| -> &'static Stored {
         let kept = storage.map_or(name, |storage| storage.version);
         let rename = |version: &str| Convert::Rename(leak(&json!(format!("{group}/{version}"))));

@@ -385,9 +385,39 @@ fn check_conversion(errors: &mut Errors, conversion: &Value) {
         let words = "should not be set when strategy is not set to Webhook";
         errors.push(FieldError::forbidden(path.child("webhook"), words));
     }
-    if strategy == "Webhook" {
-        let words = "conversion by webhook is not available in this server; use strategy None";
-        errors.push(FieldError::forbidden(path.child("strategy"), words));
+    if strategy != "Webhook" {
+        return;
+    }
+    let path = path.child("webhook");
+    let webhook = &conversion["webhook"];
+    if webhook.is_null() {
+        let words = "required when strategy is set to Webhook";
+        return errors.push(FieldError::required(path, words));
+    }
+    let client = &webhook["clientConfig"];
+    let place = path.child("clientConfig");
+    if has(client, "url") == has(client, "service") {
+        let words = "exactly one of url or service is required";
+        errors.push(FieldError::required(place, words));
+    }
+    if has(client, "url") && !text(client, "url").starts_with("https://") {
+        let words = "'https' is the only allowed URL scheme";
+        errors.push(FieldError::invalid(place.child("url"), text(client, "url"), words));
+    }
+    if has(client, "service") {
+        let place = place.child("service");
+        for field in ["name", "namespace"] {
+            if text(&client["service"], field).is_empty() {
+                errors.push(FieldError::required(place.child(field), ""));
+            }
+        }
+    }
+    let versions = items(webhook, "conversionReviewVersions");
+    let place = path.child("conversionReviewVersions");
+    if versions.is_empty() {
+        errors.push(FieldError::required(place, ""));
+    } else if !versions.iter().any(|version| version == "v1") {
+        errors.push(FieldError::invalid(place, versions, "must include at least one of v1"));
     }
 }
 

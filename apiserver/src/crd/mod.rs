@@ -5,6 +5,7 @@
 //! is `coracle_api::custom`'s; requests take the way of all others.
 //! *Source:* Kubernetes documentation, "CustomResourceDefinitions"; `apiextensions-apiserver` in behaviour.
 
+mod convert;
 mod establish;
 mod run;
 mod services;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use crate::request_info::{ResourcePath, Verb};
 
+pub(crate) use convert::{convert, is_converted};
 pub(crate) use run::follow;
 
 /// Whether objects of a kind say what the API consists of: definitions and APIServices.

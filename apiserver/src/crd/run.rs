@@ -11,7 +11,7 @@ use coracle_api::registry::{self, Kind};
 use coracle_store::{Guard, Write};
 use serde_json::Value;
 
-use super::{Served, establish};
+use super::{Served, convert, establish, is_converted};
 use crate::cache::{self, Object, Selection, WatchFrom};
 use crate::clock;
 use crate::deletion::{self, Plan};
@@ -98,6 +98,11 @@ impl Core {
         }
         self.publish_definitions(&values);
         self.settle_services(&self.definitions.kinds()).await;
+        for definition in values.iter().filter(|one| meta::deletion_timestamp(one).is_none()) {
+            if !self.migrate(definition).await {
+                left = Left::Work;
+            }
+        }
         for definition in values.iter().filter(|one| meta::deletion_timestamp(one).is_some()) {
             if !self.clean_up(kind, definition).await {
                 left = Left::Work;
@@ -160,6 +165,42 @@ impl Core {
         if !meta::finalizers(definition).any(|finalizer| finalizer == establish::CLEANUP) {
             return true;
         }
+    /// Brings objects that are kept in a former version into that in which they are kept now, by the definition's
+    /// webhook; `false` while some are left.
+    async fn migrate(&self, definition: &Value) -> bool {
+        let Ok((_, storage)) = registry::kinds_of(definition) else { return true };
+        let stored = definition["status"]["storedVersions"].as_array().map_or(0, Vec::len);
+        if !is_converted(storage) || stored < 2 {
+            return true;
+        }
+        let Some(cache) = self.caches.custom(storage) else { return true };
+        let version = storage.api_version();
+        let all = cache.select(&Selection::all(storage));
+        let mut old: Vec<(Arc<Object>, Value)> =
+            all.into_iter().map(|object| (Arc::clone(&object), object.value())).collect();
+        old.retain(|(_, value)| value["apiVersion"] != *version);
+        for batch in old.chunks(REMOVED_AT_ONCE_MAX) {
+            let values = batch.iter().map(|(_, value)| value.clone()).collect();
+            let converted = match convert(&self.webhooks, storage, values).await {
+                Ok(converted) => converted,
+                Err(status) => {
+                    let name = meta::name(definition);
+                    tracing::warn!(definition = name, %status, "objects stay in a former version");
+                    return false;
+                }
+            };
+            for ((object, _), new) in batch.iter().zip(converted) {
+                let guard = Guard::At(object.revision);
+                let write = Write::put(object.key.clone(), cache::encode(storage, &new), guard);
+                if let Err(error) = self.store.commit(vec![write]).await {
+                    tracing::debug!(%error, "an object changed while it was migrated");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
         if let Ok((_, storage)) = registry::kinds_of(definition)
             && let Some(cache) = self.caches.custom(storage)
         {

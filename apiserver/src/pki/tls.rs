@@ -65,9 +65,6 @@ impl Pki {
     }
 }
 
-/// The one crypto library of the binary.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 /// A client's TLS configuration for one server: `authority` is PEM, empty for the system's own; without checks of the
 /// server when it is `insecure`, which must have been asked for by name.
 ///
@@ -79,7 +76,7 @@ pub(crate) fn client_config_for(
     identity: Option<&Identity>,
 ) -> Result<ClientConfig, PkiError> {
     let mut roots = RootCertStore::empty();
-    if authority.is_empty() {
+    if authority.is_empty() && !insecure {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     for certificate in CertificateDer::pem_slice_iter(authority) {
@@ -146,6 +143,9 @@ impl ServerCertVerifier for AnyServer {
 }
 
 /// The first certificate of a PEM text.
+/// The one crypto library of the binary.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 pub(super) fn first_certificate(pem: &str) -> Result<CertificateDer<'static>, PkiError> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(refused)
 }

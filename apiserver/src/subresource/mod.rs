@@ -30,11 +30,11 @@ impl Core {
         method: Method,
     ) -> Result<Answer, Status> {
         match (subresource.name, context.verb) {
-            ("status", Verb::Get) => self.get(context),
+            ("status", Verb::Get) => self.get(context).await,
             ("status", Verb::Update) => self.update(context, Part::Status, body).await,
             ("status", Verb::Patch) => self.patch(context, Part::Status, body).await,
             ("finalize", Verb::Update) => self.update(context, Part::Finalize, body).await,
-            ("ephemeralcontainers", Verb::Get) => self.get(context),
+            ("ephemeralcontainers", Verb::Get) => self.get(context).await,
             ("ephemeralcontainers", Verb::Update) => {
                 self.update(context, Part::EphemeralContainers, body).await
             }
@@ -46,7 +46,7 @@ impl Core {
             ("scale", Verb::Patch) => self.patch_scale(context, body).await,
             ("binding", Verb::Create) => self.bind(context, body).await,
             ("eviction", Verb::Create) => self.evict(context, body).await,
-            ("approval", Verb::Get) => self.get(context),
+            ("approval", Verb::Get) => self.get(context).await,
             ("approval", Verb::Update) => self.update(context, Part::Approval, body).await,
             ("approval", Verb::Patch) => self.patch(context, Part::Approval, body).await,
             ("token", Verb::Create) => self.token(context, body).await,

@@ -169,7 +169,7 @@ impl Core {
         let make = |old: &Value| applied.apply(context, Some(old));
         let changed = match self.change(context, change, &make).await {
             Err(status) if status.reason == Reason::NotFound && part == Part::Main => {
-                match self.apply_new(context, &applied, options).await {
+                match self.apply_new(context, context, &applied, options).await {
                     // Somebody else was faster.
                     Err(status) if status.reason == Reason::AlreadyExists => {
                         self.change(context, change, &make).await?
@@ -184,7 +184,8 @@ impl Core {
         Ok(answer)
     }
 
-    async fn apply_new(
+    /// Makes the object that a configuration wants; `in_path` is the context in whose version it speaks.
+    pub(crate) async fn apply_new(
         &self,
         context: &Context,
         applied: &Applied,
@@ -194,6 +195,7 @@ impl Core {
             path: String::new(),
             verb: Verb::Create,
             resource: Some(context.path.clone()),
+        in_path: &Context,
         };
         self.authorize(&context.user, &info, &context.query)?;
         let uid = meta::uid(&applied.config);
@@ -204,9 +206,10 @@ impl Core {
             let resource = context.kind.group_resource();
             return Err(Status::conflict(&resource, &context.path.name, why));
         }
-        let Decoded { value, mut warnings } = applied.apply(context, None)?;
+        let Decoded { value, mut warnings } = applied.apply(in_path, None)?;
+        let value = self.stored_form(context, value).await?;
         let json = self.insert(context, value, Ownership::Applied, options, &mut warnings).await?;
-        let mut answer = context.answer_object(StatusCode::CREATED, json);
+        let mut answer = self.answer_stored(context, StatusCode::CREATED, json).await?;
         respond::warn(&mut answer, &warnings);
         Ok(answer)
     }

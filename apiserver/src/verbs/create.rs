@@ -32,10 +32,10 @@ impl Core {
         let decoded = context.decode(body, ty, options.field_validation).await?;
         let mut object = decoded.value;
         metadata::settle_type(&mut object, context.served, &context.path.namespace)?;
-        let object = context.stored_form(object)?;
+        let object = self.stored_form(context, object).await?;
         let mut warnings = decoded.warnings;
         let json = self.insert(context, object, Ownership::Taken, options, &mut warnings).await?;
-        let mut answer = context.answer_object(StatusCode::CREATED, json);
+        let mut answer = self.answer_stored(context, StatusCode::CREATED, json).await?;
         respond::warn(&mut answer, &warnings);
         Ok(answer)
     }

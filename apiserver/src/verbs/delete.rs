@@ -14,6 +14,7 @@ use crate::body::{self, Body};
 use crate::cache::{self, Selection};
 use crate::clock;
 use crate::context::Context;
+use crate::crd::convert;
 use crate::deletion::{self, Plan};
 use crate::metadata;
 use crate::options::DeleteOptions;
@@ -52,7 +53,7 @@ impl Core {
             .delete_one(context, &context.path.namespace, &context.path.name, &options)
             .await?
         {
-            Deleted::Pending(json) => Ok(context.answer_object(StatusCode::OK, json)),
+            Deleted::Pending(json) => self.answer_stored(context, StatusCode::OK, json).await,
             Deleted::Gone { json, .. } if RETURNS_OBJECT.contains(&(kind.group, kind.kind)) => {
                 Ok(context.answer_object(StatusCode::OK, json))
             }
@@ -80,12 +81,14 @@ impl Core {
             match self.delete_one(context, &header.namespace, &header.name, &options).await {
                 Ok(Deleted::Gone { json, .. } | Deleted::Pending(json)) => {
                     let object = serde_json::from_slice(&json).unwrap_or(Value::Null);
-                    items.push(context.to_served(object));
+                    items.push(object);
                 }
                 Err(status) if status.reason == Reason::NotFound => {}
                 Err(status) => return Err(status),
             }
         }
+        let items = convert(&self.webhooks, context.served, items).await?;
+        let items: Vec<Value> = items.into_iter().map(|item| context.to_served(item)).collect();
         let whole = json!({
             "kind": context.served.list_kind(), "apiVersion": context.served.api_version(),
             "metadata": {"resourceVersion": self.store.revision().to_string()}, "items": items,

@@ -12,9 +12,9 @@ use crate::server::Core;
 
 impl Core {
     /// Answers with one object.
-    pub(crate) fn get(&self, context: &Context) -> Result<Answer, Status> {
+    pub(crate) async fn get(&self, context: &Context) -> Result<Answer, Status> {
         let object = self.current(context)?;
-        Ok(context.answer_object(StatusCode::OK, object.json.clone()))
+        self.answer_stored(context, StatusCode::OK, object.json.clone()).await
     }
 
     /// The object that the path names, at the latest revision.

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::body;
 use crate::cache::{ListRequest, ListRevision, Listing, Object, Selection};
 use crate::context::{Context, to_served};
+use crate::crd::{convert, is_converted};
 use crate::negotiate::{Encoding, Form, MetaVersion, Negotiated};
 use crate::options::{ListOptions, VersionMatch};
 use crate::respond::{self, Answer};
@@ -47,6 +48,11 @@ impl Core {
         let request = ListRequest { selection, revision, limit, continue_token };
         let listing = self.objects(context.kind)?.list(&request)?;
         let shown = Shown::new(context);
+        if is_converted(context.served) && context.negotiated.form == Form::Object {
+            let values = listing.objects.iter().map(|object| object.value()).collect();
+            let converted = convert(&self.webhooks, context.served, values).await?;
+            return Ok(shown.converted(&listing, converted));
+        }
         if listing.objects.len() < BLOCKING_OBJECTS_MIN || shown.is_written_in_frames() {
             return Ok(shown.answer(listing));
         }
@@ -102,7 +108,10 @@ impl Shown {
     fn answer(self, listing: Listing) -> Answer {
         let Shown { kind, negotiated, .. } = self;
         match (negotiated.form, negotiated.encoding) {
-            (Form::Object, _) if self.served.stored.is_some() => self.converted(&listing),
+            (Form::Object, _) if self.served.stored.is_some() => {
+                let values = listing.objects.iter().map(|object| object.value()).collect();
+                self.converted(&listing, values)
+            }
             (Form::Object, Encoding::Protobuf) => {
                 let values = listing.objects.iter().map(|object| object.value());
                 let (version, list_kind) = (kind.api_version(), kind.list_kind());
@@ -127,8 +136,8 @@ impl Shown {
     }
 
     /// The objects in the version of the path.
-    fn converted(self, listing: &Listing) -> Answer {
-        let values = listing.objects.iter().map(|object| object.value());
+    fn converted(self, listing: &Listing, values: Vec<Value>) -> Answer {
+        let values = values.into_iter();
         let items: Vec<Value> = values.map(|object| to_served(self.served, object)).collect();
         let list = json!({
             "kind": self.served.list_kind(), "apiVersion": self.served.api_version(),

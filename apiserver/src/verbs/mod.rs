@@ -6,6 +6,7 @@
 //! An edge: commits are awaited, bodies are read, watches wait.
 
 pub(crate) mod apply;
+mod converted;
 mod create;
 mod delete;
 mod get;

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::body::{self, Body};
 use crate::context::Context;
+use crate::crd::is_converted;
 use crate::metadata;
 use crate::negotiate::header;
 use crate::options::WriteOptions;
@@ -136,6 +137,9 @@ impl Core {
         part: Part,
         body: Body,
     ) -> Result<Answer, Status> {
+        if is_converted(context.served) {
+            return self.patch_converted(context, part, body).await;
+        }
         if is_apply(context) {
             return self.apply(context, part, body).await;
         }

@@ -28,7 +28,7 @@ impl Core {
         let mut decoded = decoded;
         metadata::settle_type(&mut decoded.value, context.served, &context.path.namespace)?;
         check_name(&decoded.value, &context.path.name)?;
-        decoded.value = context.stored_form(decoded.value)?;
+        decoded.value = self.stored_form(context, decoded.value).await?;
         let ownership = Ownership::Taken;
         let change = Change { part, dry_run: options.dry_run, needs_version: true, ownership };
         let changed = self.change(context, change, &|_old| Ok(decoded.clone())).await;
@@ -42,7 +42,7 @@ impl Core {
             }
             Err(status) => return Err(status),
         };
-        let mut answer = context.answer_object(code, json);
+        let mut answer = self.answer_stored(context, code, json).await?;
         respond::warn(&mut answer, &warnings);
         Ok(answer)
     }

@@ -3,6 +3,7 @@
 //! *Source:* Kubernetes API concepts, "Efficient detection of changes", "Watch bookmarks", "Streaming lists";
 //! KEP-3157.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +24,13 @@ use crate::body;
 use crate::cache::{EventType, Object, Selection, Watch, WatchEvent, WatchFrom, write_event};
 use crate::clock;
 use crate::context::{Context, to_served};
+use crate::crd::{convert, is_converted};
 use crate::negotiate::{Encoding, Form, MetaVersion};
 use crate::options::ListOptions;
 use crate::respond::Answer;
 use crate::server::{Core, Counted};
 use crate::table::{self, IncludeColumns, IncludeObject, Tables};
+use crate::webhook::Clients;
 
 /// Shortest time after which a watch without `timeoutSeconds` ends; the longest is twice as much, so that clients do
 /// not all come back at once. *Source:* kube-apiserver's `--min-request-timeout`.
@@ -49,7 +52,7 @@ impl Core {
                 return Err(Status::too_large_resource_version(asked, now));
             }
         }
-        let form = Lines::new(context);
+        let form = Lines::new(context, Arc::clone(&self.webhooks));
         let encoding = form.encoding;
         let (labels, fields) = (options.labels, with_name(options.fields, context)?);
         let selection =
@@ -176,7 +179,7 @@ impl WatchStream {
         loop {
             match self.phase {
                 Phase::Initial => {
-                    let frame = self.initial_frame();
+                    let frame = self.initial_frame().await;
                     if !frame.is_empty() {
                         return Some(frame.into());
                     }
@@ -200,11 +203,17 @@ impl WatchStream {
     }
 
     /// Some of the objects that were there; at their end the annotated bookmark, and the live phase begins.
-    fn initial_frame(&mut self) -> Vec<u8> {
-        if self.initial.len() == 0 {
-            self.initial = self.watch.take_initial().into_iter();
-        }
+    async fn initial_frame(&mut self) -> Vec<u8> {
         let mut frame = Vec::new();
+        if self.initial.len() == 0 {
+            let objects = self.watch.take_initial();
+            if let Err(status) = self.lines.convert(objects.iter()).await {
+                self.phase = Phase::Over;
+                write_value(self.lines.encoding, "ERROR", &status.to_value(), &mut frame);
+                return frame;
+            }
+            self.initial = objects.into_iter();
+        }
         for object in self.initial.by_ref() {
             self.lines.write(EventType::Added, &object, &mut frame);
             if frame.len() >= FRAME_BYTES {
@@ -219,12 +228,18 @@ impl WatchStream {
     }
 
     async fn wait(&mut self) -> Woken {
-        let Self { watch, tick, deadline, shutdown, bookmarks, lines, .. } = self;
+        let Self { watch, tick, deadline, shutdown, bookmarks, lines, phase, .. } = self;
         tokio::select! {
             biased;
             events = watch.next() => {
                 let Some(events) = events else { return Woken::End };
                 let mut frame = Vec::new();
+                let objects = events.iter().filter_map(|event| event.object());
+                if let Err(status) = lines.convert(objects).await {
+                    write_value(lines.encoding, "ERROR", &status.to_value(), &mut frame);
+                    *phase = Phase::Over;
+                    return Woken::Events(frame);
+                }
                 for event in &events {
                     lines.write_event(event, &mut frame);
                 }
@@ -254,10 +269,13 @@ struct Lines {
     encoding: Encoding,
     include: IncludeObject,
     columns: IncludeColumns,
+    /// Who converts objects, and those that were converted and are to be written next, by their keys and revisions.
+    webhooks: Arc<Clients>,
+    converted: HashMap<(Bytes, Revision), Value>,
 }
 
 impl Lines {
-    fn new(context: &Context) -> Lines {
+    fn new(context: &Context, webhooks: Arc<Clients>) -> Lines {
         let Context { kind, served, negotiated, .. } = context;
         Lines {
             kind,
@@ -266,7 +284,21 @@ impl Lines {
             encoding: negotiated.encoding,
             include: context.include_object(),
             columns: IncludeColumns::Yes,
+            webhooks,
+            converted: HashMap::new(),
         }
+    }
+
+    /// Has the definition's webhook convert the objects that are to be written next; most kinds have none.
+    async fn convert(&mut self, objects: impl Iterator<Item = &Arc<Object>>) -> Result<(), Status> {
+        if !is_converted(self.served) || self.form != Form::Object {
+            return Ok(());
+        }
+        let (keys, values): (Vec<_>, Vec<Value>) =
+            objects.map(|object| ((object.key.clone(), object.revision), object.value())).unzip();
+        let converted = convert(&self.webhooks, self.served, values).await?;
+        self.converted = keys.into_iter().zip(converted).collect();
+        Ok(())
     }
 
     /// Writes what happened; whole objects as they were encoded once for all watches.
@@ -283,7 +315,10 @@ impl Lines {
 
     fn write(&mut self, event_type: EventType, object: &Object, out: &mut Vec<u8>) {
         let converted = match self.form {
-            Form::Object if self.served.stored.is_some() => to_served(self.served, object.value()),
+            Form::Object if self.served.stored.is_some() => {
+                let known = self.converted.remove(&(object.key.clone(), object.revision));
+                to_served(self.served, known.unwrap_or_else(|| object.value()))
+            }
             Form::Object if self.encoding == Encoding::Protobuf => object.value(),
             Form::Object => return write_event(event_type, &object.json, out),
             Form::Table(version) => {

@@ -87,6 +87,10 @@ POST /api/v1/nodes | /metadata/name
 POST /api/v1/namespaces/default/pods | /metadata/name
 {"metadata":{"name":"cats"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}]}}
 
+PATCH /api/v1/namespaces/default/pods/cats/status | /status/podIP
+Content-Type: application/merge-patch+json
+{"status":{"podIP":"10.128.0.2"}}
+
 POST /api/v1/namespaces/default/services | /metadata/name
 {"metadata":{"name":"cats"},"spec":{"ports":[{"name":"https","port":443,"targetPort":8443}]}}
 
@@ -163,7 +167,7 @@ X-Remote-User: mallory
 GET /api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication | /data/client-ca-file /data/requestheader-allowed-names
 "#;
     expect![[r#"
-        [{"freshness":"Current","resources":[{"resource":"cats","responseKind":{"group":"cats.example.com","kind":"Cat","version":"v1"},"scope":"Namespaced","singularResource":"cat","verbs":["get","list"]}],"version":"v1"}]
+        [{"freshness":"Stale","resources":[],"version":"v1"}]
         200
           /preferredVersion/groupVersion "cats.example.com/v1"
         200
@@ -181,6 +185,26 @@ GET /api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication
     session.run("DELETE /api/v1/namespaces/default/services/cats").await;
     session.run("PATCH /apis/apiregistration.k8s.io/v1/apiservices/v1.cats.example.com\nContent-Type: application/merge-patch+json\n{\"spec\":{\"versionPriority\":11}}").await;
     settled(&session, "ServiceNotFound").await;
+}
+
+#[tokio::test]
+async fn a_pod_is_reached_by_https_through_the_proxy() {
+    let (session, _) = start().await;
+    session.run(OBJECTS).await;
+    let script = r#"
+GET /api/v1/namespaces/default/pods/https:cats:8443/proxy/hello | /path /vouched
+
+GET /api/v1/namespaces/default/services/https:cats:443/proxy/hello | /path /vouched
+"#;
+    expect![[r#"
+        200
+          /path "/hello"
+          /vouched false
+        200
+          /path "/hello"
+          /vouched false
+    "#]]
+    .assert_eq(&session.run(script).await);
 }
 
 #[tokio::test]

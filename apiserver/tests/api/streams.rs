@@ -115,8 +115,6 @@ GET /api/v1/namespaces/default/pods/a:81/proxy/
 
 GET /api/v1/namespaces/default/pods/ftp:a:81/proxy/
 
-GET /api/v1/namespaces/default/pods/https:a:8080/proxy/
-
 GET /api/v1/namespaces/default/pods/nosuch/proxy/
 
 GET /api/v1/namespaces/default/services/web:82/proxy/
@@ -134,7 +132,6 @@ GET /api/v1/nodes/nosuch/proxy/healthz
         200 GET /x HTTP/1.1; host: 10.128.0.2:8080; x-forwarded-proto: https; x-forwarded-uri: /api/v1/namespaces/default/services/web:80/proxy/x
         503 ServiceUnavailable: error trying to reach service: dial tcp 10.128.0.2:81: connection refused
         400 BadRequest: invalid pod request "ftp:a:81"
-        400 BadRequest: the proxy speaks http to pods; ask for the http port, or use port-forward
         404 NotFound: pods "nosuch" not found
           {"kind":"pods","name":"nosuch"}
         503 ServiceUnavailable: no service port 82 found for service "web"

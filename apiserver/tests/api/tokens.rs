@@ -1,6 +1,8 @@
 //! Tokens of service accounts, and the questions that clients ask about users and rights.
 
 use crate::harness::{Session, check_as};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use coracle_apiserver::authn::UserInfo;
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -248,4 +250,40 @@ async fn keys_are_published() {
           /keys/0/alg "ES256"
           /keys/0/use "sig"
     "#]].assert_eq(&out);
+}
+
+#[tokio::test]
+async fn a_secret_gets_a_token_that_ends_with_it() {
+    let session = Session::start().await;
+    session
+        .run(
+            r#"
+POST /api/v1/namespaces/default/serviceaccounts | /metadata/name
+{"metadata":{"name":"robot"}}
+
+POST /api/v1/namespaces/default/secrets | /metadata/name
+{"metadata":{"name":"long","annotations":{"kubernetes.io/service-account.name":"robot"}},"type":"kubernetes.io/service-account-token"}
+"#,
+        )
+        .await;
+    let token = async {
+        loop {
+            let secret = session.value("GET /api/v1/namespaces/default/secrets/long").await;
+            if let Some(token) = secret["data"]["token"].as_str() {
+                break token.to_owned();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let token = tokio::time::timeout(std::time::Duration::from_secs(20), token).await.unwrap();
+    let token = String::from_utf8(STANDARD.decode(token).unwrap()).unwrap();
+    let review = format!(
+        "POST /apis/authentication.k8s.io/v1/tokenreviews\n{}",
+        json!({"spec": {"token": token}})
+    );
+    let found = session.value(&review).await;
+    assert_eq!(found["status"]["user"]["username"], "system:serviceaccount:default:robot");
+    session.run("DELETE /api/v1/namespaces/default/secrets/long | /status").await;
+    let found = session.value(&review).await;
+    assert!(found["status"]["authenticated"].is_null(), "{found}");
 }
