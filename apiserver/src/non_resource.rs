@@ -7,12 +7,16 @@ use http::request::Parts;
 use serde_json::json;
 
 use crate::authn::ISSUER;
+use crate::body;
 use crate::negotiate::Negotiated;
 use crate::query::Query;
 use crate::request_info::{RequestInfo, Verb};
 use crate::respond::{self, Answer};
 use crate::server::Core;
 use crate::version;
+
+/// Where a snapshot of the store is read; who may, sees everything that is stored.
+const BACKUP_PATH: &str = "/coracle/v1/backup";
 
 impl Core {
     /// Answers a request on a path that is no resource.
@@ -36,6 +40,7 @@ impl Core {
             "/openid/v1/jwks" => return Ok(self.jwks()),
             "/.well-known/openid-configuration" => return Ok(self.openid_configuration()),
             "/openapi/v2" => return self.openapi_v2(headers).await,
+            BACKUP_PATH => return self.backup().await,
             _ => {}
         }
         if let Some(document) = path.strip_prefix("/openapi/v3/") {
@@ -45,6 +50,16 @@ impl Core {
             return Ok(answer);
         }
         self.discovery.answer(path, headers, query).ok_or_else(Status::unknown_path)
+    }
+
+    /// All that is stored, at one revision and as it is stored, for `coracle backup`.
+    async fn backup(&self) -> Result<Answer, Status> {
+        let snapshot = self.store.snapshot().await.map_err(Status::internal)?;
+        let chunks = snapshot.chunks().map(Ok::<_, body::BoxError>);
+        let mut answer = Answer::new(body::stream(futures::stream::iter(chunks)));
+        let kind = HeaderValue::from_static("application/octet-stream");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        Ok(answer)
     }
 
     /// The keys by which others verify service accounts' tokens.

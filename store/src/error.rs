@@ -32,6 +32,23 @@ pub enum CommitError {
     Closed,
 }
 
+impl CommitError {
+    /// Whether the commit did not happen because the disk, or what the owner may use of it, is full.
+    pub fn is_disk_full(&self) -> bool {
+        let CommitError::Io(error) = self else { return false };
+        let first: &(dyn std::error::Error + 'static) = error.as_ref();
+        let mut causes = std::iter::successors(Some(first), |error| {
+            // What an IO error wraps is not its source, but inside of it.
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or(error.source())
+        });
+        causes.any(|error| {
+            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        })
+    }
+}
+
 /// Why a read did not happen.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

@@ -1,7 +1,9 @@
 //! The handle that everybody holds.
 
 use crate::backend::{Backend, Memory, Observer, Redb, Sequencer};
-use crate::{CommitError, Committed, Kv, OpenError, Page, ReadError, Revision, Watch, Write};
+use crate::{
+    CommitError, Committed, Kv, OpenError, Page, ReadError, Revision, Snapshot, Watch, Write,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,6 +68,14 @@ impl Store {
         at: Option<Revision>,
     ) -> Result<Page, ReadError> {
         self.backend.range(prefix, start_after, limit, at).await
+    }
+
+    /// All keys at the latest revision, while others write on.
+    ///
+    /// # Errors
+    /// None over the backends of this process.
+    pub async fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        Ok(self.range(b"", None, 0, None).await?.into())
     }
 
     /// The latest revision.

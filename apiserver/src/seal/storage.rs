@@ -1,7 +1,9 @@
 //! The store as the server sees it: what goes in is sealed, what comes out is open.
 
 use super::Sealer;
-use coracle_store::{CommitError, Committed, Event, Observer, Revision, Store, Write};
+use coracle_store::{
+    CommitError, Committed, Event, Observer, ReadError, Revision, Snapshot, Store, Write,
+};
 use std::io;
 use std::sync::Arc;
 
@@ -39,6 +41,14 @@ impl Storage {
             self.open(event);
         }
         Ok(committed)
+    }
+
+    /// All that is stored, as it is stored: what is sealed stays so.
+    ///
+    /// # Errors
+    /// None over the backends of this process.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        self.store.snapshot().await
     }
 
     fn open(&self, event: &mut Arc<Event>) {

@@ -266,5 +266,10 @@ pub(crate) fn store_failed(error: &CommitError) -> Status {
     if matches!(error, CommitError::Closed) {
         return Status::service_unavailable("the server is shutting down");
     }
+    if error.is_disk_full() {
+        return Status::internal(
+            "nothing was written, because the server's disk is full; free some space where its data directory is",
+        );
+    }
     Status::internal(error)
 }

@@ -5,7 +5,7 @@
 //! writer thread over a [`Journal`], which is memory or a redb file.
 
 mod memory;
-mod record;
+pub(crate) mod record;
 mod redb;
 pub(crate) mod sequencer;
 

@@ -16,7 +16,7 @@ const NO_STAMP: u32 = u32::MAX;
 const REMOVED: u32 = u32::MAX;
 
 /// Appends a key's record.
-fn write_kv(kv: &Kv, out: &mut Vec<u8>) {
+pub(crate) fn write_kv(kv: &Kv, out: &mut Vec<u8>) {
     out.extend_from_slice(&kv.created.0.to_le_bytes());
     out.extend_from_slice(&kv.modified.0.to_le_bytes());
     out.extend_from_slice(&kv.stamp.unwrap_or(NO_STAMP).to_le_bytes());
@@ -24,7 +24,7 @@ fn write_kv(kv: &Kv, out: &mut Vec<u8>) {
 }
 
 /// Reads a key's record; `None` when it is too short.
-pub(super) fn read_kv(key: Bytes, record: &[u8]) -> Option<Kv> {
+pub(crate) fn read_kv(key: Bytes, record: &[u8]) -> Option<Kv> {
     let (created, rest) = record.split_first_chunk::<8>()?;
     let (modified, rest) = rest.split_first_chunk::<8>()?;
     let (stamp, value) = rest.split_first_chunk::<4>()?;

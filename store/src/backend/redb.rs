@@ -7,7 +7,7 @@
 
 use super::{Journal, record};
 use crate::mvcc::{Batch, LoggedChange, Mvcc};
-use crate::{Kv, OpenError, Revision};
+use crate::{Committed, Event, Kv, OpenError, Revision};
 use bytes::Bytes;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
@@ -18,6 +18,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const KEYS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("keys");
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
@@ -79,6 +80,16 @@ impl Redb {
         Ok((mvcc, Redb { open, database: Some(database), scratch: Vec::new(), compact_to }))
     }
 
+    /// Makes a file with these keys, all of which are from before the one commit of the log, which makes `last`.
+    ///
+    /// # Errors
+    /// When another process has the file or the disk fails.
+    pub fn create(path: &Path, items: &[Kv], last: &Kv) -> Result<(), OpenError> {
+        let database = open_file(path)?;
+        prepare(&database, path)?;
+        fill(&database, items, last).map_err(|error| io_error(path, error))
+    }
+
     fn write(&mut self, batch: &Batch) -> Result<(), redb::Error> {
         let Some(database) = &self.database else { return Err(redb::Error::DatabaseClosed) };
         let mut transaction = database.begin_write()?;
@@ -109,6 +120,32 @@ impl Journal for Redb {
         self.database = Some(database);
         Ok(revision)
     }
+}
+
+fn fill(database: &Database, items: &[Kv], last: &Kv) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut keys = transaction.open_table(KEYS)?;
+        let mut scratch = Vec::new();
+        for kv in items {
+            scratch.clear();
+            record::write_kv(kv, &mut scratch);
+            keys.insert(kv.key.as_ref(), scratch.as_slice())?;
+        }
+        scratch.clear();
+        let event = Event {
+            revision: last.modified,
+            key: last.key.clone(),
+            current: Some(last.clone()),
+            previous: None,
+            note: None,
+        };
+        let commit = Committed { revision: last.modified, events: vec![Arc::new(event)] };
+        record::write_commit(&commit, &mut scratch);
+        transaction.open_table(LOG)?.insert(last.modified.0, scratch.as_slice())?;
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 fn open_file(path: &Path) -> Result<Database, OpenError> {

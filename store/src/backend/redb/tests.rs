@@ -229,3 +229,71 @@ async fn commits_leave_the_log_in_pieces_and_nothing_is_lost() {
         assert_eq!(mvcc.compacted(), half);
     }
 }
+
+/// A disk in memory that holds so many bytes.
+#[derive(Debug, Clone)]
+struct Small {
+    file: Arc<InMemoryBackend>,
+    bytes_max: Arc<AtomicUsize>,
+}
+
+impl StorageBackend for Small {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if len > self.bytes_max.load(Ordering::SeqCst) as u64 && len > self.file.len()? {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_serves_reads_and_goes_on_when_it_is_not() {
+    let disk = Small { file: Arc::default(), bytes_max: Arc::new(AtomicUsize::new(4 << 20)) };
+    let again = disk.clone();
+    let open = move || {
+        let database = Builder::new().create_with_backend(again.clone());
+        database.map_err(|error| io_error(Path::new("disk"), error.into()))
+    };
+    let (mvcc, journal) = Redb::open_with(Box::new(open), Path::new("disk")).unwrap();
+    let store = Store::over(Sequencer::start(mvcc, journal));
+    let big = |key: usize| {
+        let value = Bytes::from(vec![key as u8; 256 << 10]);
+        vec![Write::put(format!("/{key:04}"), value, Guard::Absent)]
+    };
+    let mut written = 0;
+    let error = loop {
+        match store.commit(big(written)).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 1000, "the disk does not fill");
+    };
+    assert!(error.is_disk_full(), "{error:?}");
+    let refused = store.commit(big(written)).await.unwrap_err();
+    assert!(refused.is_disk_full(), "{refused:?}");
+    let page = store.range(b"/", None, 0, None).await.unwrap();
+    assert_eq!(
+        page.items.len(),
+        written,
+        "reads are served, and nothing that was refused is there"
+    );
+    disk.bytes_max.store(64 << 20, Ordering::SeqCst);
+    store.commit(big(written)).await.unwrap();
+    store.close().await;
+}
