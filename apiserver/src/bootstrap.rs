@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 
 use crate::authz::policy;
-use crate::cache::{self, Selection};
+use crate::cache::{self, Object, Selection};
 use crate::clock;
 use crate::flow;
 use crate::metadata;
@@ -34,9 +34,11 @@ impl ApiServer {
         for object in priority_classes().into_iter().chain(flow::defaults()) {
             core.seed(object).await?;
         }
+        core.seed(process_class()).await?;
         core.seed_access().await?;
         core.seed_trust().await?;
         core.seed(core.kubernetes_service()).await?;
+        core.seed_service_range().await?;
         core.seed_endpoints().await
     }
 }
@@ -162,13 +164,58 @@ impl Core {
             Some(stored) => {
                 let mut fresh = stored.value();
                 fresh["data"] = wanted["data"].clone();
-                self.put(kind, fresh, Guard::At(stored.revision)).await
+                self.overwrite(kind, &stored, &fresh).await
             }
         }
     }
 
-    /// Keeps the endpoint of the `kubernetes` Service at this server's address.
+    /// Tells the range of Services' addresses, in which this server gives them out.
+    async fn seed_service_range(&self) -> Result<(), Status> {
+        let now = metadata::time(clock::now());
+        let range = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+            "spec": {"cidrs": [self.addresses.range()]},
+        });
+        let kind = kind_of(&range)?;
+        self.seed(range).await?;
+        let Some(stored) = self.objects(kind)?.get("", "kubernetes") else { return Ok(()) };
+        let mut fresh = stored.value();
+        if !fresh["status"]["conditions"].is_null() {
+            return Ok(());
+        }
+        fresh["status"] = json!({"conditions": [{
+            "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes Service CIDR is ready",
+            "lastTransitionTime": now,
+        }]});
+        self.overwrite(kind, &stored, &fresh).await
+    }
+
+    /// Writes an object again unless somebody else was faster.
+    async fn overwrite(&self, kind: &Kind, stored: &Object, fresh: &Value) -> Result<(), Status> {
+        let guard = Guard::At(stored.revision);
+        let write = Write::put(stored.key.clone(), cache::encode(kind, fresh), guard);
+        match self.store.commit(vec![write]).await {
+            // After a conflict, another server on the same store was faster.
+            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(write::store_failed(&error)),
+        }
+    }
+
+    /// Keeps the endpoint of the `kubernetes` Service at this server's address, in both forms.
     async fn seed_endpoints(&self) -> Result<(), Status> {
+        let (ip, port) = (self.address.ip().to_string(), self.address.port());
+        let endpoints = json!({
+            "apiVersion": "v1", "kind": "Endpoints",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+            },
+            "subsets": [{
+                "addresses": [{"ip": ip}],
+                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+            }],
+        });
+        self.keep_endpoint(endpoints, &["/subsets/0/addresses", "/subsets/0/ports/0/port"]).await?;
         let family = if self.address.is_ipv4() { "IPv4" } else { "IPv6" };
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -180,16 +227,20 @@ impl Core {
             "endpoints": [{"addresses": [self.address.ip().to_string()], "conditions": {"ready": true}}],
             "ports": [{"name": "https", "port": self.address.port(), "protocol": "TCP"}],
         });
-        let kind = kind_of(&slice)?;
+        self.keep_endpoint(slice, &["/endpoints/0/addresses", "/ports/0/port"]).await
+    }
+
+    /// Makes an object, or puts it right when one of these places in it differs.
+    async fn keep_endpoint(&self, wanted: Value, places: &[&str]) -> Result<(), Status> {
+        let kind = kind_of(&wanted)?;
         let Some(current) = self.objects(kind)?.get("default", "kubernetes") else {
-            return self.seed(slice).await;
+            return self.seed(wanted).await;
         };
         let stored = current.value();
-        let same = |path: &str| stored.pointer(path) == slice.pointer(path);
-        if same("/endpoints/0/addresses") && same("/ports/0/port") {
+        if places.iter().all(|place| stored.pointer(place) == wanted.pointer(place)) {
             return Ok(());
         }
-        self.put(kind, slice, Guard::At(current.revision)).await
+        self.put(kind, wanted, Guard::At(current.revision)).await
     }
 }
 
@@ -198,6 +249,14 @@ fn kind_of(object: &Value) -> Result<&'static Kind, Status> {
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     let kind = registry::by_kind(group, version, object["kind"].as_str().unwrap_or(""));
     kind.ok_or_else(|| Status::internal("a bootstrap object of an unknown kind"))
+}
+
+/// The class of pods that each run in a process of their own; every host has its handler.
+fn process_class() -> Value {
+    json!({
+        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
+        "metadata": {"name": "coracle-process"}, "handler": "coracle-process",
+    })
 }
 
 fn priority_classes() -> [Value; 2] {

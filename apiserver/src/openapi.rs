@@ -66,7 +66,10 @@ impl Core {
         let known = headers.get(IF_NONE_MATCH).cloned();
         let made = tokio::task::spawn_blocking(move || {
             // Made of the documents of the newer form, so their hashes tell whether it has changed.
-            let etag = format!("\"{}\"", sha512_hex(format!("{is_protobuf}{}", documents.index()).as_bytes()));
+            let etag = format!(
+                "\"{}\"",
+                sha512_hex(format!("{is_protobuf}{}", documents.index()).as_bytes())
+            );
             if known.is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
                 return (etag, None);
             }

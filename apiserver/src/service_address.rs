@@ -113,6 +113,11 @@ impl ServiceAddresses {
         Ipv4Addr::from(u32::from(self.ranges.network).saturating_add(1))
     }
 
+    /// The range of addresses: `10.96.0.0/12`.
+    pub fn range(&self) -> String {
+        format!("{}/{}", self.ranges.network, self.ranges.prefix)
+    }
+
     /// Notes the addresses of a Service that exists already.
     pub fn restore(&self, service: &Value) {
         let mut taken = self.taken.lock();

@@ -30,7 +30,7 @@ impl Version {
                 ));
             }
         };
-        self.conformed(value, duplicates, validation)
+        self.conformed(value, duplicates, validation, bytes)
     }
 
     /// Makes an object that is already a JSON tree, such as the result of a patch, fit.
@@ -38,7 +38,7 @@ impl Version {
     /// # Errors
     /// As [`Version::decode`].
     pub fn conform(&self, value: Value, validation: FieldValidation) -> Result<Decoded, Status> {
-        self.conformed(value, Vec::new(), validation)
+        self.conformed(value, Vec::new(), validation, &[])
     }
 
     /// Checks a configuration for server-side apply; adds nothing. Gives the paths of unknown
@@ -64,6 +64,7 @@ impl Version {
         mut value: Value,
         duplicates: Vec<String>,
         validation: FieldValidation,
+        body: &[u8],
     ) -> Result<Decoded, Status> {
         if !value.is_object() {
             return Err(self.refused("json: cannot unmarshal into an object"));
@@ -74,6 +75,9 @@ impl Version {
         let gone = prune(&mut value, &self.schema);
         found.extend(gone.into_iter().map(|path| format!("unknown field \"{path}\"")));
         found.truncate(decode::STRICT_ERRORS_MAX);
+        if validation != FieldValidation::Ignore {
+            decode::order::by_place(body, &mut found);
+        }
         match validation {
             FieldValidation::Strict if !found.is_empty() => {
                 Err(self.refused(&format!("strict decoding error: {}", found.join(", "))))

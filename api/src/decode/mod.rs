@@ -6,6 +6,7 @@
 
 mod conform;
 mod json;
+pub(crate) mod order;
 mod path;
 mod scalar;
 mod yaml;
@@ -79,7 +80,7 @@ pub fn decode(
             .map_err(|error| error.to_string()),
     }
     .map_err(|error| unreadable(ty, &error))?;
-    checked(value, duplicates, ty, validation)
+    checked(value, duplicates, ty, validation, bytes)
 }
 
 /// Makes an object that is already a JSON tree, such as the result of a patch, fit its schema.
@@ -90,7 +91,7 @@ pub fn conform(value: Value, ty: &Type, validation: FieldValidation) -> Result<D
     if let Some(version) = ty.custom() {
         return version.conform(value, validation);
     }
-    checked(value, Vec::new(), ty, validation)
+    checked(value, Vec::new(), ty, validation, &[])
 }
 
 /// Gives the object that Go writes for a structure of which nothing is set.
@@ -118,6 +119,11 @@ pub fn decode_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
         .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
+/// Says where a YAML body has a key of a mapping for the second time: `line 9: key "foo" already set in map`.
+pub fn repeated_yaml_key(bytes: &[u8]) -> Option<String> {
+    yaml::repeated(bytes)
+}
+
 /// Checks the types of a configuration for server-side apply and brings its values into canonical
 /// form; unlike [`conform`], adds and leaves out nothing. Gives the paths of unknown fields, which
 /// are removed.
@@ -136,6 +142,7 @@ fn checked(
     duplicates: Vec<String>,
     ty: &Type,
     validation: FieldValidation,
+    body: &[u8],
 ) -> Result<Decoded, Status> {
     let mut found: Vec<String> =
         duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
@@ -143,6 +150,9 @@ fn checked(
         .map_err(|error| refused(&value, ty, &error))?;
     found.extend(unknown.into_iter().map(|path| format!("unknown field \"{path}\"")));
     found.truncate(STRICT_ERRORS_MAX);
+    if validation != FieldValidation::Ignore {
+        order::by_place(body, &mut found);
+    }
     match validation {
         FieldValidation::Strict if !found.is_empty() => {
             let problem = format!("strict decoding error: {}", found.join(", "));

@@ -112,7 +112,13 @@ fn unknown_and_duplicate_fields_are_named_with_their_path() {
     check(
         r#"{"spec": {"xyz": 1, "template": {"spec": {"containers": [{"Image": "a"}]}}}}"#,
         expect![[
-            r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.template.spec.containers[0].Image", unknown field "spec.xyz""#
+            r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.xyz", unknown field "spec.template.spec.containers[0].Image""#
+        ]],
+    );
+    check(
+        r#"{"spec": {"zzz": 1, "replicas": 2, "replicas": 3, "aaa": 2}}"#,
+        expect![[
+            r#"Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.zzz", duplicate field "spec.replicas", unknown field "spec.aaa""#
         ]],
     );
     check(
@@ -139,7 +145,7 @@ fn unknown_and_duplicate_fields_are_named_with_their_path() {
 fn warnings_instead_of_refusal() {
     let body = br#"{"spec": {"xyz": 1, "paused": true, "paused": false}}"#;
     let warn = decode(body, MediaType::Json, deployment(), FieldValidation::Warn).unwrap();
-    assert_eq!(warn.warnings, ["duplicate field \"spec.paused\"", "unknown field \"spec.xyz\""]);
+    assert_eq!(warn.warnings, ["unknown field \"spec.xyz\"", "duplicate field \"spec.paused\""]);
     assert!(warn.value["spec"].get("xyz").is_none());
     let ignore = decode(body, MediaType::Json, deployment(), FieldValidation::Ignore).unwrap();
     assert_eq!((ignore.value, ignore.warnings), (warn.value, Vec::new()));

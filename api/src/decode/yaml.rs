@@ -87,6 +87,18 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
     Ok((value, duplicates.into_inner()))
 }
 
+/// Says where a text has a key of a mapping for the second time, as Go's YAML reader does; `None` when it has none.
+pub(super) fn repeated(bytes: &[u8]) -> Option<String> {
+    let mut options = options();
+    options.duplicate_keys = DuplicateKeyPolicy::Error;
+    let error = serde_saphyr::from_slice_with_options::<Value>(bytes, options).err()?;
+    let line = error.location()?.line();
+    let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error else {
+        return None;
+    };
+    Some(format!("line {line}: key \"{key}\" already set in map"))
+}
+
 fn options() -> Options {
     serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::LastWins,

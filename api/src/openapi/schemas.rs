@@ -12,6 +12,9 @@ use crate::schema::{self, Field, FieldType, ListType, Type};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
+/// A kind whose fields are described as those of every kind are.
+const ANY_KIND: &str = "io.k8s.api.core.v1.ConfigMap";
+
 /// The schemas of one document.
 pub(super) struct Schemas<'a> {
     describe: &'a Describe,
@@ -48,8 +51,9 @@ impl<'a> Schemas<'a> {
         let name = custom.ty.name;
         let object = |name: &str, kind: &str| (name.to_owned(), kind.to_owned());
         let (list, list_kind) = object(&format!("{name}List"), &kind.list_kind());
-        let own = custom_object(&custom.version.written, kind, self.meta("ObjectMeta"));
-        let all = custom_list(name, kind, &list_kind, self.meta("ListMeta"));
+        let (one, many) = (self.meta("ObjectMeta"), self.meta("ListMeta"));
+        let own = self.custom_object(&custom.version.written, kind, one);
+        let all = self.custom_list(name, kind, &list_kind, many);
         for (name, kind_name, schema) in
             [(name.to_owned(), kind.kind, own), (list, &list_kind, all)]
         {
@@ -195,41 +199,48 @@ impl<'a> Schemas<'a> {
         }
         object(refer(&name))
     }
-}
 
-/// The schema of a user's objects as it was written, with what every object has.
-fn custom_object(written: &Value, kind: &Kind, metadata: Value) -> Value {
-    let mut schema = if written.is_object() { written.clone() } else { json!({}) };
-    schema["type"] = json!("object");
-    if !schema["properties"].is_object() {
-        schema["properties"] = json!({});
+    /// The schema of a user's objects as it was written, with what every object has.
+    fn custom_object(&self, written: &Value, kind: &Kind, metadata: Value) -> Value {
+        let mut schema = if written.is_object() { written.clone() } else { json!({}) };
+        schema["type"] = json!("object");
+        if !schema["properties"].is_object() {
+            schema["properties"] = json!({});
+        }
+        self.put_type(&mut schema["properties"]);
+        schema["properties"]["metadata"] =
+            json!({"allOf": [metadata], "description": self.of_every_object("metadata")});
+        schema["x-kubernetes-group-version-kind"] =
+            json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
+        schema
     }
-    put_type(&mut schema["properties"]);
-    schema["properties"]["metadata"] = json!({"allOf": [metadata], "description":
-        "Standard object's metadata."});
-    schema["x-kubernetes-group-version-kind"] =
-        json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
-    schema
-}
 
-fn custom_list(item: &str, kind: &Kind, list_kind: &str, metadata: Value) -> Value {
-    let mut properties = json!({
-        "items": {"type": "array", "items": refer(item), "description": format!("List of {}.", kind.plural)},
-        "metadata": {"allOf": [metadata]},
-    });
-    put_type(&mut properties);
-    json!({
-        "type": "object", "required": ["items"], "properties": properties,
-        "description": format!("A list of {}.", kind.kind),
-        "x-kubernetes-group-version-kind":
-            [{"group": kind.group, "version": kind.version, "kind": list_kind}],
-    })
-}
+    fn custom_list(&self, item: &str, kind: &Kind, list_kind: &str, metadata: Value) -> Value {
+        let items = format!("List of {}.", kind.plural);
+        let mut properties = json!({
+            "items": {"type": "array", "items": refer(item), "description": items},
+            "metadata": {"allOf": [metadata]},
+        });
+        self.put_type(&mut properties);
+        json!({
+            "type": "object", "required": ["items"], "properties": properties,
+            "description": format!("A list of {}.", kind.kind),
+            "x-kubernetes-group-version-kind":
+                [{"group": kind.group, "version": kind.version, "kind": list_kind}],
+        })
+    }
 
-fn put_type(properties: &mut Value) {
-    properties["apiVersion"] =
-        json!({"type": "string", "description": "Version of the form of this object."});
-    properties["kind"] = json!({"type": "string", "description": "What this object is."});
+    fn put_type(&self, properties: &mut Value) {
+        for field in ["apiVersion", "kind"] {
+            properties[field] =
+                json!({"type": "string", "description": self.of_every_object(field)});
+        }
+    }
+
+    /// What is said about a field that objects of all kinds have.
+    fn of_every_object(&self, field: &str) -> String {
+        (self.describe)(ANY_KIND, field).unwrap_or_else(|| format!("The object's {field}."))
+    }
 }
 
 fn special(ty: &FieldType) -> Option<(String, Value)> {

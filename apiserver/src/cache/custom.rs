@@ -3,6 +3,7 @@
 use super::Caches;
 use super::key::prefix_of;
 use super::resource::ResourceCache;
+use super::selection::Selection;
 use crate::seal::Storage;
 use coracle_api::registry::Kind;
 use coracle_store::{Committed, Event, Mvcc, Observer, Revision};
@@ -15,7 +16,6 @@ impl Caches {
         custom.iter().find(|cache| same_resource(cache.kind(), kind)).cloned()
     }
 
-    /// Makes a cache for a user's kind and fills it from the store; complete when it returns. One that is there for
     /// The cache of a user's kind by group and CamelCase name, whatever the version.
     pub fn custom_by_kind(&self, group: &str, name: &str) -> Option<Arc<ResourceCache>> {
         let custom = self.custom.read();
@@ -23,9 +23,23 @@ impl Caches {
         custom.iter().find(|cache| wanted(cache.kind())).cloned()
     }
 
+    /// Makes a cache for a user's kind and fills it from the store; complete when it returns. One that is there for
     /// the same resource is replaced, and its watches end.
     pub(crate) fn add_custom(self: &Arc<Self>, store: &Storage, kind: &'static Kind) {
         store.attach(Arc::new(Joining { caches: Arc::clone(self), kind }));
+    }
+
+    /// Brings the objects of a user's kind in line with its schema as it is now: what it no longer has is left out,
+    /// what it has a default for is filled in. What the store holds changes with the next write.
+    ///
+    /// *Source:* defaulting and pruning of what is read from the store, KEP-575.
+    pub(crate) fn recast(&self, kind: &'static Kind) {
+        let Some(cache) = self.custom(kind) else { return };
+        for object in cache.select(&Selection::all(kind)) {
+            if let Some(recast) = object.recast(kind) {
+                cache.replace(recast);
+            }
+        }
     }
 
     /// Forgets the cache of a user's kind.

@@ -1,10 +1,10 @@
 //! An object as it is kept: its JSON bytes and the few parts that lists, watches and rules look at.
 
-use super::encode::header_of;
+use super::encode::{encode, header_of};
 use bytes::Bytes;
 use coracle_api::registry::Kind;
 use coracle_api::selector::Labels;
-use coracle_store::{Kv, Revision};
+use coracle_store::{Kv, Revision, stamp};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -76,6 +76,24 @@ impl Object {
         };
         let (key, header) = (self.key.clone(), Arc::clone(&self.header));
         Object { key, revision, json, header, stamp: self.stamp }
+    }
+
+    /// The same object as the schema of its kind wants it now; `None` when it is so already, and for kinds that are
+    /// not users' own.
+    pub(super) fn recast(&self, kind: &Kind) -> Option<Object> {
+        let version = &kind.custom?.version;
+        let old = self.value();
+        let mut new = old.clone();
+        version.prune(&mut new);
+        version.fill(&mut new);
+        if new == old {
+            return None;
+        }
+        let content = encode(kind, &new);
+        let json = content.stamp.map(|at| stamp(&content.bytes, at, self.revision));
+        let header = Arc::new(header_of(kind, &new));
+        let (key, revision) = (self.key.clone(), self.revision);
+        Some(Object { key, revision, json: json?, header, stamp: content.stamp })
     }
 
     /// The offset of the revision in the JSON, when the writer left a place for it.

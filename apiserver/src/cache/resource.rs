@@ -181,6 +181,14 @@ impl ResourceCache {
         state.compacted = compacted;
     }
 
+    /// Shows an object in another form, unless it has changed since.
+    pub(super) fn replace(&self, object: Object) {
+        let mut state = self.state.write();
+        if state.tree.get(&object.key).is_some_and(|now| now.revision == object.revision) {
+            state.tree.insert(Arc::new(object));
+        }
+    }
+
     /// Makes events visible to readers, all at once.
     pub(super) fn apply(&self, events: &[Arc<Event>]) {
         let mut state = self.state.write();

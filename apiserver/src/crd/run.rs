@@ -147,6 +147,11 @@ impl Core {
             let cached = self.caches.custom(storage);
             if cached.is_none_or(|cache| needs_new_cache(cache.kind(), storage)) {
                 self.caches.add_custom(&self.store, storage);
+                if !is_converted(storage) {
+                    self.caches.recast(storage);
+                }
+            } else if !is_converted(storage) && has_new_schema(&before, storage) {
+                self.caches.recast(storage);
             }
         }
         *self.definitions.served.write() = Arc::new(Served { kinds: kinds.clone(), going });
@@ -160,11 +165,6 @@ impl Core {
         before.iter().filter(gone).for_each(|kind| self.caches.remove_custom(kind));
     }
 
-    /// Removes the objects of a definition that goes, and at last the definition; `false` while some are left.
-    async fn clean_up(&self, kind: &Kind, definition: &Value) -> bool {
-        if !meta::finalizers(definition).any(|finalizer| finalizer == establish::CLEANUP) {
-            return true;
-        }
     /// Brings objects that are kept in a former version into that in which they are kept now, by the definition's
     /// webhook; `false` while some are left.
     async fn migrate(&self, definition: &Value) -> bool {
@@ -201,6 +201,11 @@ impl Core {
         true
     }
 
+    /// Removes the objects of a definition that goes, and at last the definition; `false` while some are left.
+    async fn clean_up(&self, kind: &Kind, definition: &Value) -> bool {
+        if !meta::finalizers(definition).any(|finalizer| finalizer == establish::CLEANUP) {
+            return true;
+        }
         if let Ok((_, storage)) = registry::kinds_of(definition)
             && let Some(cache) = self.caches.custom(storage)
         {
@@ -262,6 +267,14 @@ impl Core {
 }
 
 /// Whether a cache was made for a kind whose objects are looked at differently.
+/// Whether objects were kept by another schema until now.
+fn has_new_schema(before: &[&'static Kind], storage: &Kind) -> bool {
+    let same = |kind: &&&'static Kind| (kind.group, kind.plural) == (storage.group, storage.plural);
+    let written = |kind: &Kind| kind.custom.map(|custom| &custom.version.written);
+    let old = before.iter().find(same).map(|kind| kind.stored_kind());
+    old.is_none_or(|old| written(old) != written(storage))
+}
+
 fn needs_new_cache(cached: &Kind, wanted: &Kind) -> bool {
     cached.namespaced != wanted.namespaced || cached.rules.selectable != wanted.rules.selectable
 }

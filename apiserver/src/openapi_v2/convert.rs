@@ -12,7 +12,7 @@ pub(super) fn merge(documents: impl Iterator<Item = Value>) -> Value {
             paths.insert(path, path_item(item));
         }
         for (name, item) in members(document["components"]["schemas"].take()) {
-            definitions.entry(name).or_insert_with(|| schema(item));
+            definitions.entry(name).or_insert_with(|| whole(item));
         }
     }
     json!({"swagger": "2.0", "info": info, "paths": paths, "definitions": definitions})
@@ -85,21 +85,34 @@ fn parameters(list: Value, body: Option<Value>) -> Value {
 }
 
 /// Swagger 2.0 knows neither `oneOf` nor members beside `$ref` inside `allOf`: a reference becomes the schema itself, a
-/// union becomes the string that it can always be written as.
+/// union without a type becomes the string that it can always be written as. Of users' schemas goes what kubectl would
+/// take for more than it is: the type of what may be null, and what is told of a place that takes anything.
+///
+/// *Source:* `ToStructuralOpenAPIV2` of apiextensions-apiserver says what goes.
 fn schema(value: Value) -> Value {
+    let value = members(value);
+    let is = |name: &str| value.get(name) == Some(&Value::Bool(true));
+    let takes_anything = is("x-kubernetes-preserve-unknown-fields");
+    let has_form = value.contains_key("type") || value.contains_key("x-kubernetes-int-or-string");
+    let untyped = is("nullable") || takes_anything;
+    let required = required(&value);
     let mut converted = Map::new();
-    for (name, value) in members(value) {
+    for (name, value) in value {
         match name.as_str() {
             "$ref" => {
                 converted.insert(name, json!(local(value.as_str().unwrap_or_default())));
             }
             "allOf" => {
-                let target = value[0]["$ref"].as_str().unwrap_or_default();
-                converted.insert("$ref".to_owned(), json!(local(target)));
+                if let Some(target) = value[0]["$ref"].as_str() {
+                    converted.insert("$ref".to_owned(), json!(local(target)));
+                }
             }
             "oneOf" | "anyOf" => {
-                converted.insert("type".to_owned(), json!("string"));
+                if !has_form {
+                    converted.insert("type".to_owned(), json!("string"));
+                }
             }
+            "type" | "items" | "properties" if untyped => {}
             "properties" => {
                 let properties =
                     members(value).into_iter().map(|(name, value)| (name, schema(value)));
@@ -111,13 +124,40 @@ fn schema(value: Value) -> Value {
             "additionalProperties" if value.is_object() => {
                 converted.insert(name, schema(value));
             }
-            "default" | "nullable" => {}
+            "required" => {
+                if !required.is_empty() {
+                    converted.insert(name, json!(required));
+                }
+            }
+            "default" | "nullable" | "not" => {}
             _ => {
                 converted.insert(name, value);
             }
         }
     }
+    if converted.get("type").is_some_and(|kind| kind == "array") && !converted.contains_key("items")
+    {
+        converted.remove("type");
+    }
     converted.into()
+}
+
+/// The fields that must be there; one that may be null need not, as kubectl reads it.
+fn required(schema: &Map<String, Value>) -> Vec<Value> {
+    let may_be_null = |name: &Value| {
+        let field = schema.get("properties").and_then(|all| all.get(name.as_str()?));
+        field.is_some_and(|field| field["nullable"] == true)
+    };
+    let listed = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    listed.filter(|name| !may_be_null(name)).cloned().collect()
+}
+
+/// The schema of a whole object: of one that takes anything nothing is told, because kubectl would refuse the rest.
+fn whole(value: Value) -> Value {
+    if value["x-kubernetes-preserve-unknown-fields"] != true {
+        return schema(value);
+    }
+    json!({"type": "object", "x-kubernetes-group-version-kind": value["x-kubernetes-group-version-kind"]})
 }
 
 fn local(reference: &str) -> String {
@@ -142,6 +182,31 @@ mod tests {
         check(
             json!({"type": "array", "items": {"allOf": [{"$ref": "#/components/schemas/a"}]}, "x-k": 1}),
             json!({"type": "array", "items": {"$ref": "#/definitions/a"}, "x-k": 1}),
+        );
+        let anything = "x-kubernetes-preserve-unknown-fields";
+        check(
+            json!({"type": "object", "required": ["a", "b"], "not": {"required": ["c"]}, "properties": {
+                "a": {"type": "string", "nullable": true},
+                "b": {"type": "object", anything: true, "properties": {"c": {"type": "string"}}},
+                "d": {"type": "array", "items": {"type": "string"}, anything: true},
+                "e": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+                "f": {"type": "string", "anyOf": [{"minLength": 1}]},
+            }}),
+            json!({"type": "object", "required": ["b"], "properties": {
+                "a": {}, "b": {anything: true}, "d": {anything: true},
+                "e": {"x-kubernetes-int-or-string": true}, "f": {"type": "string"},
+            }}),
+        );
+    }
+
+    #[test]
+    fn an_object_that_takes_anything_is_an_object_and_no_more() {
+        let kinds = json!([{"group": "g", "version": "v1", "kind": "K"}]);
+        let from = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"metadata": {}}, "x-kubernetes-group-version-kind": kinds});
+        assert_eq!(
+            whole(from),
+            json!({"type": "object", "x-kubernetes-group-version-kind": kinds})
         );
     }
 }

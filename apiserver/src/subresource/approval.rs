@@ -21,14 +21,12 @@ const SIGNERS: [&str; 3] = [
 ];
 
 impl Core {
-    /// Makes of a changed request the stored one with its approval alone, and its certificate when it is approved.
+    /// Makes of a changed request the stored one with its approval and metadata alone, and its certificate when it is approved.
     pub(crate) fn settle_approval(&self, context: &Context, new: &mut Value, old: &Value) {
         let mut conditions = new["status"]["conditions"].take();
-        let owners = new["metadata"]["managedFields"].take();
+        let metadata = new["metadata"].take();
         *new = old.clone();
-        if !owners.is_null() {
-            new["metadata"]["managedFields"] = owners;
-        }
+        new["metadata"] = metadata;
         for condition in conditions.as_array_mut().into_iter().flatten() {
             for field in ["lastUpdateTime", "lastTransitionTime"] {
                 if condition[field].is_null() {

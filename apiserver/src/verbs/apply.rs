@@ -51,7 +51,7 @@ impl Applied {
     ) -> Result<Applied, Status> {
         let bytes = body::read(request).await?;
         let (mut config, duplicates) = parse(&bytes)?;
-        let warnings = check_duplicates(&duplicates, options.field_validation)?;
+        let warnings = check_duplicates(&bytes, &duplicates, options.field_validation)?;
         if !config.is_object() {
             return Err(Status::bad_request(
                 "error decoding YAML: an apply configuration must be an object",
@@ -114,7 +114,9 @@ fn parse(bytes: &Bytes) -> Result<(Value, Vec<String>), Status> {
         .map_err(|error| Status::bad_request(format!("error decoding YAML: {}", error.message)))
 }
 
+/// *Source:* strict YAML of kube-apiserver, which says the line of a key that comes again.
 fn check_duplicates(
+    body: &[u8],
     duplicates: &[String],
     validation: FieldValidation,
 ) -> Result<Vec<String>, Status> {
@@ -122,7 +124,13 @@ fn check_duplicates(
         duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect();
     match validation {
         FieldValidation::Strict if !found.is_empty() => {
-            Err(Status::bad_request(format!("error strict decoding YAML: {}", found.join(", "))))
+            let problem = match decode::repeated_yaml_key(body) {
+                Some(line) => {
+                    format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {line}")
+                }
+                None => found.join(", "),
+            };
+            Err(Status::bad_request(format!("error strict decoding YAML: {problem}")))
         }
         FieldValidation::Strict | FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Warn => Ok(found),
@@ -187,6 +195,7 @@ impl Core {
     /// Makes the object that a configuration wants; `in_path` is the context in whose version it speaks.
     pub(crate) async fn apply_new(
         &self,
+        in_path: &Context,
         context: &Context,
         applied: &Applied,
         options: WriteOptions,
@@ -195,7 +204,6 @@ impl Core {
             path: String::new(),
             verb: Verb::Create,
             resource: Some(context.path.clone()),
-        in_path: &Context,
         };
         self.authorize(&context.user, &info, &context.query)?;
         let uid = meta::uid(&applied.config);

@@ -66,6 +66,8 @@ pub enum Action {
         /// The owners that go.
         owners: Vec<String>,
     },
+    /// Let none of the object's owners wait for it.
+    Unblock,
     /// Take a finalizer off the object.
     RemoveFinalizer(&'static str),
     /// Look at another object (by uid).

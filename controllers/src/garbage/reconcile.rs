@@ -30,7 +30,20 @@ pub fn reconcile(observed: &Observed) -> Vec<Action> {
         return vec![Action::DropOwners { object: object.uid.clone(), owners: leaving }];
     }
     let owner_waits = of(Presence::Waiting).next().is_some();
+    if owner_waits && waits_in_a_circle(observed) {
+        return vec![Action::Unblock, Action::Visit(object.uid.clone())];
+    }
     vec![Action::Delete(propagation(object, owner_waits && !observed.dependents.is_empty()))]
+}
+
+/// Whether one of the dependents waits for its own dependents already: then it may be this object's owner too, and
+/// each would wait for the other.
+///
+/// *Source:* kube-controller-manager's garbage collector, which takes this for a circle as well.
+fn waits_in_a_circle(observed: &Observed) -> bool {
+    let blocks = observed.object.owners.iter().any(|o| o.block_owner_deletion == Some(true));
+    let mut dependents = observed.dependents.iter();
+    blocks && dependents.any(|dependent| dependent.is_deleting && dependent.has(FOREGROUND))
 }
 
 /// The choice that somebody made for the object itself goes before the default.
@@ -156,6 +169,20 @@ mod tests {
     }
 
     #[test]
+    fn a_circle_does_not_wait_for_itself() {
+        let unblocked = expect![[r#"
+            Unblock
+            Visit("c")"#]];
+        check("c b", &[Waiting], &["a c df"], unblocked);
+        let circle = [BTreeSet::from([2]), BTreeSet::from([0]), BTreeSet::from([1])];
+        let mut world = World::new(&circle);
+        assert!(world.collect() && world.there.len() == 3);
+        world.mark("u0");
+        assert!(world.collect(), "does not come to rest");
+        assert_eq!(world.there.keys().collect::<Vec<_>>(), Vec::<&String>::new());
+    }
+
+    #[test]
     fn orphans_lose_their_owner_before_it_goes() {
         check("d  do", &[], &["rs d"], expect![[r#"DropOwners { object: "rs", owners: ["d"] }"#]]);
         check("d  do", &[], &[], expect![[r#"RemoveFinalizer("orphan")"#]]);
@@ -240,6 +267,11 @@ mod tests {
             match action {
                 Action::Visit(other) => self.queue.push(other),
                 Action::Delete(Propagation::Foreground) => self.mark(uid),
+                Action::Unblock => {
+                    let mut entry = self.there[uid].clone();
+                    entry.owners.iter_mut().for_each(|o| o.block_owner_deletion = Some(false));
+                    self.put(entry);
+                }
                 Action::Delete(_) | Action::RemoveFinalizer(_) => self.remove(uid),
                 Action::DropOwners { object, owners } => {
                     let mut entry = self.there[&object].clone();

@@ -283,6 +283,11 @@ impl Controller {
                 left.retain(|owner| !owners.contains(&owner.uid));
                 self.patch(&entry, json!({"ownerReferences": or_null(&left)})).await?;
             }
+            Action::Unblock => {
+                let mut owners = object.owners.clone();
+                owners.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
+                self.patch(object, json!({"ownerReferences": owners})).await?;
+            }
             Action::RemoveFinalizer(finalizer) => {
                 let mut left = object.finalizers.clone();
                 left.retain(|other| other != finalizer);

@@ -14,6 +14,11 @@ const LOOK_SOON: Duration = Duration::from_millis(10);
 /// How soon to look again while something takes its time, a pod's grace or a finalizer.
 const LOOK_LATER: Duration = Duration::from_secs(1);
 
+/// What goes before everything else, so that no program runs on without the policies and secrets it was meant to have.
+///
+/// *Source:* KEP-5080, ordered deletion of namespaces.
+const FIRST: &str = "pods";
+
 /// Gives all that is to be done for a namespace now; nothing for one that nobody deletes.
 ///
 /// What could not be counted is not empty: then the namespace stays.
@@ -28,7 +33,11 @@ pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
         let all = observed.contents.iter();
         all.filter(move |content| content.found.as_ref().is_ok_and(|found| n(found) > 0))
     };
+    let is_gone = |content: &super::Content| content.found.as_ref().is_ok_and(|f| f.n_all == 0);
+    let mut first = observed.contents.iter().filter(|content| content.resource == FIRST);
+    let others_too = first.all(is_gone);
     let mut actions: Vec<Action> = counted(|found| found.n_undeleted)
+        .filter(|content| others_too || content.resource == FIRST)
         .map(|content| Action::DeleteAll(content.resource.clone()))
         .collect();
     if !actions.is_empty() {
@@ -98,6 +107,31 @@ mod tests {
             again in 10ms"#]],
         );
         check(&observed(true, vec![content("pods", 0, 0)]), expect!["finalize"]);
+    }
+
+    #[test]
+    fn pods_go_first() {
+        let all = |n_pods, n_undeleted| {
+            vec![content("configmaps", 1, 1), content("pods", n_pods, n_undeleted)]
+        };
+        check(
+            &observed(true, all(1, 1)),
+            expect![[r#"
+            delete pods
+            again in 10ms"#]],
+        );
+        check(
+            &observed(true, all(1, 0)),
+            expect![[r#"
+            NamespaceContentRemaining: Some resources are remaining: configmaps has 1 resource instances, pods has 1 resource instances
+            again in 1000ms"#]],
+        );
+        check(
+            &observed(true, all(0, 0)),
+            expect![[r#"
+            delete configmaps
+            again in 10ms"#]],
+        );
     }
 
     #[test]

@@ -7,6 +7,8 @@ use coracle_api::quota::{Amounts, counts, usage};
 use coracle_api::registry::{Kind, kinds};
 use coracle_client::cache::Object;
 use coracle_client::{Cache, Change, Failure, ObjectKey, Outcome, Queue, Subscription, drive};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, Secret, Service,
 };
@@ -54,6 +56,12 @@ pub(crate) fn start(context: &Context) -> Running {
     feeds.push(follow::<Service>(context, &queue, &quotas));
     feeds.push(follow::<PersistentVolumeClaim>(context, &queue, &quotas));
     feeds.push(follow::<ReplicationController>(context, &queue, &quotas));
+    feeds.push(follow::<Deployment>(context, &queue, &quotas));
+    feeds.push(follow::<ReplicaSet>(context, &queue, &quotas));
+    feeds.push(follow::<StatefulSet>(context, &queue, &quotas));
+    feeds.push(follow::<DaemonSet>(context, &queue, &quotas));
+    feeds.push(follow::<Job>(context, &queue, &quotas));
+    feeds.push(follow::<CronJob>(context, &queue, &quotas));
     feeds.push(follow::<PartialObjectMeta<ConfigMap>>(context, &queue, &quotas));
     feeds.push(follow::<PartialObjectMeta<Secret>>(context, &queue, &quotas));
     let controller = Arc::new(Controller { context: context.clone(), quotas });

@@ -19,8 +19,13 @@ fn main() {
         args.push("sh".to_owned());
     }
     let mut name = tools::base(&args[0]).to_owned();
-    if name == "toolbox" && args.len() > 1 {
+    let is_tool = |name: &str| tools::names().any(|tool| tool == tools::base(name));
+    if !is_tool(&name) && args.get(1).is_none_or(|arg| is_tool(arg)) {
+        // The program under a name of its own: the first argument is the tool, without one it is the shell.
         args.remove(0);
+        if args.is_empty() {
+            args.push("sh".to_owned());
+        }
         name = tools::base(&args[0]).to_owned();
     }
     let code = io::run(async {

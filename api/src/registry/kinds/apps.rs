@@ -61,6 +61,7 @@ const DEPLOYMENT: Kind = Kind {
     rules: &Rules {
         default: defaults::deployment::set,
         prepare_update: strategy::with_generation::update_or_annotations,
+        prepare_status_update: strategy::status_and_metadata_but_labels,
         scale: Some(WORKLOAD_SCALE),
         validate: validate::deployment::validate,
         validate_update: validate::deployment::validate_update,

@@ -129,7 +129,6 @@ const NAMESPACE: Kind = Kind {
         default: defaults::namespace::set,
         prepare_create: strategy::namespace::create,
         prepare_update: strategy::namespace::update,
-        prepare_status_update: strategy::status_only,
         selectable: select::NAMESPACE,
         select: select::namespace,
         validate: validate::namespace::validate,

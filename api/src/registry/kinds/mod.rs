@@ -116,7 +116,7 @@ const PLAIN: Rules = Rules {
     default: strategy::leave,
     prepare_create: strategy::leave,
     prepare_update: strategy::leave_update,
-    prepare_status_update: strategy::status_only,
+    prepare_status_update: strategy::status_and_metadata,
     validate: strategy::accept,
     validate_update: validate::metadata::validate_update,
     validate_status_update: validate::metadata::validate_update,

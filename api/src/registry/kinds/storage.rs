@@ -73,7 +73,12 @@ const VOLUME_ATTACHMENT: Kind = Kind {
     singular: "volumeattachment",
     subresources: &[status("storage.k8s.io", "VolumeAttachment")],
     storage_version_hash: "tJx/ezt6UDU=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..STATUS },
+    rules: &Rules {
+        prepare_status_update: strategy::status_only,
+        unconditional_update: false,
+        validate: validate::plain::cluster,
+        ..STATUS
+    },
     ..CLUSTER
 };
 
@@ -107,6 +112,7 @@ const RESOURCE_CLAIM: Kind = Kind {
     storage_version_hash: "wgAZaHcZxUg=",
     rules: &Rules {
         default: defaults::resourceclaim::set,
+        prepare_status_update: strategy::status_only,
         validate: validate::plain::namespaced,
         ..STATUS
     },

@@ -62,7 +62,8 @@ pub fn keep_status(new: &mut Value, old: &Value) {
     keep(new, old, "status");
 }
 
-/// Takes nothing but `status` from an update of that subresource.
+/// Takes nothing but `status` from an update of that subresource, as definitions, attachments and claims of
+/// resources do.
 ///
 /// The server's own bookkeeping (`resourceVersion`, `managedFields`) is taken from the update, so
 /// that a precondition sent by the client is still seen.
@@ -71,11 +72,16 @@ pub fn status_only(new: &mut Value, old: &Value) {
     keep_metadata_but(new, old, &["resourceVersion", "managedFields"]);
 }
 
-/// Takes `status`, labels, annotations and finalizers from an update of the status subresource.
+/// Takes `status` and metadata from an update of the status subresource, as most kinds do.
 pub fn status_and_metadata(new: &mut Value, old: &Value) {
     keep_everything_but(new, old, &["status", "metadata"]);
-    copy_member(new, old, "metadata", "ownerReferences");
     copy_member(new, old, "metadata", "generation");
+}
+
+/// The same without labels, as Deployments do.
+pub fn status_and_metadata_but_labels(new: &mut Value, old: &Value) {
+    status_and_metadata(new, old);
+    copy_member(new, old, "metadata", "labels");
 }
 
 /// Makes a top-level field what it was, absent included.

@@ -16,6 +16,10 @@ const INT32_MAX: i64 = i32::MAX as i64;
 const NAMESERVERS_MAX: usize = 3;
 const SEARCHES_MAX: usize = 32;
 
+/// Most characters of a kernel parameter's name, and what upstream says about its form.
+const SYSCTL_CHARS_MAX: usize = 253;
+const SYSCTL_REGEX: &str = "([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+
 /// Checks a PodSpec at `path`.
 pub(super) fn check(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let grace = number(spec, "terminationGracePeriodSeconds");
@@ -164,6 +168,36 @@ fn check_security(errors: &mut Errors, path: &Path<'_>, context: &Value) {
             errors.push(FieldError::invalid(path.child(field), id, words));
         }
     }
+    check_sysctls(errors, &path.child("sysctls"), items(context, "sysctls"));
+}
+
+/// Checks the names of kernel parameters: words between dots or slashes, each once.
+fn check_sysctls(errors: &mut Errors, path: &Path<'_>, sysctls: &[Value]) {
+    let mut seen = BTreeSet::new();
+    for (index, sysctl) in sysctls.iter().enumerate() {
+        let path = path.index(index);
+        let path = path.child("name");
+        let name = text(sysctl, "name");
+        if name.is_empty() {
+            errors.push(FieldError::required(path, ""));
+        } else if !is_sysctl(name) {
+            let words = format!(
+                "must have at most {SYSCTL_CHARS_MAX} characters and match regex {SYSCTL_REGEX}"
+            );
+            errors.push(FieldError::invalid(path, name, words));
+        } else if !seen.insert(name.replace('/', ".")) {
+            errors.push(FieldError::duplicate(path, name));
+        }
+    }
+}
+
+fn is_sysctl(name: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    let is_word = |word: &str| {
+        edge(word.chars().next()) && edge(word.chars().last()) && word.chars().all(inside)
+    };
+    name.len() <= SYSCTL_CHARS_MAX && name.split(['.', '/']).all(is_word)
 }
 
 fn check_host_aliases(errors: &mut Errors, path: &Path<'_>, aliases: &[Value]) {

@@ -233,3 +233,23 @@ fn a_container_that_ended_stays_ended() {
         ],
     );
 }
+
+#[test]
+fn kernel_parameters_have_names_of_words() {
+    let sysctls = |names: &[&str]| {
+        let list: Vec<Value> =
+            names.iter().map(|name| json!({"name": name, "value": "1"})).collect();
+        pod(json!({"securityContext": {"sysctls": list}}))
+    };
+    check(validate(&sysctls(&["kernel.shmmax", "safe-and-unsafe", "net/ipv4/ip_forward"])), &[]);
+    let words = "must have at most 253 characters and match regex ([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+    check(
+        validate(&sysctls(&["foo-", "bar..", "", "net.a/b", "net/a.b"])),
+        &[
+            &format!("spec.securityContext.sysctls[0].name: Invalid value: \"foo-\": {words}"),
+            &format!("spec.securityContext.sysctls[1].name: Invalid value: \"bar..\": {words}"),
+            "spec.securityContext.sysctls[2].name: Required value",
+            "spec.securityContext.sysctls[4].name: Duplicate value: \"net/a.b\"",
+        ],
+    );
+}

@@ -117,11 +117,13 @@ impl HttpCall {
             Some("HTTPS") => true,
             Some(other) => return Err(format!("scheme \"{other}\" must be HTTP or HTTPS")),
         };
-        let other = action.host.as_deref().filter(|host| !host.is_empty() && Some(*host) != ip);
-        if let Some(host) = other {
-            return Err(format!("host \"{host}\" must be the pod itself; leave `host` out"));
+        // Hooks may call other pods, as far as they are on this host; nothing real is reached from here.
+        let other = action.host.as_deref().filter(|host| !host.is_empty());
+        if let Some(host) = other.filter(|host| host.parse::<IpAddr>().is_err()) {
+            let cure = "name the address of a pod, or leave `host` out";
+            return Err(format!("host \"{host}\" must be an IP address; {cure}"));
         }
-        let address = address(container, &action.port, ip)?;
+        let address = address(container, &action.port, other.or(ip))?;
         let path =
             action.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into());
         let path = if path.starts_with('/') { path } else { format!("/{path}") };

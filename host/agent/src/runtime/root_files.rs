@@ -50,8 +50,14 @@ fn hosts(pod: &SandboxRequest) -> String {
          fe00::2\tip6-allrouters\n",
     );
     let _ = writeln!(text, "{}\t{}", pod.ip, pod.hostname);
-    for (address, name) in &pod.host_aliases {
-        let _ = writeln!(text, "{address}\t{name}");
+    if !pod.host_aliases.is_empty() {
+        text.push_str("\n# Entries added by HostAliases.\n");
+    }
+    for names in pod.host_aliases.chunk_by(|(one, _), (next, _)| one == next) {
+        if let Some((address, _)) = names.first() {
+            let words: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
+            let _ = writeln!(text, "{address}\t{}", words.join("\t"));
+        }
     }
     text
 }

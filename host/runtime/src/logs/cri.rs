@@ -60,12 +60,14 @@ impl Lines {
         }
     }
 
-    /// Appends the line that was left without an end, if there is one, as a full line: the guest
-    /// will not write its end any more.
+    /// Appends the line that was left without an end, if there is one, as a part: it has no end, and so
+    /// it is shown.
+    ///
+    /// *Source:* containerd, which treats it so.
     pub(crate) fn finish(&mut self, now: jiff::Timestamp, out: &mut Vec<u8>) {
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
-            self.record('F', &rest, now, out);
+            self.record('P', &rest, now, out);
         }
     }
 
@@ -118,7 +120,7 @@ mod tests {
                 2023-11-14T22:13:20.000000001Z stdout F bc
                 2023-11-14T22:13:20.000000001Z stdout F 
                 -- end
-                2023-11-14T22:13:20.000000001Z stdout F d
+                2023-11-14T22:13:20.000000001Z stdout P d
             "#]],
         );
     }

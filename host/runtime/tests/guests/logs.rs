@@ -8,7 +8,7 @@ async fn lines_of_both_outputs_are_in_the_log_when_the_container_has_ended() {
     pod.start("behave", &["print", "to", "stdout"]).await.wait().await;
     pod.start("behave", &["complain", "to", "stderr"]).await.wait().await;
     pod.start("behave", &["partial"]).await.wait().await;
-    let want = "stdout F to stdout\nstderr F to stderr\nstdout F no end of line\n";
+    let want = "stdout F to stdout\nstderr F to stderr\nstdout P no end of line\n";
     assert_eq!(pod.log(), want);
 }
 

@@ -265,7 +265,8 @@ impl Shell {
 
     fn redirect_one(&mut self, redirect: &Redirect, target: &str) -> Result<(), String> {
         let path = self.cwd.join(target);
-        let said = |error: std::io::Error| format!("can't open {target}: {}", reason(&error));
+        let verb = if redirect.kind == RedirectKind::Read { "open" } else { "create" };
+        let said = |error: std::io::Error| format!("can't {verb} {target}: {}", reason(&error));
         let streams = &mut self.streams;
         let sink = match redirect.kind {
             RedirectKind::Read => {

@@ -1,6 +1,7 @@
 //! What a shell knows while it runs a script.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -106,7 +107,10 @@ impl Shell {
             "@" | "*" => (!self.positional.is_empty()).then(|| self.positional.join(" ")),
             _ => match name.parse::<usize>() {
                 Ok(number) => self.positional.get(number - 1).cloned(),
-                Err(_) => self.variables.get(name).and_then(|variable| variable.value.clone()),
+                Err(_) => match self.variables.get(name) {
+                    Some(variable) => variable.value.clone(),
+                    None => (name == "RANDOM").then(|| random().to_string()),
+                },
             },
         }
     }
@@ -153,8 +157,13 @@ impl Shell {
     }
 
     pub(crate) async fn complain(&self, message: &str) {
-        let _ = self.streams.stderr.write(format!("sh: {message}\n").as_bytes()).await;
+        let _ = self.streams.stderr.write(format!("{}: {message}\n", self.name).as_bytes()).await;
     }
+}
+
+/// What `$RANDOM` is when nobody has set it: up to 32767, as elsewhere.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish() & 0x7fff
 }
 
 impl Variables for Shell {

@@ -1,10 +1,14 @@
 //! The tools, by name.
 
 mod args;
+mod awk;
+mod curl;
 mod date;
+mod expr;
 mod files;
 mod find;
 mod grep;
+mod hexdump;
 mod look;
 mod net;
 mod print;
@@ -45,20 +49,24 @@ pub(crate) async fn run(name: &str, p: &mut Proc) -> Option<i32> {
 
 async fn dispatch(name: &str, p: &mut Proc) -> Option<Done> {
     Some(match name {
-        "[" | "test" => test::test(p).await,
+        "[" | "[[" | "test" => test::test(p).await,
+        "awk" => awk::awk(p).await,
         "basename" => print::basename(p).await,
         "cat" => text::cat(p).await,
         "chmod" => files::chmod(p).await,
         "cp" => trees::cp(p).await,
+        "curl" => curl::curl(p).await,
         "cut" => text::cut(p).await,
         "date" => date::date(p).await,
         "dirname" => print::dirname(p).await,
         "echo" => print::echo(p).await,
         "env" => system::env(p).await,
+        "expr" => expr::expr(p).await,
         "false" => Ok(1),
         "find" => find::find(p).await,
         "grep" | "egrep" | "fgrep" => grep::grep(p).await,
         "head" => text::head(p).await,
+        "hexdump" => hexdump::hexdump(p).await,
         "hostname" => system::hostname(p).await,
         "id" => system::id(p).await,
         "ln" => files::ln(p).await,

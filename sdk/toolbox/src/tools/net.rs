@@ -14,13 +14,13 @@ const REDIRECTS_MAX: usize = 10;
 /// Bytes of the lines before a body.
 const HEAD_BYTES_MAX: u64 = 64 << 10;
 
-struct Url {
-    host: String,
-    port: u16,
+pub(super) struct Url {
+    pub(super) host: String,
+    pub(super) port: u16,
     path: String,
 }
 
-fn url(text: &str) -> Result<Url, String> {
+pub(super) fn url(text: &str) -> Result<Url, String> {
     let rest = match text.split_once("://") {
         Some(("http", rest)) => rest,
         Some((scheme, _)) => return Err(format!("{scheme}: only http is supported")),
@@ -39,7 +39,7 @@ fn url(text: &str) -> Result<Url, String> {
     Ok(Url { host: host.to_owned(), port, path })
 }
 
-fn connect(host: &str, port: u16, timeout: Option<Duration>) -> Result<TcpStream, String> {
+pub(super) fn connect(host: &str, port: u16, timeout: Option<Duration>) -> Result<TcpStream, String> {
     let name = host.trim_matches(['[', ']']);
     let addresses = (name, port).to_socket_addrs();
     let addresses = addresses.map_err(|_| format!("bad address '{host}'"))?;
@@ -86,7 +86,9 @@ pub(super) async fn wget(p: &mut Proc) -> Done {
     for _ in 0..REDIRECTS_MAX {
         let target = url(&place)?;
         let stream = connect(&target.host, target.port, timeout)?;
-        let mut answer = ask(stream, &target, &headers, body.as_deref())?;
+        let method = if body.is_some() { "POST" } else { "GET" };
+        let asked = Asked { method, agent: "Wget", headers: &headers, body: body.as_deref() };
+        let mut answer = ask(stream, &target, &asked)?;
         if args.has('S') {
             p.complain(&format!("  {}", answer.head.join("\n  "))).await;
         }
@@ -116,27 +118,34 @@ pub(super) async fn wget(p: &mut Proc) -> Done {
     Err("too many redirections".into())
 }
 
-struct Answer {
-    code: u16,
+/// What is asked of a server, besides where.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a str,
+    pub(super) agent: &'a str,
+    pub(super) headers: &'a [String],
+    pub(super) body: Option<&'a str>,
+}
+
+pub(super) struct Answer {
+    pub(super) code: u16,
     /// The status line, then the headers.
-    head: Vec<String>,
+    pub(super) head: Vec<String>,
     reader: BufReader<TcpStream>,
 }
 
-fn ask(
+pub(super) fn ask(
     mut stream: TcpStream,
     target: &Url,
-    headers: &[String],
-    body: Option<&str>,
+    asked: &Asked<'_>,
 ) -> Result<Answer, Failure> {
-    let method = if body.is_some() { "POST" } else { "GET" };
+    let Asked { method, agent, headers, body } = *asked;
     let host = if target.port == 80 {
         target.host.clone()
     } else {
         format!("{}:{}", target.host, target.port)
     };
     let mut request = format!(
-        "{method} {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Wget\r\nConnection: close\r\n",
+        "{method} {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nConnection: close\r\n",
         target.path
     );
     for header in headers {
@@ -170,7 +179,7 @@ fn ask(
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let value = |line: &'_ String| {
             let (known, _) = line.split_once(':')?;
             known.eq_ignore_ascii_case(name).then(|| known.len() + 1)
@@ -178,7 +187,7 @@ impl Answer {
         self.head.iter().find_map(|line| value(line).map(|at| line[at..].trim()))
     }
 
-    async fn copy(&mut self, sink: &Sink) -> Result<(), Failure> {
+    pub(super) async fn copy(&mut self, sink: &Sink) -> Result<(), Failure> {
         let chunked =
             self.header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked"));
         if chunked {

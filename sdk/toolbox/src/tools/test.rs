@@ -8,12 +8,17 @@ use crate::proc::{Done, Failure, Proc};
 
 pub(super) async fn test(p: &mut Proc) -> Done {
     let mut args = &p.args[1..];
-    if super::base(&p.args[0]) == "[" {
-        let (last, rest) = args.split_last().ok_or("missing ]")?;
-        if last != "]" {
-            return Err(Failure::Say(2, "missing ]".to_owned()));
-        }
-        args = rest;
+    let end = match super::base(&p.args[0]) {
+        "[" => "]",
+        // As elsewhere in small shells, but another spelling.
+        "[[" => "]]",
+        _ => "",
+    };
+    if !end.is_empty() {
+        args = match args.split_last() {
+            Some((last, rest)) if last == end => rest,
+            _ => return Err(Failure::Say(2, format!("missing {end}"))),
+        };
     }
     let holds = decide(args, &p.cwd).map_err(|message| Failure::Say(2, message))?;
     Ok(i32::from(!holds))
