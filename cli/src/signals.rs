@@ -3,6 +3,27 @@
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// By which a supervisor and its host are told that the machine goes down: SIGPWR, which nothing
+/// else sends to a process of ours. Stopping or upgrading a host sends SIGTERM and keeps its pods.
+pub(crate) const MACHINE_GOES_DOWN: rustix::process::Signal = rustix::process::Signal::POWER;
+
+/// Waits for SIGPWR.
+#[derive(Debug)]
+pub(crate) struct PowerOff(Signal);
+
+impl PowerOff {
+    /// From now on the signal no longer ends the process by itself.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let kind = SignalKind::from_raw(MACHINE_GOES_DOWN.as_raw());
+        Ok(Self(signal(kind).context("listen for SIGPWR")?))
+    }
+
+    /// Returns once the signal came. Cancel safe.
+    pub(crate) async fn wait(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// Waits for SIGINT or SIGTERM.
 #[derive(Debug)]
 pub(crate) struct Stop {

@@ -15,7 +15,8 @@ use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::config::DataDir;
+use crate::config::{DataDir, HostFlags};
+use crate::signals::{MACHINE_GOES_DOWN, PowerOff};
 
 /// The first pause before a host that ended is started again; it doubles up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -25,6 +26,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// A host that ran this long was well: the pause begins anew.
 const WELL_AFTER: Duration = Duration::from_secs(30);
+
+/// How long `coracle host --shutdown` waits at least.
+const SHUT_DOWN_MAX: Duration = Duration::from_secs(120);
 
 /// How long a host may take to stop its pods before it is killed.
 const STOP_MAX: Duration = Duration::from_secs(45);
@@ -85,19 +89,54 @@ pub(crate) async fn stop_role(
     Ok(true)
 }
 
+/// What the host may take beyond the grace period of its pods: their removal, and the last statuses.
+const SHUT_DOWN_MARGIN: Duration = Duration::from_secs(15);
+
+/// Tells the host that runs here that the machine goes down, and waits until it has ended.
+pub(crate) async fn shut_down(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()> {
+    let role = if data.holder("supervisor").is_some() { "supervisor" } else { "host" };
+    let Some(pid) = data.holder(role) else {
+        anyhow::bail!("no host runs on {}", data.root().display());
+    };
+    kill_process(pid, MACHINE_GOES_DOWN).with_context(|| format!("tell the {role}"))?;
+    // It has its own grace period, which may be longer than what the flags say here.
+    let patience = SHUT_DOWN_MAX.max(shut_down_time(flags.limits.node.shutdown_grace_period) * 2);
+    let deadline = Instant::now() + patience;
+    while data.holder(role).is_some() {
+        if Instant::now() > deadline {
+            anyhow::bail!("the {role} (pid {}) does not end", pid.as_raw_nonzero());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// How long a host may take to end its pods for good.
+fn shut_down_time(grace_seconds: u64) -> Duration {
+    Duration::from_secs(grace_seconds) + SHUT_DOWN_MARGIN
+}
+
 /// The supervisor's whole life: runs `coracle host` with `arguments` until told to stop.
-pub(crate) async fn run(data: &DataDir, arguments: &[String]) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    data: &DataDir,
+    arguments: &[String],
+    grace_seconds: u64,
+) -> anyhow::Result<()> {
     let _held = data.hold("supervisor")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut power_off = PowerOff::listen()?;
     let mut pause = PAUSE_FIRST;
     loop {
         let started = Instant::now();
         let mut host = start_host(data, arguments)?;
         let ended = tokio::select! {
             status = host.wait() => status.context("wait for the host")?,
-            _ = terminate.recv() => return stop_host(host).await,
-            _ = interrupt.recv() => return stop_host(host).await,
+            _ = terminate.recv() => return stop_host(host, Signal::TERM, STOP_MAX).await,
+            _ = interrupt.recv() => return stop_host(host, Signal::TERM, STOP_MAX).await,
+            () = power_off.wait() => {
+                return stop_host(host, MACHINE_GOES_DOWN, shut_down_time(grace_seconds)).await;
+            }
         };
         if started.elapsed() > WELL_AFTER {
             pause = PAUSE_FIRST;
@@ -107,6 +146,7 @@ pub(crate) async fn run(data: &DataDir, arguments: &[String]) -> anyhow::Result<
             () = tokio::time::sleep(pause) => {}
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
+            () = power_off.wait() => return Ok(()),
         }
         pause = (pause * 2).min(PAUSE_MAX);
     }
@@ -125,11 +165,11 @@ fn start_host(data: &DataDir, arguments: &[String]) -> anyhow::Result<Child> {
 }
 
 /// Lets the host stop its pods, and kills it if that takes too long.
-async fn stop_host(mut host: Child) -> anyhow::Result<()> {
+async fn stop_host(mut host: Child, signal: Signal, time: Duration) -> anyhow::Result<()> {
     if let Some(pid) = host.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-        kill_process(pid, Signal::TERM).context("stop the host")?;
+        kill_process(pid, signal).context("stop the host")?;
     }
-    if tokio::time::timeout(STOP_MAX, host.wait()).await.is_err() {
+    if tokio::time::timeout(time, host.wait()).await.is_err() {
         tracing::warn!("the host did not stop in time: killing it");
         host.kill().await.context("kill the host")?;
     }

@@ -8,6 +8,8 @@ use coracle_api::meta;
 use coracle_api::status::Status;
 use serde_json::{Value, json};
 
+/// The annotation of a pod that only shows a static one of its node.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 /// The taint of a node that is not ready.
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
@@ -50,9 +52,89 @@ fn restrict(
         ("coordination.k8s.io", "Lease") if name != node => Err(request.forbidden(format!(
             "node \"{node}\" can only access a lease with the same name as the requesting node"
         ))),
+        ("", "Pod") if request.operation == Operation::Create && request.subresource.is_empty() => {
+            own_mirror(request, node, object)
+        }
         ("", "Pod") => own_pod(request, node, old),
         _ => Ok(()),
     }
+}
+
+/// A node makes no pods but mirrors of its static ones, which say so, are bound to it, belong to it, and
+/// refer to nothing that it may not read otherwise.
+fn own_mirror(request: &Request<'_>, node: &str, pod: &Value) -> Result<(), Status> {
+    let name = meta::name(pod);
+    let refuse = |why: &str| Err(request.forbidden(why));
+    if !is_mirror(pod) {
+        let annotation = MIRROR;
+        return refuse(&format!(
+            "pod does not have \"{annotation}\" annotation, node \"{node}\" can only create mirror pods"
+        ));
+    }
+    if pod.pointer("/spec/nodeName").and_then(Value::as_str) != Some(node) {
+        return refuse(&format!(
+            "node \"{node}\" can only create pods with spec.nodeName set to itself"
+        ));
+    }
+    let owners = pod.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let own = owners.is_some_and(|owners| {
+        let [owner] = owners.as_slice() else { return false };
+        owner["kind"] == "Node" && owner["name"] == node && owner["controller"] == true
+    });
+    if !own {
+        return refuse(&format!(
+            "node \"{node}\" can only create pods that it alone owns and controls"
+        ));
+    }
+    match refers_to(pod.get("spec").unwrap_or(&Value::Null)) {
+        Some(what) => refuse(&format!(
+            "node \"{node}\" can not create pods that reference {what} (\"{name}\" does)"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Tells whether a pod only shows a static one.
+pub(super) fn is_mirror(pod: &Value) -> bool {
+    let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object);
+    annotations.is_some_and(|map| map.contains_key(MIRROR))
+}
+
+/// Names what a pod needs of the API.
+fn refers_to(spec: &Value) -> Option<&'static str> {
+    let items = |value: &Value, field: &str| -> Vec<Value> {
+        value.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let any = |list: &[Value], field: &str| list.iter().any(|item| item.get(field).is_some());
+    if spec["serviceAccountName"].as_str().is_some_and(|name| !name.is_empty()) {
+        return Some("a service account");
+    }
+    let volumes = items(spec, "volumes");
+    let sources: Vec<Value> =
+        volumes.iter().flat_map(|volume| items(&volume["projected"], "sources")).collect();
+    let lists = ["containers", "initContainers"];
+    let containers: Vec<Value> = lists.iter().flat_map(|list| items(spec, list)).collect();
+    let from: Vec<Value> =
+        containers.iter().flat_map(|container| items(container, "envFrom")).collect();
+    let env = containers.iter().flat_map(|container| items(container, "env"));
+    let values: Vec<Value> = env.filter_map(|env| env.get("valueFrom").cloned()).collect();
+    let rows = [
+        (&volumes, "secret", "secrets"),
+        (&volumes, "configMap", "configmaps"),
+        (&volumes, "persistentVolumeClaim", "persistentvolumeclaims"),
+        (&volumes, "ephemeral", "persistentvolumeclaims"),
+        (&sources, "secret", "secrets"),
+        (&sources, "configMap", "configmaps"),
+        (&sources, "serviceAccountToken", "service account tokens"),
+        (&from, "secretRef", "secrets"),
+        (&from, "configMapRef", "configmaps"),
+        (&values, "secretKeyRef", "secrets"),
+        (&values, "configMapKeyRef", "configmaps"),
+    ];
+    let found = rows.into_iter().find(|(list, field, _)| any(list, field));
+    found
+        .map(|(_, _, what)| what)
+        .or_else(|| (!items(spec, "imagePullSecrets").is_empty()).then_some("secrets"))
 }
 
 /// A node does not lift its own taints: that is how it is kept from pods that it should not have.

@@ -31,6 +31,15 @@ pub(super) fn admit(
     if !request.is_core("Pod") || request.operation != Operation::Create {
         return Ok(());
     }
+    if super::node::is_mirror(object) {
+        // It runs without the API, so it has no account there.
+        return match object["spec"]["serviceAccountName"].as_str() {
+            Some(name) if !name.is_empty() => {
+                Err(request.forbidden("a mirror pod may not reference service accounts"))
+            }
+            Some(_) | None => Ok(()),
+        };
+    }
     let volume = volume_name(meta::uid(object));
     let Some(spec) = spec_mut(object) else { return Ok(()) };
     let text =

@@ -272,7 +272,7 @@ fn a_node_writes_about_itself() {
         by_node(Operation::Create, None),
         own,
         expect![[
-            r#"403: pods "p" is forbidden: node "n1" can only write pod "p" when it is bound to that node"#
+            r#"403: pods "p" is forbidden: pod does not have "kubernetes.io/config.mirror" annotation, node "n1" can only create mirror pods"#
         ]],
     );
     let lease = json!({
@@ -284,6 +284,51 @@ fn a_node_writes_about_itself() {
         lease,
         expect![[
             r#"403: leases.coordination.k8s.io "n2" is forbidden: node "n1" can only access a lease with the same name as the requesting node"#
+        ]],
+    );
+}
+
+/// *Source:* the `NodeRestriction` and `ServiceAccount` plugins, for mirror pods.
+#[test]
+fn a_node_makes_mirrors_of_its_own_pods_alone() {
+    let mirror = |spec: Value| {
+        let mut pod = pod("default", spec);
+        pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "hash"});
+        pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u", "controller": true}]);
+        pod
+    };
+    let made =
+        |pod: Value, expected: Expect| check(by_node(Operation::Create, None), pod, expected);
+    let bare = json!({"nodeName": "n1", "tolerations": [{"operator": "Exists"}]});
+    made(
+        mirror(bare),
+        expect![[
+            r#"{"nodeName":"n1","preemptionPolicy":"Never","priority":5,"priorityClassName":"usual","tolerations":[{"operator":"Exists"}]}"#
+        ]],
+    );
+    made(
+        mirror(json!({"nodeName": "n2"})),
+        expect![[
+            r#"403: pods "p" is forbidden: node "n1" can only create pods with spec.nodeName set to itself"#
+        ]],
+    );
+    let volumes = json!([{"name": "v", "projected": {"sources": [{"secret": {"name": "s"}}]}}]);
+    made(
+        mirror(json!({"nodeName": "n1", "volumes": volumes})),
+        expect![[
+            r#"403: pods "p" is forbidden: node "n1" can not create pods that reference secrets ("p" does)"#
+        ]],
+    );
+    made(
+        mirror(json!({"nodeName": "n1", "serviceAccountName": "default"})),
+        expect![[r#"403: pods "p" is forbidden: a mirror pod may not reference service accounts"#]],
+    );
+    let mut foreign = mirror(json!({"nodeName": "n1"}));
+    foreign["metadata"]["ownerReferences"][0]["name"] = json!("n2");
+    made(
+        foreign,
+        expect![[
+            r#"403: pods "p" is forbidden: node "n1" can only create pods that it alone owns and controls"#
         ]],
     );
 }

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use coracle_agent::AgentConfig;
+use coracle_agent::pods::shutdown::ShutdownGrace;
 use k8s_openapi::api::core::v1::Taint;
 
+/// Seconds that pods get when the machine goes down: the usual grace period of a pod.
+const SHUTDOWN_SECONDS: u64 = 30;
+/// The part of it that is for critical pods.
+const SHUTDOWN_CRITICAL_SECONDS: u64 = 10;
+
 /// What a host's node is and allows. The names are kubelet's where it has the same.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct NodeFlags {
     /// Let pods mount paths of this host at and below PREFIX (hostPath, local volumes); may be
     /// given several times [default: none]
@@ -45,6 +52,18 @@ pub(crate) struct NodeFlags {
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) image_gc_low_threshold: Option<u8>,
 
+    /// Run the pods of the manifests in DIR, with or without the API server (static pods)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pod_manifest_path: Option<PathBuf>,
+
+    /// Seconds that all pods together may take to end when the machine goes down (see `--shutdown`)
+    #[arg(long, value_name = "SECONDS", default_value_t = SHUTDOWN_SECONDS)]
+    pub(crate) shutdown_grace_period: u64,
+
+    /// Seconds of it that are for critical pods, which end last
+    #[arg(long, value_name = "SECONDS", default_value_t = SHUTDOWN_CRITICAL_SECONDS)]
+    pub(crate) shutdown_grace_period_critical_pods: u64,
+
     /// Mirrors, private authorities and credentials of registries: a TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) registries: Option<PathBuf>,
@@ -58,6 +77,10 @@ impl NodeFlags {
             |name: &str, path: &PathBuf| all.push(format!("--{name}={}", path.display()));
         self.allow_host_path.iter().for_each(|prefix| path("allow-host-path", prefix));
         self.registries.iter().for_each(|file| path("registries", file));
+        self.pod_manifest_path.iter().for_each(|folder| path("pod-manifest-path", folder));
+        all.push(format!("--shutdown-grace-period={}", self.shutdown_grace_period));
+        let critical = self.shutdown_grace_period_critical_pods;
+        all.push(format!("--shutdown-grace-period-critical-pods={critical}"));
         for (name, list) in [
             ("node-labels", &self.node_labels),
             ("register-with-taints", &self.register_with_taints),
@@ -100,6 +123,19 @@ impl NodeFlags {
         images.gc_low_percent = self.image_gc_low_threshold.unwrap_or(images.gc_low_percent);
         if images.gc_low_percent > images.gc_high_percent {
             bail!("--image-gc-low-threshold must not be above --image-gc-high-threshold");
+        }
+        if self.pod_manifest_path.as_ref().is_some_and(|folder| !folder.is_absolute()) {
+            bail!("--pod-manifest-path must be an absolute path");
+        }
+        config.pod_manifest_path.clone_from(&self.pod_manifest_path);
+        config.shutdown = ShutdownGrace {
+            total: Duration::from_secs(self.shutdown_grace_period),
+            critical: Duration::from_secs(self.shutdown_grace_period_critical_pods),
+        };
+        if config.shutdown.critical > config.shutdown.total {
+            bail!(
+                "--shutdown-grace-period-critical-pods must not be above --shutdown-grace-period"
+            );
         }
         if let Some(path) = &self.registries {
             let text = std::fs::read_to_string(path)
@@ -177,8 +213,12 @@ mod tests {
             "--registries",
             &file,
             "--no-register-node",
+            "--pod-manifest-path=/etc/pods",
+            "--shutdown-grace-period=60",
         ])
         .unwrap();
+        assert_eq!(config.pod_manifest_path, Some("/etc/pods".into()));
+        assert_eq!((config.shutdown.total.as_secs(), config.shutdown.critical.as_secs()), (60, 10));
         assert_eq!(config.host_path_prefixes.len(), 2);
         assert_eq!(config.labels["zone"], "a");
         assert_eq!(config.reserved["cpu"], "500m");
@@ -206,6 +246,8 @@ mod tests {
             ("--eviction-hard=memory<1", "--eviction-hard"),
             ("--image-gc-low-threshold=99", "must not be above"),
             ("--registries=/none", "/none"),
+            ("--pod-manifest-path=pods", "absolute"),
+            ("--shutdown-grace-period=5", "must not be above"),
         ] {
             let error = format!("{:#}", read(&[flag]).unwrap_err());
             assert!(error.contains(word), "{error}");

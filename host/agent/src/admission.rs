@@ -13,6 +13,7 @@ use crate::eviction::rank::is_spared;
 use crate::eviction::signals::Shown;
 use crate::pods::plan;
 use crate::pods::qos::class;
+use crate::pods::shutdown::{NODE_SHUTDOWN, NODE_SHUTDOWN_MESSAGE};
 use crate::pods::state::PodVerdict;
 use crate::pods::status::phase;
 use crate::worker::Worker;
@@ -42,6 +43,12 @@ pub(crate) fn judge<'a>(
     Some(verdict(&lack, &request, &node))
 }
 
+/// The verdict on a pod that comes while the node shuts down.
+pub(crate) fn too_late() -> PodVerdict {
+    let message = NODE_SHUTDOWN_MESSAGE.into();
+    PodVerdict { reason: NODE_SHUTDOWN.into(), message, until: None }
+}
+
 /// Under pressure a node takes only what must run, and short of memory also what has asked for some.
 ///
 /// *Source:* kubelet's eviction manager as an admission handler.
@@ -60,7 +67,7 @@ fn pressed(pressure: Shown, pod: &Pod) -> Option<PodVerdict> {
         return None;
     }
     let message = format!("Pod was rejected: The node had condition: [{}]. ", words.join(" "));
-    Some(PodVerdict { reason: "Evicted".into(), message })
+    Some(PodVerdict { reason: "Evicted".into(), message, until: None })
 }
 
 fn bears_memory_pressure(spec: &PodSpec) -> bool {
@@ -88,6 +95,7 @@ fn verdict(lack: &Lack, request: &PodRequest, node: &NodeState) -> PodVerdict {
             "Pod was rejected: Node didn't have enough resource: {resource}, requested: {requested}, \
              used: {used}, capacity: {capacity}"
         ),
+        until: None,
     };
     match lack {
         Lack::TooManyPods => out_of("pods", 1, node.pods, node.capacity.pods),
@@ -103,6 +111,7 @@ fn verdict(lack: &Lack, request: &PodRequest, node: &NodeState) -> PodVerdict {
                 "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports \
                       for the requested pod ports"
                     .into(),
+            until: None,
         },
     }
 }

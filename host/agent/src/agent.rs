@@ -2,6 +2,10 @@
 //!
 //! A pod that has nothing to do costs an entry here and nothing else: no task, no timer.
 
+mod begin;
+mod shutdown;
+mod statics;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -20,11 +24,13 @@ use crate::checkpoint::{SavedPod, Writer};
 use crate::clock::now;
 use crate::config::objects::references;
 use crate::effects::{self, Message, PodView, PreparedImages, Shared, Target};
+use crate::manifests::{is_mirror, is_static};
 use crate::pods::plan::{self, Index, PodKey};
-use crate::pods::reconcile::{Action, begin, is_over, reconcile};
+use crate::pods::reconcile::{Action, is_over, reconcile};
 use crate::pods::state::{PodEvent, PodState, Sandbox, Terminated, Volumes};
 use crate::record::record;
 use crate::runtime::ExitReport;
+use crate::volumes::mounts;
 use crate::worker::{Tell, Worker};
 
 /// How one life ended, with what the loop needs to know which one it was.
@@ -47,6 +53,8 @@ pub(crate) struct Agent {
     exits: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Pods whose state has changed since they were looked at.
     dirty: HashSet<String>,
+    statics: statics::Statics,
+    shutdown: Option<shutdown::Shutdown>,
 }
 
 impl Agent {
@@ -59,6 +67,8 @@ impl Agent {
             timers: BTreeSet::new(),
             exits: FuturesUnordered::new(),
             dirty: HashSet::new(),
+            statics: statics::Statics::default(),
+            shutdown: None,
         }
     }
 
@@ -66,8 +76,12 @@ impl Agent {
     pub(crate) fn recover(&mut self, saved: Vec<SavedPod>) {
         let at = now();
         for record in saved {
-            let Some(state) = record.recover(at) else { continue };
+            let Some(mut state) = record.recover(at) else { continue };
             let pod = plan::whole(Arc::new(record.pod.clone()));
+            if is_static(&pod) {
+                // What ended it was the machine's end; nobody makes another one in its place.
+                state.verdict = None;
+            }
             let mut worker = Worker::new(pod, state, at);
             let kept = record.ip.and_then(|ip| ip.parse().ok());
             let kept = kept.filter(|ip| self.shared.addresses.reserve(*ip));
@@ -84,14 +98,20 @@ impl Agent {
         stop: CancellationToken,
     ) {
         let mut changes = pods.subscribe();
+        let shut_down = self.shared.shut_down.clone();
         for pod in pods.list() {
             self.observe(pod);
         }
         loop {
             self.settle();
+            if self.shutdown_over() {
+                return;
+            }
             let due = self.timers.first().map(|(moment, _)| *moment);
+            let due = due.into_iter().chain(self.shutdown_due()).min();
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = shut_down.cancelled(), if self.shutdown.is_none() => self.begin_shutdown(),
                 change = changes.next() => self.changed(change, &mut changes),
                 Some(message) = news.recv() => {
                     self.take(message, &pods);
@@ -118,6 +138,7 @@ impl Agent {
         for worker in self.workers.values() {
             self.shared.runtime.remove_sandbox(&worker.key).await;
         }
+        self.writer.flush().await;
     }
 
     fn changed(&mut self, change: Change<Pod>, changes: &mut Changes<Pod>) {
@@ -131,7 +152,10 @@ impl Agent {
         let uid = |pod: &Arc<Pod>| pod.metadata.uid.clone().unwrap_or_default();
         let (old, new) = (change.old.as_ref().map(uid), change.new.as_ref().map(uid));
         if let Some(old) = old.filter(|old| new.as_ref() != Some(old)) {
-            self.object_gone(&old);
+            let mirror = change.old.as_ref().is_some_and(|old| self.mirror_gone(old));
+            if !mirror {
+                self.object_gone(&old);
+            }
         }
         if let Some(pod) = change.new {
             self.observe(pod);
@@ -140,6 +164,9 @@ impl Agent {
 
     /// Takes a pod's object as it is now.
     fn observe(&mut self, pod: Arc<Pod>) {
+        if is_mirror(&pod) {
+            return self.observe_mirror(pod);
+        }
         let pod = plan::whole(pod);
         let key = PodKey::of(&pod);
         let at = now();
@@ -149,8 +176,9 @@ impl Agent {
             }
             let mut state = PodState::new(&pod, at);
             let (allocatable, pressure) = (&self.shared.allocatable, self.shared.pressure.shown());
-            if let Some(verdict) =
-                admission::judge(allocatable, pressure, &pod, self.workers.values())
+            let late = self.shared.shut_down.is_cancelled().then(admission::too_late);
+            if let Some(verdict) = late
+                .or_else(|| admission::judge(allocatable, pressure, &pod, self.workers.values()))
             {
                 let notes = state.apply(&pod, PodEvent::Condemned(verdict), at);
                 notes.into_iter().for_each(|note| record(&self.shared.recorder, &pod, note));
@@ -167,7 +195,7 @@ impl Agent {
             self.refresh(&key.uid);
             self.grant(&key.uid);
         }
-        self.dirty.insert(key.uid);
+        self.touch(&key.uid);
     }
 
     fn adopt(&mut self, worker: Worker) {
@@ -181,6 +209,14 @@ impl Agent {
     fn object_gone(&mut self, uid: &str) {
         if let Some(worker) = self.workers.get_mut(uid) {
             worker.state.object_gone = true;
+            self.touch(uid);
+        }
+    }
+
+    /// Has a pod looked at that may be another one than its status and its record say.
+    fn touch(&mut self, uid: &str) {
+        if let Some(worker) = self.workers.get_mut(uid) {
+            worker.stale = true;
             self.dirty.insert(uid.to_owned());
         }
     }
@@ -213,12 +249,17 @@ impl Agent {
                     known.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
                 let gone: Vec<String> = self
                     .workers
-                    .keys()
-                    .filter(|uid| !known.contains(uid.as_str()))
-                    .cloned()
+                    .iter()
+                    .filter(|(uid, worker)| {
+                        !known.contains(uid.as_str()) && !is_static(&worker.pod)
+                    })
+                    .map(|(uid, _)| uid.clone())
                     .collect();
                 gone.iter().for_each(|uid| self.object_gone(uid));
+                self.mirrors_synced();
             }
+            Message::Manifests(pods) => self.manifests(pods),
+            Message::Mirrored { name, failed } => self.mirrored(&name, failed),
             Message::Ask { one, answer } => {
                 let wanted = |worker: &&Worker| match &one {
                     Some((namespace, name)) => {
@@ -235,9 +276,13 @@ impl Agent {
     fn apply(&mut self, uid: &str, event: PodEvent) {
         let Some(worker) = self.workers.get_mut(uid) else { return };
         let pod = worker.pod.clone();
+        let asked = worker.probe_of(&event);
+        let before = asked.map(|asked| worker.verdict(asked));
         for note in worker.state.apply(&pod, event, now()) {
             record(&self.shared.recorder, &pod, note);
         }
+        // A probe that finds what it found before changes nothing that is told or kept.
+        worker.stale |= before.is_none() || before != asked.map(|asked| worker.verdict(asked));
         self.dirty.insert(uid.to_owned());
     }
 
@@ -258,6 +303,7 @@ impl Agent {
         let Some(worker) = self.workers.get_mut(uid) else { return };
         tracing::debug!(pod = uid, taken = sent.is_some(), "told the status");
         worker.told(sent);
+        worker.stale = true;
         self.dirty.insert(uid.to_owned());
         if worker.finalize_due(&self.shared.host, now()) {
             self.finalize(uid);
@@ -273,6 +319,7 @@ impl Agent {
             }
             if let Some(worker) = self.workers.get_mut(&uid) {
                 worker.wake = None;
+                worker.stale |= !worker.is_steady();
             }
             self.dirty.insert(uid);
         }
@@ -280,8 +327,10 @@ impl Agent {
 
     /// Looks at every pod that has news until there is nothing more to begin.
     fn settle(&mut self) {
-        for uid in std::mem::take(&mut self.dirty) {
-            self.look_at(&uid);
+        while !self.dirty.is_empty() {
+            for uid in std::mem::take(&mut self.dirty) {
+                self.look_at(&uid);
+            }
         }
     }
 
@@ -290,6 +339,12 @@ impl Agent {
         let Some(worker) = self.workers.get_mut(uid) else { return };
         let plan = reconcile(&worker.pod, &worker.state, at);
         let mut wake = plan.wake;
+        worker.stale |= !plan.actions.iter().all(|action| matches!(action, Action::Probe(..)));
+        if !std::mem::take(&mut worker.stale) {
+            // Thousands of probes a second: nothing but the probe itself is done for one.
+            plan.actions.into_iter().for_each(|action| self.carry_out(uid, action));
+            return self.set_timer(uid, wake);
+        }
         for action in plan.actions {
             tracing::debug!(pod = uid, ?action, "begins");
             self.carry_out(uid, action);
@@ -297,7 +352,10 @@ impl Agent {
         let Some(worker) = self.workers.get_mut(uid) else { return };
         match worker.tell(&self.shared.host, at) {
             Tell::Nothing => {}
-            Tell::Later(moment) => wake = Some(wake.map_or(moment, |wake| wake.min(moment))),
+            Tell::Later(moment) => {
+                worker.stale = true;
+                wake = Some(wake.map_or(moment, |wake| wake.min(moment)));
+            }
             Tell::Send { mut patch, sent } => {
                 tracing::debug!(pod = uid, "tells the status");
                 let prepared = self.images.get(uid).cloned().unwrap_or_default();
@@ -356,8 +414,12 @@ impl Agent {
         self.shared.tokens.release(uid);
         self.shared.claims.release(uid);
         self.images.remove(uid);
-        self.workers.remove(uid);
         self.writer.forget(uid);
+        let worker = self.workers.remove(uid);
+        if let Some(name) = worker.filter(|worker| is_static(&worker.pod)).map(|w| w.full_name()) {
+            self.start_static(&name);
+            self.mirror(&name);
+        }
     }
 
     fn refresh(&mut self, uid: &str) {
@@ -386,77 +448,6 @@ impl Agent {
         let (shared, target) = (self.shared.clone(), target(worker, &self.images));
         tokio::spawn(async move { effects::status::finalize(&shared, &target).await });
     }
-
-    /// Begins one action. Effects run beside the loop and end with news for it.
-    fn carry_out(&mut self, uid: &str, action: Action) {
-        let Some(worker) = self.workers.get_mut(uid) else { return };
-        let target = target(worker, &self.images);
-        let container = |index: Index| worker.state.containers.get(index);
-        let run = |index: Index| container(index).and_then(|container| container.run().cloned());
-        let shared = self.shared.clone();
-        let work: BoxFuture<'static, ()> = match &action {
-            Action::CreateSandbox => {
-                let kept = worker.kept_ip.take().and_then(|ip| ip.parse().ok());
-                Box::pin(async move { effects::sandbox::create(&shared, &target, kept).await })
-            }
-            Action::MountVolumes => {
-                Box::pin(async move { effects::volumes::mount(&shared, &target).await })
-            }
-            Action::EnsureImage(index) => {
-                let (index, before) = (*index, container(*index).map(|c| c.last_image_id.clone()));
-                let before = before.unwrap_or_default();
-                Box::pin(
-                    async move { effects::image::ensure(&shared, &target, index, before).await },
-                )
-            }
-            Action::Start(index) => {
-                let (index, count) = (*index, container(*index).map_or(0, next_count));
-                Box::pin(async move { effects::start::start(&shared, &target, index, count).await })
-            }
-            Action::PostStart(index) => {
-                let (index, Some(run)) = (*index, run(*index)) else { return };
-                Box::pin(async move {
-                    effects::hooks::post_start(&shared, &target, index, run.id).await;
-                })
-            }
-            Action::Probe(index, kind) => {
-                let (index, kind, Some(run)) = (*index, *kind, run(*index)) else { return };
-                Box::pin(async move {
-                    effects::probes::probe(&shared, &target, index, kind, run.id).await;
-                })
-            }
-            Action::Stop { index, reason, deadline } => {
-                let (index, reason, deadline) = (*index, *reason, *deadline);
-                let again = run(index).is_some_and(|run| run.stop_by.is_some());
-                Box::pin(async move {
-                    if again {
-                        effects::stop::hurry(&shared, &target, index, deadline);
-                    } else {
-                        effects::stop::stop(&shared, &target, index, reason, deadline).await;
-                    }
-                })
-            }
-            Action::Condemn(verdict) => {
-                let event = PodEvent::Condemned(verdict.clone());
-                Box::pin(async move { shared.tell(&target.key.uid, event) })
-            }
-            Action::RemoveSandbox => {
-                Box::pin(async move { effects::sandbox::remove(&shared, &target).await })
-            }
-            Action::RemoveVolumes => {
-                Box::pin(async move { effects::volumes::remove(&shared, &target).await })
-            }
-            Action::Finalize => {
-                begin(&mut worker.state, &action);
-                if worker.may_finalize(&self.shared.host, now()) {
-                    self.finalize(uid);
-                }
-                return;
-            }
-        };
-        begin(&mut worker.state, &action);
-        tokio::spawn(work);
-    }
 }
 
 fn target(worker: &Worker, images: &HashMap<String, PreparedImages>) -> Target {
@@ -470,13 +461,13 @@ fn target(worker: &Worker, images: &HashMap<String, PreparedImages>) -> Target {
     }
 }
 
-/// The restart count that a container will have once it is started.
-fn next_count(container: &crate::pods::state::ContainerState) -> u32 {
-    container.restart_count.saturating_add(u32::from(container.last.is_some()))
-}
-
 fn view(worker: &Worker) -> PodView {
-    PodView { key: worker.key.clone(), pod: worker.pod.clone(), status: worker.status().cloned() }
+    PodView {
+        key: worker.key.clone(),
+        pod: worker.pod.clone(),
+        status: worker.status().cloned(),
+        image_volumes: mounts::image_digests(&worker.volumes.lock()),
+    }
 }
 
 /// What the prepared images of a pod import and export, as annotations.

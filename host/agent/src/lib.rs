@@ -26,6 +26,7 @@ mod agent;
 mod claims;
 mod clock;
 mod effects;
+mod manifests;
 mod objects;
 mod record;
 mod tokens;

@@ -18,6 +18,7 @@ use crate::effects::{Message, Shared};
 use crate::eviction::{self, Pressure};
 use crate::images::registry::{BuiltInRegistry, OciRegistry, Registries};
 use crate::images::{ImageStore, Images};
+use crate::manifests::watch;
 use crate::node;
 use crate::objects::Followed;
 use crate::pods::status::HostFacts;
@@ -65,6 +66,10 @@ pub struct Parts {
     pub runtime: Arc<dyn Runtime>,
     /// Services and Namespaces.
     pub services: Arc<dyn Services>,
+    /// Cancelled when the machine is about to go down: the node says that it is not ready, all pods
+    /// are ended for good within [`AgentConfig::shutdown`], and the agent returns. An agent that is
+    /// only stopped leaves its pods to the next start.
+    pub shut_down: CancellationToken,
 }
 
 /// Makes this node's pods true until `stop` is cancelled; then ends what runs and returns.
@@ -102,6 +107,12 @@ pub async fn run(
             let _ = news.send(Message::Synced);
         })
     };
+    let manifests = shared.config.pod_manifest_path.clone();
+    let manifests = manifests.map(|folder| tokio::spawn(watch::follow(shared.clone(), folder)));
+    if manifests.is_none() {
+        // Mirrors of a folder that nobody names any more go.
+        let _ = shared.news.send(Message::Manifests(Vec::new()));
+    }
     let beside = [
         synced,
         tokio::spawn(shared.tokens.clone().follow()),
@@ -109,7 +120,7 @@ pub async fn run(
         tokio::spawn(eviction::follow(shared.clone())),
     ];
     agent.run(pods, received, stop).await;
-    beside.iter().for_each(tokio::task::JoinHandle::abort);
+    beside.iter().chain(&manifests).for_each(tokio::task::JoinHandle::abort);
     agent.shut_down(SHUTDOWN_GRACE).await;
     end.cancel();
     let _ = tokio::join!(server, node);
@@ -150,6 +161,8 @@ fn share(
         host: HostFacts { host_ip: config.host_ip.to_string() },
         allocatable: node::facts::allocatable(&config),
         news: news.clone(),
+        shut_down: parts.shut_down,
+        told_shutdown: CancellationToken::new(),
         rates: parking_lot::Mutex::default(),
         config,
     })

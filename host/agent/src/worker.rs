@@ -11,10 +11,12 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
+use crate::manifests::{FullName, is_static};
 use crate::pods::conditions::OWNED;
 use crate::pods::patch;
-use crate::pods::plan::{self, PodKey};
-use crate::pods::state::PodState;
+use crate::pods::plan::{self, Index, PodKey, Role};
+use crate::pods::probe::{ProbeKind, Verdict};
+use crate::pods::state::{ContainerState, Hook, Life, PodEvent, PodState};
 use crate::pods::status::{HostFacts, Phase, phase, pod_status};
 use crate::volumes::mounts::Mounted;
 
@@ -39,9 +41,14 @@ pub(crate) struct Worker {
     pub(crate) wake: Option<Timestamp>,
     /// The address it had before the host was restarted.
     pub(crate) kept_ip: Option<String>,
+    /// Its status or its record may not be what was told and kept.
+    pub(crate) stale: bool,
     /// Hash of the record that was written last.
     pub(crate) saved: u64,
     first_seen: Timestamp,
+    /// The object of the API that shows it: its own, or the mirror of a static pod; nothing while a
+    /// static pod has none.
+    object_uid: Option<String>,
     told: Told,
 }
 
@@ -80,10 +87,71 @@ impl Worker {
             wake: None,
             kept_ip: None,
             saved: 0,
+            stale: true,
             first_seen: now,
+            object_uid: pod.metadata.uid.clone().filter(|_| !is_static(&pod)),
             told: Told { last: None, sent, in_flight: false, finalize: false },
             pod,
         }
+    }
+
+    /// Tells which probe an event is about, if it is about one.
+    pub(crate) fn probe_of(&self, event: &PodEvent) -> Option<(Index, ProbeKind)> {
+        match event {
+            PodEvent::Probed { index, kind, .. } => Some((*index, *kind)),
+            PodEvent::SandboxReady { .. }
+            | PodEvent::SandboxFailed { .. }
+            | PodEvent::SandboxRemoved
+            | PodEvent::VolumesMounted
+            | PodEvent::VolumesFailed { .. }
+            | PodEvent::VolumesRemoved
+            | PodEvent::ImageReady { .. }
+            | PodEvent::ImagePulling { .. }
+            | PodEvent::ImageFailed { .. }
+            | PodEvent::Started { .. }
+            | PodEvent::StartFailed { .. }
+            | PodEvent::PostStartDone { .. }
+            | PodEvent::PreStopFailed { .. }
+            | PodEvent::Exited { .. }
+            | PodEvent::ConfigChanged
+            | PodEvent::Condemned(_)
+            | PodEvent::FinalizeFailed => None,
+        }
+    }
+
+    /// Gives the standing verdict of a probe.
+    pub(crate) fn verdict(&self, (index, kind): (Index, ProbeKind)) -> Option<Verdict> {
+        self.state.containers.get(index).map(|container| container.verdict_of(kind))
+    }
+
+    /// Tells whether time alone changes nothing about it but that probes become due.
+    pub(crate) fn is_steady(&self) -> bool {
+        let rests = |(role, container): (Role, &ContainerState)| match &container.life {
+            Life::Running(run) => run.post_start == Hook::Done && run.stop_by.is_none(),
+            Life::Exited { exit, .. } => role == Role::Init && exit.exit_code == 0,
+            Life::Waiting | Life::Blocked { .. } | Life::Starting => false,
+        };
+        let roles = plan::containers(&self.pod).map(|(role, _)| role);
+        self.state.verdict.is_none()
+            && self.state.deletion_seen.is_none()
+            && roles.zip(&self.state.containers).all(rests)
+    }
+
+    /// Takes the object that shows a static pod; gives true when it is another one than before.
+    pub(crate) fn shown_by(&mut self, mirror: Option<&Pod>) -> bool {
+        let uid = mirror.and_then(|mirror| mirror.metadata.uid.clone());
+        if self.object_uid == uid {
+            return false;
+        }
+        self.object_uid = uid;
+        let status = mirror.and_then(|mirror| mirror.status.as_ref());
+        self.told.sent = pack(&status.map(patch::owned).unwrap_or_default());
+        true
+    }
+
+    /// Gives namespace and name.
+    pub(crate) fn full_name(&self) -> FullName {
+        (self.key.namespace.clone(), self.key.name.clone())
     }
 
     /// Decides what to tell the server now. When it gives `Send`, the write counts as under way.
@@ -99,7 +167,8 @@ impl Worker {
         if self.state.deletion_seen.is_some() && patch::only_generation(&sent, &wanted) {
             return Tell::Nothing;
         }
-        let Some(patch) = patch::patch(&self.pod, &sent, &wanted) else {
+        let Some(object) = self.object_uid.as_deref() else { return Tell::Nothing };
+        let Some(patch) = patch::patch(object, &sent, &wanted) else {
             return Tell::Nothing;
         };
         let held = self.first_seen.checked_add(PENDING_HELD_BACK).unwrap_or(now);
@@ -135,6 +204,14 @@ impl Worker {
         let due = sent == wanted || patch::only_generation(&sent, &wanted);
         self.told.finalize = !due;
         due
+    }
+
+    /// Tells whether the server has the status as it is now.
+    pub(crate) fn is_told(&self) -> bool {
+        let last = self.told.last.as_ref().map(patch::owned);
+        let sent = unpack(&self.told.sent);
+        !self.told.in_flight
+            && last.is_some_and(|last| last == sent || patch::only_generation(&last, &sent))
     }
 
     /// Gives the status as it was computed last, for whoever asks the agent itself.

@@ -14,6 +14,8 @@ struct Waiting {
     /// A record to write, or nothing to remove the pod. At most one per pod.
     pods: Mutex<HashMap<String, Option<Vec<u8>>>>,
     more: Notify,
+    /// Held while records are written.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Takes records; clones share the writing task.
@@ -30,8 +32,11 @@ impl Writer {
         let taken = waiting.clone();
         tokio::spawn(async move {
             loop {
-                let pods = std::mem::take(&mut *taken.pods.lock());
-                write(&files, pods).await;
+                {
+                    let _turn = taken.turn.lock().await;
+                    let pods = std::mem::take(&mut *taken.pods.lock());
+                    write(&files, pods).await;
+                }
                 taken.more.notified().await;
             }
         });
@@ -46,6 +51,20 @@ impl Writer {
     /// Forgets a pod.
     pub fn forget(&self, uid: &str) {
         self.put(uid, None);
+    }
+
+    /// Waits until all that was put in before is on the disk.
+    pub async fn flush(&self) {
+        loop {
+            {
+                let _turn = self.waiting.turn.lock().await;
+                if self.waiting.pods.lock().is_empty() {
+                    return;
+                }
+            }
+            self.waiting.more.notify_one();
+            tokio::task::yield_now().await;
+        }
     }
 
     fn put(&self, uid: &str, record: Option<Vec<u8>>) {

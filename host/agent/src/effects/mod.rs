@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod grpc;
 pub(crate) mod hooks;
 pub(crate) mod image;
+pub(crate) mod mirror;
 pub(crate) mod probes;
 pub(crate) mod sandbox;
 pub(crate) mod start;
@@ -23,6 +24,7 @@ use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::addresses::Addresses;
 use crate::claims::Claims;
@@ -30,6 +32,7 @@ use crate::config::ObjectRef;
 use crate::config::fields::Facts;
 use crate::eviction::Pressure;
 use crate::images::{Images, LocalImage};
+use crate::manifests::FullName;
 use crate::objects::Followed;
 use crate::pods::plan::{Index, PodKey};
 use crate::pods::state::PodEvent;
@@ -62,6 +65,10 @@ pub(crate) enum Message {
     Namespace(String),
     /// The first list of this host's pods is in.
     Synced,
+    /// The static pods that the manifest folder asks for now, all of them.
+    Manifests(Vec<Pod>),
+    /// A write about the mirror of a static pod is over.
+    Mirrored { name: FullName, failed: bool },
     /// Somebody asks what the agent knows of its pods: of one by namespace and name, or of all.
     Ask { one: Option<(String, String)>, answer: oneshot::Sender<Vec<PodView>> },
 }
@@ -72,6 +79,8 @@ pub(crate) struct PodView {
     pub(crate) key: PodKey,
     pub(crate) pod: Arc<Pod>,
     pub(crate) status: Option<k8s_openapi::api::core::v1::PodStatus>,
+    /// Digests of the images that its volumes show.
+    pub(crate) image_volumes: Vec<String>,
 }
 
 /// What every effect may use.
@@ -91,6 +100,10 @@ pub(crate) struct Shared {
     pub(crate) host: HostFacts,
     pub(crate) allocatable: BTreeMap<String, String>,
     pub(crate) news: mpsc::UnboundedSender<Message>,
+    /// Cancelled when the machine is about to go down.
+    pub(crate) shut_down: CancellationToken,
+    /// Cancelled once the Node says so, too.
+    pub(crate) told_shutdown: CancellationToken,
     /// The sample of usage that the next one is compared with.
     pub(crate) rates: Mutex<crate::server::stats::Rates>,
 }

@@ -1,15 +1,18 @@
 //! Fills, refreshes and removes the volumes of a pod.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::Volume;
+use k8s_openapi::api::core::v1::{ImageVolumeSource, Volume};
 
 use super::{Shared, Target};
 use crate::config::objects::{self, ObjectRef};
 use crate::config::tokens;
+use crate::images::pull::Policy;
 use crate::pods::plan;
-use crate::pods::state::PodEvent;
-use crate::volumes::mounts::Mounted;
+use crate::pods::state::{Note, PodEvent};
+use crate::record::record;
+use crate::volumes::mounts::{self, Mounted};
 use crate::volumes::payload::{Content, Sources, VolumeFault, content};
 
 /// Fills all volumes for the first time.
@@ -48,7 +51,10 @@ async fn fill_all(shared: &Shared, target: &Target) -> Result<(), VolumeFault> {
     let filled = tokio::task::spawn_blocking(move || fill(&roots, &uid, contents, unique)).await;
     match filled {
         Ok(Ok(mounted)) => {
-            *target.volumes.lock() = mounted;
+            let before = std::mem::replace(&mut *target.volumes.lock(), mounted.clone());
+            for (volume, bytes_max) in mounts::resized(&before, &mounted) {
+                shared.runtime.resize_volume(&target.key, &volume, bytes_max);
+            }
             Ok(())
         }
         Ok(Err(fault)) => Err(fault),
@@ -76,6 +82,7 @@ async fn contents(
     })?;
     let claims = shared.claims.of(target).await;
     let claims = claims.map_err(|(volume, message)| fault(&volume, message))?;
+    let images = images(shared, target, volumes).await?;
     for volume in volumes {
         let sources = Sources {
             pod: &target.pod,
@@ -83,12 +90,66 @@ async fn contents(
             objects: &objects,
             tokens: &tokens,
             claims: &claims,
+            images: &images,
             host_path_prefixes: &shared.config.host_path_prefixes,
             data_dir: &shared.config.data_dir,
         };
         contents.push((volume.name.clone(), content(&sources, volume)?));
     }
     Ok(contents)
+}
+
+/// The files of the images that volumes name. What was mounted once stays for the pod's life.
+async fn images(
+    shared: &Shared,
+    target: &Target,
+    volumes: &[Volume],
+) -> Result<BTreeMap<String, (PathBuf, String)>, VolumeFault> {
+    let mut found = BTreeMap::new();
+    for volume in volumes {
+        let Some(source) = &volume.image else { continue };
+        let mounted = target.volumes.lock().get(&volume.name).map(|there| there.content.clone());
+        let files = match mounted {
+            Some(Content::Image { folder, digest }) => (folder, digest),
+            Some(
+                Content::Files(_)
+                | Content::Empty { .. }
+                | Content::Host { .. }
+                | Content::Persistent { .. },
+            )
+            | None => image(shared, target, source).await.map_err(|m| fault(&volume.name, m))?,
+        };
+        found.insert(volume.name.clone(), files);
+    }
+    Ok(found)
+}
+
+async fn image(
+    shared: &Shared,
+    target: &Target,
+    source: &ImageVolumeSource,
+) -> Result<(PathBuf, String), String> {
+    let name = source.reference.as_deref().unwrap_or_default();
+    let policy = Policy::parse(source.pull_policy.as_deref());
+    let credentials = super::image::pull_credentials(shared, target, name).await;
+    let files = shared.images.files(name, policy, credentials.as_ref()).await;
+    let files = files.map_err(|error| {
+        let fault = error.fault();
+        format!("{}: {}", fault.reason, fault.message)
+    })?;
+    let ran_before = files.took.is_none();
+    let signed = super::image::signed(shared, target, name, &files.digest, ran_before).await;
+    signed.map_err(|error| {
+        let fault = error.fault();
+        format!("{}: {}", fault.reason, fault.message)
+    })?;
+    if let Some(took) = files.took {
+        let took = super::image::go_duration(took);
+        let message = format!("Successfully pulled image \"{name}\" in {took}");
+        let note = Note { warning: false, reason: "Pulled", message, container: None };
+        record(&shared.recorder, &target.pod, note);
+    }
+    Ok((files.folder, files.digest))
 }
 
 fn wanted<'a>(target: &'a Target, volume: &Volume) -> impl Iterator<Item = ObjectRef> + use<'a> {

@@ -11,12 +11,11 @@ use k8s_openapi::api::core::v1::Pod;
 use super::limits::binary;
 use super::signals::Crossing;
 use super::thresholds::Signal;
+use crate::manifests::{CONFIG_SOURCE, annotation};
 use crate::pods::plan;
 
 /// From this priority on a pod is never evicted. *Source:* `SystemCriticalPriority`.
 const PRIORITY_CRITICAL: i32 = 2_000_000_000;
-/// Marks pods that come from a file of the host.
-const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
 
 /// What one container takes of the resource.
 #[derive(Clone, Debug)]
@@ -39,8 +38,7 @@ pub(crate) struct Candidate {
 /// Tells whether a pod stays whatever happens: critical ones and those of the host itself.
 pub(crate) fn is_spared(pod: &Pod) -> bool {
     let critical = plan::spec(pod).priority.is_some_and(|priority| priority >= PRIORITY_CRITICAL);
-    let annotations = pod.metadata.annotations.as_ref();
-    critical || annotations.is_some_and(|map| map.get(CONFIG_SOURCE).is_some_and(|s| s != "api"))
+    critical || annotation(pod, CONFIG_SOURCE).is_some_and(|source| source != "api")
 }
 
 /// Gives the request of a container for what `signal` is about, in bytes.

@@ -61,7 +61,7 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
         seen = after;
         for (uid, message) in condemned {
             tracing::warn!(pod = uid, message, "evicts");
-            let verdict = PodVerdict { reason: "Evicted".into(), message };
+            let verdict = PodVerdict { reason: "Evicted".into(), message, until: None };
             shared.tell(&uid, PodEvent::Condemned(verdict));
         }
         tokio::time::sleep(shared.config.eviction.interval).await;
@@ -107,7 +107,8 @@ fn collect_images(shared: &Shared, pods: &[PodView], disk: Option<Level>) -> boo
         init.chain(status.container_statuses.iter().flatten())
     });
     let digest = |id: &str| id.split_once('@').map(|(_, digest)| digest.to_owned());
-    let in_use = statuses.filter_map(|status| digest(&status.image_id)).collect();
+    let shown = pods.iter().flat_map(|view| view.image_volumes.iter().cloned());
+    let in_use = statuses.filter_map(|status| digest(&status.image_id)).chain(shown).collect();
     let min_age = Duration::try_from(config.min_age).unwrap_or_default();
     let freed = shared.images.collect(&in_use, wanted, min_age);
     if freed > 0 {

@@ -3,6 +3,8 @@
 //! *Source:* kubelet's node events; they name the node by its name in place of its uid, and kubectl
 //! looks for them so.
 
+use std::path::Path;
+
 use coracle_client::EventKind;
 use k8s_openapi::api::core::v1::ObjectReference;
 
@@ -54,6 +56,19 @@ fn changes(before: Option<Shown>, now: Shown) -> Vec<&'static str> {
     ];
     let changed = rows.into_iter().filter(|(before, now, _, _)| *before != Some(*now));
     changed.map(|(_, now, short, enough)| if now { short } else { enough }).collect()
+}
+
+/// Tells that the node is not ready any more.
+pub(crate) fn not_ready(shared: &Shared) {
+    status_is_now(shared, "NodeNotReady");
+}
+
+/// Tells that a file of the manifest folder makes no static pod.
+pub(crate) fn bad_manifest(shared: &Shared, path: &Path, message: &str) {
+    tracing::warn!(?path, message, "no static pod");
+    let message = format!("manifest {}: {message}", path.display());
+    let recorder = &shared.recorder;
+    recorder.event_about(about(shared), EventKind::Warning, "InvalidStaticPod", message);
 }
 
 fn status_is_now(shared: &Shared, reason: &'static str) {

@@ -47,6 +47,10 @@ pub(crate) async fn keep(shared: Arc<Shared>, files: Files, end: CancellationTok
                     beats = beats.wrapping_add(1);
                 }
                 () = shared.pressure.changed() => {}
+                () = shared.shut_down.cancelled(), if !shared.told_shutdown.is_cancelled() => {
+                    tell_shutdown(&shared).await;
+                    continue;
+                }
             }
             let (images, pressure) = (images(&shared), shared.pressure.shown());
             let news = images != sent_images || pressure != told.pressure();
@@ -79,6 +83,16 @@ async fn look_after(shared: &Shared, images: &[Value], due: bool) -> Result<bool
         send_status(shared, images).await?;
     }
     Ok(due || !ready)
+}
+
+/// Says that the node is not ready any more, once, whether the server takes it or not.
+async fn tell_shutdown(shared: &Shared) {
+    if let Err(error) = send_status(shared, &images(shared)).await {
+        tracing::warn!(error = error.message(), "cannot tell that the node shuts down");
+    } else {
+        events::not_ready(shared);
+    }
+    shared.told_shutdown.cancel();
 }
 
 /// Makes the object, its status and its lease; waits until it has a range of pod addresses.
@@ -149,6 +163,7 @@ async fn send_status(shared: &Shared, images: &[Value]) -> Result<Node, kube::Er
         allocatable: &shared.allocatable,
         images,
         pressure: shared.pressure.shown(),
+        shuts_down: shared.shut_down.is_cancelled(),
     };
     let status = object::status(&sources, &before, now());
     let patch = json!({ "status": status });

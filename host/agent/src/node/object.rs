@@ -39,13 +39,14 @@ pub(crate) struct Sources<'a> {
     pub(crate) allocatable: &'a BTreeMap<String, String>,
     pub(crate) images: &'a [Value],
     pub(crate) pressure: Shown,
+    pub(crate) shuts_down: bool,
 }
 
 /// A condition: kind, status, reason and message.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
 /// *Source:* kubelet's node status setters.
-fn rows(pressure: Shown) -> [Row; 4] {
+fn rows(pressure: Shown, shuts_down: bool) -> [Row; 4] {
     let memory = if pressure.memory {
         ("True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
     } else {
@@ -61,21 +62,26 @@ fn rows(pressure: Shown) -> [Row; 4] {
     } else {
         ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available")
     };
+    let ready = if shuts_down {
+        ("False", "KubeletNotReady", "node is shutting down")
+    } else {
+        ("True", "KubeletReady", "kubelet is posting ready status")
+    };
     let row = |kind, (status, reason, message)| (kind, status, reason, message);
     [
         row("MemoryPressure", memory),
         row("DiskPressure", disk),
         row("PIDPressure", pids),
-        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        row("Ready", ready),
     ]
 }
 
 /// Makes the status of the Node; `before` is what the object shows, for transition times.
 #[must_use]
 pub(crate) fn status(sources: &Sources<'_>, before: &Value, now: Timestamp) -> Value {
-    let Sources { config, machine, capacity, allocatable, images, pressure } = *sources;
+    let Sources { config, machine, capacity, allocatable, images, pressure, shuts_down } = *sources;
     let at = seconds(now);
-    let conditions: Vec<Value> = rows(pressure)
+    let conditions: Vec<Value> = rows(pressure, shuts_down)
         .into_iter()
         .map(|(kind, status, reason, message)| {
             let since = since(before, kind, status).unwrap_or_else(|| at.clone());
@@ -142,6 +148,7 @@ mod tests {
                 allocatable: &none,
                 images: &[],
                 pressure: Shown { disk, ..Shown::default() },
+                shuts_down: at > 100,
             };
             status(&sources, before, Timestamp::from_second(at).unwrap())
         };
@@ -159,5 +166,8 @@ mod tests {
             "PIDPressure"="False" "KubeletHasSufficientPID" "1970-01-01T00:00:00Z"
             "Ready"="True" "KubeletReady" "1970-01-01T00:00:00Z""#]]
         .assert_eq(&lines(&second));
+        let last = show(false, &json!({ "status": second }), 200);
+        let ready = lines(&last).lines().last().unwrap_or_default().to_owned();
+        assert_eq!(ready, r#""Ready"="False" "KubeletNotReady" "1970-01-01T00:03:20Z""#);
     }
 }

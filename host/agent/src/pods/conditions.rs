@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 
 use super::plan::{self, Role};
-use super::state::PodState;
+use super::shutdown::TERMINATED;
+use super::state::{PodState, PodVerdict};
 use super::status::Phase;
 
 /// The condition types that this host writes; all others belong to someone else.
@@ -53,7 +54,8 @@ pub fn conditions(
 }
 
 fn disrupted(state: &PodState, before: &[PodCondition]) -> Option<PodCondition> {
-    let evicted = state.verdict.as_ref().filter(|verdict| verdict.reason == "Evicted");
+    let by_host = |verdict: &&PodVerdict| matches!(verdict.reason.as_str(), "Evicted" | TERMINATED);
+    let evicted = state.verdict.as_ref().filter(by_host);
     let ours = evicted.map(|verdict| {
         why(DISRUPTION_TARGET, true, "TerminationByKubelet", Some(verdict.message.clone()))
     });

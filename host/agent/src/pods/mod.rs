@@ -10,6 +10,7 @@ pub mod state;
 
 pub mod probe;
 pub mod restart;
+pub mod shutdown;
 
 pub mod conditions;
 pub mod container_status;

@@ -5,6 +5,7 @@
 
 use super::container::Known;
 use super::probe::{Outcome, ProbeKind};
+use super::shutdown::{NODE_SHUTDOWN, TERMINATED};
 use super::state::{Fault, Note, PodVerdict};
 
 fn pod_note(warning: bool, reason: &'static str, message: String) -> Note {
@@ -36,7 +37,7 @@ pub(crate) fn condemned(verdict: &PodVerdict) -> Note {
 
 /// Event reasons come from a fixed list; an unknown verdict is reported under a general word.
 fn verdict_reason(reason: &str) -> &'static str {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 11] = [
         "OutOfcpu",
         "OutOfmemory",
         "OutOfpods",
@@ -46,6 +47,8 @@ fn verdict_reason(reason: &str) -> &'static str {
         "DeadlineExceeded",
         "Evicted",
         "UnexpectedAdmissionError",
+        NODE_SHUTDOWN,
+        TERMINATED,
     ];
     KNOWN.into_iter().find(|known| *known == reason).unwrap_or("FailedSync")
 }

@@ -3,7 +3,7 @@
 //! A strategic merge patch, so that conditions of other writers stay; the uid makes a pod of the
 //! same name but another life refuse it.
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::{Map, Value, json};
 
 use super::conditions::OWNED;
@@ -23,9 +23,10 @@ pub fn owned(status: &PodStatus) -> Map<String, Value> {
     map
 }
 
-/// Gives the patch that turns what was `sent` last into `wanted`; nothing when they are equal.
+/// Gives the patch that turns what was `sent` last into `wanted`, of the object with this uid; nothing
+/// when they are equal.
 #[must_use]
-pub fn patch(pod: &Pod, sent: &Map<String, Value>, wanted: &Map<String, Value>) -> Option<Value> {
+pub fn patch(uid: &str, sent: &Map<String, Value>, wanted: &Map<String, Value>) -> Option<Value> {
     if sent == wanted {
         return None;
     }
@@ -38,7 +39,7 @@ pub fn patch(pod: &Pod, sent: &Map<String, Value>, wanted: &Map<String, Value>) 
     for key in sent.keys().filter(|key| !wanted.contains_key(*key)) {
         status.insert(key.clone(), Value::Null);
     }
-    Some(json!({ "metadata": { "uid": pod.metadata.uid }, "status": clear_old(status, sent) }))
+    Some(json!({ "metadata": { "uid": uid }, "status": clear_old(status, sent) }))
 }
 
 /// Tells whether two statuses differ in `observedGeneration` alone: not worth a write of its own for
@@ -86,8 +87,6 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_sent_and_what_went_is_cleared() {
-        let mut pod = Pod::default();
-        pod.metadata.uid = Some("u".into());
         let sent = map(json!({"phase": "Pending", "reason": "X", "conditions": [
             {"type": "Ready", "status": "False", "reason": "R", "message": "m"},
             {"type": "Initialized", "status": "True"}]}));
@@ -95,7 +94,7 @@ mod tests {
             {"type": "Ready", "status": "True"}, {"type": "Initialized", "status": "True"}]}));
         let expected = json!({"metadata": {"uid": "u"}, "status": {"podIP": "10.128.0.2", "reason": null,
             "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null}]}});
-        assert_eq!(patch(&pod, &sent, &wanted), Some(expected));
-        assert_eq!(patch(&pod, &wanted, &wanted), None);
+        assert_eq!(patch("u", &sent, &wanted), Some(expected));
+        assert_eq!(patch("u", &wanted, &wanted), None);
     }
 }

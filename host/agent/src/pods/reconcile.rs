@@ -204,6 +204,7 @@ fn overdue(pod: &Pod, state: &PodState, now: Timestamp, plan: &mut Plan) -> Opti
     Some(PodVerdict {
         reason: "DeadlineExceeded".into(),
         message: "Pod was active on the node longer than the specified deadline".into(),
+        until: None,
     })
 }
 
@@ -393,10 +394,13 @@ fn deadline(pod: &Pod, state: &PodState, now: Timestamp) -> Timestamp {
     let gone = state.object_gone.then(|| after(now, GONE_GRACE_SECONDS));
     let evicted = state.verdict.as_ref().is_some_and(|verdict| verdict.reason == "Evicted");
     let evicted = evicted.then(|| after(now, EVICTED_GRACE_SECONDS));
+    let ended = state.verdict.as_ref().and_then(|verdict| verdict.until);
+    let ended = ended.map(|until| until.min(after(now, seconds(spec_grace))));
     asked
         .into_iter()
         .chain(gone)
         .chain(evicted)
+        .chain(ended)
         .min()
         .unwrap_or_else(|| after(now, seconds(spec_grace)))
 }

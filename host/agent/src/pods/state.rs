@@ -40,10 +40,14 @@ pub struct PodState {
 /// Why a pod must not run (`status.reason` and `status.message` of a Failed pod).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PodVerdict {
-    /// CamelCase word: `OutOfcpu`, `DeadlineExceeded`, `Evicted`.
+    /// CamelCase word: `OutOfcpu`, `DeadlineExceeded`, `Evicted`, `Terminated`.
     pub reason: String,
     /// The sentence for people.
     pub message: String,
+    /// The moment by which its containers must be over, where that is before the end of the pod's own
+    /// grace period.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
 }
 
 /// Life of the pod's sandbox.

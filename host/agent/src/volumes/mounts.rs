@@ -40,9 +40,43 @@ pub fn mounts(
     known.map(|(mount, volume)| one(mount, volume, env)).collect()
 }
 
+/// Lists the digests of the images whose files are among `volumes`.
+#[must_use]
+pub fn image_digests(volumes: &BTreeMap<String, Mounted>) -> Vec<String> {
+    let digest = |volume: &Mounted| match &volume.content {
+        Content::Image { digest, .. } => Some(digest.clone()),
+        Content::Files(_)
+        | Content::Empty { .. }
+        | Content::Host { .. }
+        | Content::Persistent { .. } => None,
+    };
+    volumes.values().filter_map(digest).collect()
+}
+
+/// Lists the lasting volumes that may hold another amount than `before`: name and bytes.
+#[must_use]
+pub fn resized(
+    before: &BTreeMap<String, Mounted>,
+    after: &BTreeMap<String, Mounted>,
+) -> Vec<(String, u64)> {
+    let size = |volume: &Mounted| match &volume.content {
+        Content::Persistent { bytes_max, .. } => Some(*bytes_max),
+        Content::Files(_)
+        | Content::Image { .. }
+        | Content::Empty { .. }
+        | Content::Host { .. } => None,
+    };
+    let changed = |(name, volume): (&String, &Mounted)| {
+        let now = size(volume)?;
+        let old = before.get(name).and_then(size)?;
+        (old != now).then(|| (name.clone(), now))
+    };
+    after.iter().filter_map(changed).collect()
+}
+
 fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<MountRequest, Fault> {
     let fixed = match &volume.content {
-        Content::Files(_) => true,
+        Content::Files(_) | Content::Image { .. } => true,
         Content::Empty { .. } => false,
         Content::Host { read_only, .. } | Content::Persistent { read_only, .. } => *read_only,
     };
@@ -60,14 +94,13 @@ fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<Mount
                 in_memory: *in_memory,
             })
         }
-        // Named by its size too: a volume that has grown is counted anew at the next start.
         Content::Persistent { place, bytes_max, .. } => Some(QuotaRequest {
-            volume: format!("{}@{bytes_max}", mount.name),
+            volume: mount.name.clone(),
             place: place.clone(),
             bytes_max: *bytes_max,
             in_memory: false,
         }),
-        Content::Files(_) | Content::Host { .. } => None,
+        Content::Files(_) | Content::Image { .. } | Content::Host { .. } => None,
     };
     Ok(MountRequest {
         path: mount.mount_path.clone(),
@@ -82,6 +115,9 @@ fn source(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<Mo
     match (&volume.content, below) {
         (Content::Files(_) | Content::Empty { .. } | Content::Persistent { .. }, None) => {
             Ok(MountSource::Host(volume.place.clone()))
+        }
+        (Content::Image { folder, .. }, path) => {
+            Ok(MountSource::SubPath { volume: folder.clone(), path: path.unwrap_or_default() })
         }
         (Content::Files(payload), Some(path)) => match payload.files.get(&path) {
             Some(file) => Ok(MountSource::Pinned(file.bytes.clone().into())),

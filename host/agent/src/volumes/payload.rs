@@ -46,6 +46,13 @@ pub enum Content {
         /// Refuses every change, whatever the mount says.
         read_only: bool,
     },
+    /// The files of an image: shared, and never written.
+    Image {
+        /// Where they are.
+        folder: PathBuf,
+        /// Digest of the image's manifest.
+        digest: String,
+    },
     /// A folder of this host that outlives the pod.
     Persistent {
         /// The folder.
@@ -104,6 +111,8 @@ pub struct Sources<'a> {
     pub tokens: &'a BTreeMap<TokenSpec, String>,
     /// What its claims mean, by the volume's name.
     pub claims: &'a BTreeMap<String, Claimed>,
+    /// The files of its images, by the volume's name: folder and digest.
+    pub images: &'a BTreeMap<String, (PathBuf, String)>,
     /// Prefixes of host paths that may be mounted.
     pub host_path_prefixes: &'a [PathBuf],
     /// Nothing below or above this may be mounted.
@@ -130,6 +139,11 @@ pub fn content(sources: &Sources<'_>, volume: &Volume) -> Result<Content, Volume
     }
     if volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some() {
         return claim(sources, volume).map_err(fault);
+    }
+    if volume.image.is_some() {
+        let found = sources.images.get(&volume.name).cloned();
+        let (folder, digest) = found.ok_or_else(|| fault("image is not known yet".into()))?;
+        return Ok(Content::Image { folder, digest });
     }
     files(sources, volume).map_err(fault).map(Content::Files)
 }
@@ -298,7 +312,7 @@ fn unsupported(volume: &Volume) -> String {
     let kind = json.as_object().and_then(|map| map.keys().find(|key| *key != "name").cloned());
     format!(
         "no volume plugin matched: '{}' volumes are not served; use emptyDir, configMap, secret, \
-         projected, downwardAPI, persistentVolumeClaim, ephemeral or hostPath",
+         projected, downwardAPI, persistentVolumeClaim, ephemeral, image or hostPath",
         kind.unwrap_or_else(|| "unknown".into())
     )
 }
@@ -343,6 +357,10 @@ mod tests {
             objects: &objects,
             tokens: &tokens,
             claims: &claims,
+            images: &BTreeMap::from([(
+                "v".to_owned(),
+                ("/images/one".into(), "sha256:1".to_owned()),
+            )]),
             host_path_prefixes: &["/srv".into(), "/data".into()],
             data_dir: "/data/coracle".as_ref(),
         };
@@ -406,6 +424,10 @@ mod tests {
             (
                 json!({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
                 "Empty { in_memory: true, size_limit_bytes: Some(1048576) }",
+            ),
+            (
+                json!({"image": {"reference": "reg.example/data:1"}}),
+                "Image { folder: \"/images/one\", digest: \"sha256:1\" }",
             ),
             (
                 json!({"hostPath": {"path": "/srv/x"}}),

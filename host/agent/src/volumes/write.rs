@@ -30,6 +30,7 @@ impl VolumeRoots {
         let root = match content {
             Content::Host { prefix, path, .. } => return prefix.join(path),
             Content::Persistent { place, .. } => return place.clone(),
+            Content::Image { folder, .. } => return folder.clone(),
             Content::Files(payload) if payload.secret => &self.memory,
             Content::Empty { in_memory: true, .. } => &self.memory,
             Content::Files(_) | Content::Empty { .. } => &self.disk,
@@ -61,6 +62,7 @@ impl VolumeRoots {
                 write(&place, payload, unique)?;
             }
             Content::Empty { .. } | Content::Persistent { .. } => make_private(&place)?,
+            Content::Image { folder, .. } => fs::metadata(folder).map(drop)?,
             Content::Host { prefix, path, kind, .. } => check_host(prefix, path, kind)?,
         }
         Ok(place)
@@ -72,7 +74,7 @@ impl VolumeRoots {
     /// What the file system says, except that something is not there.
     pub fn remove(&self, uid: &str) -> io::Result<()> {
         for root in [&self.disk, &self.memory] {
-            match fs::remove_dir_all(root.join(uid)) {
+            match coracle_runtime::mounts::remove_tree(&root.join(uid)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }

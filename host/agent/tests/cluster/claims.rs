@@ -61,6 +61,7 @@ async fn a_claim_is_mounted_once_bound_outlives_its_pod_and_its_folder_goes_with
     std::fs::write(folder.join("kept"), "1").unwrap();
 
     cluster.bind("2Mi").await;
+    cluster.heard("resize first/d 2097152").await;
     let grown = || {
         cluster.runtime.exit("first", "app", 1);
         let mounts = cluster.runtime.request("first", "app").unwrap().mounts;

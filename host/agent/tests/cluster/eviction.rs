@@ -81,3 +81,36 @@ async fn a_node_short_of_memory_says_so_and_ends_pods() {
     let words = "Pod was rejected: The node had condition: [MemoryPressure]. ";
     assert_eq!(shown["status"]["message"], words);
 }
+
+/// Row `qos.kill-order`.
+#[tokio::test]
+async fn the_best_effort_pod_goes_first_and_the_guaranteed_one_last() {
+    let mut cluster = Cluster::start_with(look_often).await;
+    let needs = |more: Value| json!({"containers": [container("app", json!({"resources": more}))]});
+    let amount = json!({"cpu": "10m", "memory": "64Mi"});
+    let rows = [
+        ("guaranteed", json!({"requests": amount, "limits": amount}), "Guaranteed"),
+        ("burstable", json!({"requests": {"memory": "16Mi"}}), "Burstable"),
+        ("best-effort", json!({}), "BestEffort"),
+    ];
+    for (name, resources, class) in rows {
+        cluster.create::<Pod>(pod(name, needs(resources))).await;
+        let shown = cluster.is_ready(name).await;
+        assert_eq!(shown["status"]["qosClass"], class);
+        cluster.saved(shown["metadata"]["uid"].as_str().unwrap()).await;
+    }
+    // The machine runs short: no machine has that much.
+    cluster.kill_agent().await;
+    cluster.retune(|config| {
+        look_often(config);
+        config.eviction.thresholds = "memory.available<1000Ti".parse().unwrap();
+    });
+    cluster.start_agent();
+    for name in ["best-effort", "burstable", "guaranteed"] {
+        let shown = cluster.shows(name, "/status/reason", "Evicted").await;
+        let said = shown["status"]["message"].as_str().unwrap();
+        assert!(said.starts_with("The node was low on resource: memory."), "{said}");
+    }
+    let events = cluster.evictions().await;
+    assert_eq!(events, ["best-effort", "burstable", "guaranteed"]);
+}

@@ -38,6 +38,8 @@ pub(crate) struct Cluster {
     pub(crate) gate: Arc<gate::State>,
     pub(crate) data: tempfile::TempDir,
     memory: tempfile::TempDir,
+    /// Cancelled to say that the machine goes down.
+    pub(crate) shut_down: CancellationToken,
     tune: fn(&mut AgentConfig),
     agent: Option<(CancellationToken, JoinHandle<Result<(), AgentError>>)>,
 }
@@ -67,6 +69,7 @@ impl Cluster {
             gate: Arc::default(),
             data,
             memory,
+            shut_down: CancellationToken::new(),
             tune,
             agent: None,
         };
@@ -131,10 +134,27 @@ impl Cluster {
             client,
             runtime: Arc::new(self.runtime.clone()),
             services: Arc::new(surroundings),
+            shut_down: self.shut_down.clone(),
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(coracle_agent::run(config, parts, stop.clone()));
         self.agent = Some((stop, task));
+    }
+
+    /// Gives other settings to the next start of the agent.
+    pub(crate) fn retune(&mut self, tune: fn(&mut AgentConfig)) {
+        self.tune = tune;
+    }
+
+    /// Lists the pods that were evicted, in the order in which they were.
+    pub(crate) async fn evictions(&self) -> Vec<String> {
+        let api = self.admin.namespaced::<Event>("default");
+        let mut all = api.list(&ListParams::default()).await.unwrap().items;
+        all.retain(|event| event.reason.as_deref() == Some("Evicted"));
+        all.sort_by_key(|event| {
+            event.metadata.resource_version.clone().unwrap().parse::<u64>().unwrap()
+        });
+        all.into_iter().filter_map(|event| event.involved_object.name).collect()
     }
 
     /// Kills the agent as `kill -9` would: nothing is stopped or written any more.
@@ -143,6 +163,20 @@ impl Cluster {
         task.abort();
         let _ = task.await;
         self.runtime = FakeRuntime::default();
+    }
+
+    /// Stops the agent as an upgrade would.
+    pub(crate) async fn stop_agent(&mut self) {
+        let (stop, task) = self.agent.take().unwrap();
+        stop.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    /// Waits until the agent has ended by itself.
+    pub(crate) async fn agent_ended(&mut self) {
+        let (_stop, task) = self.agent.take().unwrap();
+        let ended = tokio::time::timeout(PATIENCE, task).await;
+        ended.unwrap().unwrap().unwrap();
     }
 
     async fn give_range(&self) {

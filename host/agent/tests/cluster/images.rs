@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::harness::{Cluster, container, pod};
 
 impl Cluster {
-    async fn put(
+    pub(crate) async fn put(
         &self,
         method: &str,
         path: &str,
@@ -27,7 +27,7 @@ impl Cluster {
         answer.into_parts().0
     }
 
-    async fn blob(&self, repository: &str, bytes: &[u8]) -> Value {
+    pub(crate) async fn blob(&self, repository: &str, bytes: &[u8]) -> Value {
         let digest = digest_of(bytes);
         let path = format!("/v2/{repository}/blobs/uploads/");
         let begun = self.put("POST", &path, "application/octet-stream", Vec::new()).await;
@@ -182,4 +182,122 @@ async fn a_missing_image_backs_off() {
     );
     cluster.create::<Pod>(pod("never", json!({"containers": [never]}))).await;
     cluster.shows("never", reason, "ErrImageNeverPull").await;
+}
+
+/// A layer of one file.
+fn tarball(path: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, path, content).unwrap();
+    builder.into_inner().unwrap()
+}
+
+fn shows_image(name: &str, reference: &str, policy: &str, sub_path: &str) -> Value {
+    let mount = json!([{"name": "data", "mountPath": "/data", "subPath": sub_path}]);
+    let app = container("app", json!({"volumeMounts": mount}));
+    let image = json!({"reference": reference, "pullPolicy": policy});
+    pod(name, json!({"containers": [app], "volumes": [{"name": "data", "image": image}]}))
+}
+
+/// Image volumes. *Source:* KEP-4639.
+#[tokio::test]
+async fn the_files_of_an_image_are_a_volume() {
+    use coracle_agent::runtime::MountSource;
+    let mut cluster = Cluster::start().await;
+    let config = br#"{"os":"linux","architecture":"arm64","config":{"Cmd":["/bin/serve"]}}"#;
+    let config_type = "application/vnd.oci.image.config.v1+json";
+    let layer_type = "application/vnd.oci.image.layer.v1.tar";
+    let layer = tarball("models/tiny/weights", b"1 2 3");
+    cluster.push("models", (config_type, config), (layer_type, &layer)).await;
+    let reference = "registry.coracle.internal/models:1";
+    let never = shows_image("never", reference, "Never", "");
+    cluster.create::<Pod>(never).await;
+    let said = cluster.event("FailedMount").await;
+    assert!(said.contains("ErrImageNeverPull"), "{said}");
+    cluster.delete("never", Some(0)).await;
+
+    cluster.create::<Pod>(shows_image("whole", reference, "IfNotPresent", "")).await;
+    cluster.create::<Pod>(shows_image("part", reference, "Always", "models/tiny")).await;
+    cluster.is_ready("whole").await;
+    cluster.is_ready("part").await;
+    let mount = |name: &str| cluster.runtime.request(name, "app").unwrap().mounts.remove(0);
+    let MountSource::SubPath { volume, path } = mount("whole").source else {
+        panic!("no sub path")
+    };
+    assert_eq!(std::fs::read(volume.join("models/tiny/weights")).unwrap(), b"1 2 3");
+    assert_eq!(path, "");
+    assert!(mount("whole").read_only && mount("whole").quota.is_none());
+    assert_eq!(mount("part").source, MountSource::SubPath { volume, path: "models/tiny".into() });
+
+    // A program is what it is not.
+    let runs =
+        json!([container("app", json!({"image": reference, "imagePullPolicy": "IfNotPresent"}))]);
+    cluster.create::<Pod>(pod("runs", json!({"containers": runs}))).await;
+    let reason = "/status/containerStatuses/0/state/waiting/reason";
+    cluster.shows("runs", reason, "ErrImageNotWasm").await;
+
+    // It is there after a start without the registry.
+    let whole = cluster.is_ready("whole").await;
+    cluster.saved(whole["metadata"]["uid"].as_str().unwrap()).await;
+    cluster.kill_agent().await;
+    cluster.gate.shut.store(true, std::sync::atomic::Ordering::SeqCst);
+    cluster.start_agent();
+    cluster.heard("start part/app").await;
+    cluster.gate.shut.store(false, std::sync::atomic::Ordering::SeqCst);
+}
+
+/// What is no archive has no files.
+#[tokio::test]
+async fn an_image_without_files_is_no_volume() {
+    let cluster = Cluster::start().await;
+    let wasm_type = "application/vnd.wasm.config.v0+json";
+    cluster.push("artifact", (wasm_type, b"{}"), ("application/wasm", b"\0asm9999")).await;
+    let reference = "registry.coracle.internal/artifact:1";
+    cluster.create::<Pod>(shows_image("web", reference, "IfNotPresent", "")).await;
+    let said = cluster.event("FailedMount").await;
+    assert!(said.contains("image has no layer with files"), "{said}");
+}
+
+/// Row `ctr.command-args`.
+#[tokio::test]
+async fn the_images_entry_point_and_arguments_are_what_a_container_changes() {
+    let cluster = Cluster::start().await;
+    let config = br#"{"os":"wasip2","architecture":"wasm","config":{"Entrypoint":["/app.wasm"],"Cmd":["--default"]}}"#;
+    let mut layer = tar::Builder::new(Vec::new());
+    for path in ["app.wasm", "bin/other.wasm"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(8);
+        header.set_mode(0o644);
+        layer.append_data(&mut header, path, &b"\0asm1111"[..]).unwrap();
+    }
+    let layer = layer.into_inner().unwrap();
+    let config_type = "application/vnd.oci.image.config.v1+json";
+    let layer_type = "application/vnd.oci.image.layer.v1.tar";
+    cluster.push("app2", (config_type, config), (layer_type, &layer)).await;
+    let image = "registry.coracle.internal/app2:1";
+    let env = json!([{"name": "MY_ENV", "value": "value"}]);
+    let rows = [
+        (json!({}), json!(["/app.wasm", "--default"])),
+        (json!({"args": ["one", "two"]}), json!(["/app.wasm", "one", "two"])),
+        (
+            json!({"args": ["$(MY_ENV)", "$$(X)", "$(NONE)"]}),
+            json!(["/app.wasm", "value", "$(X)", "$(NONE)"]),
+        ),
+        (json!({"command": ["/bin/other.wasm"]}), json!(["/bin/other.wasm"])),
+        (json!({"command": ["/bin/other.wasm"], "args": ["a"]}), json!(["/bin/other.wasm", "a"])),
+    ];
+    for (number, (more, wanted)) in rows.into_iter().enumerate() {
+        let mut app = container("app", more);
+        app["image"] = image.into();
+        app["env"] = env.clone();
+        let name = format!("args-{number}");
+        cluster.create::<Pod>(pod(&name, json!({"containers": [app]}))).await;
+        cluster.is_ready(&name).await;
+        let request = cluster.runtime.request(&name, "app").unwrap();
+        assert_eq!(json!(request.argv), wanted, "{number}");
+        let other = wanted[0] == "/bin/other.wasm";
+        assert_eq!(request.image.wasm.ends_with("bin/other.wasm"), other);
+    }
 }

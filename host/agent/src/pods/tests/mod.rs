@@ -1,5 +1,6 @@
 //! Whole lives of pods, told line by line: what happens goes in, what is decided comes out.
 
+mod actions;
 mod life;
 
 use expect_test::{Expect, expect};
