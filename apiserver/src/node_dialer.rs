@@ -17,7 +17,18 @@ pub trait NodeDialer: Send + Sync {
     /// # Errors
     /// When the node is not known or cannot be reached; the text becomes part of the client's error.
     fn dial<'a>(&'a self, node: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Duplex>>>;
+
+    /// Takes a connection that a node's host has made to be reached by, and keeps it until it ends.
+    /// Who does not reach nodes that way closes it, as it is by default.
+    fn attach<'a>(&'a self, node: &'a str, stream: Box<dyn Duplex>) -> BoxFuture<'a, ()> {
+        tracing::debug!(node, "a host's connection is not wanted");
+        drop(stream);
+        Box::pin(std::future::ready(()))
+    }
 }
+
+/// The protocol, in TLS's ALPN, of a connection that a host makes to be reached by.
+pub const HOST_PROTOCOL: &[u8] = b"coracle-host";
 
 /// A dialer for nodes that are this machine: every node's agent is the one behind one Unix socket.
 #[derive(Clone, Debug)]

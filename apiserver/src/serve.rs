@@ -14,6 +14,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +22,7 @@ use crate::authn::{UserInfo, user_of_certificate};
 use crate::batch::Batched;
 use crate::body::{self, Body};
 use crate::gate::Caller;
+use crate::node_dialer::HOST_PROTOCOL;
 use crate::respond::Answer;
 use crate::server::{ApiServer, Core};
 
@@ -90,7 +92,11 @@ async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {
         .peer_certificates()
         .and_then(|chain| chain.first())
         .map(|c| c.clone().into_owned());
-    let caller = Caller::Connection(certificate.and_then(|certificate| user(&certificate)));
+    let user = certificate.and_then(|certificate| user(&certificate));
+    if stream.get_ref().1.alpn_protocol() == Some(HOST_PROTOCOL) {
+        return attach(&core, user, stream).await;
+    }
+    let caller = Caller::Connection(user);
     let shutdown = core.shutdown.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (core, caller) = (core.clone(), caller.clone());
@@ -115,6 +121,17 @@ async fn traced(core: Arc<Core>, mut request: Request<Body>, caller: Caller) -> 
         span.note("audit-id", id.to_owned());
     }
     answer
+}
+
+/// Keeps a host's connection until it ends, or until the server does.
+async fn attach(core: &Core, user: Option<Arc<UserInfo>>, stream: TlsStream<TcpStream>) {
+    let Some(node) = user.as_ref().and_then(|user| user.node()) else {
+        return tracing::warn!("a connection of a host without a node's certificate was refused");
+    };
+    tokio::select! {
+        () = core.nodes.attach(node, Box::new(stream)) => {}
+        () = core.shutdown.cancelled() => {}
+    }
 }
 
 /// Serves a connection until it ends, or until the server does.

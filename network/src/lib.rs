@@ -13,6 +13,7 @@ pub mod ipam;
 pub mod names;
 pub mod network;
 pub mod picker;
+pub mod policy;
 mod proxy;
 pub mod refusals;
 mod report;

@@ -14,6 +14,7 @@ use crate::demand::{self, Demand};
 use crate::egress::{self, Egress};
 use crate::names::{self, Answer};
 use crate::picker::Picker;
+use crate::policy::guard::{Arrival, Guard};
 use crate::switch::{Grant, Ranges, View, decide};
 use crate::table::{ServicePort, Table};
 
@@ -28,7 +29,7 @@ const WANT_AGAIN: Duration = Duration::from_millis(500);
 /// A flow that was not let through, to be told to the pod's owner.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    /// The pod that tried.
+    /// The pod that tried, or, where a policy closes the way in, the pod that was tried.
     pub from: NsTag,
     /// Where to.
     pub destination: SocketAddr,
@@ -47,6 +48,8 @@ pub struct Network {
     picker: Mutex<Picker>,
     grants: RwLock<HashMap<NsTag, Grant>>,
     refusals: mpsc::Sender<Refusal>,
+    /// The network policies.
+    pub guard: Guard,
     /// The use of Services on demand.
     pub demand: Demand,
 }
@@ -62,6 +65,7 @@ impl Network {
             picker: Mutex::default(),
             grants: RwLock::default(),
             refusals,
+            guard: Guard::default(),
             demand: Demand::default(),
         };
         (Arc::new(network), told)
@@ -154,6 +158,29 @@ impl Network {
         picked
     }
 
+    /// Whether a connection that arrives may reach a pod of this host; what may not is told to the
+    /// pod's owner.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, arrival: &Arrival<'_>) -> Result<(), String> {
+        self.guard.admit(arrival).map_err(|(pod, message)| {
+            if let Some(pod) = pod {
+                self.tell(&pod, arrival.destination, &message);
+            }
+            message
+        })
+    }
+
+    /// Tells a pod's owner of a refusal, if not too many wait to be told.
+    fn tell(&self, pod: &NsTag, destination: SocketAddr, message: &str) {
+        let message = message.to_owned();
+        let refusal = Refusal { from: pod.clone(), destination, message };
+        if let Err(error) = self.refusals.try_send(refusal) {
+            tracing::debug!(%pod, %error, "refusal not told");
+        }
+    }
+
     fn answer(&self, from: &NsTag, name: &str) -> Answer {
         names::resolve(&self.table.read(), from.namespace(), name)
     }
@@ -199,15 +226,9 @@ impl Router for Answers {
             let view = View { table: &table, ranges: &network.ranges, grants: &grants };
             decide(&view, flow, |port| network.pick(port, flow.source.ip()))
         };
+        let route = network.guard.limit(flow, route);
         if let (Route::Refused(message), Some(from)) = (&route, &flow.from) {
-            let refusal = Refusal {
-                from: from.clone(),
-                destination: flow.destination,
-                message: message.clone(),
-            };
-            if network.refusals.try_send(refusal).is_err() {
-                tracing::debug!(pod = %from, message, "refusal not told: too many wait");
-            }
+            network.tell(from, flow.destination, message);
         }
         route
     }

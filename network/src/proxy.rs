@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
 use crate::network::Network;
+use crate::policy::guard::Arrival;
 
 /// How long to wait before a port that something else holds is tried again.
 const BIND_RETRY: Duration = Duration::from_secs(5);
@@ -82,7 +83,7 @@ fn connect(
     fabric: &Arc<Fabric>,
 ) {
     if let Some(backend) = network.pick_node_port(port, Protocol::Tcp, peer.ip()) {
-        return deliver(stream, peer, port, backend, fabric);
+        return deliver(stream, peer, port, backend, (network, fabric));
     }
     let on_demand = network.read(|table| {
         table.node_port(port, Protocol::Tcp).is_some_and(|service| service.on_demand)
@@ -93,16 +94,37 @@ fn connect(
     let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
     tokio::spawn(async move {
         match network.await_node_port(port, peer.ip()).await {
-            Some(backend) => deliver(stream, peer, port, backend, &fabric),
+            Some(backend) => deliver(stream, peer, port, backend, (&network, &fabric)),
             None => refuse(&stream, port, "no endpoint became ready in time"),
         }
     });
 }
 
-fn deliver(stream: TcpStream, peer: SocketAddr, port: u16, backend: SocketAddr, fabric: &Fabric) {
+fn deliver(
+    stream: TcpStream,
+    peer: SocketAddr,
+    port: u16,
+    backend: SocketAddr,
+    (network, fabric): (&Network, &Fabric),
+) {
+    if let Err(why) = may_enter(network, peer, backend, Protocol::Tcp) {
+        return refuse(&stream, port, &why);
+    }
     if let Err((stream, error)) = fabric.deliver_real(backend, stream, peer) {
         refuse(&stream, port, &error.to_string());
     }
+}
+
+/// What policies say to a client of a node port; on another host, that one asks.
+fn may_enter(
+    network: &Network,
+    client: SocketAddr,
+    backend: SocketAddr,
+    protocol: Protocol,
+) -> Result<(), String> {
+    let source = client.ip().to_canonical();
+    let arrival = Arrival { source, from: None, peer: None, destination: backend, protocol };
+    network.admit(&arrival)
 }
 
 fn refuse(stream: &TcpStream, port: u16, reason: &str) {
@@ -121,6 +143,9 @@ async fn serve_udp(port: u16, network: Arc<Network>, fabric: Arc<Fabric>) {
         let Some(backend) = network.pick_node_port(port, Protocol::Udp, peer.ip()) else {
             continue;
         };
+        if may_enter(&network, peer, backend, Protocol::Udp).is_err() {
+            continue;
+        }
         let data = Bytes::copy_from_slice(&buffer[..length]);
         let reply = Arc::new(Reply { socket: Arc::clone(&socket), peer });
         if let Err(error) = fabric.deliver_datagram(backend, peer, data, Some(reply)) {

@@ -1,6 +1,8 @@
 //! TLS configurations from the cluster's certificates.
 
 use super::{Identity, Pki, PkiError};
+use crate::node_dialer::HOST_PROTOCOL;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
@@ -32,6 +34,7 @@ impl Pki {
             .with_single_cert(chain, key)
             .map_err(refused)?;
         config.alpn_protocols = PROTOCOLS.map(Vec::from).into();
+        config.alpn_protocols.push(HOST_PROTOCOL.to_vec());
         Ok(Arc::new(config))
     }
 
@@ -140,12 +143,12 @@ impl ServerCertVerifier for AnyServer {
     }
 }
 
-}
-
-/// The first certificate of a PEM text.
 /// The one crypto library of the binary.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// The first certificate of a PEM text.
 pub(super) fn first_certificate(pem: &str) -> Result<CertificateDer<'static>, PkiError> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(refused)
 }

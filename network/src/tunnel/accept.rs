@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_vnet::{Fabric, VStream};
+use coracle_vnet::{Fabric, NsTag, Protocol, VStream};
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -27,6 +27,8 @@ use super::link::{
 };
 use super::peers::Peers;
 use super::splice::splice;
+use crate::network::Network;
+use crate::policy::guard::Arrival;
 use crate::switch::Ranges;
 
 /// Connections at once, proven or not: more hosts than a cluster has.
@@ -41,6 +43,7 @@ const HEAD_BYTES_MAX: u32 = 8 * 1024;
 /// What every connection looks at.
 pub(super) struct Inward {
     pub(super) fabric: Arc<Fabric>,
+    pub(super) network: Arc<Network>,
     pub(super) peers: Arc<RwLock<Peers>>,
     pub(super) ranges: Ranges,
     pub(super) keys: watch::Receiver<Option<Keys>>,
@@ -119,6 +122,16 @@ fn answer(inward: &Inward, peer: &str, request: Request<Incoming>) -> Response<E
     if let Err(error) = admit(&head, peer, &inward.peers.read(), &inward.ranges) {
         tracing::warn!(peer, %error, "a stream of another host was refused");
         return refuse(StatusCode::FORBIDDEN, &error.to_string());
+    }
+    let arrival = Arrival {
+        source: head.source.ip(),
+        from: head.from.as_ref().map(NsTag::id),
+        peer: Some(peer),
+        destination: head.destination,
+        protocol: Protocol::Tcp,
+    };
+    if let Err(why) = inward.network.admit(&arrival) {
+        return refuse(StatusCode::FORBIDDEN, &why);
     }
     let stream = match inward.fabric.deliver(head.destination, head.source) {
         Ok(stream) => stream,

@@ -12,6 +12,8 @@ use x509_parser::prelude::FromDer as _;
 
 /// The protocol that is spoken within.
 const PROTOCOL: &[u8] = b"h2";
+/// Both ends are ours, so only the newest is spoken.
+const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 /// What the common name of a host begins with. *Source:* Kubernetes, "Using Node Authorization".
 const NODE_PREFIX: &str = "system:node:";
 /// The organization of all hosts.
@@ -61,25 +63,41 @@ impl Keys {
     /// # Errors
     /// When something cannot be read or does not fit together.
     pub fn new(authority: &str, client: &Pem, serving: &Pem) -> Result<Keys, KeyError> {
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate(authority, "the cluster's CA")?)?;
-        let roots = Arc::new(roots);
-        let versions = [&rustls::version::TLS13];
-        let (chain, key) = parts(client)?;
-        let mut connecting = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&versions)?
-            .with_root_certificates(Arc::clone(&roots))
-            .with_client_auth_cert(chain, key)?;
-        connecting.alpn_protocols = vec![PROTOCOL.to_vec()];
+        let client = connecting(authority, client, PROTOCOL)?;
+        let roots = Arc::new(roots(authority)?);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?;
         let (chain, key) = parts(serving)?;
         let mut accepting = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&versions)?
+            .with_protocol_versions(VERSIONS)?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)?;
         accepting.alpn_protocols = vec![PROTOCOL.to_vec()];
-        Ok(Keys { client: Arc::new(connecting), server: Arc::new(accepting) })
+        Ok(Keys { client, server: Arc::new(accepting) })
     }
+}
+
+/// TLS of a connection that this host makes to another part of the cluster, with `protocol` in ALPN.
+///
+/// # Errors
+/// When something cannot be read or does not fit together.
+pub fn connecting(
+    authority: &str,
+    client: &Pem,
+    protocol: &[u8],
+) -> Result<Arc<ClientConfig>, KeyError> {
+    let (chain, key) = parts(client)?;
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(VERSIONS)?
+        .with_root_certificates(roots(authority)?)
+        .with_client_auth_cert(chain, key)?;
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn roots(authority: &str) -> Result<RootCertStore, KeyError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(authority, "the cluster's CA")?)?;
+    Ok(roots)
 }
 
 /// The node that a certificate (DER) of the cluster's authority is for; `None` if it is for

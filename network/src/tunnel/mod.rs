@@ -17,6 +17,7 @@ pub mod keys;
 mod link;
 mod overlay;
 pub mod peers;
+pub mod reach;
 mod run;
 mod splice;
 

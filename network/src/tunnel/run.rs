@@ -22,6 +22,7 @@ use super::accept::{Inward, accept};
 use super::keys::Keys;
 use super::overlay::Outward;
 use super::peers::{Peers, SavedPeer};
+use crate::network::Network;
 use crate::switch::Ranges;
 
 /// Time between two tries to say where the tunnel is.
@@ -68,7 +69,7 @@ impl Drop for Running {
 pub async fn start(
     config: TunnelConfig,
     keys: watch::Receiver<Option<Keys>>,
-    fabric: &Arc<Fabric>,
+    (network, fabric): (&Arc<Network>, &Arc<Fabric>),
     caches: &Caches,
 ) -> io::Result<Running> {
     let listener = listen(&config).await?;
@@ -100,6 +101,7 @@ pub async fn start(
     });
     let inward = Inward {
         fabric: Arc::clone(fabric),
+        network: Arc::clone(network),
         peers: Arc::clone(&peers),
         ranges: config.ranges,
         keys,

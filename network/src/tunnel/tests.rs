@@ -26,6 +26,7 @@ use super::overlay::Outward;
 use super::peers::Peers;
 use super::{Keys, PORT_ANNOTATION, Pem};
 use crate::cidr::Cidr;
+use crate::network::Network;
 use crate::switch::Ranges;
 
 /// Everything leads to the pod that was asked for, and no name means anything.
@@ -125,6 +126,7 @@ impl Host {
         let address = listener.local_addr().unwrap();
         let inward = Arc::new(Inward {
             fabric: Arc::clone(&fabric),
+            network: Network::new(ranges()).0,
             peers: Arc::clone(peers),
             ranges: ranges(),
             keys,

@@ -1,0 +1,127 @@
+//! Where policies meet connections: on the way out, and on the way in. Pure but for its locks.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use coracle_vnet::{Fabric, Flow, NsTag, Protocol, Route};
+use parking_lot::RwLock;
+
+use super::{Attempt, Policies, Verdict};
+
+/// What is said while the policies of the cluster are not known.
+const UNKNOWN: &str = "the cluster's network policies are not known yet: the server has not been reached since this \
+                       host began";
+
+/// The policies of the cluster, asked for each connection. One that nobody told of policies lets
+/// everything through.
+#[derive(Debug, Default)]
+pub struct Guard {
+    policies: RwLock<Policies>,
+    unknown: AtomicBool,
+    fabric: OnceLock<Weak<Fabric>>,
+}
+
+/// Who stands behind a connection that arrives.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Where it comes from.
+    pub source: IpAddr,
+    /// The uid of the pod that it says it comes from.
+    pub from: Option<&'a str>,
+    /// The node whose certificate it came with; `None` when it came in at this host.
+    pub peer: Option<&'a str>,
+    /// The pod's address and port that it goes to.
+    pub destination: SocketAddr,
+    /// Its transport.
+    pub protocol: Protocol,
+}
+
+impl Guard {
+    /// From now on policies count. `known`: what is there already is what was known last.
+    pub(super) fn follow(&self, fabric: &Arc<Fabric>, known: bool) {
+        self.unknown.store(!known, Ordering::Release);
+        if self.fabric.set(Arc::downgrade(fabric)).is_err() {
+            tracing::debug!("policies know the fabric already");
+        }
+    }
+
+    /// What is there is the whole truth.
+    pub(super) fn set_known(&self) {
+        self.unknown.store(false, Ordering::Release);
+    }
+
+    /// Changes the policies.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Policies)) {
+        change(&mut self.policies.write());
+    }
+
+    /// The route that a pod's flow may take: `route`, or a refusal that says which policy stands in
+    /// the way. The way in is looked at here for pods of this host, and on arrival for others.
+    pub(crate) fn limit(&self, flow: &Flow, route: Route) -> Route {
+        let (destination, is_pod) = match &route {
+            Route::Pod(address) => (*address, true),
+            Route::Real(address) => (*address, false),
+            Route::Refused(_) => return route,
+        };
+        let Some(from) = &flow.from else { return route };
+        if self.unknown.load(Ordering::Acquire) {
+            return Route::Refused(UNKNOWN.to_owned());
+        }
+        let to = if is_pod { self.local(destination.ip()) } else { None };
+        let attempt = Attempt {
+            source: flow.source.ip(),
+            from: Some(from.id()),
+            destination,
+            to: to.as_ref().map(NsTag::id),
+            protocol: flow.protocol,
+        };
+        let policies = self.policies.read();
+        let out = policies.egress(&attempt);
+        let verdict = match out {
+            Verdict::Allowed if to.is_some() => policies.ingress(&attempt),
+            Verdict::Allowed | Verdict::Denied(_) => out,
+        };
+        match verdict {
+            Verdict::Allowed => route,
+            Verdict::Denied(denial) => Route::Refused(denial.to_string()),
+        }
+    }
+
+    /// Whether a connection may reach a pod of this host.
+    ///
+    /// # Errors
+    /// Why not, and the pod if it is known.
+    pub(crate) fn admit(&self, arrival: &Arrival<'_>) -> Result<(), (Option<NsTag>, String)> {
+        let to = self.local(arrival.destination.ip());
+        if self.unknown.load(Ordering::Acquire) {
+            return Err((to, UNKNOWN.to_owned()));
+        }
+        let policies = self.policies.read();
+        // A uid that is new here is not believed; the address, which the peer owns, is.
+        let runs_there = |uid: &&str| arrival.peer.and_then(|peer| policies.runs_on(uid, peer));
+        let from = arrival.from.filter(|uid| runs_there(uid).is_some());
+        if let Some(uid) = from.filter(|uid| runs_there(uid) == Some(false)) {
+            return Err((to, format!("the pod with the uid {uid} does not run on that node")));
+        }
+        let attempt = Attempt {
+            source: arrival.source,
+            from,
+            destination: arrival.destination,
+            to: to.as_ref().map(NsTag::id),
+            protocol: arrival.protocol,
+        };
+        match policies.ingress(&attempt) {
+            Verdict::Allowed => Ok(()),
+            Verdict::Denied(denial) => {
+                drop(policies);
+                Err((to, denial.to_string()))
+            }
+        }
+    }
+
+    /// The pod of this host that has the address.
+    fn local(&self, ip: IpAddr) -> Option<NsTag> {
+        Some(self.fabric.get()?.upgrade()?.get(ip)?.tag().clone())
+    }
+}
