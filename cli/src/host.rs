@@ -8,32 +8,42 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use coracle_agent::runtime::wasm::WasmRuntime;
 use coracle_agent::{AgentConfig, Parts, Surroundings};
-use coracle_client::{Caches, Client, Recorder};
+use coracle_client::{Caches, Recorder};
 use coracle_network::cidr::Cidr;
 use coracle_network::network::{Answers, Network};
+use coracle_network::policy::follow_policies;
 use coracle_network::refusals;
 use coracle_network::run::follow;
 use coracle_network::switch::Ranges;
+use coracle_runtime::worker::Workers;
 use coracle_runtime::{Engine, EngineConfig};
+use coracle_telemetry::Telemetry;
 use coracle_vnet::Fabric;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{DataDir, HostFlags, NetworkFlags, node_name};
+use crate::config::{DataDir, HostFlags, HostLimits, NetworkFlags, node_name};
+use crate::join;
 use crate::signals;
 
-/// Runs this machine's host until SIGINT or SIGTERM; then its pods are stopped.
+/// Runs this machine's host until SIGINT or SIGTERM; then its pods are stopped, and go on at the next
+/// start. SIGPWR says that the machine goes down: then its pods end for good, in order, first.
 pub(crate) async fn run(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()> {
     let _held = data.hold("host")?;
     let mut stop = signals::Stop::listen()?;
+    let mut power_off = signals::PowerOff::listen()?;
     let config = agent_config(data, flags)?;
     let program = std::env::current_exe().context("find the own executable")?;
+    let workers = Workers::new(&program, vec!["worker".to_owned()]);
     let engine = Engine::new(EngineConfig::new(data.host().join("compiled"), program))?;
-    let (network, told) = Network::new(ranges(&flags.network)?);
+    let ranges = ranges(&flags.network, config.host_ip)?;
+    let (network, told) = Network::new(ranges.clone());
     let answers = Arc::new(Answers(Arc::clone(&network)));
     let fabric = Fabric::new(Arc::clone(&answers) as _, answers);
-    let kubeconfig = flags.kubeconfig.clone().unwrap_or_else(|| data.host_kubeconfig());
-    let client = Client::from_kubeconfig(&kubeconfig).await?;
+    let (client, member) = join::open(data, flags, &config).await?;
     let caches = Caches::new(client.clone());
+    let telemetry = flags.limits.telemetry.config();
+    let telemetry = telemetry.as_ref().map(Telemetry::start).transpose()?;
+    let (telemetry, exporting) = telemetry.unzip();
     let runtime = WasmRuntime::new(
         engine,
         Arc::clone(&fabric),
@@ -41,32 +51,51 @@ pub(crate) async fn run(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()>
         config.host_ip,
         config.dns_ip,
         &config.cluster_domain,
-    );
+    )
+    .with_telemetry(telemetry)
+    .with_workers(workers);
     let _following = follow(&network, &fabric, &caches, data.host().join("services.json"));
+    let policies = data.host().join("policies.json");
+    let _policies = follow_policies(&network, &fabric, &caches, policies);
+    let port = flags.limits.tunnel_port;
+    let ways = match &member {
+        Some(member) => Some(member.open_ways(data, &config, port, ranges, (&network, &fabric), &caches).await?),
+        None => None,
+    };
     let recorder = Recorder::new(&client, "coracle-network", &config.node_name);
     let telling = refusals::tell(told, recorder);
+    let shut_down = CancellationToken::new();
     let parts = Parts {
         client,
+        shut_down: shut_down.clone(),
         runtime: Arc::new(runtime),
         services: Arc::new(Surroundings { services: caches.get(), namespaces: caches.get() }),
     };
     let ended = CancellationToken::new();
     let agent = coracle_agent::run(config, parts, ended.clone());
     tokio::pin!(agent);
-    let outcome = tokio::select! {
-        outcome = &mut agent => outcome.context("the node agent ended"),
-        () = stop.wait() => {
-            ended.cancel();
-            agent.await.context("stop the node agent")
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut agent => break outcome.context("the node agent ended"),
+            () = power_off.wait() => shut_down.cancel(),
+            () = stop.wait() => {
+                ended.cancel();
+                break agent.await.context("stop the node agent");
+            }
         }
     };
     telling.abort();
+    drop((member, ways));
+    if let Some(exporting) = exporting {
+        exporting.stop().await;
+    }
     outcome
 }
 
 fn agent_config(data: &DataDir, flags: &HostFlags) -> anyhow::Result<AgentConfig> {
     let name = node_name(flags.limits.node_name.as_deref());
-    let mut config = AgentConfig::new(&name, data.host(), memory_dir(data)?, own_address());
+    let address = node_address(&flags.limits);
+    let mut config = AgentConfig::new(&name, data.host(), memory_dir(data)?, address);
     config.seal_key = data.seal_key();
     config.pods_max = flags.limits.max_pods;
     flags.limits.node.apply(&mut config)?;
@@ -84,7 +113,12 @@ fn memory_dir(data: &DataDir) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn ranges(flags: &NetworkFlags) -> anyhow::Result<Ranges> {
+/// The address of the node.
+fn node_address(limits: &HostLimits) -> IpAddr {
+    limits.node_ip.unwrap_or_else(own_address)
+}
+
+fn ranges(flags: &NetworkFlags, address: IpAddr) -> anyhow::Result<Ranges> {
     let range = |flag, text: &str| {
         Cidr::parse(text)
             .with_context(|| format!("{flag} '{text}' must be a range such as 10.128.0.0/9"))
@@ -92,13 +126,13 @@ fn ranges(flags: &NetworkFlags) -> anyhow::Result<Ranges> {
     Ok(Ranges {
         pods: range("--cluster-cidr", &flags.cluster_cidr)?,
         services: range("--service-cidr", &flags.service_cidr)?,
-        host: [own_address()].into(),
+        host: [own_address(), address].into(),
     })
 }
 
 /// The address of the interface that leads out; loopback on a machine without a network. Connecting
 /// a datagram socket sends nothing.
-fn own_address() -> IpAddr {
+pub(crate) fn own_address() -> IpAddr {
     let outwards = || -> std::io::Result<IpAddr> {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.connect("192.0.2.1:9")?;

@@ -1,16 +1,20 @@
 //! The `coracle` binary: the one place where the parts are wired together.
 
 mod apply;
+mod backup;
 mod client;
 mod config;
 mod host;
 mod images;
+mod join;
 mod limits;
+mod nodes;
 mod out;
 mod schedule;
 mod server;
 mod signals;
 mod supervise;
+mod token;
 mod up;
 
 use std::io::IsTerminal as _;
@@ -23,8 +27,11 @@ use config::{Command, DataDir, Flags, PushFlags, ScheduleCommand};
 
 fn main() -> ExitCode {
     let flags = Flags::read();
-    // A compiler child has no runtime, no log and no data directory: it is confined before it
-    // reads its input.
+    // A pod's worker and a compiler child have no runtime, no log and no data directory: they are
+    // confined before they read their input.
+    if matches!(flags.command, Command::Worker) {
+        return coracle_runtime::worker::child_main();
+    }
     if let Command::Compile { arguments } = flags.command {
         return coracle_runtime::compile::child_main(arguments);
     }
@@ -69,11 +76,18 @@ async fn dispatch(data: DataDir, command: Command) -> anyhow::Result<()> {
         Command::Up(flags) => up::up(data, flags).await,
         Command::Down(flags) => up::down(data, flags).await,
         Command::Server(flags) => server::run(&data, &flags).await,
-        Command::Host(flags) if flags.supervise => supervise::run(&data, &flags.passed_on()).await,
+        Command::Host(flags) if flags.shutdown => supervise::shut_down(&data, &flags).await,
+        Command::Host(flags) if flags.supervise => {
+            supervise::run(&data, &flags.passed_on(), flags.limits.node.shutdown_grace_period).await
+        },
         Command::Host(flags) => host::run(&data, &flags).await,
+        Command::Token(command) => token::run(&data, command).await,
+        Command::Backup(flags) => backup::backup(&data, &flags).await,
+        Command::Restore(flags) => backup::restore(&data, &flags),
         Command::Push(flags) => push(&data, flags).await,
         Command::Inspect(flags) => images::inspect(&data, flags).await,
         Command::Schedule(ScheduleCommand::Explain(flags)) => schedule::explain(&data, flags).await,
+        Command::Worker => anyhow::bail!("worker runs without a runtime of the program's"),
         Command::Compile { .. } => anyhow::bail!("compile runs without a runtime"),
     }
 }

@@ -12,14 +12,17 @@ use coracle_apiserver::oci::ImagePolicy;
 use coracle_apiserver::pki::{Kubeconfig, Pki, kubeconfig};
 use coracle_apiserver::seal::Sealer;
 use coracle_apiserver::service_address::ServiceRanges;
-use coracle_apiserver::{ApiServer, Config, UnixSocketDialer};
+use coracle_apiserver::{ApiServer, Config, FrontProxy};
 use coracle_client::{Caches, Client};
 use coracle_controllers::Controllers;
 use coracle_store::Store;
+use coracle_telemetry::{Exporting, Resource, Telemetry};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::config::{DataDir, Held, NetworkFlags, ServerFlags, node_name};
+use crate::host::own_address;
+use crate::nodes::Nodes;
 use crate::{signals, supervise};
 
 /// Name of the cluster and of the administrator in the kubeconfig.
@@ -34,6 +37,7 @@ pub(crate) struct Server {
     serving: JoinHandle<()>,
     controllers: Controllers,
     scheduler: coracle_scheduler::run::Running,
+    exporting: Option<Exporting>,
     _held: Held,
 }
 
@@ -58,6 +62,11 @@ impl Server {
         let store = open_store(data).await?;
         let mut config = configure(data, flags, address)?;
         config.signer = Some(Arc::clone(&pki));
+        config.front_proxy = Some(front_proxy(data, &pki)?);
+        let telemetry = flags.host.telemetry.config();
+        let telemetry = telemetry.as_ref().map(Telemetry::start).transpose()?;
+        let (telemetry, exporting) = telemetry.unzip();
+        config.tracer = telemetry.map(|telemetry| telemetry.tracer(&Resource::service("apiserver")));
         let api = ApiServer::new(config, store.clone()).await?;
         let tls = pki.server_config(&pki.issue_serving(&own_names(flags, address)?)?)?;
         let serving = tokio::spawn({
@@ -65,14 +74,16 @@ impl Server {
             async move { api.serve(listener, tls).await }
         });
         write_kubeconfigs(data, flags, &pki, address)?;
+        let url = format!("https://{}", advertised(flags, address));
         let (controllers, scheduler) =
-            start_parts(&api, &flags.network, pki.ca_certificate().to_owned());
+            start_parts(&api, &flags.network, pki.ca_certificate().to_owned(), url);
         tracing::info!(%address, kubeconfig = %data.kubeconfig().display(), "the API is served");
         if !flags.no_host {
             supervise::start_detached(data, &flags.host_arguments())?;
         }
         let client = Client::in_process(api.in_process(UserInfo::component("coracle-up"))).kube();
-        Ok(Self { api, store, client, serving, controllers, scheduler, _held: held })
+        let running = Self { api, store, client, serving, controllers, scheduler, exporting, _held: held };
+        Ok(running)
     }
 
     /// A client in this process that may do everything.
@@ -89,6 +100,9 @@ impl Server {
             tracing::error!("the task that serves the API panicked");
         }
         self.store.close().await;
+        if let Some(exporting) = self.exporting {
+            exporting.stop().await;
+        }
     }
 }
 
@@ -109,8 +123,9 @@ fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow
         }
         None => Pki::tokens(&data.pki())?,
     };
-    let mut config = Config::new(reachable(address), data.registry());
+    let mut config = Config::new(advertised(flags, address), data.registry());
     config.tokens = tokens;
+    config.oidc = flags.oidc.issuers()?;
     config.token_keys = Some(Pki::service_account_keys(&data.pki())?);
     let encryption = match &flags.encryption_provider_config {
         Some(path) => std::fs::read_to_string(path)
@@ -125,8 +140,15 @@ fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow
     };
     config.services = service_ranges(flags)?;
     config.describe = || Box::new(coracle_descriptions::describe());
-    config.nodes = Arc::new(UnixSocketDialer::new(data.agent_socket()));
+    let local = node_name(flags.host.node_name.as_deref());
+    config.nodes = Arc::new(Nodes::new(local, data.agent_socket()));
     Ok(config)
+}
+
+/// An authority of its own: whoever has a certificate of it may speak in anybody's name to aggregated servers.
+fn front_proxy(data: &DataDir, pki: &Pki) -> anyhow::Result<FrontProxy> {
+    let authority = Pki::open(&data.pki().join("front-proxy"), now())?;
+    Ok(FrontProxy::new(&authority, pki.ca_certificate())?)
 }
 
 fn audit_log(data: &DataDir, flags: &ServerFlags) -> anyhow::Result<Option<AuditLog>> {
@@ -157,6 +179,7 @@ fn start_parts(
     api: &ApiServer,
     network: &NetworkFlags,
     root_ca: String,
+    server_url: String,
 ) -> (Controllers, coracle_scheduler::run::Running) {
     let as_part = |name: &str| Client::in_process(api.in_process(UserInfo::component(name)));
     let caches = Caches::new(as_part("kube-controller-manager"));
@@ -164,6 +187,7 @@ fn start_parts(
         cluster_cidr: network.cluster_cidr.clone(),
         node_mask: network.node_mask,
         root_ca: Some(root_ca),
+        server_url: Some(server_url),
         ..coracle_controllers::Config::default()
     };
     let controllers = coracle_controllers::run(&caches, config);
@@ -198,10 +222,14 @@ fn write_kubeconfigs(
 fn own_names(flags: &ServerFlags, address: SocketAddr) -> anyhow::Result<Vec<String>> {
     let mut names = flags.tls_san.clone();
     names.push(node_name(flags.host.node_name.as_deref()));
-    if !address.ip().is_unspecified() {
-        names.push(address.ip().to_string());
-    }
+    names.push(advertised(flags, address).ip().to_string());
     Ok(names)
+}
+
+/// The address by which others reach the server.
+fn advertised(flags: &ServerFlags, address: SocketAddr) -> SocketAddr {
+    let own = || if address.ip().is_unspecified() { own_address() } else { address.ip() };
+    (flags.advertise_address.unwrap_or_else(own), address.port()).into()
 }
 
 /// The address by which this machine reaches a listener.

@@ -1,13 +1,15 @@
 //! The command line, as clap reads it.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use super::node_flags::NodeFlags;
+use super::oidc::OidcArguments;
+use super::telemetry_flags::TelemetryFlags;
 
 /// Kubernetes manifests on WebAssembly components, in one binary.
 #[derive(Debug, Parser)]
@@ -39,6 +41,10 @@ impl Flags {
             Command::Push(_)
             | Command::Inspect(_)
             | Command::Schedule(_)
+            | Command::Token(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Worker
             | Command::Compile { .. } => {}
         }
         flags
@@ -53,6 +59,10 @@ impl Flags {
             | Command::Push(_)
             | Command::Inspect(_)
             | Command::Schedule(_)
+            | Command::Token(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Worker
             | Command::Compile { .. } => "warn",
         };
         self.log.clone().unwrap_or_else(|| format!("{level},kube_client=off"))
@@ -70,6 +80,14 @@ pub(crate) enum Command {
     Server(ServerFlags),
     /// Run the node agent, runtime and network of this machine
     Host(HostFlags),
+    /// Tokens by which hosts on other machines join
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Write the whole cluster into a file, while the server goes on: all objects, the cluster's keys
+    /// and the built-in registry's images
+    Backup(BackupFlags),
+    /// Make a data directory of a backup
+    Restore(RestoreFlags),
     /// Push a component into the built-in registry
     Push(PushFlags),
     /// Print what an image imports and exports, or what another one does beyond it
@@ -77,6 +95,9 @@ pub(crate) enum Command {
     /// What the scheduler thinks
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// Run one pod (internal: the host runs this in a confined child process)
+    #[command(hide = true)]
+    Worker,
     /// Compile a component (internal: the host runs this in a confined child process)
     #[command(hide = true)]
     Compile {
@@ -120,6 +141,11 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6443")]
     pub(crate) listen: SocketAddr,
 
+    /// Address by which other hosts and pods reach the API [default: --listen's, or the address of
+    /// the interface that leads out if that is all addresses]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) advertise_address: Option<IpAddr>,
+
     /// More names and addresses that the server's certificate is for
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) tls_san: Vec<String>,
@@ -127,6 +153,9 @@ pub(crate) struct ServerFlags {
     /// Static bearer tokens, one `token,user,uid,"group,group"` a line
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) oidc: OidcArguments,
 
     /// Which resources are sealed in the store, and by which keys: an EncryptionConfiguration
     /// [default: Secrets, by a key in the data directory's pki/encryption.yaml]
@@ -187,12 +216,24 @@ pub(crate) struct HostLimits {
     #[arg(long, value_name = "NAME")]
     pub(crate) node_name: Option<String>,
 
+    /// Address of the Node, by which other hosts reach this one [default: the address of the
+    /// interface that leads out]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) node_ip: Option<IpAddr>,
+
+    /// Port at which this host takes connections of other hosts
+    #[arg(long, value_name = "PORT", default_value_t = 15008)]
+    pub(crate) tunnel_port: u16,
+
     /// Pods that this host takes at most
     #[arg(long, value_name = "COUNT", default_value_t = 16_000)]
     pub(crate) max_pods: u32,
 
     #[command(flatten)]
     pub(crate) node: NodeFlags,
+
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryFlags,
 
     /// `--log` as it was given, for the host that is started with these limits.
     #[arg(skip)]
@@ -204,8 +245,14 @@ impl HostLimits {
     fn arguments(&self) -> Vec<String> {
         let name = self.node_name.iter().map(|name| format!("--node-name={name}"));
         let log = self.log.iter().map(|filter| format!("--log={filter}"));
-        let most = [format!("--max-pods={}", self.max_pods)];
-        name.chain(log).chain(most).chain(self.node.arguments()).collect()
+        let most = [
+            format!("--max-pods={}", self.max_pods),
+            format!("--tunnel-port={}", self.tunnel_port),
+        ];
+        let address = self.node_ip.iter().map(|address| format!("--node-ip={address}"));
+        let spans = self.telemetry.arguments();
+        let first = name.chain(address).chain(log).chain(most);
+        first.chain(self.node.arguments()).chain(spans).collect()
     }
 }
 
@@ -216,9 +263,18 @@ pub(crate) struct HostFlags {
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) join: JoinFlags,
+
     /// Keep the host running: start it again when it ends, until told to stop
     #[arg(long)]
     pub(crate) supervise: bool,
+
+    /// The machine goes down: end the pods of the host that runs here, in order and for good, and
+    /// then the host. For the stop command of a service that ends with the machine; an upgrade
+    /// only stops the host (SIGTERM), and its pods go on
+    #[arg(long, conflicts_with = "supervise")]
+    pub(crate) shutdown: bool,
 
     #[command(flatten)]
     pub(crate) network: NetworkFlags,
@@ -232,8 +288,97 @@ impl HostFlags {
     pub(crate) fn passed_on(&self) -> Vec<String> {
         let kubeconfig =
             self.kubeconfig.iter().map(|path| format!("--kubeconfig={}", path.display()));
-        kubeconfig.chain(self.network.arguments()).chain(self.limits.arguments()).collect()
+        let join = self.join.arguments();
+        kubeconfig.chain(join).chain(self.network.arguments()).chain(self.limits.arguments()).collect()
     }
+}
+
+/// `coracle backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupFlags {
+    /// File to make; whoever has it has the cluster, so only its owner may read it
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Leave out the images of the built-in registry
+    #[arg(long)]
+    pub(crate) without_images: bool,
+}
+
+/// `coracle restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreFlags {
+    /// File that `coracle backup` made; it is restored into --data-dir, which must be empty
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Which cluster a host belongs to, and how it may become part of it.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct JoinFlags {
+    /// URL of the API server of the cluster to join, such as https://192.0.2.1:6443
+    #[arg(long, value_name = "URL", conflicts_with = "kubeconfig")]
+    pub(crate) server: Option<String>,
+
+    /// Token to join with, as `coracle token create` prints it; needed once
+    #[arg(long, value_name = "TOKEN", env = "CORACLE_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+
+    /// Digest of the cluster's CA that must be found: sha256:…
+    #[arg(long, value_name = "HASH")]
+    pub(crate) ca_hash: Option<String>,
+}
+
+impl JoinFlags {
+    fn arguments(&self) -> Vec<String> {
+        let flags = [("server", &self.server), ("token", &self.token), ("ca-hash", &self.ca_hash)];
+        let given = flags.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        given.map(|(name, value)| format!("--{name}={value}")).collect()
+    }
+}
+
+/// `coracle token`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token, and print the command by which a host joins with it
+    Create(TokenCreateFlags),
+    /// List the tokens
+    List(TokenFlags),
+    /// End a token: no host joins with it any more; hosts that have joined stay
+    Revoke(TokenRevokeFlags),
+}
+
+/// What all of `coracle token` take.
+#[derive(Debug, Args)]
+pub(crate) struct TokenFlags {
+    /// Kubeconfig of the cluster [default: the one in the data directory]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// `coracle token create`.
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreateFlags {
+    /// How long the token is good, such as 30m or 24h; 0 for ever
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub(crate) ttl: String,
+
+    /// What the token is for
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) description: String,
+
+    #[command(flatten)]
+    pub(crate) common: TokenFlags,
+}
+
+/// `coracle token revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct TokenRevokeFlags {
+    /// The token, or its part before the dot
+    pub(crate) token: String,
+
+    #[command(flatten)]
+    pub(crate) common: TokenFlags,
 }
 
 /// `coracle up`.

@@ -4,9 +4,11 @@
 mod data_dir;
 mod flags;
 mod node_flags;
+mod oidc;
+mod telemetry_flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use flags::{
-    Command, DownFlags, ExplainFlags, Flags, HostFlags, InspectFlags, NetworkFlags, PushFlags,
-    ScheduleCommand, ServerFlags, UpFlags,
+    BackupFlags, Command, DownFlags, ExplainFlags, Flags, HostFlags, HostLimits, InspectFlags, JoinFlags, NetworkFlags,
+    PushFlags, RestoreFlags, ScheduleCommand, ServerFlags, TokenCommand, TokenCreateFlags, TokenFlags, UpFlags,
 };
