@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{Namespace, Service, Taint};
 
 use crate::eviction::thresholds::Thresholds;
 use crate::images::RegistryHosts;
+use crate::pods::shutdown::ShutdownGrace;
 
 /// Pods that one host takes unless told otherwise.
 pub const PODS_MAX: u32 = 16_000;
@@ -57,6 +58,10 @@ pub struct AgentConfig {
     pub eviction: EvictionConfig,
     /// Where images come from, and when those that nobody uses go.
     pub images: ImageConfig,
+    /// A folder of this host with the manifests of static pods; none without one.
+    pub pod_manifest_path: Option<PathBuf>,
+    /// How long pods may take to end when the machine goes down.
+    pub shutdown: ShutdownGrace,
 }
 
 /// Where images come from, and when those that nobody uses go.
@@ -129,6 +134,8 @@ impl AgentConfig {
             cluster_domain: "cluster.local".into(),
             eviction: EvictionConfig::default(),
             images: ImageConfig::default(),
+            pod_manifest_path: None,
+            shutdown: ShutdownGrace::default(),
         }
     }
 
@@ -147,6 +154,11 @@ pub trait Services: Send + Sync + 'static {
 
     /// Gives the value of a namespace's `coracle.dev/egress` annotation.
     fn egress_of_namespace(&self, namespace: &str) -> Option<String>;
+
+    /// Gives the public keys of which one must have signed the images of a namespace
+    /// ([`KEYS_ANNOTATION`](crate::images::signature::KEYS_ANNOTATION)); `None` when nothing is known
+    /// of the namespace, which is not the same as no keys.
+    fn signature_keys(&self, namespace: &str) -> Option<Option<String>>;
 
     /// Calls `tell` with the name of each Namespace whose annotations change, for as long as what it
     /// gives is kept.
@@ -174,6 +186,16 @@ impl Services for Surroundings {
     fn egress_of_namespace(&self, namespace: &str) -> Option<String> {
         let namespace = self.namespaces.get(None, namespace)?;
         namespace.metadata.annotations.as_ref()?.get("coracle.dev/egress").cloned()
+    }
+
+    fn signature_keys(&self, namespace: &str) -> Option<Option<String>> {
+        let namespace = self.namespaces.get(None, namespace)?;
+        let annotations = namespace.metadata.annotations.as_ref();
+        Some(
+            annotations
+                .and_then(|notes| notes.get(crate::images::signature::KEYS_ANNOTATION))
+                .cloned(),
+        )
     }
 
     fn on_namespace(&self, tell: Box<dyn Fn(&str) + Send + Sync>) -> Option<Subscription> {

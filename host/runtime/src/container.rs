@@ -13,6 +13,7 @@ use crate::exec::{Attached, EXECS_MAX, Exec, ExecError, ExecSpec};
 use crate::exit::Exit;
 use crate::http::HttpContainer;
 use crate::image::{ComponentKind, Image, Pre};
+use crate::latency::Latency;
 use crate::lifecycle::Notice;
 use crate::logs::Log;
 use crate::memory::Account;
@@ -80,6 +81,7 @@ pub(crate) enum Phase {
 impl Phase {
     /// What comes of asking for `next`: a kill stays a kill, and a deadline only moves closer.
     fn then(self, next: Phase) -> Phase {
+    pub(crate) latency: Latency,
         match (self, next) {
             (Phase::Running, next) => next,
             (Phase::Stopping(old), Phase::Stopping(new)) => Phase::Stopping(old.min(new)),
@@ -304,8 +306,9 @@ impl Container {
     pub fn usage(&self) -> Usage {
         let counters = &self.core.counters;
         Usage {
-            cpu_usec: self.core.cpu.used_micros(),
-            memory_bytes: self.core.memory.used_bytes(),
+            cpu_usec: self.cpu.used_micros(),
+            memory_bytes: self.memory.used_bytes(),
+            memory_bytes_max: self.memory.peak_bytes(),
             requests: counters.requests.load(Ordering::Relaxed),
             faults: counters.faults.load(Ordering::Relaxed),
             instances: counters.instances.load(Ordering::Relaxed),
@@ -327,3 +330,6 @@ impl std::fmt::Debug for Container {
             .finish()
     }
 }
+            latencies: counters.latency.counts(),
+            throttling: self.cpu.throttling(),
+            disk: self.spec.mounts.disk(),

@@ -18,6 +18,7 @@ mod exit;
 pub mod http;
 mod image;
 mod lifecycle;
+mod latency;
 mod logs;
 mod memory;
 mod meter;
@@ -40,5 +41,7 @@ pub use prepare::{Capabilities, PrepareError, capabilities};
 pub use sandbox::{Sandbox, SandboxSpec, StartError};
 pub use spec::{
     ContainerSpec, Fault, FaultKind, FaultSink, HttpLimits, Isolation, Limits, LogSpec, Stdin,
+pub use latency::{ANSWER_CLASSES, LATENCY_BOUNDS_SECONDS, LATENCY_BUCKETS, Latencies};
+pub use meter::Throttling;
     Usage,
 };

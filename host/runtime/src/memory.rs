@@ -14,6 +14,7 @@ const TABLE_ELEMENT_BYTES: u64 = 16;
 /// Bytes in use under one limit, with the limits above it.
 pub(crate) struct Account {
     used_bytes: AtomicU64,
+    peak_bytes: AtomicU64,
     limit_bytes: Option<u64>,
     parent: Option<Arc<Account>>,
     /// Is told when bytes come back, for those who wait for memory.
@@ -23,12 +24,18 @@ pub(crate) struct Account {
 impl Account {
     /// Opens an account. `parent` is charged as well, and its limit holds too.
     pub(crate) fn new(limit_bytes: Option<u64>, parent: Option<Arc<Account>>) -> Arc<Self> {
-        Arc::new(Self { used_bytes: AtomicU64::new(0), limit_bytes, parent, freed: Notify::new() })
+        let [used_bytes, peak_bytes] = [AtomicU64::new(0), AtomicU64::new(0)];
+        Arc::new(Self { used_bytes, peak_bytes, limit_bytes, parent, freed: Notify::new() })
     }
 
     /// Bytes in use now.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that were in use at once, as far as the pod above had room for them.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.peak_bytes.load(Ordering::Relaxed)
     }
 
     /// The smallest limit that holds here, in bytes.
@@ -53,6 +60,7 @@ impl Account {
             self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
             return Err(over);
         }
+        self.peak_bytes.fetch_max(self.used_bytes(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -184,7 +192,7 @@ mod tests {
         drop(first);
         assert_eq!(account.used_bytes(), 40);
         drop(second);
-        assert_eq!(account.used_bytes(), 0);
+        assert_eq!((account.used_bytes(), account.peak_bytes()), (0, 100));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::ticker::TICK;
@@ -49,6 +50,11 @@ impl CpuMeter {
         self.used_nanos.load(Ordering::Relaxed) / 1000
     }
 
+    /// How often its limit, if it has one, made it wait.
+    pub(crate) fn throttling(&self) -> Throttling {
+        self.share.as_ref().map(|share| share.lock().throttling).unwrap_or_default()
+    }
+
     fn wait_until(&self, now: Instant) -> Option<Instant> {
         let own = self.share.as_ref().and_then(|share| share.lock().wait_until(now));
         let above = self.parent.as_ref().and_then(|parent| parent.wait_until(now));
@@ -72,6 +78,22 @@ pub(crate) struct Share {
     quota: Duration,
     used: Duration,
     period_start: Instant,
+    /// The guest was made to wait in this period.
+    waits: bool,
+    throttling: Throttling,
+}
+
+/// How often a limit made guests wait.
+///
+/// *Source:* `cpu.stat` of control groups, which cAdvisor's `cfs` metrics show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttling {
+    /// Periods of 100 ms in which a guest ran, or wanted to.
+    pub periods: u64,
+    /// Those in which one had to wait.
+    pub throttled_periods: u64,
+    /// Microseconds that were waited.
+    pub throttled_usec: u64,
 }
 
 impl Share {
@@ -79,7 +101,8 @@ impl Share {
     pub(crate) fn new(millis: u32, now: Instant) -> Self {
         // A share of zero would never run again; a thousandth is what Kubernetes' smallest limit is.
         let quota = PERIOD * millis.max(1) / 1000;
-        Self { quota, used: Duration::ZERO, period_start: now }
+        let throttling = Throttling { periods: 1, ..Throttling::default() };
+        Self { quota, used: Duration::ZERO, period_start: now, waits: false, throttling }
     }
 
     /// Says until when a guest must wait; `None` when it may run now.
@@ -90,8 +113,20 @@ impl Share {
         if periods > 0 {
             self.used = self.used.saturating_sub(self.quota.saturating_mul(periods));
             self.period_start += PERIOD.saturating_mul(periods);
+            self.throttling.periods += 1;
+            self.waits = false;
         }
-        (self.used >= self.quota).then(|| self.period_start + PERIOD)
+        if self.used < self.quota {
+            return None;
+        }
+        let until = self.period_start + PERIOD;
+        if !self.waits {
+            self.waits = true;
+            self.throttling.throttled_periods += 1;
+            let micros = until.saturating_duration_since(now).as_micros();
+            self.throttling.throttled_usec += u64::try_from(micros).unwrap_or(u64::MAX);
+        }
+        Some(until)
     }
 
     /// Counts `time` as used.
@@ -192,5 +227,12 @@ mod tests {
         assert_eq!(share.wait_until(start + 900 * MS), None);
         share.charge(26 * MS);
         assert_eq!(share.wait_until(start + 930 * MS), Some(start + 1000 * MS));
+        assert_eq!(share.wait_until(start + 990 * MS), Some(start + 1000 * MS), "counted once");
+        let expected = Throttling {
+            periods: 4,
+            throttled_periods: 3,
+            throttled_usec: 40_000 + 100_000 + 70_000,
+        };
+        assert_eq!(share.throttling, expected);
     }
 }

@@ -4,9 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use coracle_telemetry::Tracer;
+
 use crate::exec::Programs;
 use crate::image::Image;
-use crate::mounts::MountTable;
+use crate::latency::Latencies;
+use crate::meter::Throttling;
+use crate::mounts::{DiskCounts, MountTable};
 
 /// Everything that a container may have and must keep to.
 pub struct ContainerSpec {
@@ -41,6 +47,9 @@ pub struct ContainerSpec {
     pub programs: Option<Arc<dyn Programs>>,
     /// Is told when a request ended its instance, at most once in [`crate::http::FAULT_INTERVAL`].
     pub on_fault: Option<FaultSink>,
+    /// Makes spans of the requests that an http container answers, and of those that its guests send
+    /// by wasi:http; `None` makes none and costs nothing.
+    pub tracer: Option<Tracer>,
 }
 
 impl ContainerSpec {
@@ -65,6 +74,7 @@ impl ContainerSpec {
             tty: false,
             programs: None,
             on_fault: None,
+            tracer: None,
         }
     }
 }
@@ -197,10 +207,18 @@ pub struct Usage {
     pub cpu_usec: u64,
     /// Bytes of memory that its instances hold now.
     pub memory_bytes: u64,
+    /// The most that they held at once since the start.
+    pub memory_bytes_max: u64,
     /// Requests that were begun since the start; 0 for commands.
     pub requests: u64,
     /// Requests that ended their instance since the start.
     pub faults: u64,
     /// Instances that live now.
     pub instances: u64,
+    /// How long the requests took that have ended, and how they ended.
+    pub latencies: Latencies,
+    /// How often the container's CPU limit made it wait.
+    pub throttling: Throttling,
+    /// What it read from files and wrote to them.
+    pub disk: DiskCounts,
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use coracle_telemetry::SpanContext;
 use wasmtime::UpdateDeadline;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings::cli::environment;
@@ -24,6 +25,18 @@ use crate::wasi::sockets::{self, NetCtx, NetState, NetView};
 
 /// Resources (streams, sockets, files, requests) that one instance may hold at once.
 const RESOURCES_MAX: usize = 64 << 10;
+
+/// Bytes of a memory limit for each resource that one instance may hold: what the host keeps for a
+/// resource is not charged, so a small container may hold fewer.
+const RESOURCE_BYTES: u64 = 4 << 10;
+
+/// Fewest resources, however small the container.
+const RESOURCES_MAX_LEAST: usize = 2048;
+
+/// Bytes of the headers of one request or response that a guest makes, as the host holds them.
+///
+/// *Source:* half of what nginx takes of a client, which is what most servers can read.
+const FIELDS_BYTES_MAX: usize = 32 << 10;
 
 /// Bytes that a guest may hand over in one host call, so that the host need not hold more.
 const HOSTCALL_BYTES_MAX: usize = 64 << 20;
@@ -47,10 +60,19 @@ pub(crate) struct State {
 /// A store with its state.
 pub(crate) type Store = wasmtime::Store<State>;
 
+fn resources_max(core: &Core) -> usize {
+    let fitting = core.memory.limit_bytes().map_or(RESOURCES_MAX, |limit| {
+        usize::try_from(limit / RESOURCE_BYTES).unwrap_or(RESOURCES_MAX)
+    });
+    fitting.clamp(RESOURCES_MAX_LEAST, RESOURCES_MAX)
+}
+
 /// Makes a store for one instance of a container.
 pub(crate) fn store(core: &Arc<Core>) -> Store {
     let mut table = ResourceTable::new();
-    table.set_max_capacity(RESOURCES_MAX);
+    table.set_max_capacity(resources_max(core));
+    let mut http = WasiHttpCtx::new();
+    http.set_field_size_limit(FIELDS_BYTES_MAX);
     let state = State {
         memory: MemoryHold::new(core.memory.clone()),
         table,
@@ -71,6 +93,13 @@ pub(crate) fn store(core: &Arc<Core>) -> Store {
         Ok(UpdateDeadline::YieldCustom(SLICE_TICKS, Box::pin(tokio::task::yield_now())))
     });
     store
+}
+
+impl State {
+    /// Says in which span the guest works from now on: what it sends belongs there.
+    pub(crate) fn works_within(&mut self, span: Option<SpanContext>) {
+        self.hooks.within = span;
+    }
 }
 
 impl WasiView for State {

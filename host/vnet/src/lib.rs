@@ -26,6 +26,7 @@ mod splice;
 mod stream;
 mod tag;
 mod udp;
+mod traffic;
 
 pub use fabric::{AddError, Fabric};
 pub use listener::{Accept, Listener, PortGuard};
@@ -41,4 +42,5 @@ pub use tag::NsTag;
 pub use udp::{DATAGRAM_BYTES_MAX, Datagram, DatagramSink, UdpSocket};
 
 /// A boxed future that may move between threads.
+pub use traffic::{Traffic, TrafficCounts};
 pub use futures::future::BoxFuture;

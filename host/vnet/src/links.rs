@@ -2,6 +2,7 @@
 
 use crate::netns::NetNs;
 use crate::pipe::Pipe;
+use crate::traffic::Traffic;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -70,6 +71,11 @@ pub(crate) struct Membership {
 impl Membership {
     pub(crate) fn new(ns: &Arc<NetNs>, id: u64) -> Membership {
         Membership { ns: Arc::downgrade(ns), id }
+    }
+
+    /// Where the namespace counts; `None` when it has ended.
+    pub(crate) fn traffic(&self) -> Option<Arc<Traffic>> {
+        self.ns.upgrade().map(|ns| ns.traffic().clone())
     }
 
     /// Ties the pipes to it: the namespace pays for what it sends, and for what it receives from

@@ -10,6 +10,7 @@ use crate::route::{Flow, Protocol, Route};
 use crate::splice;
 use crate::stream::VStream;
 use crate::tag::NsTag;
+use crate::traffic::Traffic;
 use crate::udp::{Datagram, Datagrams, UdpSocket};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -83,6 +84,7 @@ pub struct NetNs {
 }
 
 enum Dialled {
+    traffic: Arc<Traffic>,
     Virtual(VStream),
     Real {
         address: SocketAddr,
@@ -126,7 +128,13 @@ fn finish(
 impl NetNs {
     pub(crate) fn new(spec: NetNsSpec, fabric: Weak<Fabric>) -> Arc<NetNs> {
         let budget = Arc::new(Budget::new(spec.buffer_bytes_max));
-        Arc::new(NetNs { spec, fabric, budget, state: Mutex::default() })
+        Arc::new(NetNs { spec, fabric, budget, traffic: Arc::default(), state: Mutex::default() })
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn spec(&self) -> &NetNsSpec {
+        &self.spec
     }
 
     /// Whose it is.
@@ -363,6 +371,12 @@ impl NetNs {
         if let Some(queue) = queue {
             queue.push(datagram);
         }
+    /// What it has sent and received. Whoever serves its connections by other means counts there too.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
     }
 
     pub(crate) fn set_slot(&self, local: SocketAddr, slot: Slot) -> io::Result<()> {
@@ -393,6 +407,7 @@ impl NetNs {
 
     /// Ends it: frees all ports, cuts all connections, wakes all who wait.
     pub(crate) fn end(&self) {
+        self.traffic.receive(datagram.data.len());
         let (slots, queues, pipes) = {
             let mut state = self.state.lock();
             state.ended = true;

@@ -3,6 +3,7 @@
 use crate::links::Membership;
 use crate::pipe::{Chunk, Pipe};
 use crate::scope::Scope;
+use crate::traffic::Traffic;
 use bytes::Bytes;
 use std::fmt;
 use std::io;
@@ -26,6 +27,7 @@ pub struct VStream {
     /// Held for its drop, which leaves the namespace.
     membership: Option<Membership>,
     scope: Option<Arc<Scope>>,
+    traffic: Option<Arc<Traffic>>,
 }
 
 impl VStream {
@@ -40,6 +42,7 @@ impl VStream {
             tx: up.clone(),
             membership: None,
             scope: None,
+            traffic: None,
         };
         let far = VStream {
             local: server,
@@ -48,6 +51,7 @@ impl VStream {
             tx: down,
             membership: None,
             scope: None,
+            traffic: None,
         };
         (near, far)
     }
@@ -71,7 +75,7 @@ impl VStream {
     /// `ConnectionReset` when the connection was cut.
     pub fn try_read(&self, bytes_max: usize) -> io::Result<Option<Bytes>> {
         let data = self.rx.try_read(bytes_max)?;
-        self.count(data.as_ref().map_or(0, Bytes::len));
+        self.received(data.as_ref().map_or(0, Bytes::len));
         Ok(data)
     }
 
@@ -96,7 +100,7 @@ impl VStream {
     pub fn write(&self, data: Bytes) -> io::Result<()> {
         let bytes = data.len();
         self.tx.write(Chunk::Owned(data))?;
-        self.count(bytes);
+        self.sent(bytes);
         Ok(())
     }
 
@@ -130,6 +134,7 @@ impl VStream {
     /// Lets `membership`'s namespace count this end and cut it.
     pub(crate) fn joined(mut self, membership: Membership) -> VStream {
         membership.link(&self.rx, &self.tx);
+        self.traffic = membership.traffic();
         self.membership = Some(membership);
         self
     }
@@ -139,7 +144,21 @@ impl VStream {
         self.scope = Some(scope);
     }
 
-    fn count(&self, bytes: usize) {
+    fn received(&self, bytes: usize) {
+        self.moved(bytes);
+        if let Some(traffic) = &self.traffic {
+            traffic.receive(bytes);
+        }
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.moved(bytes);
+        if let Some(traffic) = &self.traffic {
+            traffic.send(bytes);
+        }
+    }
+
+    fn moved(&self, bytes: usize) {
         if let Some(scope) = &self.scope {
             scope.moved(bytes);
         }
@@ -178,7 +197,7 @@ impl AsyncRead for VStream {
         ready!(self.rx.poll_readable(context));
         let length = self.rx.try_read_into(buffer.initialize_unfilled())?.unwrap_or(0);
         buffer.advance(length);
-        self.count(length);
+        self.received(length);
         Poll::Ready(Ok(()))
     }
 }
@@ -192,7 +211,7 @@ impl AsyncWrite for VStream {
         ready!(self.tx.poll_writable(context));
         let length = self.tx.room()?.min(data.len());
         self.tx.write(Chunk::Borrowed(&data[..length]))?;
-        self.count(length);
+        self.sent(length);
         Poll::Ready(Ok(length))
     }
 

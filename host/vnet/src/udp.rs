@@ -140,6 +140,7 @@ impl UdpSocket {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let ip = self.ns.source_ip(destination.ip(), self.local.ip())?;
+        self.ns.traffic().send(data.len());
         let source = SocketAddr::new(ip, self.local.port());
         let datagram = Datagram { data, source, reply: None };
         if self.ns.is_own(destination.ip()) {

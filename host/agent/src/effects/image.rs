@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Shared, Target};
 use crate::config::objects::{ObjectKind, ObjectRef};
 use crate::images::pull::{Policy, Progress};
+use crate::images::signature::Keys;
 use crate::images::{ImageFault, LocalImage, Pulled, credentials};
 use crate::pods::plan::{self, Index};
 use crate::pods::state::{Fault, Note, PodEvent};
@@ -43,12 +44,18 @@ async fn try_ensure(
     let pulled = fetch(shared, target, index, name, policy, used_before).await;
     let pulled = pulled.map_err(|error| error.fault())?;
     let command = container.command.as_ref().and_then(|command| command.first());
+    let ran_before = !used_before.is_empty();
+    let digest = &pulled.image.manifest_digest;
+    signed(shared, target, name, digest, ran_before).await.map_err(|error| error.fault())?;
     let image = toolbox::choose(pulled.image, command, &shared.config.data_dir)?;
     let pulled = Pulled { image, ..pulled };
     let mut plugs = Vec::new();
     for plug in plugs_of(target, &container.name) {
         let pulled = fetch(shared, target, index, &plug, policy, "").await;
-        plugs.push(pulled.map_err(|error| error.fault())?.image);
+        let image = pulled.map_err(|error| error.fault())?.image;
+        let digest = &image.manifest_digest;
+        signed(shared, target, &plug, digest, ran_before).await.map_err(|error| error.fault())?;
+        plugs.push(image);
     }
     shared.runtime.prepare(&pulled.image, &plugs).await?;
     shared.images.learn(&pulled.image).await;
@@ -83,6 +90,29 @@ async fn fetch(
 }
 
 /// Tells the pod's owner from time to time how far a long pull is.
+/// Checks that an image is signed, if the pod's namespace wants that. Of a namespace that is not known
+/// yet, only what ran before comes back, and what this machine's owner has put on it.
+pub(super) async fn signed(
+    shared: &Shared,
+    target: &Target,
+    name: &str,
+    digest: &str,
+    ran_before: bool,
+) -> Result<(), ImageFault> {
+    let keys = match shared.services.signature_keys(&target.key.namespace) {
+        Some(None) => return Ok(()),
+        Some(Some(keys)) => keys,
+        None if ran_before || is_static(&target.pod) => return Ok(()),
+        None => {
+            let why = "it is not known yet whether its namespace wants images to be signed";
+            return Err(ImageFault::Unreachable(format!("image \"{name}\" waits: {why}")));
+        }
+    };
+    let keys = Keys::parse(&keys).map_err(|error| ImageFault::Signature(error.to_string()))?;
+    let credentials = pull_credentials(shared, target, name).await;
+    shared.images.check_signed(name, digest, &keys, credentials.as_ref()).await
+}
+
 async fn told(
     shared: &Shared,
     target: &Target,

@@ -13,6 +13,7 @@ use crate::images::LocalImage;
 use crate::pods::plan::{self, Index, PodKey};
 use crate::pods::state::{Fault, Note, PodEvent};
 use crate::record::record;
+use crate::runtime::resource::{Facts, resource};
 use crate::runtime::{FaultSink, Isolation, StartRequest, Stdin};
 use crate::volumes::mounts;
 
@@ -75,6 +76,11 @@ async fn try_start(
         message_from_log: container.termination_message_policy.as_deref()
             == Some("FallbackToLogsOnError"),
         on_fault: Some(fault_sink(shared, target, index)),
+        resource: resource(
+            &target.pod,
+            container,
+            Facts { node: &shared.config.node_name, restart_count },
+        ),
         env: env.0,
         image,
         plugs,
@@ -163,7 +169,7 @@ fn read_only_root(container: &Container) -> bool {
     context.and_then(|context| context.read_only_root_filesystem).unwrap_or(false)
 }
 
-fn limit<'a>(container: &'a Container, resource: &str) -> Option<&'a str> {
+pub(crate) fn limit<'a>(container: &'a Container, resource: &str) -> Option<&'a str> {
     let limits = container.resources.as_ref()?.limits.as_ref()?;
     limits.get(resource).map(|quantity| quantity.0.as_str())
 }

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod hosts;
 pub mod manifest;
 pub mod reference;
+pub mod signature;
 pub mod store;
 
 pub mod program;

@@ -1,5 +1,10 @@
 //! Makes an image be on this host, by a container's pull policy.
 
+mod files;
+mod signed;
+
+pub use files::ImageFiles;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +51,9 @@ pub enum ImageFault {
     NotWasm(#[from] NotWasm),
 }
 
+    /// Its namespace wants a signature that it does not have.
+    #[error("{0}")]
+    Signature(String),
 impl ImageFault {
     /// Gives the waiting reason and its sentence.
     #[must_use]
@@ -59,6 +67,8 @@ impl ImageFault {
         Fault { reason: reason.into(), message: self.to_string() }
     }
 }
+            // The word that other runtimes have for it.
+            Self::Signature(_) => "SignatureValidationFailed",
 
 impl From<super::registry::RegistryError> for ImageFault {
     fn from(error: super::registry::RegistryError) -> Self {

@@ -54,6 +54,15 @@ pub enum RegistryError {
     Refused(String),
 }
 
+/// A blob that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its digest, which the caller checks again.
+    pub digest: &'a str,
+    /// Its size by the manifest, in bytes: a registry that sends more is cut off.
+    pub bytes_max: u64,
+}
+
 /// Fetches manifests and blobs.
 pub trait Registry: Send + Sync {
     /// Fetches a manifest by tag or digest; gives its bytes and its digest. A reference with a
@@ -72,6 +81,14 @@ pub trait Registry: Send + Sync {
         digest: &'a str,
         to: &'a Path,
     ) -> BoxFuture<'a, Result<(), RegistryError>>;
+
+    /// Fetches the list of what refers to a manifest, which the reference names by its digest: an
+    /// image index.
+    fn referrers<'a>(
+        &'a self,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Bytes, RegistryError>>;
 }
 
 /// Any registry over HTTPS; registries on this machine over HTTP. Mirrors are asked first.
@@ -210,6 +227,21 @@ fn explain(
     reference: &Reference,
     error: &oci_client::errors::OciDistributionError,
 ) -> RegistryError {
+
+    fn referrers<'a>(
+        &'a self,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Bytes, RegistryError>> {
+        self.ask(reference, credentials, |client, route, own| async move {
+            let asked = theirs(&route.reference);
+            client.store_auth_if_needed(&route.reference.registry, &auth(own.as_ref())).await;
+            let found = client.pull_referrers(&asked, None).await;
+            let found = found.map_err(|error| explain(&route.reference, &error))?;
+            serde_json::to_vec(&found).map(Bytes::from).map_err(refused)
+        })
+        .boxed()
+    }
     use oci_client::errors::OciDistributionError;
     let text = sentence(reference, error);
     if matches!(error, OciDistributionError::RequestError(_)) {
@@ -335,6 +367,20 @@ fn refused(error: impl std::fmt::Display) -> RegistryError {
 /// The connection broke in the middle, or the answer was too long.
 fn cut(error: impl std::fmt::Display) -> RegistryError {
     RegistryError::Unreachable(format!("read from the built-in registry: {error}"))
+
+    fn referrers<'a>(
+        &'a self,
+        reference: &'a Reference,
+        _credentials: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Bytes, RegistryError>> {
+        async move {
+            let path = format!("/v2/{}/referrers/{}", reference.repository, reference.version());
+            let body = self.get(reference, path).await?.into_body();
+            let limited = http_body_util::Limited::new(body, MANIFEST_BYTES_MAX);
+            Ok(limited.collect().await.map_err(cut)?.to_bytes())
+        }
+        .boxed()
+    }
 }
 
 /// Picks the registry of a reference.

@@ -74,7 +74,7 @@ impl ImageStore {
     /// # Errors
     /// `Io` when the folder cannot be made. A damaged table of references counts as empty.
     pub fn open(root: PathBuf) -> Result<Self, StoreError> {
-        for part in ["blobs", "images", "rootfs"] {
+        for part in ["blobs", "images", "rootfs", "signed"] {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(failed("make folder", &path))?;
         }
@@ -154,6 +154,12 @@ impl ImageStore {
 
     /// Gives a new path for a download; `unique` tells concurrent downloads apart.
     #[must_use]
+    /// Gives the file that says that an image was found to be signed; `name` is of an image and keys.
+    #[must_use]
+    pub(super) fn stamp(&self, name: &str) -> PathBuf {
+        self.root.join("signed").join(name)
+    }
+
     pub fn download(&self, unique: u64) -> PathBuf {
         self.root.join("blobs").join(format!("download-{unique:016x}"))
     }
@@ -260,77 +266,6 @@ fn digest_of_file(path: &Path) -> io::Result<String> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-struct Budget {
-    bytes: u64,
-    entries: usize,
-}
-
-fn unpack_layer(
-    blob: &Path,
-    media_type: &str,
-    to: &Path,
-    budget: &mut Budget,
-) -> Result<(), String> {
-    let file = fs::File::open(blob).map_err(|error| error.to_string())?;
-    let reader: Box<dyn Read> = if media_type.ends_with("gzip") {
-        Box::new(flate2::read::GzDecoder::new(io::BufReader::new(file)))
-    } else if media_type.ends_with("zstd") {
-        let zstd = ruzstd::decoding::StreamingDecoder::new(io::BufReader::new(file));
-        Box::new(zstd.map_err(|error| format!("begin a zstd layer: {error}"))?)
-    } else {
-        Box::new(io::BufReader::new(file))
-    };
-    let limited = reader.take(budget.bytes.saturating_add(1));
-    let mut archive = tar::Archive::new(limited);
-    archive.set_preserve_permissions(false);
-    archive.set_preserve_mtime(false);
-    archive.set_overwrite(true);
-    let entries = archive.entries().map_err(|error| error.to_string())?;
-    for entry in entries {
-        let mut entry = entry.map_err(|error| error.to_string())?;
-        budget.entries =
-            budget.entries.checked_sub(1).ok_or("has too many entries for an image")?;
-        budget.bytes =
-            budget.bytes.checked_sub(entry.size()).ok_or("is larger than an image may be")?;
-        unpack_entry(&mut entry, to)?;
-    }
-    Ok(())
-}
-
-fn unpack_entry<R: Read>(entry: &mut tar::Entry<'_, R>, to: &Path) -> Result<(), String> {
-    let path = entry.path().map_err(|error| error.to_string())?.into_owned();
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if let Some(hidden) = name.strip_prefix(".wh.") {
-        return white_out(&path, hidden, to);
-    }
-    let kind = entry.header().entry_type();
-    if kind.is_block_special() || kind.is_character_special() || kind.is_fifo() {
-        return Ok(());
-    }
-    // `unpack_in` refuses `..` and paths through links that lead outside; it says false for them.
-    entry.unpack_in(to).map(|_| ()).map_err(|error| error.to_string())
-}
-
-fn white_out(path: &Path, hidden: &str, to: &Path) -> Result<(), String> {
-    use cap_std::fs::Dir;
-    let root = Dir::open_ambient_dir(to, cap_std::ambient_authority());
-    let root = root.map_err(|error| error.to_string())?;
-    let parent = path.parent().unwrap_or(Path::new("")).components();
-    let parent: PathBuf =
-        parent.filter(|part| matches!(part, std::path::Component::Normal(_))).collect();
-    let target =
-        if hidden == ".wh..opq" || hidden == ".opq" { parent } else { parent.join(hidden) };
-    if target.as_os_str().is_empty() {
-        return Ok(());
-    }
-    let removed = match root.symlink_metadata(&target) {
-        Ok(meta) if meta.is_dir() => root.remove_dir_all(&target),
-        Ok(_) => root.remove_file(&target),
-        Err(_) => Ok(()),
-    };
-    removed.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_vnet::TrafficCounts;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -222,3 +223,7 @@ impl Runtime for FakeRuntime {
         inner.running.contains_key(&name(&pod.name, container)).then(Usage::default)
     }
 }
+
+    fn traffic(&self, _pod: &PodKey) -> Option<TrafficCounts> {
+        None
+    }

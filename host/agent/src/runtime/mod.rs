@@ -9,6 +9,7 @@ pub mod wasm;
 
 mod host_ports;
 mod programs;
+pub(crate) mod resource;
 mod root_files;
 mod spec;
 
@@ -21,6 +22,9 @@ use std::time::Duration;
 pub use coracle_runtime::Stdin;
 pub use coracle_runtime::exec::{
     Attached, Exec, ExecError, ExecHandle, ExecSpec, Reader, TerminalSize, Writer,
+pub use coracle_runtime::{Stdin, Usage};
+use coracle_telemetry::Resource;
+use coracle_vnet::{Protocol, TrafficCounts};
 };
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -177,6 +181,8 @@ pub struct StartRequest {
 }
 
 /// How a container ended, as the runtime saw it.
+    /// Whose spans its requests are, where spans are made.
+    pub resource: Resource,
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExitReport {
     /// Exit code.
@@ -193,16 +199,10 @@ pub struct Started {
     pub exit: BoxFuture<'static, ExitReport>,
 }
 
-/// What a container has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// CPU time in microseconds since the start.
-    pub cpu_usec: u64,
-    /// Bytes held now.
-    pub memory_bytes: u64,
-    /// Requests since the start.
-    pub requests: u64,
-}
+/// The handler that gives a pod a process of its own; its RuntimeClass has the same name.
+///
+/// *Source:* `design.md` §2.
+pub const HANDLER_PROCESS: &str = "coracle-process";
 
 /// Runs containers. All methods may be called at any time for any pod; what is unknown is ignored.
 pub trait Runtime: Send + Sync + 'static {
@@ -267,3 +267,6 @@ pub trait Runtime: Send + Sync + 'static {
     /// Gives what a running container has used.
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage>;
 }
+
+    /// Gives what a pod has sent and received, where that is counted.
+    fn traffic(&self, pod: &PodKey) -> Option<TrafficCounts>;

@@ -11,7 +11,9 @@ use coracle_network::egress::Egress;
 use coracle_network::network::Network;
 use coracle_runtime as engine;
 use coracle_runtime::mounts::Quota;
-use coracle_vnet::{Fabric, NetNs, NetNsSpec, NsTag};
+use coracle_runtime::worker::Workers;
+use coracle_telemetry::Telemetry;
+use coracle_vnet::{Fabric, NetNs, NetNsSpec, NsTag, TrafficCounts};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -42,6 +44,8 @@ pub struct WasmRuntime {
 }
 
 /// One pod that is here.
+    telemetry: Option<Telemetry>,
+    workers: Option<Workers>,
 pub(super) struct PodSandbox {
     pub(super) sandbox: engine::Sandbox,
     pub(super) request: SandboxRequest,
@@ -81,6 +85,29 @@ impl WasmRuntime {
         }
     }
 
+            telemetry: None,
+            workers: None,
+        }
+    }
+
+    /// The same with spans of the requests that containers answer and send.
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: Option<Telemetry>) -> Self {
+        Self { telemetry, ..self }
+    }
+
+    /// The same with a program for pods that want a process of their own.
+    #[must_use]
+    pub fn with_workers(self, workers: Workers) -> Self {
+        Self { workers: Some(workers), ..self }
+    }
+
+    /// Makes a sandbox of the kind that a handler names.
+    fn sandbox(&self, handler: &str, spec: engine::SandboxSpec) -> Result<engine::Sandbox, String> {
+        match (handler, &self.workers) {
+            ("", _) => Ok(engine::Sandbox::new(spec)),
+            (HANDLER_PROCESS, Some(workers)) => Ok(engine::Sandbox::in_worker(spec, workers)),
+            (other, _) => Err(no_handler(other)),
     fn pod(&self, uid: &str) -> Option<Arc<PodSandbox>> {
         self.pods.lock().get(uid).cloned()
     }
@@ -144,6 +171,8 @@ impl WasmRuntime {
         Ok(Started { exit: exit.boxed() })
     }
 }
+        let telemetry = self.telemetry.as_ref();
+        spec.tracer = telemetry.map(|telemetry| telemetry.tracer(&request.resource));
 
 pub(super) fn source(image: &LocalImage) -> engine::ImageSource {
     engine::ImageSource {
@@ -259,11 +288,10 @@ impl Runtime for WasmRuntime {
 
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage> {
         let pod = self.pod(&pod.uid)?;
-        let usage = pod.containers.lock().get(container)?.usage();
-        Some(Usage {
-            cpu_usec: usage.cpu_usec,
-            memory_bytes: usage.memory_bytes,
-            requests: usage.requests,
-        })
+        Some(pod.containers.lock().get(container)?.usage())
+    }
+
+    fn traffic(&self, pod: &PodKey) -> Option<TrafficCounts> {
+        Some(self.pod(&pod.uid)?.netns.traffic().counts())
     }
 }

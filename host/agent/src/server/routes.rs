@@ -40,6 +40,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
         ["healthz" | "livez" | "readyz"] => text(StatusCode::OK, "ok"),
         ["pods"] => json_answer(&pods(&shared).await),
         ["stats", "summary"] => json_answer(&stats::summary(&stats::with_rates(&shared).await)),
+        ["metrics"] => {
+            let sample = stats::sample(&shared).await;
+            metrics(&stats::kubelet(&sample, &shared.config.kubelet_version))
+        }
         ["metrics", "resource"] => metrics(&stats::resource(&stats::sample(&shared).await)),
         ["metrics", "cadvisor"] => metrics(&stats::cadvisor(&stats::sample(&shared).await)),
         ["containerLogs", namespace, pod, container] => {

@@ -16,10 +16,17 @@ use super::run::{Ended, Run};
 /// A response's body.
 pub(crate) struct GuestBody {
     kind: Kind,
+use super::served::Served;
+use crate::meter;
+
+/// How soon a guest is looked at again that was at work.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 }
 
 enum Kind {
     /// Nothing left.
+    /// The request that it answers, which ends with it.
+    served: Option<Served>,
     End,
     /// All of it, known beforehand.
     Whole(Bytes),
@@ -38,7 +45,12 @@ impl GuestBody {
     /// A body that is known.
     pub(super) fn whole(bytes: Bytes) -> Self {
         let kind = if bytes.is_empty() { Kind::End } else { Kind::Whole(bytes) };
-        Self { kind }
+        Self { kind, served: None }
+    }
+
+    /// Ends a request with this body.
+    pub(super) fn of_request(self, served: Served) -> Self {
+        Self { served: Some(served), ..self }
     }
 
     /// The body of a guest that has ended: if all of it is there in one piece, its length is known,
@@ -54,7 +66,7 @@ impl GuestBody {
             }
         }
         if ahead.is_empty() {
-            return Self { kind: Kind::End };
+            return Self { kind: Kind::End, served: None };
         }
         if ahead.len() == 1
             && let Some(Ok(bytes)) = ahead.pop_front().map(Frame::into_data)
@@ -70,7 +82,9 @@ impl GuestBody {
     }
 
     fn open(ahead: VecDeque<Frame<Bytes>>, body: WasiBody, run: Option<Run>) -> Self {
-        Self { kind: Kind::Open(Box::new(Open { ahead, body, run })) }
+        let run = Arc::new(Mutex::new(run));
+        let watch = watch(&run);
+        Self { kind: Kind::Open(Box::new(Open { ahead, body, run, watch })), served: None }
     }
 }
 
@@ -131,7 +145,13 @@ impl Body for GuestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.kind {
             Kind::End => Poll::Ready(None),
-            Kind::Open(open) => open.poll_frame(cx),
+            Kind::Open(open) => {
+                let frame = open.poll_frame(cx);
+                if let (Poll::Ready(Some(Err(_))), Some(served)) = (&frame, &mut self.served) {
+                    served.broke_off();
+                }
+                frame
+            }
             Kind::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.kind = Kind::End;

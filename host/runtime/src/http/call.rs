@@ -15,6 +15,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use super::body::GuestBody;
 use super::instance::Slot;
+use super::served::Served;
 use super::run::{Ended, Run};
 use super::{HttpContainer, answer};
 use crate::spec::FaultKind;
@@ -22,6 +23,16 @@ use crate::spec::FaultKind;
 impl HttpContainer {
     /// Answers a request. What the guest or this host cannot do becomes a response as well: 400,
     /// 502, 503.
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        let served = Served::begin(&self.core, &mut request);
+        let response = self.answer(request).await;
+        served.answered(response)
+    }
+
+    async fn answer<B>(self: &Arc<Self>, mut request: Request<B>) -> Response<GuestBody>
     pub(crate) async fn call<B>(self: &Arc<Self>, mut request: Request<B>) -> Response<GuestBody>
     where
         B: Body<Data = Bytes> + Send + 'static,

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use coracle_telemetry::SpanContext;
 use http_body::Body;
 use parking_lot::Mutex;
 use wasmtime_wasi_http::p2::bindings::Proxy;
@@ -16,8 +17,15 @@ use crate::image::Pre;
 use crate::store::{self, Store};
 
 /// Where the guest leaves its response. Filled during a poll of the guest, by the same task that
-/// looks into it afterwards, so that nobody need be woken.
-pub(super) type Slot = Arc<Mutex<Option<Result<http::Response<WasiBody>, ErrorCode>>>>;
+/// looks into it afterwards, so that nobody need be woken. An error is the guest's own word for it.
+pub(super) type Slot = Arc<Mutex<Option<Result<http::Response<WasiBody>, String>>>>;
+
+/// How requests are handed over.
+enum Guest {
+    P2(Proxy),
+    #[cfg(feature = "wasi-p3")]
+    P3(wasmtime_wasi_http::p3::bindings::Service),
+}
 
 /// A guest in memory.
 pub(super) struct Instance {
@@ -50,17 +58,41 @@ impl Instance {
         B::Error: Into<Error>,
     {
         self.requests += 1;
-        let mut view = self.store.data_mut().http();
-        let request = view.new_incoming_request(Scheme::Http, request)?;
-        let filled = slot.clone();
-        let out = view.new_response_outparam_from_callback(move |response| {
-            *filled.lock() = Some(response);
-        })?;
-        self.proxy.wasi_http_incoming_handler().call_handle(&mut self.store, request, out).await
+        let within = request.extensions().get::<SpanContext>().cloned();
+        self.store.data_mut().works_within(within);
+        let Self { store, guest, .. } = self;
+        match guest {
+            Guest::P2(proxy) => handle(proxy, store, request, slot).await,
+            #[cfg(feature = "wasi-p3")]
+            Guest::P3(service) => super::handler::serve(service, store, request, slot).await,
+        }
     }
 
     /// The memory limit that it was refused memory for, in bytes.
     pub(super) fn refused_at_bytes(&self) -> Option<u64> {
         self.store.data().memory.refused_at_bytes()
     }
+}
+
+/// Why there is no instance of another kind of component.
+const NOT_HTTP: &str = "not an http component";
+
+/// Gives a guest of WASI 0.2 a request.
+async fn handle<B>(
+    proxy: &Proxy,
+    store: &mut Store,
+    request: http::Request<B>,
+    slot: &Slot,
+) -> wasmtime::Result<()>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Error>,
+{
+    let mut view = store.data_mut().http();
+    let request = view.new_incoming_request(Scheme::Http, request)?;
+    let filled = slot.clone();
+    let out = view.new_response_outparam_from_callback(move |response| {
+        *filled.lock() = Some(response.map_err(|code| format!("{code:?}")));
+    })?;
+    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
 }

@@ -10,6 +10,7 @@ mod admit;
 mod answer;
 mod body;
 mod call;
+mod counting;
 mod fault;
 mod instance;
 pub(crate) mod outgoing;
@@ -18,6 +19,7 @@ mod run;
 mod serve;
 mod stop;
 
+mod served;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};

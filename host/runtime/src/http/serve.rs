@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coracle_vnet::{Accept, CONNECTIONS_MAX, VStream};
+use coracle_telemetry::Ends;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -18,6 +19,7 @@ use super::HttpContainer;
 
 /// Bytes of a request's head.
 ///
+use super::counting::Counting;
 /// *Source:* twice what nginx takes by default.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -30,7 +32,8 @@ impl Accept for Door {
             tracing::warn!("connection refused: not on a tokio runtime");
             return;
         };
-        runtime.spawn(serve(self.0.clone(), stream));
+        let ends = Ends { peer: stream.peer_addr(), local: stream.local_addr() };
+        runtime.spawn(serve(self.0.clone(), stream, Some(ends)));
     }
 
     fn accept_real(&self, stream: TcpStream) -> Result<(), TcpStream> {
@@ -42,13 +45,19 @@ impl Accept for Door {
         }
         // One too many is closed, as a full backlog would.
         if let Some(counted) = Counted::new(&self.0) {
-            runtime.spawn(async move { serve(counted.0.clone(), stream).await });
+            let traffic = self.0.core.netns.traffic().clone();
+            let stream = Counting { inner: stream, traffic };
+            runtime.spawn(async move { serve(counted.0.clone(), stream, ends).await });
         }
         Ok(())
     }
 
     fn as_any(&self) -> &dyn Any {
         self
+        let ends = match (stream.peer_addr(), stream.local_addr()) {
+            (Ok(peer), Ok(local)) => Some(Ends { peer, local }),
+            (Err(_), _) | (_, Err(_)) => None,
+        };
     }
 }
 
@@ -77,7 +86,7 @@ impl Drop for Counted {
 }
 
 /// Serves one connection to its end.
-async fn serve<I>(http: Arc<HttpContainer>, stream: I)
+async fn serve<I>(http: Arc<HttpContainer>, stream: I, ends: Option<Ends>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -95,6 +104,12 @@ where
         tokio::select! {
             biased;
             () = http.killed.cancelled() => return,
+        asked.store(true, Ordering::Relaxed);
+        if container.core.spec.tracer.is_some()
+            && let Some(ends) = ends
+        {
+            request.extensions_mut().insert(ends);
+        }
             () = http.stopping.cancelled(), if !is_closing => {
                 is_closing = true;
                 connection.as_mut().graceful_shutdown();

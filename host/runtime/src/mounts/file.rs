@@ -29,14 +29,61 @@ pub(super) enum Content {
 pub(super) const FILES_MAX: usize = 1024;
 
 /// One of a container's open files; counted until it is dropped.
+/// What the instances of a container do with files of the host, together.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    open: AtomicUsize,
+    reads: AtomicU64,
+    read_bytes: AtomicU64,
+    writes: AtomicU64,
+    written_bytes: AtomicU64,
+}
+
+impl Files {
+    /// Reads what was counted.
+    pub(crate) fn counts(&self) -> DiskCounts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        DiskCounts {
+            reads: read(&self.reads),
+            read_bytes: read(&self.read_bytes),
+            writes: read(&self.writes),
+            written_bytes: read(&self.written_bytes),
+        }
+    }
+}
+
+/// What was read from files of the host and written to them. What the page cache gave counts too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskCounts {
+    /// Reads.
+    pub reads: u64,
+    /// Bytes that they gave.
+    pub read_bytes: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Bytes that were written.
+    pub written_bytes: u64,
+}
+
 #[derive(Debug)]
-pub(super) struct Slot(Arc<AtomicUsize>);
+pub(super) struct Slot(Arc<Files>);
 
 impl Slot {
     /// Takes a place among the `open` files.
-    pub(super) fn take(open: &Arc<AtomicUsize>) -> Result<Slot, Errno> {
-        let slot = Slot(open.clone());
-        if open.fetch_add(1, Ordering::Relaxed) < FILES_MAX { Ok(slot) } else { Err(Errno::MFILE) }
+    pub(super) fn take(files: &Arc<Files>) -> Result<Slot, Errno> {
+        let slot = Slot(files.clone());
+        let before = files.open.fetch_add(1, Ordering::Relaxed);
+        if before < FILES_MAX { Ok(slot) } else { Err(Errno::MFILE) }
+    }
+
+    fn read(&self, bytes: usize) {
+        self.0.reads.fetch_add(1, Ordering::Relaxed);
+        self.0.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn wrote(&self, bytes: usize) {
+        self.0.writes.fetch_add(1, Ordering::Relaxed);
+        self.0.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -55,7 +102,7 @@ pub struct FileHandle {
     pub(super) writable: bool,
     pub(super) quota: Option<Arc<dyn Charge>>,
     /// Its place among the container's open files.
-    pub(super) _slot: Option<Arc<Slot>>,
+    pub(super) slot: Option<Arc<Slot>>,
 }
 
 impl FileHandle {
@@ -92,6 +139,9 @@ impl FileHandle {
                     rustix::io::pread(file, spare_capacity(&mut buffer), offset)
                 })?;
                 Ok(buffer.into())
+                if let Some(slot) = &self.slot {
+                    slot.read(buffer.len());
+                }
             }
         }
     }
@@ -108,6 +158,9 @@ impl FileHandle {
             (Content::Memory(..), _) | (_, false) => return Err(Errno::BADF),
         };
         let Some(quota) = &self.quota else { return write_all(file, data, offset) };
+        if let Some(slot) = &self.slot {
+            slot.wrote(data.len());
+        }
         let size = size(file)?;
         let end = offset.unwrap_or(size).saturating_add(data.len() as u64);
         let growth = end.saturating_sub(size);

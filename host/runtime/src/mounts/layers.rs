@@ -262,13 +262,7 @@ impl Layers {
             }
             Layer::Implied => return Err(Errno::ISDIR),
         };
-        Ok(FileHandle {
-            content,
-            readable: how.read,
-            writable: how.write,
-            quota: None,
-            _slot: None,
-        })
+        Ok(FileHandle { content, readable: how.read, writable: how.write, quota: None, slot: None })
     }
 
     /// Makes room for a rename, as the kernel would.

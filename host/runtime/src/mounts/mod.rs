@@ -22,7 +22,7 @@ mod table;
 mod tree;
 mod volume;
 
-pub use file::FileHandle;
+pub use file::{DiskCounts, FileHandle};
 pub use ground::{Open, SetTime, Times};
 pub use quota::{Charge, Quota};
 pub use stat::{Kind, Stat, Time};

@@ -21,7 +21,7 @@ impl Single {
             readable: how.read,
             writable: how.write && !self.read_only,
             quota: self.quota.clone(),
-            _slot: None,
+            slot: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a container was granted: its root layer and its mounts.
 
+use super::file::{DiskCounts, Files};
+use super::lent::Lender;
 use super::path;
 use super::quota::Charge;
 use super::root::Root;
@@ -133,8 +135,10 @@ pub(crate) struct Inner {
     /// Deepest first, so that the first match is the one that hides the others.
     pub(crate) placed: Vec<Placed>,
     pub(crate) root: Root,
-    /// How many files of the host its instances hold open.
-    pub(crate) open_files: Arc<AtomicUsize>,
+    /// What its instances do with files of the host.
+    pub(crate) files: Arc<Files>,
+    /// Who has the root layer, when it is another process.
+    pub(crate) lender: Option<Arc<dyn Lender>>,
 }
 
 /// Collects the grants of a container.
@@ -179,7 +183,12 @@ impl MountTableBuilder {
             // The way to a mount point is there even when the image has no such directory.
             path::ancestors(&path::relative(&placed.at)).for_each(|dir| root.add_dir(dir));
         }
-        Ok(MountTable(Arc::new(Inner { placed: self.placed, root, open_files: Arc::default() })))
+        Ok(MountTable(Arc::new(Inner {
+            placed: self.placed,
+            root,
+            files: Arc::default(),
+            lender: None,
+        })))
     }
 }
 
@@ -199,7 +208,29 @@ impl MountTable {
     #[must_use]
     pub fn empty() -> MountTable {
         let (placed, root) = (Vec::new(), Root::default());
-        MountTable(Arc::new(Inner { placed, root, open_files: Arc::default() }))
+        MountTable(Arc::new(Inner { placed, root, files: Arc::default(), lender: None }))
+    }
+
+    /// What was read and written through it.
+    pub(crate) fn disk(&self) -> DiskCounts {
+        self.0.files.counts()
+    }
+
+    /// The mount points, in the table's order.
+    pub(crate) fn points(&self) -> Vec<Vec<String>> {
+        self.0.placed.iter().map(|placed| placed.at.clone()).collect()
+    }
+
+    /// The table that another process has, with its mount points in that table's order.
+    pub(crate) fn lent(points: Vec<Vec<String>>, lender: Arc<dyn Lender>) -> MountTable {
+        let place = |(index, at)| {
+            let source = Source::Lent(lender.clone(), index);
+            Placed { at, mount: Mount::new(source) }
+        };
+        let placed = points.into_iter().enumerate().map(place).collect();
+        let root = Root::default();
+        let files = Arc::default();
+        MountTable(Arc::new(Inner { placed, root, files, lender: Some(lender) }))
     }
 }
 

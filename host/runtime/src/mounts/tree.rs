@@ -89,11 +89,11 @@ impl Tree {
             Some(Kind::Symlink) => return Err(Errno::LOOP),
             Some(Kind::File | Kind::CharacterDevice | Kind::Other) | None => {}
         }
-        let slot = Slot::take(&self.table.0.open_files)?;
+        let slot = Slot::take(&self.table.0.files)?;
         let spot = self.spot(&at)?;
         let file = spot.ground.open(&spot.path, how)?;
-        let _slot = file.is_on_disk().then(|| Arc::new(slot));
-        Ok(Handle::File(FileHandle { _slot, ..file }))
+        let slot = file.is_on_disk().then(|| Arc::new(slot));
+        Ok(Handle::File(FileHandle { slot, ..file }))
     }
 
     /// Facts about what is at a path.

@@ -38,8 +38,8 @@ impl Volume {
     }
 }
 
-/// The size of a file that has no other name; 0 when nobody counts.
-pub(super) fn held(counted: bool, dir: BorrowedFd<'_>, path: &str) -> u64 {
+/// A file that has no other name; nothing when nobody counts.
+pub(super) fn last_name(counted: bool, dir: BorrowedFd<'_>, path: &str) -> Option<Stat> {
     if !counted {
         return 0;
     }
@@ -68,18 +68,38 @@ pub(super) fn open_charged(
     how: Open,
     quota: Option<&Arc<dyn Charge>>,
 ) -> Result<FileHandle, Errno> {
-    let freed = if how.truncate { held(quota.is_some(), dir, path) } else { 0 };
-    let (file, _) = disk::open_file(dir, path, flags(how))?;
+    if how.create && quota.is_some() {
+        let fresh = Open { exclusive: true, ..how };
+        match charged(quota, || disk::open_file(dir, path, flags(fresh))) {
+            Ok((file, stat)) => return Ok(handle(file, stat, how, quota)),
+            // A full volume still opens what is there.
+            Err(Errno::EXIST | Errno::NOSPC) if !how.exclusive => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let is_counted = quota.is_some();
+    let emptied = if how.truncate { last_name(is_counted, dir, path) } else { None };
+    let existing = Open { create: how.create && !is_counted, ..how };
+    let (file, stat) = match disk::open_file(dir, path, flags(existing)) {
+        Err(Errno::NOENT) if how.create => return Err(Errno::NOSPC),
+        result => result?,
+    };
     if let Some(quota) = quota {
         quota.release(freed);
     }
-    Ok(FileHandle {
-        content: Content::Disk(Arc::new(file)),
+    Ok(handle(file, stat, how, quota))
+}
+
+fn handle(file: File, stat: Stat, how: Open, quota: Option<&Arc<dyn Charge>>) -> FileHandle {
+    let file = Arc::new(file);
+    let counted = quota.map(|quota| Counted::new(&file, stat, quota));
+    FileHandle {
+        content: Content::Disk(file),
         readable: how.read,
         writable: how.write,
-        quota: quota.cloned(),
-        _slot: None,
-    })
+        quota: counted.map(|counted| Arc::new(counted) as Arc<dyn Charge>),
+        slot: None,
+    }
 }
 
 impl Ground for Volume {

@@ -13,3 +13,4 @@ mod prepare;
 mod sockets;
 mod toolbox;
 mod world;
+mod traces;

@@ -40,10 +40,16 @@ impl Guest for Behave {
                 println!("{query}");
                 answer(out, 200, b"logged\n");
             }
+            "/header" => {
+                let values = request.headers().get(query);
+                let value = values.first().map(|value| String::from_utf8_lossy(value).into_owned());
+                answer(out, 200, value.unwrap_or_else(|| "none".to_owned()).as_bytes());
+            }
             "/env" => {
                 let value = std::env::var(query).unwrap_or_else(|_| "unset".to_owned());
                 answer(out, 200, format!("{value}\n").as_bytes());
             }
+            "/grpc.health.v1.Health/Check" => health(&request, out),
             _ => answer(out, 404, b"no such behaviour\n"),
         }
     }
@@ -112,6 +118,29 @@ fn late_trap(out: ResponseOutparam) {
     let (_body, output) = begin(out, 200);
     let _ = output.blocking_write_and_flush(b"half");
     panic!("trapped as asked");
+}
+
+/// Says how a service is, as `grpc.health.v1` does: the one named `down` does not serve.
+fn health(request: &IncomingRequest, out: ResponseOutparam) {
+    let incoming = request.consume().expect("the first consume");
+    let input = incoming.stream().expect("the first stream");
+    let mut asked = Vec::new();
+    while let Ok(bytes) = input.blocking_read(4096) {
+        asked.extend_from_slice(&bytes);
+    }
+    let serving = if asked.ends_with(b"down") { 2 } else { 1 };
+    let headers = Fields::new();
+    headers.append("content-type", b"application/grpc").expect("a valid field");
+    let response = OutgoingResponse::new(headers);
+    let body = response.body().expect("the first body");
+    ResponseOutparam::set(out, Ok(response));
+    let output = body.write().expect("the first stream");
+    // A message of two bytes, not compressed: field 1, the status.
+    let _ = output.blocking_write_and_flush(&[0, 0, 0, 0, 2, 8, serving]);
+    drop(output);
+    let trailers = Fields::new();
+    trailers.append("grpc-status", b"0").expect("a valid field");
+    let _ = OutgoingBody::finish(body, Some(trailers));
 }
 
 fn trailers(out: ResponseOutparam) {

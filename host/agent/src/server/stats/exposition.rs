@@ -1,14 +1,16 @@
-//! `/metrics/resource` and `/metrics/cadvisor`, for Prometheus. Pure.
+//! Pages for Prometheus, and `/metrics/resource`. Pure.
 //!
-//! *Source:* the kubelet's and cAdvisor's names, where the meaning is the same.
+//! *Source:* the kubelet's names; Prometheus' text format 0.0.4.
 
 use std::fmt::Write as _;
+
+use jiff::Timestamp;
 
 use super::sample::{ContainerSample, PodSample, Sample};
 
 /// Writes the kubelet's resource metrics.
 pub(crate) fn resource(sample: &Sample) -> String {
-    let mut page = Page { text: String::new(), at_millis: sample.at.as_millisecond() };
+    let mut page = Page::at(sample.at);
     let Sample { node, pods, .. } = sample;
     let each = || containers(pods);
     page.metric(
@@ -54,54 +56,43 @@ pub(crate) fn resource(sample: &Sample) -> String {
     page.text
 }
 
-/// Writes those of cAdvisor's metrics that have a meaning here.
-pub(crate) fn cadvisor(sample: &Sample) -> String {
-    let mut page = Page { text: String::new(), at_millis: sample.at.as_millisecond() };
-    let each = || containers(&sample.pods);
-    let full = |pod: &PodSample, container: &ContainerSample| {
-        format!("{},image=\"{}\"", labels(pod, container), escaped(&container.image))
-    };
-    page.metric(
-        ("container_cpu_usage_seconds_total", "counter"),
-        "Cumulative cpu time consumed in seconds.",
-        each().map(|(pod, c)| (full(pod, c), seconds(c.cpu_nanos))),
-    );
-    page.metric(
-        ("container_memory_usage_bytes", "gauge"),
-        "Current memory usage in bytes, including all memory regardless of when it was accessed",
-        each().map(|(pod, c)| (full(pod, c), c.memory_bytes.to_string())),
-    );
-    page.metric(
-        ("container_memory_working_set_bytes", "gauge"),
-        "Current working set in bytes.",
-        each().map(|(pod, c)| (full(pod, c), c.memory_bytes.to_string())),
-    );
-    page.metric(
-        ("container_start_time_seconds", "gauge"),
-        "Start time of the container since unix epoch in seconds.",
-        each().filter_map(|(pod, c)| Some((full(pod, c), c.started?.as_second().to_string()))),
-    );
-    page.metric(
-        ("machine_cpu_cores", "gauge"),
-        "Number of logical CPU cores.",
-        [(String::new(), sample.node.cores.to_string())].into_iter(),
-    );
-    page.metric(
-        ("machine_memory_bytes", "gauge"),
-        "Amount of memory installed on the machine.",
-        [(String::new(), sample.node.memory_bytes_max.to_string())].into_iter(),
-    );
-    page.text
-}
-
-struct Page {
-    text: String,
+/// A page of metrics in the making.
+pub(super) struct Page {
+    pub(super) text: String,
     at_millis: i64,
 }
 
 impl Page {
+    /// An empty page whose lines are of this moment.
+    pub(super) fn at(at: Timestamp) -> Self {
+        Self { text: String::new(), at_millis: at.as_millisecond() }
+    }
+
+    /// Adds a histogram: for each of its label sets, the counts of single buckets (one more than
+    /// there are bounds) and the sum in seconds.
+    pub(super) fn histogram(
+        &mut self,
+        (name, help): (&str, &str),
+        bounds: &[f64],
+        lines: impl Iterator<Item = (String, Vec<u64>, String)>,
+    ) {
+        let Page { text, at_millis } = self;
+        let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
+        for (labels, buckets, sum) in lines {
+            let mut count = 0;
+            let ends = bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+            for (bucket, end) in buckets.iter().zip(ends) {
+                count += bucket;
+                let _infallible =
+                    writeln!(text, "{name}_bucket{{{labels},le=\"{end}\"}} {count} {at_millis}");
+            }
+            let _infallible = writeln!(text, "{name}_sum{{{labels}}} {sum} {at_millis}");
+            let _infallible = writeln!(text, "{name}_count{{{labels}}} {count} {at_millis}");
+        }
+    }
+
     /// Adds a metric with its lines: labels without braces, and value.
-    fn metric(
+    pub(super) fn metric(
         &mut self,
         (name, kind): (&str, &str),
         help: &str,
@@ -117,63 +108,43 @@ impl Page {
     }
 }
 
-fn containers(pods: &[PodSample]) -> impl Iterator<Item = (&PodSample, &ContainerSample)> {
+/// All containers with their pods.
+pub(super) fn containers(
+    pods: &[PodSample],
+) -> impl Iterator<Item = (&PodSample, &ContainerSample)> {
     pods.iter().flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)))
 }
 
-fn labels(pod: &PodSample, container: &ContainerSample) -> String {
+/// Labels of a container, without braces.
+pub(super) fn labels(pod: &PodSample, container: &ContainerSample) -> String {
     format!("container=\"{}\",{}", escaped(&container.name), pod_labels(pod))
 }
 
-fn pod_labels(pod: &PodSample) -> String {
+/// Labels of a pod, without braces.
+pub(super) fn pod_labels(pod: &PodSample) -> String {
     format!("namespace=\"{}\",pod=\"{}\"", escaped(&pod.namespace), escaped(&pod.name))
 }
 
-fn escaped(text: &str) -> String {
+/// A text as the value of a label.
+pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// Nanoseconds as seconds, with all their digits.
-fn seconds(nanos: u64) -> String {
+pub(super) fn seconds(nanos: u64) -> String {
     let (whole, part) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
     format!("{whole}.{part:09}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::NodeSample;
     use super::*;
+    use crate::server::stats::sample::example;
     use expect_test::expect;
-    use jiff::Timestamp;
-
-    fn sample() -> Sample {
-        let container = ContainerSample {
-            name: "web".into(),
-            image: "web:1".into(),
-            started: Some(Timestamp::from_second(50).unwrap()),
-            cpu_nanos: 1_500_000_000,
-            memory_bytes: 4096,
-        };
-        let pod = PodSample {
-            namespace: "default".into(),
-            name: "web-0".into(),
-            uid: "u".into(),
-            started: None,
-            containers: vec![container],
-        };
-        let node = NodeSample {
-            cpu_nanos: 2_000_000_001,
-            memory_bytes: 8192,
-            memory_bytes_max: 10_000,
-            cores: 4,
-        };
-        let at = Timestamp::from_second(100).unwrap();
-        Sample { at, node_name: "h1".into(), node, pods: vec![pod] }
-    }
 
     #[test]
     fn resource_metrics_have_the_kubelets_names() {
-        let values: Vec<String> = resource(&sample())
+        let values: Vec<String> = resource(&example())
             .lines()
             .filter(|line| !line.starts_with('#'))
             .map(str::to_owned)
@@ -188,13 +159,5 @@ mod tests {
             pod_memory_working_set_bytes{namespace="default",pod="web-0"} 4096 100000
             resource_scrape_error 0 100000"#]]
         .assert_eq(&values.join("\n"));
-    }
-
-    #[test]
-    fn cadvisors_metrics_name_the_image() {
-        let text = cadvisor(&sample());
-        let line = r#"container_cpu_usage_seconds_total{container="web",namespace="default",pod="web-0",image="web:1"} 1.500000000 100000"#;
-        assert!(text.contains(line), "{text}");
-        assert!(text.contains("# TYPE machine_cpu_cores gauge\nmachine_cpu_cores 4 100000\n"));
     }
 }

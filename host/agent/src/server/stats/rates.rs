@@ -101,7 +101,7 @@ fn rate(used_nanos: u64, over: SignedDuration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{ContainerSample, NodeSample, PodSample};
+    use super::super::sample::{ContainerSample, NodeSample, PodSample, ProcessSample};
     use super::*;
 
     fn at(second: i64, cpu_millis: u64, started: i64) -> Sample {
@@ -112,16 +112,22 @@ mod tests {
             started: Some(moment(started)),
             cpu_nanos: cpu_millis * 1_000_000,
             memory_bytes: 1,
+            usage: crate::runtime::Usage::default(),
+            memory_limit_bytes: None,
+            cpu_limit_millis: None,
         };
         Sample {
             at: moment(second),
             node_name: "h".into(),
             node: NodeSample { cpu_nanos: cpu_millis * 2_000_000, ..NodeSample::default() },
+            process: ProcessSample::default(),
+            device: String::new(),
             pods: vec![PodSample {
                 namespace: "default".into(),
                 name: "p".into(),
                 uid: "u".into(),
                 started: None,
+                traffic: None,
                 containers: vec![container],
             }],
         }

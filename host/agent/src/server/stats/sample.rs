@@ -1,6 +1,9 @@
 //! Counters at one moment. Pure.
 
+use coracle_vnet::TrafficCounts;
 use jiff::Timestamp;
+
+use crate::runtime::Usage;
 
 /// What one container has used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,12 @@ pub(crate) struct ContainerSample {
     pub(crate) cpu_nanos: u64,
     /// Bytes held now.
     pub(crate) memory_bytes: u64,
+    /// All that was counted.
+    pub(crate) usage: Usage,
+    /// `limits.memory` in bytes.
+    pub(crate) memory_limit_bytes: Option<u64>,
+    /// `limits.cpu` in thousandths of a core.
+    pub(crate) cpu_limit_millis: Option<u32>,
 }
 
 /// The containers of one pod.
@@ -28,6 +37,8 @@ pub(crate) struct PodSample {
     pub(crate) uid: String,
     /// When it began.
     pub(crate) started: Option<Timestamp>,
+    /// What it has sent and received, where that is counted.
+    pub(crate) traffic: Option<TrafficCounts>,
     /// Those that run.
     pub(crate) containers: Vec<ContainerSample>,
 }
@@ -45,6 +56,19 @@ pub(crate) struct NodeSample {
     pub(crate) cores: usize,
 }
 
+/// What the agent's own process has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcessSample {
+    /// CPU time since its start, in nanoseconds.
+    pub(crate) cpu_nanos: u64,
+    /// Bytes in memory, those of its guests included.
+    pub(crate) resident_bytes: u64,
+    /// Bytes of address space.
+    pub(crate) virtual_bytes: u64,
+    /// Open descriptors.
+    pub(crate) open_fds: usize,
+}
+
 /// Everything at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
@@ -54,6 +78,10 @@ pub(crate) struct Sample {
     pub(crate) node_name: String,
     /// The machine.
     pub(crate) node: NodeSample,
+    /// The agent's own process.
+    pub(crate) process: ProcessSample,
+    /// The disk on which files of containers are, such as `/dev/vda1`; empty when it is not known.
+    pub(crate) device: String,
     /// The pods, in order of their names.
     pub(crate) pods: Vec<PodSample>,
 }
@@ -90,6 +118,72 @@ pub(crate) fn node(stat: &str, meminfo: &str, ticks_per_second: u64, cores: usiz
     }
 }
 
+/// Reads `/proc/self/stat`: CPU time and memory. The name in it may have spaces and brackets.
+pub(crate) fn process(stat: &str, ticks_per_second: u64, page_bytes: u64) -> ProcessSample {
+    let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields: Vec<u64> =
+        after.split_whitespace().map(|word| word.parse().unwrap_or_default()).collect();
+    // Counted from `state`, the first after the name: utime, stime, vsize, rss.
+    let field = |at: usize| fields.get(at).copied().unwrap_or_default();
+    ProcessSample {
+        cpu_nanos: (field(11) + field(12)).saturating_mul(1_000_000_000 / ticks_per_second.max(1)),
+        virtual_bytes: field(20),
+        resident_bytes: field(21).saturating_mul(page_bytes),
+        open_fds: 0,
+    }
+}
+
+/// A sample with one container, for the tests of the pages.
+#[cfg(test)]
+pub(super) fn example() -> Sample {
+    let mut usage = Usage { memory_bytes_max: 9000, requests: 3, faults: 1, ..Usage::default() };
+    usage.latencies.buckets[0] = 2;
+    usage.latencies.buckets[16] = 1;
+    usage.latencies.sum_usec = 12_000_500;
+    usage.latencies.classes = [0, 0, 2, 0, 0, 1];
+    usage.throttling.periods = 10;
+    usage.throttling.throttled_periods = 4;
+    usage.throttling.throttled_usec = 250_000;
+    usage.disk.reads = 5;
+    usage.disk.read_bytes = 500;
+    usage.disk.writes = 6;
+    usage.disk.written_bytes = 600;
+    let container = ContainerSample {
+        name: "web".into(),
+        image: "web:1".into(),
+        started: Some(Timestamp::from_second(50).unwrap()),
+        cpu_nanos: 1_500_000_000,
+        memory_bytes: 4096,
+        usage,
+        memory_limit_bytes: Some(16_384),
+        cpu_limit_millis: Some(250),
+    };
+    let traffic = TrafficCounts { received_bytes: 10, sent_bytes: 20, received: 1, sent: 2 };
+    let pod = PodSample {
+        namespace: "default".into(),
+        name: "web-0".into(),
+        uid: "u".into(),
+        started: None,
+        traffic: Some(traffic),
+        containers: vec![container],
+    };
+    let node = NodeSample {
+        cpu_nanos: 2_000_000_001,
+        memory_bytes: 8192,
+        memory_bytes_max: 10_000,
+        cores: 4,
+    };
+    let process = ProcessSample {
+        cpu_nanos: 3_000_000_000,
+        resident_bytes: 1 << 20,
+        virtual_bytes: 1 << 30,
+        open_fds: 7,
+    };
+    let at = Timestamp::from_second(100).unwrap();
+    let device = "/dev/vda1".into();
+    Sample { at, node_name: "h1".into(), node, process, device, pods: vec![pod] }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +200,19 @@ mod tests {
         };
         assert_eq!(node(stat, meminfo, 100, 2), expected);
         assert_eq!(node("", "", 0, 1), NodeSample { cores: 1, ..NodeSample::default() });
+    }
+
+    #[test]
+    fn the_processs_counters_are_read_whatever_its_name() {
+        let stat =
+            "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 9 0 12345 1000000 300 1";
+        let expected = ProcessSample {
+            cpu_nanos: 3_000_000_000,
+            resident_bytes: 300 * 4096,
+            virtual_bytes: 1_000_000,
+            open_fds: 0,
+        };
+        assert_eq!(process(stat, 100, 4096), expected);
+        assert_eq!(process("", 100, 4096), ProcessSample::default());
     }
 }

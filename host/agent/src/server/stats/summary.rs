@@ -52,6 +52,18 @@ fn pod(rated: &Rated, pod: &PodSample, time: &str) -> Value {
         "containers": containers,
         "cpu": cpu(time, rate, pod.cpu_nanos()),
         "memory": memory(time, pod.memory_bytes()),
+        "network": network(time, pod),
+    })
+}
+
+/// What the pod has sent and received over its only interface.
+fn network(time: &str, pod: &PodSample) -> Value {
+    let Some(counts) = pod.traffic else { return Value::Null };
+    let (received, sent) = (counts.received_bytes, counts.sent_bytes);
+    let interface = json!({ "name": "eth0", "rxBytes": received, "txBytes": sent });
+    json!({
+        "time": time, "name": "eth0", "rxBytes": received, "txBytes": sent,
+        "interfaces": [interface],
     })
 }
 
@@ -60,7 +72,7 @@ fn cpu(time: &str, nanocores: u64, nanoseconds: u64) -> Value {
 }
 
 fn memory(time: &str, bytes: u64) -> Value {
-    json!({ "time": time, "usageBytes": bytes, "workingSetBytes": bytes })
+    json!({ "time": time, "usageBytes": bytes, "workingSetBytes": bytes, "rssBytes": bytes })
 }
 
 fn started(at: Option<Timestamp>) -> Value {

@@ -2,11 +2,13 @@
 //!
 //! An edge: it asks the loop, the runtime and the kernel, and waits where a rate needs it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::rates::Rated;
-use super::sample::{ContainerSample, PodSample, Sample, node};
+use super::sample::{ContainerSample, PodSample, ProcessSample, Sample, node};
 use crate::clock::now;
+use crate::effects::start::{amount, limit, millis};
 use crate::effects::{PodView, Shared};
 use crate::node::facts::machine;
 use crate::pods::plan;
@@ -18,6 +20,7 @@ const FIRST_WINDOW: Duration = Duration::from_millis(1100);
 /// Takes a sample.
 pub(crate) async fn sample(shared: &Shared) -> Sample {
     let mut views = ask(shared, None).await;
+    shared.runtime.measure().await;
     views.sort_by(|a, b| (&a.key.namespace, &a.key.name).cmp(&(&b.key.namespace, &b.key.name)));
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cores = machine(&shared.config).cores;
@@ -26,8 +29,26 @@ pub(crate) async fn sample(shared: &Shared) -> Sample {
         at: now(),
         node_name: shared.config.node_name.clone(),
         node: node(&text("/proc/stat"), &text("/proc/meminfo"), ticks, cores),
+        process: process(ticks),
+        device: device(&shared.config.data_dir).unwrap_or_default(),
         pods: views.iter().map(|view| pod(shared, view)).collect(),
     }
+}
+
+fn process(ticks: u64) -> ProcessSample {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let page_bytes = rustix::param::page_size() as u64;
+    let open_fds = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    ProcessSample { open_fds, ..super::sample::process(&stat, ticks, page_bytes) }
+}
+
+/// The disk that a folder is on, if it is one.
+fn device(folder: &Path) -> Option<String> {
+    let number = rustix::fs::stat(folder).ok()?.st_dev;
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    let about = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/uevent")).ok()?;
+    let name = about.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+    Some(format!("/dev/{name}"))
 }
 
 /// Takes a sample with rates; waits a moment when there is none to compare it with.
@@ -52,6 +73,9 @@ fn pod(shared: &Shared, view: &PodView) -> PodSample {
             started: started.map(|time| time.0),
             cpu_nanos: usage.cpu_usec.saturating_mul(1000),
             memory_bytes: usage.memory_bytes,
+            usage,
+            memory_limit_bytes: limit(spec, "memory").and_then(amount),
+            cpu_limit_millis: limit(spec, "cpu").and_then(millis),
         })
     });
     let started = view.status.as_ref().and_then(|status| status.start_time.as_ref());
@@ -60,6 +84,7 @@ fn pod(shared: &Shared, view: &PodView) -> PodSample {
         name: view.key.name.clone(),
         uid: view.key.uid.clone(),
         started: started.map(|time| time.0),
+        traffic: shared.runtime.traffic(&view.key),
         containers: containers.collect(),
     }
 }

@@ -16,7 +16,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_vnet::{ResolveError, VStream};
+use bytes::Bytes;
+use coracle_telemetry::{Span, SpanContext};
+use coracle_vnet::{ResolveError, Traffic, VStream};
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,8 +46,10 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// The span that the guest works in.
+    pub(crate) within: Option<SpanContext>,
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self { core, within: None }
     }
 }
 
@@ -62,7 +67,12 @@ impl WasiHttpHooks for Outgoing {
         _processed: Work,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let core = self.core.clone();
-        Box::new(async move { send(&core, request, options.unwrap_or_default()).await })
+        let tracer = core.spec.tracer.as_ref();
+        let span = tracer.map(|tracer| tracer.send(&mut request, self.within.as_ref()));
+        Box::new(async move {
+            let sent = send(&core, request, options.unwrap_or_default()).await;
+            traced(sent, span)
+        })
     }
 
     fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
@@ -84,6 +94,17 @@ impl WasiHttpHooks for Outgoing {
 async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: RequestOptions) -> Sent {
     let target = Target::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
     let connect = options.connect_timeout.unwrap_or(CONNECT_TIME_MAX);
+/// Ends the span of a request with the head of its response.
+fn traced(sent: Sent, span: Option<Span>) -> Sent {
+    if let Some(mut span) = span {
+        match &sent {
+            Ok((response, _)) => span.answered(response.status()),
+            Err(_) => span.failed("no_answer"),
+        }
+    }
+    sent
+}
+
     let addresses = timeout(connect, resolve(core, &target));
     let addresses = addresses.await.map_err(|_| Error::DnsTimeout)??;
     if !target.is_tls
@@ -130,9 +151,12 @@ async fn call(
     options: RequestOptions,
 ) -> Sent {
     let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIME_MAX);
-    let response = timeout(first_byte, http.call(request.map(Lingering::new))).await;
-    let response = response.map_err(|_| Error::ConnectionReadTimeout)?;
-    let response = response.map(|body| Paced::wrap(body, options.between_bytes_timeout));
+    let response = timeout(first_byte, answer(http, request.map(Lingering::new))).await;
+    let response = response.map_err(|_| Error::ConnectionReadTimeout)??;
+    let response =
+        response.map(|body| Paced::wrap(counted(body, far, near), options.between_bytes_timeout));
+    let (near, far) = (core.netns.traffic(), http.core.netns.traffic());
+    let request = request.map(|body| counted(body, near, far).boxed_unsync());
     Ok((response, Box::new(async { Ok(()) })))
 }
 
@@ -140,6 +164,36 @@ async fn call(
 async fn dial(core: &Core, addresses: &[SocketAddr]) -> Result<VStream, Error> {
     let mut last = Error::DestinationNotFound;
     for address in addresses {
+/// Lets a container answer: within this task, unless its guest is of WASI 0.3.
+async fn answer(
+    http: &Arc<HttpContainer>,
+    request: http::Request<Lingering>,
+) -> Result<http::Response<WasiBody>, Error> {
+    #[cfg(feature = "wasi-p3")]
+    if http.core.spec.image.is_concurrent() {
+        return apart::call(http.clone(), request).await;
+    }
+    Ok(http.call(request).await.map(BodyExt::boxed_unsync))
+}
+
+/// A body that counts as sent and received when a piece of it is taken.
+fn counted<B>(
+    body: B,
+    from: &Arc<Traffic>,
+    to: &Arc<Traffic>,
+) -> impl Body<Data = Bytes, Error = B::Error> + Unpin + Send + 'static
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+{
+    let (from, to) = (from.clone(), to.clone());
+    body.map_frame(move |frame| {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        from.send(bytes);
+        to.receive(bytes);
+        frame
+    })
+}
+
         match core.netns.connect_tcp(*address, None).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = connect_error(&error),
@@ -164,37 +218,4 @@ fn connect_error(error: &io::Error) -> Error {
     } else {
         Error::ConnectionRefused
     }
-}
-
-/// Speaks HTTP/1.1 for one request.
-async fn exchange<I>(
-    stream: I,
-    mut request: http::Request<WasiBody>,
-    options: RequestOptions,
-) -> Sent
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    origin_form(&mut request)?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Error::Hyper)?;
-    let connection = wasmtime_wasi::runtime::spawn(connection);
-    let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIME_MAX);
-    let response = timeout(first_byte, sender.send_request(request.map(Lingering::new))).await;
-    let response = response.map_err(|_| Error::ConnectionReadTimeout)?.map_err(Error::Hyper)?;
-    let response =
-        response.map(|body| Paced::wrap(body.map_err(Error::Hyper), options.between_bytes_timeout));
-    let work = async move { connection.await.map_err(Error::Hyper) };
-    Ok((response, Box::new(work)))
-}
-
-/// Leaves of the URI what HTTP/1.1 sends to an origin server.
-///
-/// *Source:* RFC 9112 §3.2.1.
-fn origin_form(request: &mut http::Request<WasiBody>) -> Result<(), Error> {
-    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let uri = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
-    *request.uri_mut() = uri;
-    *request.version_mut() = http::Version::HTTP_11;
-    Ok(())
 }
