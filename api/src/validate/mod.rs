@@ -18,6 +18,7 @@ pub mod disruptionbudget;
 pub mod endpointslice;
 pub mod event;
 pub mod ingress;
+pub mod ipaddress;
 pub mod job;
 pub mod labels;
 pub mod lease;

@@ -17,5 +17,5 @@ mod wait;
 pub use binary::{build_guests, coracle, root};
 pub use cluster::{Cluster, Output};
 pub use http::{Answer, get, request};
-pub use tools::{KUBECTL_NEW, KUBECTL_OLD, helm, kubectl, python};
+pub use tools::{KUBECTL_NEW, KUBECTL_OLD, cache, helm, kubectl, kubectl_new, python};
 pub use wait::{eventually, within};

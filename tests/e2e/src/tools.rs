@@ -49,6 +49,12 @@ pub fn kubectl(version: &str) -> PathBuf {
     path
 }
 
+/// The newest kubectl, as [`kubectl`] gives it.
+#[must_use]
+pub fn kubectl_new() -> PathBuf {
+    kubectl(KUBECTL_NEW)
+}
+
 /// The Helm that has to work.
 const HELM: &str = "3.19.5";
 
@@ -109,8 +115,10 @@ fn python_environment() -> PathBuf {
     path
 }
 
-/// `$XDG_CACHE_HOME/coracle-tests`, by default in the home's `.cache`.
-fn cache() -> PathBuf {
+/// The folder of what tests build once: `$XDG_CACHE_HOME/coracle-tests`, by default in the home's
+/// `.cache`.
+#[must_use]
+pub fn cache() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
         PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache")
     });

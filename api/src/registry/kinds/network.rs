@@ -44,7 +44,11 @@ const IP_ADDRESS: Kind = Kind {
     singular: "ipaddress",
     short_names: &["ip"],
     storage_version_hash: "3f/plJFChNE=",
-    rules: &Rules { validate: validate::plain::cluster, ..PLAIN },
+    rules: &Rules {
+        validate: validate::ipaddress::validate,
+        validate_update: validate::ipaddress::validate_update,
+        ..PLAIN
+    },
     ..CLUSTER
 };
 

@@ -38,6 +38,7 @@ pub(crate) fn own_rust_files() -> Vec<RustFile> {
         "tests/tidy",
         "tests/collector",
         "tests/e2e",
+        "tests/conformance",
         "tests/sim",
         "bench",
     ];
