@@ -105,7 +105,21 @@ impl Network {
         self.pick(&service_port, client)
     }
 
-    /// The same, but for a Service on demand waits until it has a backend, for as long as
+    /// The backend of a UDP client: the one that it had `before`, for as long as that is among the
+    /// Service's.
+    #[must_use]
+    pub fn keep_node_port(
+        &self,
+        port: u16,
+        client: IpAddr,
+        before: Option<SocketAddr>,
+    ) -> Option<SocketAddr> {
+        let service_port = Arc::clone(self.table.read().node_port(port, Protocol::Udp)?);
+        let kept = before.filter(|backend| service_port.backends.contains(backend));
+        kept.or_else(|| self.pick(&service_port, client))
+    }
+
+    /// As [`Network::pick_node_port`], but for a Service on demand waits until it has a backend, for as long as
     /// [`demand::HOLD_MAX`].
     pub async fn await_node_port(&self, port: u16, client: IpAddr) -> Option<SocketAddr> {
         let find = || {
@@ -219,6 +233,17 @@ impl Network {
 pub struct Answers(pub Arc<Network>);
 
 impl Router for Answers {
+    fn stays(&self, flow: &Flow, backend: SocketAddr) -> bool {
+        let network = &*self.0;
+        let (table, grants) = (network.table.read(), network.grants.read());
+        let view = View { table: &table, ranges: &network.ranges, grants: &grants };
+        let kept = |port: &ServicePort| port.backends.contains(&backend).then_some(backend);
+        match network.guard.limit(flow, decide(&view, flow, kept)) {
+            Route::Pod(address) | Route::Real(address) => address == backend,
+            Route::Refused(_) => false,
+        }
+    }
+
     fn route(&self, flow: &Flow) -> Route {
         let network = &*self.0;
         let route = {

@@ -6,8 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use coracle_vnet::{DATAGRAM_BYTES_MAX, DatagramSink, Fabric, Protocol};
+use coracle_vnet::{Fabric, Protocol};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
@@ -135,39 +134,12 @@ fn refuse(stream: &TcpStream, port: u16, reason: &str) {
 }
 
 async fn serve_udp(port: u16, network: Arc<Network>, fabric: Arc<Fabric>) {
-    let socket =
-        Arc::new(bind(port, |address| async move { UdpSocket::bind(address).await }).await);
-    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
-    loop {
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
-        let Some(backend) = network.pick_node_port(port, Protocol::Udp, peer.ip()) else {
-            continue;
-        };
-        if may_enter(&network, peer, backend, Protocol::Udp).is_err() {
-            continue;
-        }
-        let data = Bytes::copy_from_slice(&buffer[..length]);
-        let reply = Arc::new(Reply { socket: Arc::clone(&socket), peer });
-        if let Err(error) = fabric.deliver_datagram(backend, peer, data, Some(reply)) {
-            tracing::debug!(port, %error, "node port datagram dropped");
-        }
-    }
-}
-
-/// The way back to a client outside.
-struct Reply {
-    socket: Arc<UdpSocket>,
-    peer: SocketAddr,
-}
-
-impl DatagramSink for Reply {
-    fn send(&self, data: Bytes) -> bool {
-        // A full socket buffer drops the datagram, as networks do.
-        if let Err(error) = self.socket.try_send_to(&data, self.peer) {
-            tracing::debug!(peer = %self.peer, %error, "reply datagram dropped");
-        }
-        true
-    }
+    let socket = bind(port, |address| async move { UdpSocket::bind(address).await }).await;
+    let pick = |client: SocketAddr, before| {
+        let backend = network.keep_node_port(port, client.ip(), before)?;
+        may_enter(&network, client, backend, Protocol::Udp).is_ok().then_some(backend)
+    };
+    coracle_vnet::serve_datagrams(socket, fabric, pick).await;
 }
 
 /// Binds the port on all addresses, and tries again for as long as something else holds it.

@@ -193,7 +193,7 @@ impl Claims {
         let folder = self.folders.join(handle);
         let removed = tokio::task::spawn_blocking({
             let folder = folder.clone();
-            move || std::fs::remove_dir_all(folder)
+            move || coracle_runtime::mounts::remove_tree(&folder)
         });
         match removed.await {
             Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -37,13 +37,17 @@ pub(crate) async fn run(core: Arc<Core>) {
 
 /// Runs the guest itself.
 pub(crate) async fn guest(core: Arc<Core>) -> Exit {
-    let Pre::Command(pre) = core.pre() else {
-        return Exit::killed("not a command");
-    };
     let mut store = store::store(&core);
-    let result = match pre.instantiate_async(&mut store).await {
-        Ok(command) => command.wasi_cli_run().call_run(&mut store).await,
-        Err(error) => Err(error),
+    let result = match core.pre() {
+        Pre::Command(pre) => match pre.instantiate_async(&mut store).await {
+            Ok(command) => command.wasi_cli_run().call_run(&mut store).await,
+            Err(error) => Err(error),
+        },
+        #[cfg(feature = "wasi-p3")]
+        Pre::CommandP3(pre) => crate::p3::run(pre, &mut store).await,
+        Pre::Http(_) | Pre::Library(_) => return Exit::killed("not a command"),
+        #[cfg(feature = "wasi-p3")]
+        Pre::HttpP3(_) => return Exit::killed("not a command"),
     };
     let refused_at_bytes = store.data().memory.refused_at_bytes();
     exit::exit_of(result, Circumstance { ended_by: None, refused_at_bytes })

@@ -40,6 +40,14 @@ pub(crate) fn compile() -> Config {
     config
 }
 
+/// Turns settings into those of an engine for WASI 0.3, whose guests may have several calls on the
+/// way at once. They end up in compiled code as well.
+#[cfg(feature = "wasi-p3")]
+pub(crate) fn concurrent(mut config: Config) -> Config {
+    config.concurrency_support(true);
+    config
+}
+
 /// Gives the settings of an engine whose instances live in a pool of `instances` slots.
 pub(crate) fn pooled(instances: u32) -> Config {
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();

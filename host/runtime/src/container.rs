@@ -21,12 +21,28 @@ use crate::meter::{self, CpuMeter};
 use crate::sandbox::StartError;
 use crate::spec::{ContainerSpec, Stdin, Usage};
 use crate::stdio::{Input, Output, Stdio, Taps};
+use crate::worker::Remote;
 use crate::{command, exec, http};
 
 /// A container that was started. Cheap to clone; all clones are the same container, and dropping
 /// them all does not end it.
 #[derive(Clone)]
 pub struct Container {
+    life: Life,
+}
+
+/// Where a container runs.
+#[derive(Clone)]
+enum Life {
+    /// In this process.
+    Here(Here),
+    /// In a worker.
+    Worker(Arc<Remote>),
+}
+
+/// A container of this process.
+#[derive(Clone)]
+struct Here {
     core: Arc<Core>,
     http: Option<Arc<HttpContainer>>,
 }
@@ -65,6 +81,7 @@ pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
     pub(crate) faults: AtomicU64,
     pub(crate) instances: AtomicU64,
+    pub(crate) latency: Latency,
 }
 
 /// What the owner wants of a container.
@@ -81,7 +98,6 @@ pub(crate) enum Phase {
 impl Phase {
     /// What comes of asking for `next`: a kill stays a kill, and a deadline only moves closer.
     fn then(self, next: Phase) -> Phase {
-    pub(crate) latency: Latency,
         match (self, next) {
             (Phase::Running, next) => next,
             (Phase::Stopping(old), Phase::Stopping(new)) => Phase::Stopping(old.min(new)),
@@ -103,32 +119,39 @@ pub(crate) async fn start(
     spec: ContainerSpec,
     netns: &Arc<NetNs>,
     above: Above<'_>,
+    log: Option<Log>,
 ) -> Result<Container, StartError> {
-    let core = Core::new(spec, netns, above)?;
+    let core = Core::new(spec, netns, above, log)?;
     match core.spec.image.kind {
         ComponentKind::Command => {
             tokio::spawn(command::run(core.clone()));
-            Ok(Container { core, http: None })
+            Ok(Container { life: Life::Here(Here { core, http: None }) })
         }
+        ComponentKind::Library => Err(StartError::Instance {
+            container: core.spec.name.clone(),
+            message: "a library has nothing to start; its functions are called".to_owned(),
+        }),
         ComponentKind::Http => {
             let http = http::start(core.clone()).await?;
-            Ok(Container { core, http: Some(http) })
+            Ok(Container { life: Life::Here(Here { core, http: Some(http) }) })
         }
     }
 }
 
 impl Core {
-    fn new(
+    pub(crate) fn new(
         spec: ContainerSpec,
         netns: &Arc<NetNs>,
         above: Above<'_>,
+        log: Option<Log>,
     ) -> Result<Arc<Self>, StartError> {
-        let log =
-            spec.log.as_ref().map(Log::open).transpose().map_err(|source| StartError::Log {
-                container: spec.name.clone(),
-                path: spec.log.as_ref().map(|log| log.path.clone()).unwrap_or_default(),
-                source,
-            })?;
+        let open = || spec.log.as_ref().map(Log::open).transpose();
+        let log = log.map_or_else(open, |log| Ok(Some(log)));
+        let log = log.map_err(|source| StartError::Log {
+            container: spec.name.clone(),
+            path: spec.log.as_ref().map(|log| log.path.clone()).unwrap_or_default(),
+            source,
+        })?;
         let input = match spec.stdin {
             Stdin::Closed => None,
             Stdin::Open => Some(Input::new(false)),
@@ -224,13 +247,15 @@ impl Core {
 }
 
 impl Container {
+    pub(crate) fn in_worker(worker: Arc<Remote>) -> Self {
+        Self { life: Life::Worker(worker) }
+    }
+
     /// Waits for the container's end. Cancel safe; may be called any number of times.
     pub async fn wait(&self) -> Exit {
-        let mut exit = self.core.exit.subscribe();
-        match exit.wait_for(Option::is_some).await {
-            Ok(exit) => exit.clone().unwrap_or_else(|| Exit::killed("the host is shutting down")),
-            // The sender lives in `self.core`, so this cannot come before the end.
-            Err(_) => Exit::killed("the host is shutting down"),
+        match &self.life {
+            Life::Here(here) => here.wait().await,
+            Life::Worker(worker) => worker.wait().await,
         }
     }
 
@@ -243,22 +268,17 @@ impl Container {
     ///
     /// *Source:* `design.md` §2, Stopping.
     pub fn stop(&self, grace: Duration) {
-        if grace.is_zero() {
-            return self.kill();
-        }
-        self.core.scope.drain();
-        self.core.want(Phase::Stopping(meter::now() + grace));
-        if let Some(http) = &self.http {
-            http.stop();
+        match &self.life {
+            Life::Here(here) => here.stop(grace),
+            Life::Worker(worker) => worker.stop(grace),
         }
     }
 
     /// Ends the container now; a tight loop is cut off within a few milliseconds. Returns at once.
     pub fn kill(&self) {
-        self.core.scope.drain();
-        self.core.want(Phase::Killed);
-        if let Some(http) = &self.http {
-            http.stop();
+        match &self.life {
+            Life::Here(here) => here.kill(),
+            Life::Worker(worker) => worker.stop(Duration::ZERO),
         }
     }
 
@@ -271,7 +291,10 @@ impl Container {
     /// # Errors
     /// See [`ExecError`].
     pub async fn exec(&self, spec: ExecSpec) -> Result<Exec, ExecError> {
-        exec::start(&self.core, spec).await
+        match &self.life {
+            Life::Here(here) => here.exec(spec).await,
+            Life::Worker(worker) => worker.exec(spec).await,
+        }
     }
 
     /// Gives the streams of the container's own guest, from now on.
@@ -279,10 +302,79 @@ impl Container {
     /// # Errors
     /// [`ExecError::NotRunning`] after the end, [`ExecError::TooMany`] for one client too many.
     pub fn attach(&self) -> Result<Attached, ExecError> {
+        match &self.life {
+            Life::Here(here) => here.attach(),
+            Life::Worker(worker) => worker.attach(),
+        }
+    }
+
+    /// Says whether the container has not ended yet.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        match &self.life {
+            Life::Here(here) => here.core.is_running(),
+            Life::Worker(worker) => worker.is_running(),
+        }
+    }
+
+    /// Gives what the container has used so far. In a worker it is what was told last, by
+    /// [`Sandbox::measure`](crate::Sandbox::measure) or because this was called before.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        match &self.life {
+            Life::Here(here) => here.usage(),
+            Life::Worker(worker) => worker.usage(),
+        }
+    }
+
+    /// Gives the container's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.life {
+            Life::Here(here) => &here.core.spec.name,
+            Life::Worker(worker) => worker.name(),
+        }
+    }
+}
+
+impl Here {
+    async fn wait(&self) -> Exit {
+        let mut exit = self.core.exit.subscribe();
+        match exit.wait_for(Option::is_some).await {
+            Ok(exit) => exit.clone().unwrap_or_else(|| Exit::killed("the host is shutting down")),
+            // The sender lives in `self.core`, so this cannot come before the end.
+            Err(_) => Exit::killed("the host is shutting down"),
+        }
+    }
+
+    fn stop(&self, grace: Duration) {
+        if grace.is_zero() {
+            return self.kill();
+        }
+        self.core.scope.drain();
+        self.core.want(Phase::Stopping(meter::now() + grace));
+        if let Some(http) = &self.http {
+            http.stop();
+        }
+    }
+
+    fn kill(&self) {
+        self.core.scope.drain();
+        self.core.want(Phase::Killed);
+        if let Some(http) = &self.http {
+            http.stop();
+        }
+    }
+
+    async fn exec(&self, spec: ExecSpec) -> Result<Exec, ExecError> {
+        exec::start(&self.core, spec).await
+    }
+
+    fn attach(&self) -> Result<Attached, ExecError> {
         let Output::Log(taps) = &self.core.stdio.output else {
             return Err(ExecError::NotRunning);
         };
-        if !self.is_running() {
+        if !self.core.is_running() {
             return Err(ExecError::NotRunning);
         }
         let (stdout, stderr) =
@@ -295,16 +387,15 @@ impl Container {
         })
     }
 
-    /// Says whether the container has not ended yet.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.core.is_running()
+    fn usage(&self) -> Usage {
+        self.core.usage()
     }
+}
 
-    /// Gives what the container has used so far.
-    #[must_use]
-    pub fn usage(&self) -> Usage {
-        let counters = &self.core.counters;
+impl Core {
+    /// Gives what its instances have used so far.
+    pub(crate) fn usage(&self) -> Usage {
+        let counters = &self.counters;
         Usage {
             cpu_usec: self.cpu.used_micros(),
             memory_bytes: self.memory.used_bytes(),
@@ -312,24 +403,18 @@ impl Container {
             requests: counters.requests.load(Ordering::Relaxed),
             faults: counters.faults.load(Ordering::Relaxed),
             instances: counters.instances.load(Ordering::Relaxed),
+            latencies: counters.latency.counts(),
+            throttling: self.cpu.throttling(),
+            disk: self.spec.mounts.disk(),
         }
-    }
-
-    /// Gives the container's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.core.spec.name
     }
 }
 
 impl std::fmt::Debug for Container {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Container")
-            .field("name", &self.core.spec.name)
+            .field("name", &self.name())
             .field("running", &self.is_running())
             .finish()
     }
 }
-            latencies: counters.latency.counts(),
-            throttling: self.cpu.throttling(),
-            disk: self.spec.mounts.disk(),

@@ -12,6 +12,8 @@ use wasmtime::component::Linker;
 
 use crate::compile::cache::{Cache, CacheError};
 use crate::image::Image;
+#[cfg(feature = "wasi-p3")]
+use crate::p3::Concurrent;
 use crate::store::State;
 use crate::ticker::Ticker;
 use crate::{config, store};
@@ -101,6 +103,8 @@ struct Inner {
     cache: Cache,
     compile_slots: Semaphore,
     pool_instances: u32,
+    #[cfg(feature = "wasi-p3")]
+    concurrent: Mutex<Option<Arc<Concurrent>>>,
     images: Mutex<HashMap<String, Weak<Image>>>,
     preparing: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -142,6 +146,36 @@ impl Engine {
             cache,
             compile_slots,
             pool_instances,
+            #[cfg(feature = "wasi-p3")]
+            concurrent: Mutex::default(),
+            images: Mutex::default(),
+            preparing: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Makes the engine of a process that is confined by `confine` before it has a second thread; it
+    /// can only run what was compiled by others. `instances_max` as in [`EngineConfig`].
+    pub(crate) fn confined(
+        instances_max: u32,
+        confine: impl FnOnce() -> std::io::Result<()>,
+    ) -> std::io::Result<Self> {
+        let (wasmtime, pool_instances) =
+            allocate(instances_max).map_err(|error| std::io::Error::other(format!("{error:#}")))?;
+        let linker = store::linker(&wasmtime)
+            .map_err(|error| std::io::Error::other(format!("{error:#}")))?;
+        confine()?;
+        let ticker = Ticker::start(&wasmtime)?;
+        let inner = Inner {
+            wasmtime,
+            linker,
+            ticker,
+            config: EngineConfig::new("", ""),
+            cache: Cache::none(),
+            compile_slots: Semaphore::new(0),
+            pool_instances,
+            #[cfg(feature = "wasi-p3")]
+            concurrent: Mutex::default(),
             images: Mutex::default(),
             preparing: Mutex::default(),
         };
@@ -163,6 +197,19 @@ impl Engine {
         &self.inner.linker
     }
 
+    /// The engine for components of WASI 0.3, made when it is first asked for.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn concurrent(&self) -> wasmtime::Result<Arc<Concurrent>> {
+        let mut made = self.inner.concurrent.lock();
+        if let Some(concurrent) = &*made {
+            return Ok(concurrent.clone());
+        }
+        let concurrent = Arc::new(Concurrent::new(self.inner.pool_instances)?);
+        self.inner.ticker.add(concurrent.wasmtime());
+        *made = Some(concurrent.clone());
+        Ok(concurrent)
+    }
+
     pub(crate) fn ticker(&self) -> &Ticker {
         &self.inner.ticker
     }
@@ -182,6 +229,11 @@ impl Engine {
     /// The image of `key`, if somebody holds it.
     pub(crate) fn loaded(&self, key: &str) -> Option<Arc<Image>> {
         self.inner.images.lock().get(key).and_then(Weak::upgrade)
+    }
+
+    /// Forgets an image whose compiled code is gone, so that it is compiled anew.
+    pub(crate) fn forget(&self, key: &str) {
+        self.inner.images.lock().remove(key);
     }
 
     /// Remembers an image for as long as somebody holds it.

@@ -3,8 +3,12 @@
 //! Pure: what a run came to goes in, an [`Exit`] comes out. Reading clocks or waiting for a run
 //! is never done here.
 
+use std::fmt::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+
 /// The end of one run of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// The exit code as a shell would show it, 0 to 255.
     pub code: i32,
@@ -16,7 +20,7 @@ pub struct Exit {
 }
 
 /// Why a container ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ExitReason {
     /// The guest ended by itself with code 0.
     Completed,
@@ -175,17 +179,45 @@ pub(crate) fn exit_of(result: wasmtime::Result<Result<(), ()>>, around: Circumst
 const MESSAGE_BYTES_MAX: usize = 4096;
 
 /// Writes an error and its causes: the trap first, then the WebAssembly backtrace.
+///
+/// The names of functions are the guest's to choose, and what one mangled name stands for can be
+/// longer than any memory. So only Rust's names are unmangled, whose length is known to be bounded
+/// while they are written, and nothing is written beyond what is kept.
 pub(crate) fn message_of(error: &wasmtime::Error) -> String {
-    let mut message = error.root_cause().to_string();
+    let mut message = Short(String::new());
+    // What does not fit is left out, which is the only way to fail here.
+    let _ = write!(message, "{}", error.root_cause());
     if let Some(backtrace) = error.downcast_ref::<wasmtime::WasmBacktrace>() {
-        message.push('\n');
-        message.push_str(&backtrace.to_string());
+        let _ = write_backtrace(&mut message, backtrace);
     }
-    if message.len() > MESSAGE_BYTES_MAX {
-        let cut = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at));
-        message.truncate(cut.unwrap_or(0));
+    message.0
+}
+
+fn write_backtrace(out: &mut Short, backtrace: &wasmtime::WasmBacktrace) -> fmt::Result {
+    write!(out, "\nerror while executing at wasm backtrace:")?;
+    for (index, frame) in backtrace.frames().iter().enumerate() {
+        let module = frame.module().name().unwrap_or("<unknown>");
+        let offset = frame.module_offset().unwrap_or_default();
+        write!(out, "\n  {index:>3}: {offset:#8x} - {module}!")?;
+        match frame.func_name().map(|name| (name, rustc_demangle::try_demangle(name))) {
+            Some((_, Ok(name))) => write!(out, "{name}")?,
+            Some((name, Err(_))) => write!(out, "{name}")?,
+            None => write!(out, "<wasm function {}>", frame.func_index())?,
+        }
     }
-    message
+    Ok(())
+}
+
+/// A text of at most [`MESSAGE_BYTES_MAX`]; what would make it longer fails.
+struct Short(String);
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MESSAGE_BYTES_MAX.saturating_sub(self.0.len());
+        let fitting = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+        self.0.push_str(fitting);
+        if fitting.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
 }
 
 #[cfg(test)]
@@ -196,6 +228,14 @@ mod tests {
     fn check(result: wasmtime::Result<Result<(), ()>>, around: Circumstance, want: (i32, &str)) {
         let exit = exit_of(result, around);
         assert_eq!((exit.code, exit.reason.as_str()), want, "{exit:?}");
+    }
+
+    #[test]
+    fn messages_are_cut_where_they_get_too_long() {
+        let mut message = Short(String::new());
+        write!(message, "{}", "ä".repeat(MESSAGE_BYTES_MAX / 2 - 1)).unwrap();
+        assert!(write!(message, "aä").is_err());
+        assert_eq!(message.0.len(), MESSAGE_BYTES_MAX - 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::engine::Engine;
 use crate::store::State;
@@ -15,6 +16,17 @@ pub struct ImageSource {
     /// The digest that names the content, such as `sha256:9f86…`; the key of the compiled code in
     /// the cache. The caller has verified it.
     pub digest: String,
+}
+
+impl ImageSource {
+    /// Takes a binary that is in memory, under the digest of its content.
+    #[must_use]
+    pub fn of_bytes(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let digest: String =
+            Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { wasm: Wasm::Bytes(bytes), digest: format!("sha256:{digest}") }
+    }
 }
 
 /// A WebAssembly binary, a module or a component.
@@ -31,10 +43,12 @@ pub enum Wasm {
 /// *Source:* `design.md` §2, Kinds of component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ComponentKind {
-    /// Exports `wasi:cli/run`: one instance, started once, whose exit is the container's.
+    /// Exports `wasi:cli/run` (0.2, or 0.3 with the feature `wasi-p3`): one instance, started once, whose exit is the container's.
     Command,
-    /// Exports `wasi:http/incoming-handler`: instances are made as requests come.
+    /// Exports `wasi:http/incoming-handler`, or `wasi:http/handler` of 0.3: instances are made as requests come.
     Http,
+    /// Neither: only its functions can be called ([`crate::call`]), and no pod can run it.
+    Library,
 }
 
 impl ComponentKind {
@@ -44,6 +58,7 @@ impl ComponentKind {
         match self {
             Self::Command => "command",
             Self::Http => "http",
+            Self::Library => "library",
         }
     }
 }
@@ -71,6 +86,26 @@ pub struct Image {
 pub(crate) enum Pre {
     Command(wasmtime_wasi::p2::bindings::CommandPre<State>),
     Http(wasmtime_wasi_http::p2::bindings::ProxyPre<State>),
+    Library(wasmtime::component::InstancePre<State>),
+    #[cfg(feature = "wasi-p3")]
+    CommandP3(wasmtime_wasi::p3::bindings::CommandPre<State>),
+    #[cfg(feature = "wasi-p3")]
+    HttpP3(wasmtime_wasi_http::p3::bindings::ServicePre<State>),
+}
+
+impl Pre {
+    /// The wasmtime engine that instances of it live in.
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        match self {
+            Self::Command(pre) => pre.engine(),
+            Self::Http(pre) => pre.engine(),
+            Self::Library(pre) => pre.engine(),
+            #[cfg(feature = "wasi-p3")]
+            Self::CommandP3(pre) => pre.engine(),
+            #[cfg(feature = "wasi-p3")]
+            Self::HttpP3(pre) => pre.engine(),
+        }
+    }
 }
 
 impl Image {
@@ -78,6 +113,12 @@ impl Image {
     #[must_use]
     pub fn takes_stop_notice(&self) -> bool {
         self.imports.iter().any(|name| name.starts_with("coracle:lifecycle/"))
+    }
+
+    /// Says whether it runs on the engine for WASI 0.3.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn is_concurrent(&self) -> bool {
+        !wasmtime::Engine::same(self.pre.wasmtime(), self.engine.wasmtime())
     }
 
     /// Gives the engine that runs this image.

@@ -8,6 +8,7 @@
 //! What a guest does wrong ends in its container's [`Exit`] or in one answered request, never in a
 //! panic of the host.
 
+pub mod call;
 mod command;
 pub mod compile;
 mod config;
@@ -17,12 +18,14 @@ pub mod exec;
 mod exit;
 pub mod http;
 mod image;
-mod lifecycle;
 mod latency;
+mod lifecycle;
 mod logs;
 mod memory;
 mod meter;
 pub mod mounts;
+#[cfg(feature = "wasi-p3")]
+mod p3;
 mod prepare;
 mod sandbox;
 mod spec;
@@ -30,6 +33,7 @@ mod stdio;
 mod store;
 mod ticker;
 pub mod wasi;
+pub mod worker;
 
 pub use compile::cache::CacheError;
 pub use container::Container;
@@ -37,11 +41,11 @@ pub use engine::{CompileLimits, Compiler, Engine, EngineConfig, EngineError, INS
 pub use exec::{Attached, Exec, ExecError, ExecHandle, ExecSpec, Programs};
 pub use exit::{Exit, ExitReason};
 pub use image::{ComponentKind, Image, ImageSource, Wasm};
+pub use latency::{ANSWER_CLASSES, LATENCY_BOUNDS_SECONDS, LATENCY_BUCKETS, Latencies};
+pub use meter::Throttling;
 pub use prepare::{Capabilities, PrepareError, capabilities};
 pub use sandbox::{Sandbox, SandboxSpec, StartError};
 pub use spec::{
     ContainerSpec, Fault, FaultKind, FaultSink, HttpLimits, Isolation, Limits, LogSpec, Stdin,
-pub use latency::{ANSWER_CLASSES, LATENCY_BOUNDS_SECONDS, LATENCY_BUCKETS, Latencies};
-pub use meter::Throttling;
     Usage,
 };

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use coracle_vnet::NetNs;
 
 use crate::container::{self, Above, Container};
+use crate::logs::Log;
 use crate::memory::Account;
 use crate::meter::{self, CpuMeter};
 use crate::mounts::Charge;
 use crate::spec::ContainerSpec;
+use crate::worker::{WorkerPod, Workers};
 
 /// What a sandbox is made of.
 pub struct SandboxSpec {
@@ -23,9 +25,15 @@ pub struct SandboxSpec {
 
 /// A pod's place on this host; outlives its containers' restarts and holds no task itself.
 pub struct Sandbox {
-    netns: Arc<NetNs>,
-    memory: Arc<Account>,
-    cpu: Arc<CpuMeter>,
+    place: Place,
+}
+
+/// Where a pod's containers run.
+enum Place {
+    /// In this process.
+    Here { netns: Arc<NetNs>, memory: Arc<Account>, cpu: Arc<CpuMeter> },
+    /// In one of its own.
+    Worker(WorkerPod),
 }
 
 /// A container could not be started.
@@ -62,6 +70,15 @@ pub enum StartError {
         /// Why not.
         message: String,
     },
+    /// The pod's worker process cannot be started, or the code cannot be handed to it.
+    #[error("start the worker process for container {container}")]
+    Worker {
+        /// The container's name.
+        container: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl StartError {
@@ -74,6 +91,7 @@ impl StartError {
             ),
             Self::Listen { .. } => None,
             Self::Log { .. } => Some("check that the data directory is writable and not full"),
+            Self::Worker { .. } => Some("check the host's limits of processes and open files"),
             Self::Instance { .. } => Some("raise `limits.memory`, or run fewer instances"),
         }
     }
@@ -85,7 +103,17 @@ impl Sandbox {
     pub fn new(spec: SandboxSpec) -> Self {
         let memory = Account::new(spec.memory_limit_bytes, None);
         let cpu = CpuMeter::new(spec.cpu_millis, meter::now(), None);
-        Self { netns: spec.netns, memory, cpu }
+        Self { place: Place::Here { netns: spec.netns, memory, cpu } }
+    }
+
+    /// Makes a sandbox whose containers run in a process of their own, which is started with the
+    /// first of them and ends when the sandbox is dropped. A crash of it is the containers' end, and
+    /// no more than that.
+    ///
+    /// *Source:* `design.md` §2, `runtimeClassName: coracle-process`.
+    #[must_use]
+    pub fn in_worker(spec: SandboxSpec, workers: &Workers) -> Self {
+        Self { place: Place::Worker(WorkerPod::new(spec, workers.clone())) }
     }
 
     /// Starts a container. A command begins to run at once; an http container listens and runs
@@ -97,31 +125,78 @@ impl Sandbox {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(&self, spec: ContainerSpec) -> Result<Container, StartError> {
-        let above = Above { memory: &self.memory, cpu: &self.cpu };
-        container::start(spec, &self.netns, above).await
+        self.start_logged(spec, None).await
+    }
+
+    /// As [`Sandbox::start`], with a log other than the one that the specification names.
+    pub(crate) async fn start_logged(
+        &self,
+        spec: ContainerSpec,
+        log: Option<Log>,
+    ) -> Result<Container, StartError> {
+        match &self.place {
+            Place::Here { netns, memory, cpu } => {
+                container::start(spec, netns, Above { memory, cpu }, log).await
+            }
+            Place::Worker(pod) => Ok(Container::in_worker(pod.start(spec).await?)),
+        }
+    }
+
+    /// Brings up to date what is known of the usage of containers in a worker; of others it is known
+    /// at any time.
+    pub async fn measure(&self) {
+        match &self.place {
+            Place::Here { .. } => {}
+            Place::Worker(pod) => pod.measure().await,
+        }
+    }
+
+    /// Gives the number of the process that the containers run in, when they have one of their own
+    /// that runs now.
+    #[must_use]
+    pub fn worker_pid(&self) -> Option<u32> {
+        match &self.place {
+            Place::Here { .. } => None,
+            Place::Worker(pod) => pod.pid(),
+        }
     }
 
     /// Gives the pod's network namespace.
     #[must_use]
     pub fn netns(&self) -> &Arc<NetNs> {
-        &self.netns
+        match &self.place {
+            Place::Here { netns, .. } => netns,
+            Place::Worker(pod) => pod.netns(),
+        }
     }
 
     /// Gives the pod's memory, for volumes that are held in memory and count against its limit.
     #[must_use]
     pub fn memory_charge(&self) -> Arc<dyn Charge> {
-        self.memory.clone()
+        match &self.place {
+            Place::Here { memory, .. } => memory.clone(),
+            Place::Worker(pod) => pod.memory().clone(),
+        }
     }
 
     /// Microseconds of CPU that the pod's containers have used.
     #[must_use]
     pub fn cpu_usec(&self) -> u64 {
-        self.cpu.used_micros()
+        match &self.place {
+            Place::Here { cpu, .. } => cpu.used_micros(),
+            Place::Worker(pod) => pod.usage().iter().map(|usage| usage.cpu_usec).sum(),
+        }
     }
 
     /// Bytes of memory that the pod's containers hold now.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.memory.used_bytes()
+        match &self.place {
+            Place::Here { memory, .. } => memory.used_bytes(),
+            Place::Worker(pod) => {
+                let guests: u64 = pod.usage().iter().map(|usage| usage.memory_bytes).sum();
+                guests + pod.memory().used_bytes()
+            }
+        }
     }
 }

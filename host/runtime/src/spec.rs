@@ -82,7 +82,7 @@ impl ContainerSpec {
 /// What a container's own guest reads as its input.
 ///
 /// *Source:* `v1.Container`, `stdin` and `stdinOnce`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stdin {
     /// Nothing: the input has ended before the guest begins.
     #[default]
@@ -94,7 +94,7 @@ pub enum Stdin {
 }
 
 /// The most that a container may use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of linear memory, tables and host-side buffers of all its instances together; `None`
     /// leaves only the engine's own bound for each memory.
@@ -104,7 +104,7 @@ pub struct Limits {
 }
 
 /// How the requests of an http container share instances.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Isolation {
     /// A fresh instance for each request.
     #[default]
@@ -118,7 +118,7 @@ pub enum Isolation {
 }
 
 /// What an http container takes before it says no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpLimits {
     /// How long the response to a request may take, and then each further piece of its body; the
     /// guest is cut off after that.
@@ -167,7 +167,7 @@ impl LogSpec {
 pub type FaultSink = Arc<dyn Fn(Fault) + Send + Sync>;
 
 /// A request that ended its instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// What happened.
     pub kind: FaultKind,
@@ -178,7 +178,7 @@ pub struct Fault {
 }
 
 /// What ended the instance of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FaultKind {
     /// The guest trapped, or ended without a response.
     Trap,
@@ -201,7 +201,7 @@ impl FaultKind {
 }
 
 /// What a container has used so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Microseconds of CPU since the start.
     pub cpu_usec: u64,

@@ -76,14 +76,14 @@ pub(crate) fn store(core: &Arc<Core>) -> Store {
     let state = State {
         memory: MemoryHold::new(core.memory.clone()),
         table,
-        http: WasiHttpCtx::new(),
+        http,
         hooks: Outgoing::new(core.clone()),
         wasi: None,
         net: None,
         tree: None,
         core: core.clone(),
     };
-    let mut store = wasmtime::Store::new(core.spec.image.engine.wasmtime(), state);
+    let mut store = wasmtime::Store::new(core.pre().wasmtime(), state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     store.set_epoch_deadline(SLICE_TICKS);
@@ -149,8 +149,8 @@ impl NetView for State {
 
 impl FsView for State {
     fn fs(&mut self) -> FsCtx<'_> {
-        let mounts = &self.core.spec.mounts;
-        let tree = self.tree.get_or_insert_with(|| Tree::new(mounts.clone()));
+        let (mounts, memory) = (&self.core.spec.mounts, self.core.memory.clone());
+        let tree = self.tree.get_or_insert_with(|| Tree::new(mounts.clone()).charging(memory));
         FsCtx { tree, table: &mut self.table }
     }
 }

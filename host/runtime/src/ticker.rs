@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 /// The length of a time slice: how soon a tight loop gives way to others, or to its own end.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
@@ -25,6 +27,7 @@ struct Shared {
     running: AtomicUsize,
     asleep: AtomicBool,
     ended: AtomicBool,
+    engines: Mutex<Vec<wasmtime::EngineWeak>>,
 }
 
 /// Says that a guest runs, for as long as it lives.
@@ -37,11 +40,17 @@ impl Ticker {
     /// The operating system refuses a thread.
     pub(crate) fn start(engine: &wasmtime::Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let (mine, weak) = (shared.clone(), engine.weak());
-        let handle = std::thread::Builder::new()
-            .name("coracle-epoch".into())
-            .spawn(move || mine.run(&weak))?;
+        shared.engines.lock().push(engine.weak());
+        let mine = shared.clone();
+        let handle =
+            std::thread::Builder::new().name("coracle-epoch".into()).spawn(move || mine.run())?;
         Ok(Self { shared, thread: handle.thread().clone(), handle: Some(handle) })
+    }
+
+    /// Advances the epoch of one more engine.
+    #[cfg(feature = "wasi-p3")]
+    pub(crate) fn add(&self, engine: &wasmtime::Engine) {
+        self.shared.engines.lock().push(engine.weak());
     }
 
     /// Marks the calling thread as running a guest.
@@ -73,14 +82,11 @@ impl Drop for Ticker {
 }
 
 impl Shared {
-    fn run(&self, engine: &wasmtime::EngineWeak) {
+    fn run(&self) {
         let mut idle_ticks = 0;
         while !self.ended.load(Ordering::SeqCst) {
             pause(TICK);
-            match engine.upgrade() {
-                Some(engine) => engine.increment_epoch(),
-                None => return,
-            }
+            self.advance();
             if self.running.load(Ordering::SeqCst) > 0 {
                 idle_ticks = 0;
                 continue;
@@ -90,6 +96,12 @@ impl Shared {
                 self.sleep();
                 idle_ticks = 0;
             }
+        }
+    }
+
+    fn advance(&self) {
+        for engine in self.engines.lock().iter().filter_map(wasmtime::EngineWeak::upgrade) {
+            engine.increment_epoch();
         }
     }
 

@@ -7,6 +7,7 @@ use crate::route::{Flow, Route, Router};
 use crate::splice;
 use crate::stream::VStream;
 use crate::udp::{Datagram, DatagramSink};
+use crate::uplink::{Nowhere, Uplink};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
@@ -14,8 +15,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpStream;
 
 /// Why a namespace cannot be added.
@@ -38,6 +39,7 @@ pub struct Fabric {
     resolver: Arc<dyn Resolver>,
     namespaces: RwLock<HashMap<IpAddr, Arc<NetNs>>>,
     epoch: AtomicU64,
+    uplink: Option<Arc<dyn Uplink>>,
     overlay: OnceLock<Arc<dyn Overlay>>,
 }
 
@@ -46,8 +48,22 @@ impl Fabric {
     #[must_use]
     pub fn new(router: Arc<dyn Router>, resolver: Arc<dyn Resolver>) -> Arc<Fabric> {
         let namespaces = RwLock::default();
-        let (epoch, overlay) = (AtomicU64::new(0), OnceLock::new());
-        Arc::new(Fabric { router, resolver, namespaces, epoch, overlay })
+        let epoch = AtomicU64::new(0);
+        let overlay = OnceLock::new();
+        Arc::new(Fabric { router, resolver, namespaces, epoch, uplink: None, overlay })
+    }
+
+    /// An empty fabric of which everything that leaves a namespace goes over `uplink`.
+    #[must_use]
+    pub fn with_uplink(uplink: Arc<dyn Uplink>, resolver: Arc<dyn Resolver>) -> Arc<Fabric> {
+        Arc::new(Fabric {
+            router: Arc::new(Nowhere),
+            resolver,
+            namespaces: RwLock::default(),
+            epoch: AtomicU64::new(0),
+            uplink: Some(uplink),
+            overlay: OnceLock::new(),
+        })
     }
 
     /// From now on connections to pods that are not here go over `overlay`. It is set once; later
@@ -151,8 +167,8 @@ impl Fabric {
         Ok(())
     }
 
-    /// Forgets where UDP flows went, so that each asks the router again: call it when Services or
-    /// their endpoints changed.
+    /// Says that Services or their endpoints changed: each UDP flow goes on only if the router lets it
+    /// stay ([`Router::stays`]), and is routed anew otherwise.
     pub fn forget_flows(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -163,8 +179,16 @@ impl Fabric {
         self.router.route(flow)
     }
 
+    pub(crate) fn stays(&self, flow: &Flow, backend: SocketAddr) -> bool {
+        self.router.stays(flow, backend)
+    }
+
     pub(crate) fn starting(&self, flow: &Flow) -> Option<BoxFuture<'static, ()>> {
         self.router.starting(flow)
+    }
+
+    pub(crate) fn uplink(&self) -> Option<&Arc<dyn Uplink>> {
+        self.uplink.as_ref()
     }
 
     pub(crate) fn resolver(&self) -> &dyn Resolver {

@@ -23,8 +23,18 @@ pub(crate) enum Target {
     Sink(Arc<dyn DatagramSink>),
 }
 
+/// What is known of a flow.
+pub(crate) enum Known {
+    /// Nothing changed since it was decided.
+    Current(Target),
+    /// Something did; it led to this address.
+    Outdated(SocketAddr),
+}
+
 struct Entry {
     target: Target,
+    /// Where the router led it; `None` for answers to a sender.
+    led_to: Option<SocketAddr>,
     used: Instant,
     /// When it was decided; `None` for answers to a sender, which need no decision.
     epoch: Option<u64>,
@@ -39,20 +49,37 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
-    /// Where a flow to `destination` leads, if it is fresh.
+    /// What is known of the flow to `destination`, unless it was silent for too long.
     pub(crate) fn find(
+        &mut self,
+        destination: SocketAddr,
+        now: Instant,
+        epoch: u64,
+    ) -> Option<Known> {
+        let entry = self.entries.get_mut(&destination)?;
+        let idle = now.saturating_duration_since(entry.used);
+        if idle >= FLOW_IDLE_MAX {
+            self.forget(destination);
+            return None;
+        }
+        match entry.led_to {
+            Some(address) if entry.epoch != Some(epoch) => Some(Known::Outdated(address)),
+            Some(_) | None => {
+                entry.used = now;
+                Some(Known::Current(entry.target.clone()))
+            }
+        }
+    }
+
+    /// The flow to `destination` stays where it leads, as of `epoch`.
+    pub(crate) fn stay(
         &mut self,
         destination: SocketAddr,
         now: Instant,
         epoch: u64,
     ) -> Option<Target> {
         let entry = self.entries.get_mut(&destination)?;
-        let idle = now.saturating_duration_since(entry.used);
-        if idle >= FLOW_IDLE_MAX || entry.epoch.is_some_and(|decided| decided != epoch) {
-            self.forget(destination);
-            return None;
-        }
-        entry.used = now;
+        (entry.used, entry.epoch) = (now, Some(epoch));
         Some(entry.target.clone())
     }
 
@@ -60,7 +87,7 @@ impl Flows {
     pub(crate) fn decide(
         &mut self,
         destination: SocketAddr,
-        target: Target,
+        (target, led_to): (Target, SocketAddr),
         now: Instant,
         epoch: u64,
     ) {
@@ -71,7 +98,8 @@ impl Flows {
                 self.asked.insert(*backend, destination);
             }
         }
-        self.insert(destination, Entry { target, used: now, epoch: Some(epoch) });
+        let led_to = Some(led_to);
+        self.insert(destination, Entry { target, led_to, used: now, epoch: Some(epoch) });
     }
 
     /// A datagram came from `source`: gives the address that the guest knows it by, and keeps the
@@ -92,7 +120,7 @@ impl Flows {
             (Some(entry), None) => entry.used = now,
             (_, reply) => {
                 let target = reply.map_or(Target::Pod(source), Target::Sink);
-                self.insert(source, Entry { target, used: now, epoch: None });
+                self.insert(source, Entry { target, led_to: None, used: now, epoch: None });
             }
         }
         source

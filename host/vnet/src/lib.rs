@@ -11,6 +11,7 @@
 mod backlog;
 mod budget;
 mod clock;
+mod entrance;
 mod fabric;
 mod flows;
 mod links;
@@ -25,9 +26,11 @@ mod scope;
 mod splice;
 mod stream;
 mod tag;
-mod udp;
 mod traffic;
+mod udp;
+mod uplink;
 
+pub use entrance::serve_datagrams;
 pub use fabric::{AddError, Fabric};
 pub use listener::{Accept, Listener, PortGuard};
 pub use netns::{BUFFER_BYTES_MAX, CONNECTIONS_MAX, NetNs, NetNsSpec};
@@ -39,8 +42,9 @@ pub use scope::Scope;
 pub use splice::splice;
 pub use stream::VStream;
 pub use tag::NsTag;
+pub use traffic::{Traffic, TrafficCounts};
 pub use udp::{DATAGRAM_BYTES_MAX, Datagram, DatagramSink, UdpSocket};
+pub use uplink::Uplink;
 
 /// A boxed future that may move between threads.
-pub use traffic::{Traffic, TrafficCounts};
 pub use futures::future::BoxFuture;

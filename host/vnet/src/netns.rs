@@ -24,6 +24,10 @@ use std::sync::{Arc, Weak};
 /// mebibyte of host memory. Connecting fails with `QuotaExceeded`, being connected to is refused.
 pub const CONNECTIONS_MAX: usize = 4096;
 
+/// How many times as many connections may come in as go out: no single namespace can hold all that
+/// another takes.
+const COMING_SHARE: usize = 2;
+
 /// Most bytes that the connections of a namespace hold together unless told otherwise, in bytes.
 /// Beyond it each one still has a little; writers wait.
 pub const BUFFER_BYTES_MAX: usize = 64 << 20;
@@ -42,7 +46,7 @@ pub struct NetNsSpec {
     pub hostname: String,
     /// Further entries of its hosts file.
     pub hosts: Vec<(IpAddr, String)>,
-    /// Most connections at a time; see [`CONNECTIONS_MAX`].
+    /// Most connections at a time, and twice as many when others come in; see [`CONNECTIONS_MAX`].
     pub connections_max: usize,
     /// Most bytes in all its connections; see [`BUFFER_BYTES_MAX`].
     pub buffer_bytes_max: usize,
@@ -80,11 +84,11 @@ pub struct NetNs {
     spec: NetNsSpec,
     fabric: Weak<Fabric>,
     budget: Arc<Budget>,
+    traffic: Arc<Traffic>,
     state: Mutex<State>,
 }
 
 enum Dialled {
-    traffic: Arc<Traffic>,
     Virtual(VStream),
     Real {
         address: SocketAddr,
@@ -169,13 +173,17 @@ impl NetNs {
     pub fn bind_udp(self: &Arc<Self>, address: SocketAddr) -> io::Result<UdpSocket> {
         self.check_own(address)?;
         let queue = Arc::new(Datagrams::default());
-        let mut state = self.state.lock();
-        let state = live(&mut state)?;
-        if state.udp_sockets >= UDP_SOCKETS_MAX {
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        }
-        let local = state.udp.bind(address, queue.clone(), |_| false)?;
-        state.udp_sockets += 1;
+        let local = {
+            let mut state = self.state.lock();
+            let state = live(&mut state)?;
+            if state.udp_sockets >= UDP_SOCKETS_MAX {
+                return Err(io::ErrorKind::QuotaExceeded.into());
+            }
+            let local = state.udp.bind(address, queue.clone(), |_| false)?;
+            state.udp_sockets += 1;
+            local
+        };
+        self.tell_uplink();
         Ok(UdpSocket::new(self.clone(), local, queue))
     }
 
@@ -226,7 +234,8 @@ impl NetNs {
                 Some(Slot::Callback(accept, scope)) => (None, Some(accept.clone()), scope.clone()),
             };
             let draining = scope.as_ref().is_some_and(|scope| scope.is_draining());
-            if draining || state.links.len() >= self.spec.connections_max {
+            let coming_max = self.spec.connections_max.saturating_mul(COMING_SHARE);
+            if draining || state.links.len() >= coming_max {
                 return Err(refused());
             }
             (queue, callback, scope, Membership::new(self, state.links.add(None)))
@@ -291,6 +300,31 @@ impl NetNs {
         self.state.lock().udp.find(destination).is_some()
     }
 
+    /// The addresses at which somebody takes connections (TCP), in order; not those that drain.
+    #[must_use]
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        let state = self.state.lock();
+        let takes = |slot: &Slot| match slot {
+            Slot::Bound => false,
+            Slot::Queue(_, scope) | Slot::Callback(_, scope) => {
+                !scope.as_ref().is_some_and(|scope| scope.is_draining())
+            }
+        };
+        let found = state.tcp.iter().filter(|(_, slot)| takes(slot));
+        let mut found: Vec<SocketAddr> = found.map(|(address, _)| address).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// The addresses that UDP sockets are bound to, in order.
+    #[must_use]
+    pub fn receiving(&self) -> Vec<SocketAddr> {
+        let state = self.state.lock();
+        let mut found: Vec<SocketAddr> = state.udp.iter().map(|(address, _)| address).collect();
+        found.sort_unstable();
+        found
+    }
+
     /// How many connections it takes part in; one with itself counts twice.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -337,6 +371,12 @@ impl NetNs {
         self.budget.used()
     }
 
+    /// What it has sent and received. Whoever serves its connections by other means counts there too.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
@@ -367,16 +407,11 @@ impl NetNs {
 
     /// Puts a datagram into the queue of whoever is bound to `destination`; drops it otherwise.
     pub(crate) fn deliver_datagram(&self, destination: SocketAddr, datagram: Datagram) {
+        self.traffic.receive(datagram.data.len());
         let queue = self.state.lock().udp.find(destination).cloned();
         if let Some(queue) = queue {
             queue.push(datagram);
         }
-    /// What it has sent and received. Whoever serves its connections by other means counts there too.
-    #[must_use]
-    pub fn traffic(&self) -> &Arc<Traffic> {
-        &self.traffic
-    }
-
     }
 
     pub(crate) fn set_slot(&self, local: SocketAddr, slot: Slot) -> io::Result<()> {
@@ -386,18 +421,31 @@ impl NetNs {
             None => return Err(io::ErrorKind::NotConnected.into()),
         };
         drop(before);
+        self.tell_uplink();
         Ok(())
     }
 
     pub(crate) fn release_tcp(&self, local: SocketAddr) {
         let slot = self.state.lock().tcp.release(local);
         close(slot);
+        self.tell_uplink();
     }
 
     pub(crate) fn release_udp(&self, local: SocketAddr) {
-        let mut state = self.state.lock();
-        if state.udp.release(local).is_some() {
-            state.udp_sockets -= 1;
+        {
+            let mut state = self.state.lock();
+            if state.udp.release(local).is_some() {
+                state.udp_sockets -= 1;
+            }
+        }
+        self.tell_uplink();
+    }
+
+    fn tell_uplink(&self) {
+        if let Some(fabric) = self.fabric.upgrade()
+            && let Some(uplink) = fabric.uplink()
+        {
+            uplink.ports_changed();
         }
     }
 
@@ -407,7 +455,6 @@ impl NetNs {
 
     /// Ends it: frees all ports, cuts all connections, wakes all who wait.
     pub(crate) fn end(&self) {
-        self.traffic.receive(datagram.data.len());
         let (slots, queues, pipes) = {
             let mut state = self.state.lock();
             state.ended = true;
@@ -443,6 +490,10 @@ impl NetNs {
             return Ok(Dialled::Virtual(near.joined(membership)));
         }
         let fabric = self.fabric()?;
+        if let Some(uplink) = fabric.uplink() {
+            let connecting = uplink.connect(source, destination);
+            return Ok(Dialled::Uplink { connecting, membership });
+        }
         let from = Some(self.spec.tag.clone());
         let flow = Flow { from, source, destination, protocol: Protocol::Tcp };
         match fabric.route(&flow) {

@@ -81,6 +81,13 @@ impl<T> PortTable<T> {
         exact.or_else(|| slots.iter().find(|(ip, _)| ip.is_unspecified())).map(|(_, value)| value)
     }
 
+    /// Every bound address and what it was bound to, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketAddr, &T)> {
+        self.slots.iter().flat_map(|((_, port), slots)| {
+            slots.iter().map(|(ip, value)| (SocketAddr::new(*ip, *port), value))
+        })
+    }
+
     /// What was bound to exactly `address`.
     pub(crate) fn get_mut(&mut self, address: SocketAddr) -> Option<&mut T> {
         let slots = self.slots.get_mut(&key(address))?;

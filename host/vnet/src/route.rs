@@ -52,4 +52,10 @@ pub trait Router: Send + Sync {
     fn starting(&self, _flow: &Flow) -> Option<BoxFuture<'static, ()>> {
         None
     }
+
+    /// Whether a UDP flow that led to `backend` may go on leading there, though something changed
+    /// since it was asked about. By default it is asked about anew.
+    fn stays(&self, _flow: &Flow, _backend: SocketAddr) -> bool {
+        false
+    }
 }

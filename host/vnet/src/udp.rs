@@ -1,7 +1,7 @@
 //! UDP sockets of a namespace.
 
 use crate::clock;
-use crate::flows::{Flows, Target};
+use crate::flows::{Flows, Known, Target};
 use crate::netns::NetNs;
 use crate::route::{Flow, Protocol, Route};
 use crate::splice;
@@ -150,11 +150,25 @@ impl UdpSocket {
         let fabric = self.ns.fabric()?;
         let (now, epoch) = (clock::now(), fabric.epoch());
         let known = self.flows.lock().find(destination, now, epoch);
+        let known = match known {
+            Some(Known::Current(target)) => Some(target),
+            Some(Known::Outdated(backend)) => {
+                let stays = fabric.stays(&self.flow(source, destination), backend);
+                let mut flows = self.flows.lock();
+                if stays {
+                    flows.stay(destination, now, epoch)
+                } else {
+                    flows.forget(destination);
+                    None
+                }
+            }
+            None => None,
+        };
         if known.is_some_and(|target| self.pass(&target, &datagram)) {
             return Ok(());
         }
-        let target = self.route(destination, source)?;
-        self.flows.lock().decide(destination, target.clone(), now, epoch);
+        let (target, led_to) = self.route(destination, source)?;
+        self.flows.lock().decide(destination, (target.clone(), led_to), now, epoch);
         if self.pass(&target, &datagram) {
             return Ok(());
         }
@@ -194,14 +208,26 @@ impl UdpSocket {
         }
     }
 
-    fn route(&self, destination: SocketAddr, source: SocketAddr) -> io::Result<Target> {
+    fn flow(&self, source: SocketAddr, destination: SocketAddr) -> Flow {
         let from = Some(self.ns.tag().clone());
-        let flow = Flow { from, source, destination, protocol: Protocol::Udp };
-        match self.ns.fabric()?.route(&flow) {
-            Route::Pod(address) => Ok(Target::Pod(address)),
+        Flow { from, source, destination, protocol: Protocol::Udp }
+    }
+
+    /// Where a flow leads, and by which address.
+    fn route(
+        &self,
+        destination: SocketAddr,
+        source: SocketAddr,
+    ) -> io::Result<(Target, SocketAddr)> {
+        let fabric = self.ns.fabric()?;
+        if let Some(uplink) = fabric.uplink() {
+            return Ok((Target::Sink(uplink.datagrams(source, destination)), destination));
+        }
+        match fabric.route(&self.flow(source, destination)) {
+            Route::Pod(address) => Ok((Target::Pod(address), address)),
             Route::Real(address) => {
                 let sink = splice::datagrams(address, destination, Arc::downgrade(&self.queue))?;
-                Ok(Target::Sink(sink))
+                Ok((Target::Sink(sink), address))
             }
             Route::Refused(why) => Err(io::Error::new(io::ErrorKind::ConnectionRefused, why)),
         }

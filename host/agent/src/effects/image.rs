@@ -9,6 +9,7 @@ use crate::config::objects::{ObjectKind, ObjectRef};
 use crate::images::pull::{Policy, Progress};
 use crate::images::signature::Keys;
 use crate::images::{ImageFault, LocalImage, Pulled, credentials};
+use crate::manifests::is_static;
 use crate::pods::plan::{self, Index};
 use crate::pods::state::{Fault, Note, PodEvent};
 use crate::record::record;
@@ -43,10 +44,10 @@ async fn try_ensure(
     let policy = Policy::parse(container.image_pull_policy.as_deref());
     let pulled = fetch(shared, target, index, name, policy, used_before).await;
     let pulled = pulled.map_err(|error| error.fault())?;
-    let command = container.command.as_ref().and_then(|command| command.first());
     let ran_before = !used_before.is_empty();
     let digest = &pulled.image.manifest_digest;
     signed(shared, target, name, digest, ran_before).await.map_err(|error| error.fault())?;
+    let command = container.command.as_ref().and_then(|command| command.first());
     let image = toolbox::choose(pulled.image, command, &shared.config.data_dir)?;
     let pulled = Pulled { image, ..pulled };
     let mut plugs = Vec::new();
@@ -89,7 +90,6 @@ async fn fetch(
     }
 }
 
-/// Tells the pod's owner from time to time how far a long pull is.
 /// Checks that an image is signed, if the pod's namespace wants that. Of a namespace that is not known
 /// yet, only what ran before comes back, and what this machine's owner has put on it.
 pub(super) async fn signed(
@@ -113,6 +113,7 @@ pub(super) async fn signed(
     shared.images.check_signed(name, digest, &keys, credentials.as_ref()).await
 }
 
+/// Tells the pod's owner from time to time how far a long pull is.
 async fn told(
     shared: &Shared,
     target: &Target,
@@ -142,7 +143,7 @@ fn local_copy(shared: &Shared, used_before: &str) -> Option<LocalImage> {
     shared.images.store().by_digest(digest)
 }
 
-async fn pull_credentials(
+pub(super) async fn pull_credentials(
     shared: &Shared,
     target: &Target,
     image: &str,
@@ -187,7 +188,7 @@ fn note(name: &str, pulled: &Pulled) -> String {
     }
 }
 
-fn go_duration(took: Duration) -> String {
+pub(super) fn go_duration(took: Duration) -> String {
     if took < Duration::from_secs(1) {
         format!("{}ms", took.as_millis())
     } else {

@@ -1,16 +1,24 @@
 //! Makes and removes sandboxes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use coracle_client::Failure as _;
+use coracle_vnet::Protocol;
+use k8s_openapi::api::node::v1::RuntimeClass;
 
 use super::{Shared, Target};
 use crate::pods::hostname::hostname;
 use crate::pods::plan;
 use crate::pods::state::{Note, PodEvent};
 use crate::record::record;
-use crate::runtime::{HostPort, SandboxRequest};
+use crate::runtime::{HANDLER_PROCESS, HostPort, SandboxRequest};
 
 /// The annotation that grants a pod addresses outside of the cluster.
 const EGRESS_ANNOTATION: &str = "coracle.dev/egress";
+
+/// How long the server may take to give a RuntimeClass.
+const CLASS_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Makes the sandbox of a pod; `kept` is the address it had before the host was restarted.
 pub(crate) async fn create(shared: &Shared, target: &Target, kept: Option<IpAddr>) {
@@ -30,14 +38,45 @@ async fn try_create(
         Some(ip) => ip,
         None => shared.addresses.allocate().await?,
     };
-    let made = shared.runtime.create_sandbox(request(shared, target, ip)?).await;
+    let request = match handler(shared, target).await {
+        Ok(handler) => request(shared, target, ip, handler),
+        Err(message) => Err(message),
+    };
+    let made = match request {
+        Ok(request) => shared.runtime.create_sandbox(request).await,
+        Err(message) => Err(message),
+    };
     if made.is_err() {
         shared.addresses.release(ip);
     }
     made.map(|()| ip)
 }
 
-fn request(shared: &Shared, target: &Target, ip: IpAddr) -> Result<SandboxRequest, String> {
+/// The handler of the pod's RuntimeClass, empty without one. While no server answers, a class named
+/// as a handler of this host stands for that handler: so it was made, and a pod that ran must run
+/// again.
+async fn handler(shared: &Shared, target: &Target) -> Result<String, String> {
+    let Some(class) = plan::spec(&target.pod).runtime_class_name.as_ref() else {
+        return Ok(String::new());
+    };
+    let api = shared.client.cluster::<RuntimeClass>();
+    let failed =
+        |why: &str| format!("failed to get sandbox runtime: RuntimeClass \"{class}\": {why}");
+    match tokio::time::timeout(CLASS_TIME_MAX, api.get(class)).await {
+        Ok(Ok(found)) => Ok(found.handler),
+        Ok(Err(error)) if error.is_not_found() => Err(failed("not found")),
+        _unknown if class == HANDLER_PROCESS => Ok(class.clone()),
+        Ok(Err(error)) => Err(failed(&error.message())),
+        Err(_) => Err(failed("the server does not answer")),
+    }
+}
+
+fn request(
+    shared: &Shared,
+    target: &Target,
+    ip: IpAddr,
+    handler: String,
+) -> Result<SandboxRequest, String> {
     let spec = plan::spec(&target.pod);
     if spec.host_network.unwrap_or(false) {
         return Err("hostNetwork is not allowed on this host".into());
@@ -60,6 +99,7 @@ fn request(shared: &Shared, target: &Target, ip: IpAddr) -> Result<SandboxReques
         memory_limit_bytes: limit("memory").and_then(|text| super::start::amount(&text.0)),
         cpu_millis: limit("cpu").and_then(|text| super::start::millis(&text.0)),
         host_ports: host_ports(target)?,
+        handler,
     })
 }
 
@@ -71,13 +111,19 @@ fn host_ports(target: &Target) -> Result<Vec<HostPort>, String> {
             let number = |port: i32| u16::try_from(port).ok().filter(|port| *port > 0);
             let Some(host) = port.host_port.and_then(number) else { continue };
             let Some(container_port) = number(port.container_port) else { continue };
-            if let Some(other) = port.protocol.as_deref().filter(|protocol| *protocol != "TCP") {
-                return Err(format!("hostPort {host}: {other} is not supported, only TCP is"));
-            }
+            let protocol = match port.protocol.as_deref() {
+                None | Some("" | "TCP") => Protocol::Tcp,
+                Some("UDP") => Protocol::Udp,
+                Some(other) => {
+                    let message =
+                        format!("hostPort {host}: {other} is not supported, TCP and UDP are");
+                    return Err(message);
+                }
+            };
             let ip = port.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0");
             let ip: IpAddr = ip.parse().map_err(|_| format!("hostIP \"{ip}\" must be an IP"))?;
             let address = SocketAddr::new(ip, host);
-            found.push(HostPort { address, container_port });
+            found.push(HostPort { address, container_port, protocol });
         }
     }
     Ok(found)

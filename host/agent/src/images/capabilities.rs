@@ -9,14 +9,19 @@ use std::path::Path;
 
 use coracle_runtime::Capabilities;
 
+use super::program::PROGRAM_BYTES_MAX;
+
 /// Most characters of one annotation; what is longer is cut off at a whole name.
 ///
 /// Annotations of an object may have 256 KiB together, and a pod many containers.
 const ANNOTATION_CHARS_MAX: usize = 4096;
 
-/// Reads what a component imports and exports; nothing for a file that is none.
+/// Reads what a component imports and exports; nothing for a file that is none, or too large to run.
 #[must_use]
 pub fn read(wasm: &Path) -> Option<Capabilities> {
+    if std::fs::metadata(wasm).ok()?.len() > PROGRAM_BYTES_MAX {
+        return None;
+    }
     coracle_runtime::capabilities(&std::fs::read(wasm).ok()?).ok()
 }
 

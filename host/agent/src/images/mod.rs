@@ -1,7 +1,7 @@
 //! Images: from a reference in a pod to a file that can be compiled.
 //!
-//! `reference` and `manifest` are pure; `store` is the disk; `registry` fetches; `pull` puts them
-//! together. Never here: compiling (the runtime does), pods.
+//! `reference` and `manifest` are pure; `store` is the disk, `unpack` what an image's layers become
+//! there; `registry` fetches; `pull` puts them together. Never here: compiling (the runtime does), pods.
 
 pub mod capabilities;
 pub mod collect;
@@ -11,6 +11,8 @@ pub mod manifest;
 pub mod reference;
 pub mod signature;
 pub mod store;
+mod unpack;
+mod zstd;
 
 pub mod program;
 pub mod pull;
@@ -46,4 +48,12 @@ pub struct LocalImage {
     pub working_dir: Option<String>,
     /// Bytes of all its blobs.
     pub size_bytes: u64,
+}
+
+impl LocalImage {
+    /// Tells whether it was kept to be run, and not for its files alone.
+    #[must_use]
+    pub fn is_program(&self) -> bool {
+        !self.wasm_digest.is_empty()
+    }
 }

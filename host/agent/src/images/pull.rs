@@ -6,7 +6,7 @@ mod signed;
 pub use files::ImageFiles;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -16,14 +16,19 @@ use parking_lot::Mutex;
 use super::LocalImage;
 use super::collect::{self, Unused};
 use super::manifest::{self, Content, Descriptor, ImageConfig, Manifest, NotWasm};
+use super::program::Program;
 use super::reference::Reference;
-use super::registry::{Credentials, Registries, Registry};
+use super::registry::{Credentials, MANIFEST_BYTES_MAX, Registries, Registry, Wanted};
 use super::store::ImageStore;
+use super::unpack::LAYERS_MAX;
 use crate::pods::state::Fault;
 use coracle_runtime::Capabilities;
 
 /// Most bytes of all blobs of an image together.
 const IMAGE_BYTES_MAX: u64 = 4 << 30;
+
+/// Characters of what should be a digest that a message shows.
+const DIGEST_CHARS_SHOWN_MAX: usize = 80;
 
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -46,14 +51,14 @@ pub enum ImageFault {
     /// The registry could not be asked.
     #[error("{0}")]
     Unreachable(String),
+    /// Its namespace wants a signature that it does not have.
+    #[error("{0}")]
+    Signature(String),
     /// It has nothing that we can run.
     #[error("{0}")]
     NotWasm(#[from] NotWasm),
 }
 
-    /// Its namespace wants a signature that it does not have.
-    #[error("{0}")]
-    Signature(String),
 impl ImageFault {
     /// Gives the waiting reason and its sentence.
     #[must_use]
@@ -62,13 +67,13 @@ impl ImageFault {
             Self::Name { .. } => "InvalidImageName",
             Self::NeverPull(_) => "ErrImageNeverPull",
             Self::Pull(_) | Self::Unreachable(_) => "ErrImagePull",
+            // The word that other runtimes have for it.
+            Self::Signature(_) => "SignatureValidationFailed",
             Self::NotWasm(_) => "ErrImageNotWasm",
         };
         Fault { reason: reason.into(), message: self.to_string() }
     }
 }
-            // The word that other runtimes have for it.
-            Self::Signature(_) => "SignatureValidationFailed",
 
 impl From<super::registry::RegistryError> for ImageFault {
     fn from(error: super::registry::RegistryError) -> Self {
@@ -162,7 +167,7 @@ impl Images {
     /// `Name` and `NeverPull`.
     pub fn local(&self, image: &str, policy: Policy) -> Result<Option<LocalImage>, ImageFault> {
         let reference = parse(image)?;
-        let found = self.store.find(&reference);
+        let found = self.store.find(&reference).filter(LocalImage::is_program);
         if let Some(image) = &found {
             self.touch(image);
         }
@@ -258,7 +263,7 @@ impl Images {
     ) -> Result<LocalImage, ImageFault> {
         let fetched = registry.manifest(reference, credentials).await?;
         let (manifest, digest) = self.resolve(registry, reference, credentials, fetched).await?;
-        if let Some(image) = self.store.by_digest(&digest) {
+        if let Some(image) = self.store.by_digest(&digest).filter(LocalImage::is_program) {
             let image = LocalImage { image_id: reference.image_id(&digest), ..image };
             self.keep(reference, &image).await?;
             return Ok(image);
@@ -282,6 +287,7 @@ impl Images {
             return Ok((manifest, digest));
         }
         let chosen = manifest::pick(&manifest)?.digest.clone();
+        check_digest(&chosen)?;
         let exact = Reference { digest: Some(chosen), ..reference.clone() };
         let (bytes, digest) = registry.manifest(&exact, credentials).await?;
         Ok((read_manifest(reference, &bytes)?, digest))
@@ -307,6 +313,11 @@ impl Source<'_> {
         let total = manifest.layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
         if total > IMAGE_BYTES_MAX {
             let message = format!("image has {total} bytes; must have at most {IMAGE_BYTES_MAX}");
+            return Err(ImageFault::Pull(message));
+        }
+        let layers = manifest.layers.len();
+        if layers > LAYERS_MAX {
+            let message = format!("image has {layers} layers; must have at most {LAYERS_MAX}");
             return Err(ImageFault::Pull(message));
         }
         self.progress.total.store(total, Ordering::Relaxed);
@@ -356,17 +367,14 @@ impl Source<'_> {
             layers.into_iter().map(|layer| (layer.digest, layer.media_type)).collect();
         let (store, owned, unique) = (self.images.store.clone(), digest.to_owned(), rand::random());
         let rootfs = blocking(move || store.unpack(&owned, &names, unique)).await?;
-        let wasm = rootfs.join(program);
-        let bytes = tokio::fs::read(&wasm).await.map_err(|error| {
-            ImageFault::Pull(format!("read entry point '/{program}' of the image: {error}"))
-        })?;
+        let program = self.program(&rootfs, program).await?;
         let execution = config.config.clone().unwrap_or_default();
         let pair = |text: String| text.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()));
         Ok(LocalImage {
             image_id: self.reference.image_id(digest),
             manifest_digest: digest.to_owned(),
-            wasm,
-            wasm_digest: super::store::digest_of(&bytes),
+            wasm: program.path,
+            wasm_digest: program.digest,
             rootfs: Some(rootfs),
             entrypoint: execution.entrypoint.unwrap_or_default(),
             arguments: execution.cmd.unwrap_or_default(),
@@ -376,37 +384,69 @@ impl Source<'_> {
         })
     }
 
+    async fn program(&self, rootfs: &Path, program: &str) -> Result<Program, ImageFault> {
+        let (rootfs, name) = (rootfs.to_owned(), program.to_owned());
+        let found = tokio::task::spawn_blocking(move || super::program::find(&rootfs, &name)).await;
+        let why = match found {
+            Ok(Ok(program)) => return Ok(program),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the host is shutting down".to_owned(),
+        };
+        let message = format!("read entry point '/{program}' of the image: {why}");
+        Err(ImageFault::Pull(message))
+    }
+
     async fn config(&self, manifest: &Manifest) -> Result<ImageConfig, ImageFault> {
         let missing = || ImageFault::Pull("manifest names no configuration".into());
-        let path = self.blob(manifest.config.as_ref().ok_or_else(missing)?).await?;
+        let descriptor = manifest.config.as_ref().ok_or_else(missing)?;
+        if descriptor.size > MANIFEST_BYTES_MAX as u64 {
+            let bytes = descriptor.size;
+            return Err(ImageFault::Pull(format!(
+                "image config has {bytes} bytes; must have at most {MANIFEST_BYTES_MAX}"
+            )));
+        }
+        let path = self.blob(descriptor).await?;
         let read = |error: std::io::Error| ImageFault::Pull(format!("read image config: {error}"));
         let bytes = tokio::fs::read(path).await.map_err(read)?;
         serde_json::from_slice(&bytes)
             .map_err(|error| ImageFault::Pull(format!("parse image config: {error}")))
     }
 
+    /// Sees to it that a blob is here, with the size that the manifest says.
     async fn blob(&self, descriptor: &Descriptor) -> Result<PathBuf, ImageFault> {
-        if !super::reference::is_digest(&descriptor.digest) {
-            let message = format!("digest \"{}\" must be a sha256 digest", descriptor.digest);
+        let Descriptor { digest, size, .. } = descriptor;
+        check_digest(digest)?;
+        let path = self.images.store.blob(digest);
+        if !path.exists() {
+            let download = self.images.store.download(rand::random());
+            let wanted = Wanted { digest, bytes_max: *size };
+            let fetched = self.registry.blob(self.reference, self.credentials, wanted, &download);
+            if let Err(error) = fetched.await {
+                let _ = tokio::fs::remove_file(&download).await;
+                return Err(error.into());
+            }
+            let (store, digest) = (self.images.store.clone(), digest.clone());
+            blocking(move || store.admit(&digest, &download)).await?;
+        }
+        let facts = tokio::fs::metadata(&path).await;
+        let has = facts.map_err(|error| ImageFault::Pull(format!("look at {digest}: {error}")))?;
+        if has.len() != *size {
+            let message =
+                format!("blob {digest} has {} bytes, and the manifest says {size}", has.len());
             return Err(ImageFault::Pull(message));
         }
-        let path = self.images.store.blob(&descriptor.digest);
-        if path.exists() {
-            self.progress.done.fetch_add(descriptor.size, Ordering::Relaxed);
-            return Ok(path);
-        }
-        let download = self.images.store.download(rand::random());
-        let fetched =
-            self.registry.blob(self.reference, self.credentials, &descriptor.digest, &download);
-        if let Err(error) = fetched.await {
-            let _ = tokio::fs::remove_file(&download).await;
-            return Err(error.into());
-        }
-        let (store, digest) = (self.images.store.clone(), descriptor.digest.clone());
-        blocking(move || store.admit(&digest, &download)).await?;
-        self.progress.done.fetch_add(descriptor.size, Ordering::Relaxed);
+        self.progress.done.fetch_add(*size, Ordering::Relaxed);
         Ok(path)
     }
+}
+
+/// Refuses what is no digest, before it becomes a path or a URL.
+fn check_digest(digest: &str) -> Result<(), ImageFault> {
+    if super::reference::is_digest(digest) {
+        return Ok(());
+    }
+    let shown: String = digest.chars().take(DIGEST_CHARS_SHOWN_MAX).collect();
+    Err(ImageFault::Pull(format!("digest {shown:?} must be a sha256 digest")))
 }
 
 fn parse(image: &str) -> Result<Reference, ImageFault> {

@@ -18,7 +18,7 @@ use super::reference::{BUILT_IN_REGISTRY, Reference};
 /// Most bytes of a manifest or an image configuration.
 ///
 /// *Source:* the OCI distribution spec asks registries to take 4 MiB at least.
-const MANIFEST_BYTES_MAX: usize = 4 << 20;
+pub(super) const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
 /// What manifests we can read.
 const ACCEPTED: [&str; 4] = [
@@ -73,12 +73,12 @@ pub trait Registry: Send + Sync {
         credentials: Option<&'a Credentials>,
     ) -> BoxFuture<'a, Result<(Bytes, String), RegistryError>>;
 
-    /// Fetches a blob into a new file. The caller checks the digest.
+    /// Fetches a blob into a new file, and no more of it than was asked for.
     fn blob<'a>(
         &'a self,
         reference: &'a Reference,
         credentials: Option<&'a Credentials>,
-        digest: &'a str,
+        wanted: Wanted<'a>,
         to: &'a Path,
     ) -> BoxFuture<'a, Result<(), RegistryError>>;
 
@@ -202,7 +202,7 @@ impl Registry for OciRegistry {
         &'a self,
         reference: &'a Reference,
         credentials: Option<&'a Credentials>,
-        digest: &'a str,
+        wanted: Wanted<'a>,
         to: &'a Path,
     ) -> BoxFuture<'a, Result<(), RegistryError>> {
         self.ask(reference, credentials, move |client, route, own| async move {
@@ -212,21 +212,21 @@ impl Registry for OciRegistry {
                 RegistryError::Refused(format!("write {}: {error}", to.display()))
             };
             let mut file = tokio::fs::File::create(to).await.map_err(io)?;
-            client
-                .pull_blob(&theirs(&route.reference), digest, &mut file)
+            let mut chunks = client
+                .pull_blob_stream(&theirs(&route.reference), wanted.digest)
                 .await
                 .map_err(|error| explain(&route.reference, &error))?;
+            let mut left = wanted.bytes_max;
+            while let Some(chunk) = chunks.try_next().await.map_err(|error| {
+                RegistryError::Refused(format!("fetch blob {}: {error}", wanted.digest))
+            })? {
+                left = less(left, chunk.len(), wanted)?;
+                file.write_all(&chunk).await.map_err(io)?;
+            }
             file.flush().await.map_err(io)
         })
         .boxed()
     }
-}
-
-/// Words a registry's refusal as people know it from other runtimes.
-fn explain(
-    reference: &Reference,
-    error: &oci_client::errors::OciDistributionError,
-) -> RegistryError {
 
     fn referrers<'a>(
         &'a self,
@@ -242,6 +242,13 @@ fn explain(
         })
         .boxed()
     }
+}
+
+/// Words a registry's refusal as people know it from other runtimes.
+fn explain(
+    reference: &Reference,
+    error: &oci_client::errors::OciDistributionError,
+) -> RegistryError {
     use oci_client::errors::OciDistributionError;
     let text = sentence(reference, error);
     if matches!(error, OciDistributionError::RequestError(_)) {
@@ -340,33 +347,26 @@ impl Registry for BuiltInRegistry {
         &'a self,
         reference: &'a Reference,
         _credentials: Option<&'a Credentials>,
-        digest: &'a str,
+        wanted: Wanted<'a>,
         to: &'a Path,
     ) -> BoxFuture<'a, Result<(), RegistryError>> {
         async move {
-            let path = format!("/v2/{}/blobs/{digest}", reference.repository);
+            let path = format!("/v2/{}/blobs/{}", reference.repository, wanted.digest);
             let body = self.get(reference, path).await?.into_body();
             let io = |error: std::io::Error| {
                 RegistryError::Refused(format!("write {}: {error}", to.display()))
             };
             let mut file = tokio::fs::File::create(to).await.map_err(io)?;
             let mut chunks = body.into_data_stream();
+            let mut left = wanted.bytes_max;
             while let Some(chunk) = chunks.try_next().await.map_err(cut)? {
+                left = less(left, chunk.len(), wanted)?;
                 file.write_all(&chunk).await.map_err(io)?;
             }
             file.flush().await.map_err(io)
         }
         .boxed()
     }
-}
-
-fn refused(error: impl std::fmt::Display) -> RegistryError {
-    RegistryError::Refused(error.to_string())
-}
-
-/// The connection broke in the middle, or the answer was too long.
-fn cut(error: impl std::fmt::Display) -> RegistryError {
-    RegistryError::Unreachable(format!("read from the built-in registry: {error}"))
 
     fn referrers<'a>(
         &'a self,
@@ -381,6 +381,25 @@ fn cut(error: impl std::fmt::Display) -> RegistryError {
         }
         .boxed()
     }
+}
+
+fn refused(error: impl std::fmt::Display) -> RegistryError {
+    RegistryError::Refused(error.to_string())
+}
+
+/// What may still come of a blob after `length` bytes more.
+fn less(left: u64, length: usize, wanted: Wanted<'_>) -> Result<u64, RegistryError> {
+    left.checked_sub(length as u64).ok_or_else(|| {
+        let Wanted { digest, bytes_max } = wanted;
+        RegistryError::Refused(format!(
+            "blob {digest} is longer than the {bytes_max} bytes that its manifest says"
+        ))
+    })
+}
+
+/// The connection broke in the middle, or the answer was too long.
+fn cut(error: impl std::fmt::Display) -> RegistryError {
+    RegistryError::Unreachable(format!("read from the built-in registry: {error}"))
 }
 
 /// Picks the registry of a reference.

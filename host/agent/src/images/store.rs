@@ -12,16 +12,12 @@ use std::path::{Path, PathBuf};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cap_std::fs::Dir;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::LocalImage;
 use super::reference::Reference;
-
-/// Most bytes that one image may unpack to; a bomb must not fill the disk.
-const ROOTFS_BYTES_MAX: u64 = 4 << 30;
-/// Most entries of an image's layers together.
-const ROOTFS_ENTRIES_MAX: usize = 200_000;
+use super::{LocalImage, unpack};
 
 /// The images on this host. Safe to share: changes to the table of references take a lock.
 #[derive(Debug)]
@@ -154,22 +150,23 @@ impl ImageStore {
 
     /// Gives a new path for a download; `unique` tells concurrent downloads apart.
     #[must_use]
+    pub fn download(&self, unique: u64) -> PathBuf {
+        self.root.join("blobs").join(format!("download-{unique:016x}"))
+    }
+
     /// Gives the file that says that an image was found to be signed; `name` is of an image and keys.
     #[must_use]
     pub(super) fn stamp(&self, name: &str) -> PathBuf {
         self.root.join("signed").join(name)
     }
 
-    pub fn download(&self, unique: u64) -> PathBuf {
-        self.root.join("blobs").join(format!("download-{unique:016x}"))
-    }
-
     /// Unpacks layers, lowest first, into the folder of `manifest_digest`; gives that folder.
     ///
-    /// Whiteouts are followed. Device nodes are left out, and no entry can land outside.
+    /// White-outs are followed. Device nodes are left out, and no entry can land outside.
     ///
     /// # Errors
-    /// `Layer` when a layer is damaged, too large, or compressed in a way we cannot read.
+    /// `Layer` when a layer is damaged, too large, leads outside, or is compressed in a way we
+    /// cannot read; nothing is left of it then.
     pub fn unpack(
         &self,
         manifest_digest: &str,
@@ -182,13 +179,9 @@ impl ImageStore {
         }
         let partial = self.root.join("rootfs").join(format!("partial-{unique:016x}"));
         fs::create_dir_all(&partial).map_err(failed("make folder", &partial))?;
-        let mut budget = Budget { bytes: ROOTFS_BYTES_MAX, entries: ROOTFS_ENTRIES_MAX };
-        for (digest, media_type) in layers {
-            let layer = unpack_layer(&self.blob(digest), media_type, &partial, &mut budget);
-            if let Err(reason) = layer {
-                let _ = fs::remove_dir_all(&partial);
-                return Err(StoreError::Layer { digest: digest.clone(), reason });
-            }
+        if let Err(error) = self.unpack_into(&partial, layers) {
+            let _ = fs::remove_dir_all(&partial);
+            return Err(error);
         }
         match fs::rename(&partial, &to) {
             Ok(()) => Ok(to),
@@ -198,6 +191,17 @@ impl ImageStore {
             }
             Err(source) => Err(failed("keep files", &to)(source)),
         }
+    }
+
+    fn unpack_into(&self, to: &Path, layers: &[(String, String)]) -> Result<(), StoreError> {
+        let dir = Dir::open_ambient_dir(to, cap_std::ambient_authority());
+        let dir = dir.map_err(failed("open folder", to))?;
+        let mut budget = unpack::Budget::of_image();
+        for (index, (digest, media_type)) in layers.iter().enumerate() {
+            unpack::layer(&self.blob(digest), media_type, &dir, &mut budget, index == 0)
+                .map_err(|reason| StoreError::Layer { digest: digest.clone(), reason })?;
+        }
+        Ok(())
     }
 
     /// All records with their files.
@@ -252,7 +256,11 @@ pub fn digest_of(bytes: &[u8]) -> String {
 }
 
 fn digest_of_file(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
+    digest_of_reader(&mut fs::File::open(path)?)
+}
+
+/// Gives the digest of all that is still to be read.
+pub(super) fn digest_of_reader(file: &mut impl Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -272,39 +280,30 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn tarball(entries: &[(&str, &str)]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (path, content) in entries {
-            let mut header = tar::Header::new_gnu();
-            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            header.set_cksum();
-            builder.append(&header, content.as_bytes()).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn layer(store: &ImageStore, bytes: &[u8]) -> (String, String) {
-        let digest = digest_of(bytes);
-        let download = store.download(1);
-        fs::write(&download, bytes).unwrap();
-        store.admit(&digest, &download).unwrap();
-        (digest, "application/vnd.oci.image.layer.v1.tar".into())
-    }
-
     #[test]
-    fn layers_stack_white_outs_hide_and_nothing_escapes() {
+    fn layers_become_one_folder_and_a_bad_one_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let store = ImageStore::open(dir.path().join("store")).unwrap();
-        let low = layer(&store, &tarball(&[("app.wasm", "1"), ("etc/a", "a"), ("etc/b", "b")]));
-        let high =
-            layer(&store, &tarball(&[("etc/.wh.a", ""), ("app.wasm", "2"), ("../evil", "x")]));
-        let root = store.unpack("sha256:00", &[low, high], 7).unwrap();
-        assert_eq!(fs::read_to_string(root.join("app.wasm")).unwrap(), "2");
-        assert!(!root.join("etc/a").exists());
-        assert!(root.join("etc/b").exists());
-        assert!(!dir.path().join("store/rootfs/evil").exists());
+        let layer = |path: &str, unique| {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_size(1);
+            header.set_cksum();
+            let mut builder = tar::Builder::new(Vec::new());
+            builder.append(&header, &b"x"[..]).unwrap();
+            let bytes = builder.into_inner().unwrap();
+            let (digest, download) = (digest_of(&bytes), store.download(unique));
+            fs::write(&download, bytes).unwrap();
+            store.admit(&digest, &download).unwrap();
+            (digest, "application/vnd.oci.image.layer.v1.tar".to_owned())
+        };
+        let layers = [layer("app.wasm", 1), layer("etc/a", 2)];
+        let root = store.unpack("sha256:00", &layers, 7).unwrap();
+        assert!(root.join("app.wasm").is_file() && root.join("etc/a").is_file());
+        let error = store.unpack("sha256:01", &[layer("../evil", 3)], 8).unwrap_err();
+        assert!(matches!(error, StoreError::Layer { .. }), "{error}");
+        let left: Vec<_> = fs::read_dir(dir.path().join("store/rootfs")).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
     }
 
     #[test]

@@ -27,6 +27,9 @@ const PIPE_BYTES_MAX: usize = 4096;
 
 type Name = (String, String);
 
+/// Takes a connection into a pod, and does whatever a server would.
+pub type Server = Arc<dyn Fn(tokio::io::DuplexStream) + Send + Sync>;
+
 #[derive(Default)]
 struct Inner {
     calls: Vec<String>,
@@ -34,6 +37,8 @@ struct Inner {
     requests: BTreeMap<Name, StartRequest>,
     start_faults: HashMap<String, Fault>,
     listening: HashMap<u16, &'static str>,
+    servers: HashMap<u16, Server>,
+    asked: HashMap<u16, String>,
     commands: HashMap<String, (&'static str, i32)>,
 }
 
@@ -71,6 +76,22 @@ impl FakeRuntime {
             Some(bytes) => inner.listening.insert(port, bytes),
             None => inner.listening.remove(&port),
         };
+    }
+
+    /// Gives every connection to `port` of a pod to `server`.
+    pub fn serve(&self, port: u16, server: Server) {
+        self.inner.lock().servers.insert(port, server);
+    }
+
+    /// Gives the last request that somebody sent to a port of a pod.
+    #[must_use]
+    pub fn asked(&self, port: u16) -> Option<String> {
+        self.inner.lock().asked.get(&port).cloned()
+    }
+
+    /// Forgets what was sent to pods until now.
+    pub fn forget_asked(&self) {
+        self.inner.lock().asked.clear();
     }
 
     /// Lets a command be run beside every container: it writes `stdout`, then whatever it reads,
@@ -173,14 +194,23 @@ impl Runtime for FakeRuntime {
     }
 
     fn dial(&self, _pod: &PodKey, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
+        let server = self.inner.lock().servers.get(&to.port()).cloned();
+        if let Some(server) = server {
+            let (ours, theirs) = tokio::io::duplex(PIPE_BYTES_MAX);
+            server(theirs);
+            return Ok(Box::new(ours));
+        }
         let Some(answer) = self.inner.lock().listening.get(&to.port()).copied() else {
             return Err(io::ErrorKind::ConnectionRefused.into());
         };
         let (ours, mut theirs) = tokio::io::duplex(PIPE_BYTES_MAX);
+        let inner = self.inner.clone();
         tokio::spawn(async move {
             use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
             let mut request = vec![0; PIPE_BYTES_MAX];
-            if theirs.read(&mut request).await.is_ok() {
+            if let Ok(length) = theirs.read(&mut request).await {
+                let text = String::from_utf8_lossy(request.get(..length).unwrap_or_default());
+                inner.lock().asked.insert(to.port(), text.into_owned());
                 let _ = theirs.write_all(answer.as_bytes()).await;
             }
         });
@@ -218,12 +248,16 @@ impl Runtime for FakeRuntime {
         Ok(Attached { stdin: Some(Box::pin(stdin)), stdout: Box::pin(stdout), stderr: None })
     }
 
+    fn resize_volume(&self, pod: &PodKey, volume: &str, bytes_max: u64) {
+        self.call(format!("resize {}/{volume} {bytes_max}", pod.name));
+    }
+
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage> {
         let inner = self.inner.lock();
         inner.running.contains_key(&name(&pod.name, container)).then(Usage::default)
     }
-}
 
     fn traffic(&self, _pod: &PodKey) -> Option<TrafficCounts> {
         None
     }
+}

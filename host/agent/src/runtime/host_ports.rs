@@ -4,11 +4,11 @@
 //! when it is removed.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_vnet::Fabric;
+use coracle_vnet::{Fabric, Protocol};
 use tokio::task::JoinHandle;
 
 use super::HostPort;
@@ -41,8 +41,11 @@ impl HostPorts {
         let mut ports = Self::default();
         for port in wanted {
             let backend = SocketAddr::new(pod, port.container_port);
-            let listener = listen(port.address).map_err(|error| refused(port, &error))?;
-            ports.tasks.push(serve(listener, backend, fabric.clone()));
+            let opened = match port.protocol {
+                Protocol::Tcp => listen(port.address).map(|it| serve(it, backend, fabric.clone())),
+                Protocol::Udp => bind(port.address).map(|it| pass(it, backend, fabric.clone())),
+            };
+            ports.tasks.push(opened.map_err(|error| refused(port, &error))?);
         }
         Ok(ports)
     }
@@ -56,7 +59,21 @@ fn refused(port: &HostPort, error: &io::Error) -> String {
     } else {
         ""
     };
-    format!("open hostPort {} (TCP): {error}{hint}", port.address)
+    let protocol = match port.protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+    };
+    format!("open hostPort {} ({protocol}): {error}{hint}", port.address)
+}
+
+fn bind(address: SocketAddr) -> io::Result<tokio::net::UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    tokio::net::UdpSocket::from_std(socket)
+}
+
+fn pass(socket: tokio::net::UdpSocket, backend: SocketAddr, fabric: Arc<Fabric>) -> JoinHandle<()> {
+    tokio::spawn(coracle_vnet::serve_datagrams(socket, fabric, move |_, _| Some(backend)))
 }
 
 fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
@@ -125,7 +142,7 @@ mod tests {
         let guard = netns.bind_tcp((POD, 80).into()).unwrap();
         let listener = guard.listen(4, None).unwrap();
         let address = free();
-        let wanted = [HostPort { address, container_port: 80 }];
+        let wanted = [HostPort { address, container_port: 80, protocol: Protocol::Tcp }];
         let ports = HostPorts::open(&wanted, POD, &fabric).unwrap();
         let taken = HostPorts::open(&wanted, POD, &fabric).unwrap_err();
         assert!(taken.starts_with(&format!("open hostPort {address} (TCP): ")), "{taken}");
@@ -144,5 +161,32 @@ mod tests {
             assert!(tries < 1000, "the port stays open");
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn datagrams_to_the_hosts_port_are_answered_by_the_pod() {
+        let fabric = Fabric::new(Arc::new(Plain), Arc::new(Plain));
+        let tag = NsTag::new("uid", "default/dns");
+        let netns = fabric.add(NetNsSpec::new(tag, vec![POD])).unwrap();
+        let server = netns.bind_udp((POD, 53).into()).unwrap();
+        let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let wanted = [HostPort { address, container_port: 53, protocol: Protocol::Udp }];
+        let ports = HostPorts::open(&wanted, POD, &fabric).unwrap();
+        let taken = HostPorts::open(&wanted, POD, &fabric).unwrap_err();
+        assert!(taken.starts_with(&format!("open hostPort {address} (UDP): ")), "{taken}");
+        let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.connect(address).await.unwrap();
+        client.send(b"question").await.unwrap();
+        std::future::poll_fn(|cx| server.poll_readable(cx)).await;
+        let question = server.try_recv().unwrap().unwrap();
+        assert_eq!(
+            (&*question.data, question.source),
+            (&b"question"[..], client.local_addr().unwrap())
+        );
+        server.send(question.source, b"answer".as_slice().into()).unwrap();
+        let mut answer = [0; 6];
+        client.recv(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+        drop(ports);
     }
 }

@@ -19,13 +19,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use coracle_runtime::Stdin;
 pub use coracle_runtime::exec::{
     Attached, Exec, ExecError, ExecHandle, ExecSpec, Reader, TerminalSize, Writer,
+};
 pub use coracle_runtime::{Stdin, Usage};
 use coracle_telemetry::Resource;
 use coracle_vnet::{Protocol, TrafficCounts};
-};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -57,15 +56,19 @@ pub struct SandboxRequest {
     pub cpu_millis: Option<u32>,
     /// Ports of the host that lead to it.
     pub host_ports: Vec<HostPort>,
+    /// What runs it: the handler of its RuntimeClass, empty without one.
+    pub handler: String,
 }
 
-/// A TCP port of the host that leads to a pod.
+/// A port of the host that leads to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     /// The host's address, unspecified for all, and its port.
     pub address: SocketAddr,
     /// The pod's port.
     pub container_port: u16,
+    /// Both ports' transport.
+    pub protocol: Protocol,
 }
 
 /// Where the content of a mount is.
@@ -178,11 +181,11 @@ pub struct StartRequest {
     pub message_from_log: bool,
     /// Told when a request ended its instance.
     pub on_fault: Option<FaultSink>,
+    /// Whose spans its requests are, where spans are made.
+    pub resource: Resource,
 }
 
 /// How a container ended, as the runtime saw it.
-    /// Whose spans its requests are, where spans are made.
-    pub resource: Resource,
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExitReport {
     /// Exit code.
@@ -264,9 +267,18 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`ExecError::NotRunning`], or [`ExecError::TooMany`] for one client too many.
     fn attach(&self, pod: &PodKey, container: &str) -> Result<Attached, ExecError>;
 
+    /// Lets the volumes of a pod that are named so ([`QuotaRequest::volume`]) hold this much from now
+    /// on. Volumes that no container has mounted yet get their limit when one does.
+    fn resize_volume(&self, pod: &PodKey, volume: &str, bytes_max: u64);
+
+    /// Brings what is known of usage up to date, where that takes time.
+    fn measure(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Gives what a running container has used.
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage>;
-}
 
     /// Gives what a pod has sent and received, where that is counted.
     fn traffic(&self, pod: &PodKey) -> Option<TrafficCounts>;
+}

@@ -1,7 +1,7 @@
 //! Turns a start request into what `coracle-runtime` starts.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use coracle_runtime as engine;
@@ -10,6 +10,7 @@ use coracle_runtime::mounts::{Charge, Mount, MountTable, Quota, RootSpec};
 use super::root_files::Surroundings;
 use super::wasm::{PodSandbox, fault};
 use super::{ExitReport, Isolation, MountSource, QuotaRequest, StartRequest};
+use crate::eviction::measure::bytes_below;
 use crate::pods::state::Fault;
 
 /// Most bytes of a termination message. *Source:* `v1.Container.terminationMessagePath`.
@@ -113,16 +114,6 @@ fn charge(pod: &PodSandbox, wanted: &QuotaRequest) -> Arc<dyn Charge> {
         Arc::new(if wanted.in_memory { quota.under(pod.sandbox.memory_charge()) } else { quota })
     });
     quota.clone()
-}
-
-fn bytes_below(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(meta) if meta.is_dir() => bytes_below(&entry.path()),
-        Ok(meta) if meta.is_file() => meta.len(),
-        Ok(_) | Err(_) => 0,
-    };
-    entries.map(size).sum()
 }
 
 fn message_file(request: &StartRequest) -> PathBuf {

@@ -22,8 +22,8 @@ use super::host_ports::HostPorts;
 use super::programs::{ContainerPrograms, Prepared};
 use super::root_files::{Surroundings, ca_certificates};
 use super::{
-    Attached, Duplex, Exec, ExecError, ExecSpec, Runtime, SandboxRequest, StartRequest, Started,
-    Usage, spec,
+    Attached, Duplex, Exec, ExecError, ExecSpec, HANDLER_PROCESS, Runtime, SandboxRequest,
+    StartRequest, Started, Usage, spec,
 };
 use crate::images::LocalImage;
 use crate::pods::plan::PodKey;
@@ -32,7 +32,10 @@ use crate::pods::state::Fault;
 /// First port that connections from the host seem to come from.
 const PORT_FIRST: u16 = 32_768;
 
-/// Runs components in this process.
+/// How long workers have to say what their containers have used; what one said before counts then.
+const MEASURE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Runs components in this process, or in one for each pod.
 pub struct WasmRuntime {
     prepared: Arc<Prepared>,
     fabric: Arc<Fabric>,
@@ -41,11 +44,11 @@ pub struct WasmRuntime {
     surroundings: Surroundings,
     pods: Mutex<HashMap<String, Arc<PodSandbox>>>,
     next_port: AtomicU16,
+    telemetry: Option<Telemetry>,
+    workers: Option<Workers>,
 }
 
 /// One pod that is here.
-    telemetry: Option<Telemetry>,
-    workers: Option<Workers>,
 pub(super) struct PodSandbox {
     pub(super) sandbox: engine::Sandbox,
     pub(super) request: SandboxRequest,
@@ -82,9 +85,6 @@ impl WasmRuntime {
             surroundings,
             pods: Mutex::default(),
             next_port: AtomicU16::new(PORT_FIRST),
-        }
-    }
-
             telemetry: None,
             workers: None,
         }
@@ -108,8 +108,15 @@ impl WasmRuntime {
             ("", _) => Ok(engine::Sandbox::new(spec)),
             (HANDLER_PROCESS, Some(workers)) => Ok(engine::Sandbox::in_worker(spec, workers)),
             (other, _) => Err(no_handler(other)),
+        }
+    }
+
     fn pod(&self, uid: &str) -> Option<Arc<PodSandbox>> {
         self.pods.lock().get(uid).cloned()
+    }
+
+    fn pod_at(&self, ip: IpAddr) -> Option<Arc<PodSandbox>> {
+        self.pods.lock().values().find(|pod| pod.request.ip == ip).cloned()
     }
 
     fn container(&self, pod: &PodKey, name: &str) -> Option<Arc<engine::Container>> {
@@ -129,11 +136,15 @@ impl WasmRuntime {
         });
         let netns = netns.map_err(|error| error.to_string())?;
         self.network.grant(&tag, egress);
-        let sandbox = engine::Sandbox::new(engine::SandboxSpec {
+        let spec = engine::SandboxSpec {
             netns: netns.clone(),
             memory_limit_bytes: request.memory_limit_bytes,
             cpu_millis: request.cpu_millis,
-        });
+        };
+        let sandbox = self.sandbox(&request.handler, spec).inspect_err(|_| {
+            self.fabric.remove(&netns);
+            self.network.forget(&tag);
+        })?;
         let uid = key.uid.clone();
         let pod = PodSandbox {
             sandbox,
@@ -160,6 +171,8 @@ impl WasmRuntime {
         };
         let mut spec = spec::container(&request, image, &pod, &self.surroundings)?;
         spec.programs = Some(Arc::new(programs));
+        let telemetry = self.telemetry.as_ref();
+        spec.tracer = telemetry.map(|telemetry| telemetry.tracer(&request.resource));
         let container = pod.sandbox.start(spec).await.map_err(|error| start_fault(&error))?;
         let container = Arc::new(container);
         pod.containers.lock().insert(request.container.clone(), container.clone());
@@ -171,8 +184,14 @@ impl WasmRuntime {
         Ok(Started { exit: exit.boxed() })
     }
 }
-        let telemetry = self.telemetry.as_ref();
-        spec.tracer = telemetry.map(|telemetry| telemetry.tracer(&request.resource));
+
+/// *Source:* the kubelet's words for a handler that its runtime does not have.
+fn no_handler(handler: &str) -> String {
+    format!(
+        "no runtime for \"{handler}\" is configured; this host has the handler \
+         \"{HANDLER_PROCESS}\", and pods without a runtimeClassName run in the host's own process"
+    )
+}
 
 pub(super) fn source(image: &LocalImage) -> engine::ImageSource {
     engine::ImageSource {
@@ -263,7 +282,9 @@ impl Runtime for WasmRuntime {
     }
 
     fn dial(&self, pod: &PodKey, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
-        let pod = self.pod(&pod.uid).ok_or(io::ErrorKind::HostUnreachable)?;
+        let own = self.pod(&pod.uid).ok_or(io::ErrorKind::HostUnreachable)?;
+        let is_own = to.ip() == own.request.ip || to.ip().is_loopback();
+        let pod = if is_own { own } else { self.pod_at(to.ip()).unwrap_or(own) };
         let port = PORT_FIRST | self.next_port.fetch_add(1, Ordering::Relaxed);
         let stream = pod.netns.deliver(to, SocketAddr::new(self.host_ip, port))?;
         Ok(Box::new(stream))
@@ -284,6 +305,24 @@ impl Runtime for WasmRuntime {
 
     fn attach(&self, pod: &PodKey, container: &str) -> Result<Attached, ExecError> {
         self.container(pod, container).ok_or(ExecError::NotRunning)?.attach()
+    }
+
+    fn resize_volume(&self, pod: &PodKey, volume: &str, bytes_max: u64) {
+        let Some(pod) = self.pod(&pod.uid) else { return };
+        if let Some(quota) = pod.quotas.lock().get(volume) {
+            quota.resize(bytes_max);
+        }
+    }
+
+    fn measure(&self) -> BoxFuture<'_, ()> {
+        let pods: Vec<_> = self.pods.lock().values().cloned().collect();
+        async move {
+            let all = pods.iter().map(|pod| pod.sandbox.measure());
+            let all = futures::future::join_all(all);
+            // Those that did not answer in time keep what they said before.
+            let _ = tokio::time::timeout(MEASURE_TIME_MAX, all).await;
+        }
+        .boxed()
     }
 
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage> {

@@ -69,6 +69,49 @@ async fn an_open_port_passes_whatever_comes_after() {
     cluster.shows("db", ready, true).await;
 }
 
+/// HTTPS: the certificate is not checked, but it must be TLS.
+#[tokio::test]
+async fn a_probe_over_tls_takes_any_certificate() {
+    let cluster = Cluster::start().await;
+    cluster.runtime.answer(PORT, Some("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
+    let get = json!({"port": PORT, "scheme": "HTTPS"});
+    cluster.create::<Pod>(probed("tls", json!({"httpGet": get}))).await;
+    let message = cluster.event("Unhealthy").await;
+    assert!(message.starts_with("Readiness probe failed: Get \"https://10.128."), "{message}");
+    assert!(message.contains("tls"), "{message}");
+    cluster.runtime.serve(PORT, tls_server());
+    let ready = cluster.is_ready("tls");
+    if tokio::time::timeout(std::time::Duration::from_secs(30), ready).await.is_err() {
+        panic!("not ready: {:#?}", cluster.events().await);
+    }
+}
+
+/// A server with a certificate that nobody has signed, for another name.
+fn tls_server() -> coracle_agent::runtime::fake::Server {
+    let made = rcgen::generate_simple_self_signed(["elsewhere.example".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    std::sync::Arc::new(move |stream| {
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            assert!(request[..length].starts_with(b"GET / HTTP/1.1\r\n"));
+            let _ = stream.write_all(b"HTTP/1.1 204 Fine\r\n\r\n").await;
+            let _ = stream.shutdown().await;
+        });
+    })
+}
+
 /// Row `probe.liveness-internal` has its own sample; here: probes that find what they found before
 /// write nothing.
 #[tokio::test]

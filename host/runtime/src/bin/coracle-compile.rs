@@ -1,7 +1,12 @@
-//! The compiling child as a program of its own, for those who embed the runtime without `coracle`.
+//! The compiling child as a program of its own, for those who embed the runtime without `coracle`;
+//! with the one argument `worker`, a pod's worker.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    coracle_runtime::compile::child_main(std::env::args_os().skip(1))
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.peek().is_some_and(|first| first == "worker") {
+        return coracle_runtime::worker::child_main();
+    }
+    coracle_runtime::compile::child_main(args)
 }

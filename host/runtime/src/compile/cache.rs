@@ -61,6 +61,11 @@ impl Cache {
         Ok(Self { dir, compatibility: compatibility.to_owned() })
     }
 
+    /// No folder: nothing is found in it.
+    pub(crate) fn none() -> Self {
+        Self { dir: PathBuf::new(), compatibility: String::new() }
+    }
+
     /// The folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir

@@ -11,8 +11,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::config;
-use crate::prepare::inspect::{self, Shape};
-use crate::prepare::{PrepareError, imports, plug, wrap};
+use crate::prepare::inspect::{self, Names, Shape};
+use crate::prepare::{PrepareError, Purpose, imports, plug, wrap};
 
 /// What the child says to the host.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +23,18 @@ pub(super) enum Answer {
     Refused(PrepareError),
 }
 
+/// Imports that a refusal names, the bytes of each, and the bytes of any other refusal.
+const IMPORTS_TOLD_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 256;
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Bytes of compiled code: no compilation may fill the disk.
+const CODE_BYTES_MAX: u64 = 4 << 30;
+
+/// How the kernel is told that this process goes first when the machine runs out of memory; the host
+/// must not. *Source:* proc(5), `oom_score_adj`.
+const OOM_SCORE_ADJUST: &str = "1000";
+
 /// How much the child steps back behind the host, which serves meanwhile.
 const NICE: i32 = 10;
 
@@ -32,7 +44,8 @@ const USAGE: &str = "usage: compile MEMORY_BYTES CPU_SECONDS OUTPUT INPUT [PLUG]
 
 /// Runs the compiling child: bounds itself, reads the binaries, writes the code, says how it went.
 ///
-/// `args` are what follows `compile` on the command line: bytes of address space, seconds of CPU
+/// `args` are what follows `compile` on the command line: bytes of address space (after `library:`
+/// when any component will do), seconds of CPU
 /// time, the output file, the input file, and the files of the plugs. Writes JSON to stdout.
 pub fn child_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(job) = Job::parse(args) else {
@@ -45,7 +58,7 @@ pub fn child_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let answer = match job.compile() {
         Ok(()) => Answer::Compiled,
-        Err(error) => Answer::Refused(error),
+        Err(error) => Answer::Refused(shortened(error)),
     };
     match serde_json::to_writer(io::stdout().lock(), &answer) {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,7 +66,41 @@ pub fn child_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// An error that fits into what the host reads; the names in it are the guest's to choose.
+fn shortened(mut error: PrepareError) -> PrepareError {
+    if let PrepareError::Unsatisfied { imports } = &mut error {
+        let more = imports.len().saturating_sub(IMPORTS_TOLD_MAX);
+        imports.truncate(IMPORTS_TOLD_MAX);
+        imports.iter_mut().for_each(|name| name.truncate(name.floor_char_boundary(NAME_BYTES_MAX)));
+        if more > 0 {
+            imports.push(format!("and {more} more"));
+        }
+        return error;
+    }
+    let mut message = error.to_string();
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return error;
+    }
+    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+    PrepareError::Invalid { message }
+}
+
+/// Runs the compiling child if this process was started as one: with `compile` as its first argument,
+/// as [`EngineConfig::new`](crate::EngineConfig::new) says. Programs that embed the runtime and
+/// compile with their own executable call it first.
+///
+/// `args` is the whole command line, the program's name first.
+pub fn child_if_asked(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut args = args.into_iter().skip(1);
+    let is_asked = args.next().is_some_and(|word| word == COMMAND);
+    is_asked.then(|| child_main(args))
+}
+
+/// The word that starts a child.
+const COMMAND: &str = "compile";
+
 struct Job {
+    purpose: Purpose,
     memory_bytes: u64,
     cpu_seconds: u64,
     output: PathBuf,
@@ -64,10 +111,13 @@ struct Job {
 impl Job {
     fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut args = args.into_iter();
-        let mut number = || args.next()?.to_str()?.parse().ok();
+        let memory = args.next()?;
+        let memory = memory.to_str()?;
+        let called = memory.strip_prefix(Purpose::Call.prefix());
         Some(Self {
-            memory_bytes: number()?,
-            cpu_seconds: number()?,
+            purpose: if called.is_some() { Purpose::Call } else { Purpose::Run },
+            memory_bytes: called.unwrap_or(memory).parse().ok()?,
+            cpu_seconds: args.next()?.to_str()?.parse().ok()?,
             output: args.next()?.into(),
             input: args.next()?.into(),
             plugs: args.map(PathBuf::from).collect(),
@@ -84,6 +134,9 @@ impl Job {
         let cpu = Rlimit { current: Some(self.cpu_seconds), maximum: Some(self.cpu_seconds + 1) };
         setrlimit(Resource::Cpu, cpu)?;
         limit(Resource::Core, 0)?;
+        limit(Resource::Fsize, CODE_BYTES_MAX)?;
+        // A system without it has its own order of whom to end.
+        let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUST);
         // A host that dies takes its children with it.
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         // Being nice is a courtesy; a system that refuses it compiles all the same.
@@ -97,8 +150,8 @@ impl Job {
             let plugs = self.plugs.iter().map(|plug| read(plug)).collect::<Result<Vec<_>, _>>()?;
             component = plug::plug(&component, &plugs)?;
         }
-        check(&component)?;
-        let engine = wasmtime::Engine::new(&config::compile()).map_err(invalid)?;
+        let names = check(&component, self.purpose)?;
+        let engine = wasmtime::Engine::new(&settings(&names)).map_err(invalid)?;
         let code = engine.precompile_component(&component).map_err(invalid)?;
         write(&self.output, &code)
             .map_err(|error| PrepareError::file("write", &self.output, &error))
@@ -117,12 +170,24 @@ fn component(path: &Path) -> Result<Vec<u8>, PrepareError> {
     }
 }
 
+/// The settings that a component is compiled with.
+fn settings(names: &Names) -> wasmtime::Config {
+    #[cfg(feature = "wasi-p3")]
+    if inspect::is_for_p3(names) {
+        return config::concurrent(config::compile());
+    }
+    let _ = names;
+    config::compile()
+}
+
 /// Refuses what could be compiled but not run.
-fn check(component: &[u8]) -> Result<(), PrepareError> {
+fn check(component: &[u8], purpose: Purpose) -> Result<Names, PrepareError> {
     let (Shape::Component(names) | Shape::Module(names)) = inspect::shape(component)?;
-    inspect::kind(&names)?;
+    if purpose == Purpose::Run {
+        inspect::kind(&names)?;
+    }
     let imports = imports::unsatisfied(&names.imports);
-    if imports.is_empty() { Ok(()) } else { Err(PrepareError::Unsatisfied { imports }) }
+    if imports.is_empty() { Ok(names) } else { Err(PrepareError::Unsatisfied { imports }) }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PrepareError> {

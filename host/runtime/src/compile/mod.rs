@@ -19,9 +19,9 @@ use tokio::process::{Child, Command};
 
 use crate::engine::{CompileLimits, Engine};
 use crate::image::{ImageSource, Wasm};
-use crate::prepare::PrepareError;
+use crate::prepare::{PrepareError, Purpose};
 
-pub use child::child_main;
+pub use child::{child_if_asked, child_main};
 
 /// Bytes of the child's answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
@@ -29,11 +29,12 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// Compiles `source` with `plugs` into the file `code`.
 pub(crate) async fn run(
     engine: &Engine,
+    purpose: Purpose,
     source: &ImageSource,
     plugs: &[ImageSource],
     code: &Path,
 ) -> Result<(), PrepareError> {
-    let Ok(_slot) = engine.compile_slots().acquire().await else {
+    let Ok(slot) = engine.compile_slots().acquire().await else {
         return Err(PrepareError::Spawn { message: "the host is shutting down".to_owned() });
     };
     let limits = engine.config().compile;
@@ -46,7 +47,7 @@ pub(crate) async fn run(
         inputs.push(input(&wasm.wasm, folder.path(), index, limits).await?);
     }
     let output = folder.path().join("code");
-    let child = spawn(engine, &inputs, &output)?;
+    let child = spawn(engine, purpose, &inputs, &output)?;
     answer(child, limits).await?;
     tokio::fs::rename(&output, code)
         .await
@@ -83,11 +84,16 @@ async fn input(
     }
 }
 
-fn spawn(engine: &Engine, inputs: &[PathBuf], output: &Path) -> Result<Child, PrepareError> {
+fn spawn(
+    engine: &Engine,
+    purpose: Purpose,
+    inputs: &[PathBuf],
+    output: &Path,
+) -> Result<Child, PrepareError> {
     let config = engine.config();
     Command::new(&config.compiler.program)
         .args(&config.compiler.args)
-        .arg(config.compile.memory_bytes.to_string())
+        .arg(format!("{}{}", purpose.prefix(), config.compile.memory_bytes))
         .arg(config.compile.cpu_seconds.to_string())
         .arg(output)
         .args(inputs)

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use coracle_vnet::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use crate::stdio::STALL_MAX;
@@ -37,7 +38,7 @@ pub type Writer = Pin<Box<dyn AsyncWrite + Send + Sync>>;
 /// A command to run beside a container.
 ///
 /// *Source:* `v1.PodExecOptions`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecSpec {
     /// The argument vector; the first is the program. Not empty.
     pub argv: Vec<String>,
@@ -74,7 +75,7 @@ pub struct Attached {
 }
 
 /// A command cannot be run beside a container, or its streams cannot be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ExecError {
     /// Neither the container's image nor the host's tools have such a program.

@@ -5,28 +5,32 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::run::{Ended, Run};
-
-/// A response's body.
-pub(crate) struct GuestBody {
-    kind: Kind,
 use super::served::Served;
 use crate::meter;
 
 /// How soon a guest is looked at again that was at work.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A response's body.
+pub(crate) struct GuestBody {
+    kind: Kind,
+    /// The request that it answers, which ends with it.
+    served: Option<Served>,
 }
 
 enum Kind {
     /// Nothing left.
-    /// The request that it answers, which ends with it.
-    served: Option<Served>,
     End,
     /// All of it, known beforehand.
     Whole(Bytes),
@@ -38,7 +42,9 @@ struct Open {
     /// Frames that were taken out of `body` before it was handed over.
     ahead: VecDeque<Frame<Bytes>>,
     body: WasiBody,
-    run: Option<Run>,
+    run: Arc<Mutex<Option<Run>>>,
+    /// Looks after the guest while nobody reads.
+    watch: Option<AbortHandle>,
 }
 
 impl GuestBody {
@@ -88,10 +94,34 @@ impl GuestBody {
     }
 }
 
+/// Cuts a guest off when no piece of its response was taken in a request's time: without a reader
+/// nobody lets it work, and it would hold its place for as long as the reader likes.
+fn watch(run: &Arc<Mutex<Option<Run>>>) -> Option<AbortHandle> {
+    run.lock().as_ref()?;
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    let run = run.clone();
+    let watch = async move {
+        loop {
+            // One that is at work is not forgotten.
+            let due = match run.try_lock().as_deref() {
+                None => meter::now() + LOOK_AGAIN,
+                Some(None) => return,
+                Some(Some(run)) => run.due(),
+            };
+            if due <= meter::now() {
+                let forgotten = run.lock().take();
+                return drop(forgotten);
+            }
+            tokio::time::sleep_until(due.into()).await;
+        }
+    };
+    Some(runtime.spawn(watch).abort_handle())
+}
+
 impl Open {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = self.poll_next(cx);
-        if let (Poll::Ready(Some(Ok(_))), Some(run)) = (&frame, &mut self.run) {
+        if let (Poll::Ready(Some(Ok(_))), Some(run)) = (&frame, &mut *self.run.lock()) {
             run.progressed();
         }
         frame
@@ -109,7 +139,7 @@ impl Open {
                         .map_or(Poll::Ready(None), |error| Poll::Ready(error.map(Err)));
                 }
                 Poll::Ready(frame) => return Poll::Ready(frame),
-                Poll::Pending if self.run.is_none() => return Poll::Pending,
+                Poll::Pending if self.run.lock().is_none() => return Poll::Pending,
                 Poll::Pending => {}
             }
             match self.poll_guest(cx) {
@@ -123,9 +153,10 @@ impl Open {
 
     /// Lets the guest work; `Some` when it has ended now or before, with the error if badly.
     fn poll_guest(&mut self, cx: &mut Context<'_>) -> Option<Option<Error>> {
-        let Some(run) = &mut self.run else { return Some(None) };
+        let mut guest = self.run.lock();
+        let Some(run) = &mut *guest else { return Some(None) };
         let Poll::Ready(ended) = run.poll_end(cx) else { return None };
-        self.run = None;
+        *guest = None;
         Some(match ended {
             Ended::Well => None,
             Ended::NoSlot | Ended::Badly(_) | Ended::Killed => {
@@ -175,7 +206,10 @@ impl Body for GuestBody {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(run) = self.run.take()
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
+        }
+        if let Some(run) = self.run.lock().take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(run.finish());

@@ -11,18 +11,18 @@ use http::header::{HOST, HeaderValue};
 use http::{Request, Response};
 use http_body::Body;
 use wasmtime_wasi_http::Error;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use super::body::GuestBody;
 use super::instance::Slot;
-use super::served::Served;
 use super::run::{Ended, Run};
+use super::served::Served;
 use super::{HttpContainer, answer};
 use crate::spec::FaultKind;
 
 impl HttpContainer {
     /// Answers a request. What the guest or this host cannot do becomes a response as well: 400,
-    /// 502, 503.
+    /// 502, 503. Counted until the response has ended.
+    pub(crate) async fn call<B>(self: &Arc<Self>, mut request: Request<B>) -> Response<GuestBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
@@ -33,7 +33,6 @@ impl HttpContainer {
     }
 
     async fn answer<B>(self: &Arc<Self>, mut request: Request<B>) -> Response<GuestBody>
-    pub(crate) async fn call<B>(self: &Arc<Self>, mut request: Request<B>) -> Response<GuestBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
@@ -104,8 +103,8 @@ const fn fault_text(kind: FaultKind) -> &'static str {
     }
 }
 
-fn error_text(code: &ErrorCode) -> String {
-    format!("the guest answered with an error: {code:?}")
+fn error_text(code: &str) -> String {
+    format!("the guest answered with an error: {code}")
 }
 
 /// Sees to it that the request has an authority, which HTTP/1.0 clients need not send.

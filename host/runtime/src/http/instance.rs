@@ -9,7 +9,7 @@ use coracle_telemetry::SpanContext;
 use http_body::Body;
 use parking_lot::Mutex;
 use wasmtime_wasi_http::p2::bindings::Proxy;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
 use crate::container::Core;
@@ -30,7 +30,7 @@ enum Guest {
 /// A guest in memory.
 pub(super) struct Instance {
     pub(super) store: Store,
-    proxy: Proxy,
+    guest: Guest,
     /// Requests that it has begun.
     pub(super) requests: u32,
 }
@@ -38,12 +38,16 @@ pub(super) struct Instance {
 impl Instance {
     /// Makes a fresh one.
     pub(super) async fn make(core: &Arc<Core>) -> wasmtime::Result<Self> {
-        let Pre::Http(pre) = core.pre() else {
-            return Err(wasmtime::Error::msg("not an http component"));
-        };
         let mut store = store::store(core);
-        let proxy = pre.instantiate_async(&mut store).await?;
-        Ok(Self { store, proxy, requests: 0 })
+        let guest = match core.pre() {
+            Pre::Http(pre) => Guest::P2(pre.instantiate_async(&mut store).await?),
+            #[cfg(feature = "wasi-p3")]
+            Pre::HttpP3(pre) => Guest::P3(pre.instantiate_async(&mut store).await?),
+            Pre::Command(_) | Pre::Library(_) => return Err(wasmtime::Error::msg(NOT_HTTP)),
+            #[cfg(feature = "wasi-p3")]
+            Pre::CommandP3(_) => return Err(wasmtime::Error::msg(NOT_HTTP)),
+        };
+        Ok(Self { store, guest, requests: 0 })
     }
 
     /// Gives it a request; the response goes into `slot` before this returns, and its body may

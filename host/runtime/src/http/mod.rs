@@ -12,14 +12,16 @@ mod body;
 mod call;
 mod counting;
 mod fault;
+#[cfg(feature = "wasi-p3")]
+mod handler;
 mod instance;
 pub(crate) mod outgoing;
 mod reuse;
 mod run;
 mod serve;
+mod served;
 mod stop;
 
-mod served;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -17,7 +18,7 @@ use super::HttpContainer;
 use super::admit::Admitted;
 use super::instance::{Instance, Slot};
 use crate::exit;
-use crate::meter::Metered;
+use crate::meter::{self, Metered};
 use crate::spec::{FaultKind, Isolation};
 
 /// A guest at work. Dropping it cuts the guest off.
@@ -27,6 +28,8 @@ pub(super) struct Run {
     patience: Option<Box<Patience>>,
     http: Arc<HttpContainer>,
     request: RequestLine,
+    /// When the last piece of the response was taken, or the run was begun.
+    progress: Instant,
     _admitted: Admitted,
     _in_flight: InFlight,
 }
@@ -97,6 +100,7 @@ impl Run {
             guest: Metered::new(guest, engine, cpu),
             patience: None,
             request: line,
+            progress: meter::now(),
             _admitted: admitted,
             _in_flight: InFlight::new(http),
             http: http.clone(),
@@ -128,10 +132,16 @@ impl Run {
 
     /// Gives the guest its whole time again, because a piece of the response has come.
     pub(super) fn progressed(&mut self) {
+        self.progress = meter::now();
         if let Some(patience) = &mut self.patience {
             let limit = self.http.core.spec.http.request_timeout;
             patience.timeout.as_mut().reset(tokio::time::Instant::now() + limit);
         }
+    }
+
+    /// When the next piece of the response must have been taken.
+    pub(super) fn due(&self) -> Instant {
+        self.progress + self.http.core.spec.http.request_timeout
     }
 
     /// Waits for the end; for what is left when nobody reads the response any more.

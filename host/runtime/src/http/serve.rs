@@ -5,23 +5,32 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use coracle_vnet::{Accept, CONNECTIONS_MAX, VStream};
 use coracle_telemetry::Ends;
+use coracle_vnet::{Accept, CONNECTIONS_MAX, VStream};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::HttpContainer;
+use super::counting::Counting;
 
 /// Bytes of a request's head.
 ///
-use super::counting::Counting;
 /// *Source:* twice what nginx takes by default.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// How long a connection may take for the head of a request, and be idle before it: a client that
+/// only connects must not hold a container's connections for good.
+///
+/// *Source:* nginx's `keepalive_timeout`.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(75);
 
 /// Where connections to a container come in.
 pub(crate) struct Door(pub(super) Arc<HttpContainer>);
@@ -43,6 +52,10 @@ impl Accept for Door {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "set TCP_NODELAY on a connection");
         }
+        let ends = match (stream.peer_addr(), stream.local_addr()) {
+            (Ok(peer), Ok(local)) => Some(Ends { peer, local }),
+            (Err(_), _) | (_, Err(_)) => None,
+        };
         // One too many is closed, as a full backlog would.
         if let Some(counted) = Counted::new(&self.0) {
             let traffic = self.0.core.netns.traffic().clone();
@@ -54,10 +67,6 @@ impl Accept for Door {
 
     fn as_any(&self) -> &dyn Any {
         self
-        let ends = match (stream.peer_addr(), stream.local_addr()) {
-            (Ok(peer), Ok(local)) => Some(Ends { peer, local }),
-            (Err(_), _) | (_, Err(_)) => None,
-        };
     }
 }
 
@@ -91,25 +100,36 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let container = http.clone();
-    let service = service_fn(move |request| {
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asked = has_asked.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let container = container.clone();
-        async move { Ok::<_, Infallible>(container.call(request).await) }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().max_buf_size(HEAD_BYTES_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let mut is_closing = false;
-    loop {
-        tokio::select! {
-            biased;
-            () = http.killed.cancelled() => return,
         asked.store(true, Ordering::Relaxed);
         if container.core.spec.tracer.is_some()
             && let Some(ends) = ends
         {
             request.extensions_mut().insert(ends);
         }
+        async move { Ok::<_, Infallible>(container.call(request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIME_MAX);
+    builder.http1().max_buf_size(HEAD_BYTES_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    // Until the version of HTTP is known, hyper has no clock of its own.
+    let silence = tokio::time::sleep(IDLE_TIME_MAX);
+    tokio::pin!(connection, silence);
+    let (mut is_closing, mut is_early) = (false, true);
+    loop {
+        tokio::select! {
+            biased;
+            () = http.killed.cancelled() => return,
+            () = silence.as_mut(), if is_early => {
+                is_early = false;
+                if !has_asked.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
             () = http.stopping.cancelled(), if !is_closing => {
                 is_closing = true;
                 connection.as_mut().graceful_shutdown();

@@ -10,5 +10,5 @@ mod queue;
 mod stream;
 
 pub(crate) use cri::Output;
-pub(crate) use queue::Log;
+pub(crate) use queue::{Log, Sink};
 pub(crate) use stream::LogStream;

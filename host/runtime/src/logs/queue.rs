@@ -14,6 +14,28 @@ use crate::spec::LogSpec;
 /// Bytes that may wait for the disk; a guest that writes more waits.
 pub(super) const QUEUE_BYTES_MAX: usize = 256 << 10;
 
+/// Where lines go.
+pub(crate) trait Sink: Send + Sync + 'static {
+    /// Takes whole lines. Called from threads that may block.
+    fn append(&self, lines: &[u8]) -> io::Result<()>;
+
+    /// Names it to people.
+    fn name(&self) -> String;
+}
+
+/// Lines that go to files of this machine.
+struct Files(LogSpec);
+
+impl Sink for Files {
+    fn append(&self, lines: &[u8]) -> io::Result<()> {
+        file::append(&self.0, lines)
+    }
+
+    fn name(&self) -> String {
+        self.0.path.display().to_string()
+    }
+}
+
 /// One container's log.
 #[derive(Clone)]
 pub(crate) struct Log {
@@ -21,7 +43,7 @@ pub(crate) struct Log {
 }
 
 struct Shared {
-    spec: LogSpec,
+    sink: Arc<dyn Sink>,
     queue: Mutex<Queue>,
     /// Is told whenever the queue became empty.
     emptied: Notify,
@@ -43,8 +65,19 @@ impl Log {
     /// The folder or file cannot be made.
     pub(crate) fn open(spec: &LogSpec) -> io::Result<Self> {
         file::create(spec)?;
-        let shared = Shared { spec: spec.clone(), queue: Mutex::default(), emptied: Notify::new() };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self::to(Arc::new(Files(spec.clone()))))
+    }
+
+    /// A log whose lines go to `sink`.
+    pub(crate) fn to(sink: Arc<dyn Sink>) -> Self {
+        let shared = Shared { sink, queue: Mutex::default(), emptied: Notify::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Appends lines that are whole already, as soon as there is room.
+    pub(crate) async fn append(&self, lines: &[u8]) {
+        self.ready().await;
+        self.put(|out| out.extend_from_slice(lines));
     }
 
     /// Bytes that may be written now.
@@ -111,7 +144,7 @@ impl Shared {
             };
             // What is taken no longer counts against the bound, so at most twice it is held.
             self.emptied.notify_waiters();
-            let result = file::append(&self.spec, &lines);
+            let result = self.sink.append(&lines);
             self.report(result, lines.len());
         }
         self.emptied.notify_waiters();
@@ -124,8 +157,8 @@ impl Shared {
             Ok(()) => queue.has_failed = false,
             Err(error) if !queue.has_failed => {
                 queue.has_failed = true;
-                let path = self.spec.path.display();
-                tracing::warn!(%path, %error, bytes, "container log lost: cannot write it");
+                let to = self.sink.name();
+                tracing::warn!(to, %error, bytes, "container log lost: cannot write it");
             }
             Err(_) => {}
         }

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Where the content is.
 #[derive(Clone, Debug)]
@@ -28,7 +29,6 @@ pub(super) enum Content {
 /// `RLIMIT_NOFILE`.
 pub(super) const FILES_MAX: usize = 1024;
 
-/// One of a container's open files; counted until it is dropped.
 /// What the instances of a container do with files of the host, together.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
@@ -65,6 +65,7 @@ pub struct DiskCounts {
     pub written_bytes: u64,
 }
 
+/// One of a container's open files; counted until it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot(Arc<Files>);
 
@@ -89,7 +90,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -138,10 +139,10 @@ impl FileHandle {
                 rustix::io::retry_on_intr(|| {
                     rustix::io::pread(file, spare_capacity(&mut buffer), offset)
                 })?;
-                Ok(buffer.into())
                 if let Some(slot) = &self.slot {
                     slot.read(buffer.len());
                 }
+                Ok(buffer.into())
             }
         }
     }
@@ -157,10 +158,10 @@ impl FileHandle {
             (Content::Null(_), true) => return Ok(()),
             (Content::Memory(..), _) | (_, false) => return Err(Errno::BADF),
         };
-        let Some(quota) = &self.quota else { return write_all(file, data, offset) };
         if let Some(slot) = &self.slot {
             slot.wrote(data.len());
         }
+        let Some(quota) = &self.quota else { return write_all(file, data, offset) };
         let size = size(file)?;
         let end = offset.unwrap_or(size).saturating_add(data.len() as u64);
         let growth = end.saturating_sub(size);

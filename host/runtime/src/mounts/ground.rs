@@ -5,9 +5,10 @@ use super::file::FileHandle;
 use super::stat::{Kind, Stat, Time};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 /// How a file is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
     /// For reading.
     pub read: bool,
@@ -31,7 +32,7 @@ impl Open {
 }
 
 /// One time to set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SetTime {
     /// Leaves it.
     Keep,
@@ -52,7 +53,7 @@ impl From<SetTime> for Timespec {
 }
 
 /// The times to set on a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
     /// Last read.
     pub accessed: SetTime,

@@ -3,7 +3,9 @@
 use super::disk;
 use super::file::{Content, FileHandle};
 use super::ground::{Ground, Open, Times};
+use super::orphans;
 use super::path;
+use super::quota::charged;
 use super::root::{Root, errno};
 use super::stat::{Kind, Stat};
 use super::table::MountTable;
@@ -198,7 +200,7 @@ impl Layers {
             fill(&mut file).map_err(|error| errno(&error))?;
             disk::rename(work.as_fd(), "copy", upper, path)
         };
-        let placed = place();
+        let placed = charged(quota, place);
         if let (Err(_), Some(quota)) = (&placed, quota) {
             quota.release(bytes);
         }
@@ -214,10 +216,11 @@ impl Layers {
     ) -> Result<(), Errno> {
         let upper = self.made_upper()?;
         if matches!(layer, Layer::Upper) {
-            let held = volume::held(self.root().quota.is_some(), upper, path);
+            let gone = volume::last_name(self.root().quota.is_some(), upper, path);
             remove(upper)?;
             if let Some(quota) = &self.root().quota {
-                quota.release(held);
+                orphans::release(gone, quota);
+                quota.release_entry();
             }
         }
         if self.find_lower(path)?.is_some() {
@@ -383,7 +386,8 @@ impl Ground for Layers {
         self.check_free(path)?;
         let _changing = self.root().changes.lock();
         self.copy_up_parent(path)?;
-        disk::make_dir(self.made_upper()?, path)
+        let upper = self.made_upper()?;
+        charged(self.root().quota.as_ref(), || disk::make_dir(upper, path))
     }
 
     fn remove_dir(&self, path: &str) -> Result<(), Errno> {
@@ -410,7 +414,8 @@ impl Ground for Layers {
         self.check_free(path)?;
         let _changing = self.root().changes.lock();
         self.copy_up_parent(path)?;
-        disk::symlink(target, self.made_upper()?, path)
+        let upper = self.made_upper()?;
+        charged(self.root().quota.as_ref(), || disk::symlink(target, upper, path))
     }
 
     /// A directory that has a part in a lower layer cannot be renamed (`EXDEV`, as overlayfs says);
@@ -433,10 +438,14 @@ impl Ground for Layers {
         self.copy_up_parent(to)?;
         self.check_rename(stat.kind, to)?;
         let upper = self.made_upper()?;
-        let held = volume::held(self.root().quota.is_some(), upper, to);
+        let [source, target] = [from, to].map(|path| disk::stat(upper, path).ok());
+        let is_replaced =
+            target.is_some_and(|to| source.is_some_and(|from| from.identity != to.identity));
+        let gone = volume::last_name(is_replaced && self.root().quota.is_some(), upper, to);
         disk::rename(upper, from, upper, to)?;
-        if let Some(quota) = &self.root().quota {
-            quota.release(held);
+        if let Some(quota) = self.root().quota.as_ref().filter(|_| is_replaced) {
+            orphans::release(gone, quota);
+            quota.release_entry();
         }
         if below {
             self.root().hide(from);
@@ -452,7 +461,8 @@ impl Ground for Layers {
         let _changing = self.root().changes.lock();
         self.copy_up(from, Keep::Content)?;
         self.copy_up_parent(to)?;
-        disk::link(self.made_upper()?, from, to)
+        let upper = self.made_upper()?;
+        charged(self.root().quota.as_ref(), || disk::link(upper, from, to))
     }
 
     fn set_times(&self, path: &str, times: Times) -> Result<(), Errno> {

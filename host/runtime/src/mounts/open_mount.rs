@@ -2,6 +2,7 @@
 
 use super::file::Content;
 use super::ground::Ground;
+use super::lent::Borrowed;
 use super::single::Single;
 use super::stat::{Kind, Stat};
 use super::table::{Mount, Source};
@@ -22,6 +23,7 @@ pub(super) fn open(mount: &Mount, at: &str) -> Result<Box<dyn Ground>, Errno> {
             let stat = Stat::made_up(Kind::File, content.len() as u64, at);
             Ok(single(mount, Content::Memory(content.clone(), stat)))
         }
+        Source::Lent(lender, index) => Ok(Box::new(Borrowed::mount(lender.clone(), *index))),
         Source::Host { base, sub_path } => open_host(mount, base, sub_path.as_deref()),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::path;
 use super::quota::Charge;
+use super::remove::remove_tree;
 use super::table::RootSpec;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -38,8 +39,10 @@ pub(crate) struct Root {
 impl Root {
     /// A root layer; gives back the path that is not one.
     pub(crate) fn new(spec: RootSpec) -> Result<Root, String> {
-        let mut root =
-            Root { image: spec.image, scratch: spec.scratch, quota: spec.quota, ..Root::default() };
+        let mut root = Root::default();
+        root.image = spec.image;
+        root.scratch = spec.scratch;
+        root.quota = spec.quota;
         root.dirs.insert("dev".to_owned());
         for dir in spec.dirs {
             let names = path::granted(&dir).ok_or(dir)?;
@@ -96,9 +99,25 @@ impl Root {
         Ok(())
     }
 
+    /// Removes the copy-up layer from disk, in which a guest may have nested directories deeper than
+    /// others can remove. What fails stays for whoever removes the scratch directory.
+    fn remove_layer(&mut self) {
+        let Some(layer) = self.layer.take() else { return };
+        let path = layer.keep();
+        if let Err(error) = remove_tree(&path) {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a container's files");
+        }
+    }
+
     /// Adds a directory that is there even when empty.
     pub(super) fn add_dir(&mut self, relative: &str) {
         self.dirs.extend(path::ancestors(relative).map(str::to_owned));
         self.dirs.insert(relative.to_owned());
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.remove_layer();
     }
 }

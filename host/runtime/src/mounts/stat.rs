@@ -1,9 +1,10 @@
 //! Facts about a file.
 
 use rustix::fs::{FileType, Timespec};
+use serde::{Deserialize, Serialize};
 
 /// What kind of thing it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A directory.
     Directory,
@@ -32,7 +33,7 @@ impl From<FileType> for Kind {
 }
 
 /// A point in time: seconds since 1970 and nanoseconds of the second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Time {
     /// Seconds, negative before 1970.
     pub seconds: i64,
@@ -47,7 +48,7 @@ impl From<Time> for Timespec {
 }
 
 /// What is known about a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
     /// What kind of thing it is.
     pub kind: Kind,

@@ -11,7 +11,6 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 /// Most mounts of a container; each path operation looks through them.
 const MOUNTS_MAX: usize = 256;
@@ -45,6 +44,8 @@ pub(crate) enum Source {
     File(Arc<File>),
     /// A file in memory that cannot be written.
     Bytes(Bytes),
+    /// What another process has open: the n-th mount of its table.
+    Lent(Arc<dyn Lender>, usize),
 }
 
 /// One grant: a directory or a single file of the host, or a file in memory.

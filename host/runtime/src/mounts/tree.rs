@@ -3,8 +3,10 @@
 use super::file::{Content, FileHandle, Slot};
 use super::ground::{Ground, Open, Times};
 use super::layers::Layers;
+use super::lent::Borrowed;
 use super::open_mount;
 use super::path;
+use super::quota::Charge;
 use super::stat::{Kind, Stat};
 use super::table::MountTable;
 use rustix::io::Errno;
@@ -14,6 +16,17 @@ use std::sync::{Arc, OnceLock};
 /// Most links that one path leads through. *Source:* Linux `MAXSYMLINKS`.
 const LINKS_MAX: usize = 40;
 
+/// Most names that one path leads through, those of its links included. A path of the longest kind has
+/// half as many; chains of links could make one call take a second, in which nobody else runs on the
+/// thread.
+const NAMES_MAX: usize = 4096;
+
+/// Most entries of a listing, which is held in memory as a whole.
+const LISTING_ENTRIES_MAX: usize = 1_000_000;
+
+/// Bytes that a listing holds for each entry, besides its name.
+const LISTED_BYTES: u64 = size_of::<(String, Kind)>() as u64;
+
 /// The files of a container as one instance sees them. It opens mounts when they are first used, so
 /// an instance that touches no file holds no descriptor. All calls act at once.
 ///
@@ -21,8 +34,31 @@ const LINKS_MAX: usize = 40;
 /// are those of the system call of the same name on Linux.
 pub struct Tree {
     table: MountTable,
-    root: Layers,
+    root: Box<dyn Ground>,
     mounts: Vec<OnceLock<Box<dyn Ground>>>,
+    memory: Option<Arc<dyn Charge>>,
+}
+
+/// The entries of a directory that are still to be told, charged as memory until it is dropped.
+pub struct Listing {
+    entries: std::vec::IntoIter<(String, Kind)>,
+    charged: Option<(Arc<dyn Charge>, u64)>,
+}
+
+impl Iterator for Listing {
+    type Item = (String, Kind);
+
+    fn next(&mut self) -> Option<(String, Kind)> {
+        self.entries.next()
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        if let Some((memory, bytes)) = self.charged.take() {
+            memory.release(bytes);
+        }
+    }
 }
 
 /// An open directory: its own path, without links and `..`.
@@ -52,7 +88,17 @@ impl Tree {
     #[must_use]
     pub fn new(table: MountTable) -> Tree {
         let mounts = table.0.placed.iter().map(|_| OnceLock::new()).collect();
-        Tree { root: Layers::new(table.clone()), table, mounts }
+        let root: Box<dyn Ground> = match &table.0.lender {
+            Some(lender) => Box::new(Borrowed::root(lender.clone())),
+            None => Box::new(Layers::new(table.clone())),
+        };
+        Tree { root, table, mounts, memory: None }
+    }
+
+    /// Charges `memory` for what the tree holds on behalf of its guest.
+    #[must_use]
+    pub fn charging(self, memory: Arc<dyn Charge>) -> Tree {
+        Tree { memory: Some(memory), ..self }
     }
 
     /// The directory `/`.
@@ -145,6 +191,26 @@ impl Tree {
         };
         entries.extend(below);
         Ok(entries.into_iter().collect())
+    }
+
+    /// The same, to be told entry by entry.
+    ///
+    /// # Errors
+    /// As [`Tree::list`], and `ENOMEM` when the entries are too many or the container's memory does
+    /// not suffice for them.
+    pub fn listing(&self, dir: &DirHandle) -> Result<Listing, Errno> {
+        let entries = self.list(dir)?;
+        if entries.len() > LISTING_ENTRIES_MAX {
+            return Err(Errno::NOMEM);
+        }
+        let names = entries.iter().map(|(name, _)| name.capacity() as u64 + LISTED_BYTES);
+        let bytes = names.sum();
+        let charged = match &self.memory {
+            Some(memory) if memory.charge(bytes) => Some((memory.clone(), bytes)),
+            Some(_) => return Err(Errno::NOMEM),
+            None => None,
+        };
+        Ok(Listing { entries: entries.into_iter(), charged })
     }
 
     /// Makes a directory.
@@ -289,8 +355,12 @@ impl Tree {
             }
         }
         let mut rest: Vec<String> = path::names(path).rev().map(str::to_owned).collect();
-        let mut links = 0;
+        let (mut links, mut names) = (0, 0);
         while let Some(name) = rest.pop() {
+            names += 1;
+            if names > NAMES_MAX {
+                return Err(Errno::LOOP);
+            }
             if name == ".." {
                 at.pop();
                 continue;
@@ -363,7 +433,7 @@ impl Tree {
         let Some((index, found)) =
             placed.iter().enumerate().find(|(_, placed)| at.starts_with(&placed.at))
         else {
-            return Ok(Spot { ground: &self.root, path: path::relative(at), mount: None });
+            return Ok(Spot { ground: &*self.root, path: path::relative(at), mount: None });
         };
         let below = at.get(found.at.len()..).unwrap_or_default();
         let cell = self.mounts.get(index).ok_or(Errno::NOENT)?;

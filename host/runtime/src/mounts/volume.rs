@@ -3,10 +3,12 @@
 use super::disk;
 use super::file::{Content, FileHandle};
 use super::ground::{Ground, Open, Times};
-use super::quota::Charge;
+use super::orphans::{self, Counted};
+use super::quota::{Charge, charged, release_entry};
 use super::stat::{Kind, Stat};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -26,14 +28,11 @@ impl Volume {
         if self.read_only { Err(Errno::ROFS) } else { Ok(self.dir()) }
     }
 
-    /// How many bytes are free once the name at the path is gone.
-    fn held(&self, path: &str) -> u64 {
-        held(self.quota.is_some(), self.dir(), path)
-    }
-
-    fn release(&self, bytes: u64) {
+    /// Gives back what an entry held whose name was removed.
+    fn release(&self, gone: Option<Stat>) {
         if let Some(quota) = &self.quota {
-            quota.release(bytes);
+            orphans::release(gone, quota);
+            quota.release_entry();
         }
     }
 }
@@ -41,12 +40,9 @@ impl Volume {
 /// A file that has no other name; nothing when nobody counts.
 pub(super) fn last_name(counted: bool, dir: BorrowedFd<'_>, path: &str) -> Option<Stat> {
     if !counted {
-        return 0;
+        return None;
     }
-    disk::stat(dir, path)
-        .ok()
-        .filter(|stat| stat.kind == Kind::File && stat.links == 1)
-        .map_or(0, |stat| stat.size)
+    disk::stat(dir, path).ok().filter(|stat| stat.kind == Kind::File && stat.links == 1)
 }
 
 /// The kernel's flags for an opening.
@@ -61,7 +57,7 @@ pub(super) fn flags(how: Open) -> OFlags {
     flags
 }
 
-/// Opens a file beneath `dir`, and gives back what emptying it freed.
+/// Opens a file beneath `dir`; charges for one that is made, and gives back what emptying freed.
 pub(super) fn open_charged(
     dir: BorrowedFd<'_>,
     path: &str,
@@ -85,7 +81,7 @@ pub(super) fn open_charged(
         result => result?,
     };
     if let Some(quota) = quota {
-        quota.release(freed);
+        quota.release(emptied.map_or(0, |file| file.size));
     }
     Ok(handle(file, stat, how, quota))
 }
@@ -135,37 +131,48 @@ impl Ground for Volume {
         if disk::stat(self.dir(), path).is_ok() {
             return Err(Errno::EXIST);
         }
-        disk::make_dir(self.writable()?, path)
+        let dir = self.writable()?;
+        charged(self.quota.as_ref(), || disk::make_dir(dir, path))
     }
 
     fn remove_dir(&self, path: &str) -> Result<(), Errno> {
-        disk::remove_dir(self.writable()?, path)
+        disk::remove_dir(self.writable()?, path)?;
+        release_entry(self.quota.as_ref());
+        Ok(())
     }
 
     fn unlink(&self, path: &str) -> Result<(), Errno> {
         let dir = self.writable()?;
-        let held = self.held(path);
+        let gone = last_name(self.quota.is_some(), dir, path);
         disk::unlink(dir, path)?;
-        self.release(held);
+        self.release(gone);
         Ok(())
     }
 
     fn symlink(&self, target: &str, path: &str) -> Result<(), Errno> {
-        disk::symlink(target, self.writable()?, path)
+        let dir = self.writable()?;
+        charged(self.quota.as_ref(), || disk::symlink(target, dir, path))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
         let dir = self.writable()?;
-        let same =
-            || Some(disk::stat(dir, from).ok()?.identity == disk::stat(dir, to).ok()?.identity);
-        let held = if self.quota.is_some() && same() != Some(true) { self.held(to) } else { 0 };
+        if self.quota.is_none() {
+            return disk::rename(dir, from, dir, to);
+        }
+        let [source, target] = [from, to].map(|path| disk::stat(dir, path).ok());
+        let replaced =
+            target.filter(|target| source.is_some_and(|source| source.identity != target.identity));
+        let gone = last_name(replaced.is_some(), dir, to);
         disk::rename(dir, from, dir, to)?;
-        self.release(held);
+        if replaced.is_some() {
+            self.release(gone);
+        }
         Ok(())
     }
 
     fn link(&self, from: &str, to: &str) -> Result<(), Errno> {
-        disk::link(self.writable()?, from, to)
+        let dir = self.writable()?;
+        charged(self.quota.as_ref(), || disk::link(dir, from, to))
     }
 
     fn set_times(&self, path: &str, times: Times) -> Result<(), Errno> {

@@ -2,6 +2,8 @@
 //!
 //! Pure. Only the outer shape of a binary is read here; whether it is valid is for the compiler.
 
+use std::collections::HashSet;
+
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::error::PrepareError;
@@ -24,6 +26,11 @@ pub(crate) struct Names {
     pub(crate) exports: Vec<String>,
 }
 
+/// Most imports and exports of a binary: they are read in the host too, for people to see.
+///
+/// *Source:* ten times what the largest C++ modules export.
+const NAMES_MAX: usize = 100_000;
+
 /// Reads the outer shape of `bytes`.
 pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, PrepareError> {
     if !bytes.starts_with(b"\0asm") {
@@ -44,8 +51,14 @@ pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, PrepareError> {
         } else if depth == 1 {
             // What is nested deeper is the component's own affair.
             names.add(payload).map_err(|error| parse_error(&error, bytes))?;
+            if names.imports.len() + names.exports.len() > NAMES_MAX {
+                let message = format!("must have at most {NAMES_MAX} imports and exports");
+                return Err(PrepareError::Invalid { message });
+            }
         }
     }
+    let mut seen = HashSet::new();
+    names.imports.retain(|name| seen.insert(name.clone()));
     Ok(match encoding {
         Encoding::Module => Shape::Module(names),
         Encoding::Component => Shape::Component(names),
@@ -53,11 +66,17 @@ pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, PrepareError> {
 }
 
 impl Names {
+    /// The first export whose name begins so.
+    fn export(&self, beginning: &str) -> Option<&str> {
+        self.exports.iter().map(String::as_str).find(|name| name.starts_with(beginning))
+    }
+
     fn add(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
         if let Payload::ImportSection(section) = payload {
             for import in section.into_imports() {
                 let module = import?.module;
-                if self.imports.iter().all(|known| known != module) {
+                // One module's imports mostly follow one another; the others are found below.
+                if self.imports.last().is_none_or(|last| last != module) {
                     self.imports.push(module.to_owned());
                 }
             }
@@ -80,24 +99,61 @@ impl Names {
 
 /// Says what a component is by its exports.
 pub(crate) fn kind(names: &Names) -> Result<ComponentKind, PrepareError> {
-    let exports = |interface: &str| names.exports.iter().any(|name| name.starts_with(interface));
-    if exports("wasi:http/incoming-handler@0.2.") {
+    if names.export("wasi:http/incoming-handler@0.2.").is_some() {
         return Ok(ComponentKind::Http);
     }
-    if exports("wasi:cli/run@0.2.") {
+    if names.export("wasi:cli/run@0.2.").is_some() {
         return Ok(ComponentKind::Command);
     }
-    if exports("wasi:http/handler@0.3") || exports("wasi:cli/run@0.3") {
-        return Err(PrepareError::NoEntry {
-            found: "a component for WASI 0.3, and this host is built for WASI 0.2".to_owned(),
-        });
+    for (interface, kind) in [(HTTP_03, ComponentKind::Http), (RUN_03, ComponentKind::Command)] {
+        match names.export(interface) {
+            None => {}
+            Some(name) if is_draft(name) => {
+                let found = format!("a component for a draft of WASI 0.3 (it exports {name})");
+                return Err(PrepareError::NoEntry { found });
+            }
+            Some(_) if cfg!(feature = "wasi-p3") => return Ok(kind),
+            Some(_) => {
+                let found = "a component for WASI 0.3, and this host is built for WASI 0.2";
+                return Err(PrepareError::NoEntry { found: found.to_owned() });
+            }
+        }
     }
     let found = if names.exports.is_empty() {
         "a component that exports nothing".to_owned()
     } else {
-        format!("a library component that exports {}", names.exports.join(", "))
+        format!("a library component that exports {}", list(&names.exports))
     };
     Err(PrepareError::NoEntry { found })
+}
+
+/// The exports that make a component of WASI 0.3 one that can be run.
+const HTTP_03: &str = "wasi:http/handler@0.3.";
+/// As [`HTTP_03`], for a command.
+const RUN_03: &str = "wasi:cli/run@0.3.";
+
+/// Says whether a versioned name is that of a draft, such as `wasi:cli/run@0.3.0-rc-2025-09-16`.
+fn is_draft(name: &str) -> bool {
+    name.split_once('@').is_some_and(|(_, version)| version.contains('-'))
+}
+
+/// Says whether a component must be compiled and run as one of WASI 0.3: when it touches any of its
+/// interfaces.
+#[cfg(feature = "wasi-p3")]
+pub(crate) fn is_for_p3(names: &Names) -> bool {
+    let mut all = names.imports.iter().chain(&names.exports);
+    all.any(|name| name.starts_with("wasi:") && name.contains("@0.3."))
+}
+
+/// Says whether a component that runs is entered by WASI 0.3, which is so unless it exports the
+/// entry of 0.2.
+#[cfg(feature = "wasi-p3")]
+pub(crate) fn is_entered_by_p3(names: &Names, kind: ComponentKind) -> bool {
+    match kind {
+        ComponentKind::Http => names.export("wasi:http/incoming-handler@0.2.").is_none(),
+        ComponentKind::Command => names.export("wasi:cli/run@0.2.").is_none(),
+        ComponentKind::Library => false,
+    }
 }
 
 /// Says whether a core module is a WASI preview-1 program, which can be wrapped.

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod confinement;
+mod fuzz;
 mod mounts;
 mod quota;
 mod root;

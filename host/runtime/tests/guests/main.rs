@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod class;
 mod command;
 mod exec;
 mod files;
@@ -9,8 +10,10 @@ mod http;
 mod lifecycle;
 mod limits;
 mod logs;
+#[cfg(feature = "wasi-p3")]
+mod p3;
 mod prepare;
 mod sockets;
 mod toolbox;
-mod world;
 mod traces;
+mod world;

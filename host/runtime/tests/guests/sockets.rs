@@ -167,3 +167,35 @@ async fn an_unmodified_axum_server_serves_many_at_once_and_calls_out() {
     assert_eq!(get(&one, "/call/127.0.0.1/8080").await, "hello");
     assert_eq!(get(&one, "/call/127.0.0.1/1").await, "ConnectionRefused");
 }
+
+/// *Source:* RFC 6455 §4 and §5: the handshake, and frames of a text that a client masks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_listens_takes_a_websocket() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let pod = Pod::new();
+    let _server = pod.start("axum-echo", &[]).await;
+    until(|| pod.netns.is_listening(pod.address(8080))).await;
+    let mut stream = fabric().deliver(pod.address(8080), ([192, 0, 2, 7], 4321).into()).unwrap();
+    let hello = "GET /shout HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                 sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(hello.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    assert!(head.contains("s3pplmbitxaq9kygzzhzrbk+xoo="), "the answer to the key: {head}");
+    for (said, answered) in [("hello", "HELLO"), ("again", "AGAIN")] {
+        let mask = [7, 1, 5, 3];
+        let masked = said.bytes().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask);
+        let mut frame = vec![0x81, 0x80 | u8::try_from(said.len()).unwrap()];
+        frame.extend(mask);
+        frame.extend(masked);
+        stream.write_all(&frame).await.unwrap();
+        let mut answer = vec![0; 2 + answered.len()];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer[..2], [0x81, u8::try_from(answered.len()).unwrap()]);
+        assert_eq!(&answer[2..], answered.as_bytes());
+    }
+}

@@ -16,6 +16,8 @@ use coracle_vnet::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::class;
+
 /// Instances of the test engine: small, so that running out can be shown.
 pub(crate) const INSTANCES: u32 = 64;
 
@@ -127,7 +129,7 @@ impl Pod {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let tag = NsTag::new(&format!("uid-{number}"), &format!("default/pod-{number}"));
         let netns = fabric().add(NetNsSpec::new(tag, vec![ip(number)])).unwrap();
-        let sandbox = Sandbox::new(SandboxSpec {
+        let sandbox = class::sandbox(SandboxSpec {
             netns: netns.clone(),
             memory_limit_bytes,
             cpu_millis: None,

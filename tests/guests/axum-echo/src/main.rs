@@ -4,8 +4,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, Path, State};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Barrier;
 
@@ -18,10 +19,22 @@ async fn main() -> std::io::Result<()> {
         .route("/", get(async || "hello"))
         .route("/echo", post(async |body: axum::body::Bytes| body))
         .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
+        .route("/shout", any(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(shout)))
         .route("/meet", get(meet))
         .route("/call/{host}/{port}", get(call))
         .with_state(Arc::new(Barrier::new(3)));
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+/// Sends each text back in capitals.
+async fn shout(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        let Message::Text(text) = message else { continue };
+        let answer = Message::Text(text.to_uppercase().into());
+        if socket.send(answer).await.is_err() {
+            break;
+        }
+    }
 }
 
 /// Answers once three requests are here at the same time.

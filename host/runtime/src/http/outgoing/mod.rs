@@ -2,10 +2,13 @@
 //!
 //! The name is resolved and the address routed as for a socket. Where that leads to an http
 //! container of this host, its handler is called without a connection in between; anywhere else a
-//! connection is made and HTTP/1.1 spoken over it, with TLS for `https`.
+//! connection is made and HTTP/1.1 spoken over it, or HTTP/2 for gRPC, with TLS for `https`.
 //!
 //! An edge: it waits for names, connections and responses.
 
+#[cfg(feature = "wasi-p3")]
+mod apart;
+mod exchange;
 mod lingering;
 mod pace;
 mod target;
@@ -21,15 +24,15 @@ use coracle_telemetry::{Span, SpanContext};
 use coracle_vnet::{ResolveError, Traffic, VStream};
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use self::exchange::{exchange, is_grpc};
 use self::lingering::Lingering;
 use self::pace::Paced;
 use self::target::Target;
+pub(crate) use self::tls::trust_what_the_machine_trusts;
 use super::HttpContainer;
 use super::serve::Door;
 use crate::container::Core;
@@ -43,11 +46,11 @@ const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(600);
 /// A container's way out; one for each instance.
 pub(crate) struct Outgoing {
     core: Arc<Core>,
+    /// The span that the guest works in.
+    pub(crate) within: Option<SpanContext>,
 }
 
 impl Outgoing {
-    /// The span that the guest works in.
-    pub(crate) within: Option<SpanContext>,
     pub(crate) fn new(core: Arc<Core>) -> Self {
         Self { core, within: None }
     }
@@ -62,7 +65,7 @@ type Work = Box<dyn Future<Output = Result<(), Error>> + Send>;
 impl WasiHttpHooks for Outgoing {
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Work,
     ) -> Box<dyn Future<Output = Sent> + Send> {
@@ -91,9 +94,6 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
-async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: RequestOptions) -> Sent {
-    let target = Target::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
-    let connect = options.connect_timeout.unwrap_or(CONNECT_TIME_MAX);
 /// Ends the span of a request with the head of its response.
 fn traced(sent: Sent, span: Option<Span>) -> Sent {
     if let Some(mut span) = span {
@@ -105,17 +105,20 @@ fn traced(sent: Sent, span: Option<Span>) -> Sent {
     sent
 }
 
+async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: RequestOptions) -> Sent {
+    let target = Target::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
+    let connect = options.connect_timeout.unwrap_or(CONNECT_TIME_MAX);
     let addresses = timeout(connect, resolve(core, &target));
     let addresses = addresses.await.map_err(|_| Error::DnsTimeout)??;
     if !target.is_tls
         && let Some(http) = addresses.iter().find_map(|address| local(core, *address))
     {
-        return call(&http, request, options).await;
+        return call((core, &http), request, options).await;
     }
     let stream = timeout(connect, dial(core, &addresses));
     let stream = stream.await.map_err(|_| Error::ConnectionTimeout)??;
     if target.is_tls {
-        let stream = timeout(connect, tls::connect(stream, &target.host));
+        let stream = timeout(connect, tls::connect(stream, &target.host, is_grpc(&request)));
         exchange(stream.await.map_err(|_| Error::ConnectionTimeout)??, request, options).await
     } else {
         exchange(stream, request, options).await
@@ -144,26 +147,23 @@ fn local(core: &Core, address: SocketAddr) -> Option<Arc<HttpContainer>> {
     accept.as_any().downcast_ref::<Door>().map(|door| door.container().clone())
 }
 
-/// Calls a container's handler in place of a connection to it.
+/// Calls a container's handler in place of a connection to it. The bodies count as if they had gone
+/// over one.
 async fn call(
-    http: &Arc<HttpContainer>,
+    (core, http): (&Core, &Arc<HttpContainer>),
     request: http::Request<WasiBody>,
     options: RequestOptions,
 ) -> Sent {
+    let (near, far) = (core.netns.traffic(), http.core.netns.traffic());
+    let request = request.map(|body| counted(body, near, far).boxed_unsync());
     let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE_TIME_MAX);
     let response = timeout(first_byte, answer(http, request.map(Lingering::new))).await;
     let response = response.map_err(|_| Error::ConnectionReadTimeout)??;
     let response =
         response.map(|body| Paced::wrap(counted(body, far, near), options.between_bytes_timeout));
-    let (near, far) = (core.netns.traffic(), http.core.netns.traffic());
-    let request = request.map(|body| counted(body, near, far).boxed_unsync());
     Ok((response, Box::new(async { Ok(()) })))
 }
 
-/// Connects to the first address that answers.
-async fn dial(core: &Core, addresses: &[SocketAddr]) -> Result<VStream, Error> {
-    let mut last = Error::DestinationNotFound;
-    for address in addresses {
 /// Lets a container answer: within this task, unless its guest is of WASI 0.3.
 async fn answer(
     http: &Arc<HttpContainer>,
@@ -194,6 +194,10 @@ where
     })
 }
 
+/// Connects to the first address that answers.
+async fn dial(core: &Core, addresses: &[SocketAddr]) -> Result<VStream, Error> {
+    let mut last = Error::DestinationNotFound;
+    for address in addresses {
         match core.netns.connect_tcp(*address, None).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = connect_error(&error),

@@ -5,19 +5,27 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wasmtime_wasi_http::Error;
 
-/// Makes a stream secure, and sure that `host` is at its other end.
-pub(super) async fn connect<I>(stream: I, host: &str) -> Result<TlsStream<I>, Error>
+/// Makes a stream secure, and sure that `host` is at its other end, and that it speaks HTTP/2 if that
+/// is wanted.
+pub(super) async fn connect<I>(
+    stream: I,
+    host: &str,
+    wants_http2: bool,
+) -> Result<TlsStream<I>, Error>
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = config().ok_or(Error::ConfigurationError)?;
+    let mut config = config().ok_or(Error::ConfigurationError)?;
+    if wants_http2 {
+        Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
+    }
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
     TlsConnector::from(config).connect(name, stream).await.map_err(tls_error)
 }
@@ -37,10 +45,21 @@ fn config() -> Option<Arc<ClientConfig>> {
     CONFIG.get_or_init(make).clone()
 }
 
+/// The machine's certificates, read once.
+fn certificates() -> &'static [CertificateDer<'static>] {
+    static READ: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
+    READ.get_or_init(|| rustls_native_certs::load_native_certs().certs)
+}
+
+/// Reads the machine's certificates now, for a process that can read no files later.
+pub(crate) fn trust_what_the_machine_trusts() {
+    certificates();
+}
+
 fn make() -> Option<Arc<ClientConfig>> {
-    let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    let (trusted, _unreadable) = roots.add_parsable_certificates(found.certs);
+    let found = certificates().iter().cloned();
+    let (trusted, _unreadable) = roots.add_parsable_certificates(found);
     if trusted == 0 {
         tracing::warn!("https requests of guests fail: this machine has no CA certificates");
         return None;

@@ -2,8 +2,12 @@
 
 mod error;
 mod p2;
+#[cfg(feature = "wasi-p3")]
+mod p3;
 
 pub use p2::add_to_linker;
+#[cfg(feature = "wasi-p3")]
+pub use p3::add_to_linker as add_p3_to_linker;
 
 use crate::mounts::Tree;
 use wasmtime::component::{HasData, ResourceTable};
@@ -27,4 +31,15 @@ struct Fs;
 
 impl HasData for Fs {
     type Data<'a> = FsCtx<'a>;
+}
+
+/// A file's device and inode, mixed so that the host's numbers do not show; equal for equal files.
+fn mixed(identity: (u64, u64)) -> (u64, u64) {
+    let (device, inode) = identity;
+    let mix = |value: u64, seed: u64| {
+        let value = (value ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (value ^ (value >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    };
+    let lower = mix(inode, mix(device, 1));
+    (lower, mix(device, mix(inode, 2)))
 }

@@ -4,9 +4,13 @@ mod address;
 mod error;
 mod options;
 mod p2;
+#[cfg(feature = "wasi-p3")]
+mod p3;
 mod tcp_socket;
 
 pub use p2::add_to_linker;
+#[cfg(feature = "wasi-p3")]
+pub use p3::add_to_linker as add_p3_to_linker;
 
 use coracle_vnet::{NetNs, Scope};
 use std::sync::Arc;

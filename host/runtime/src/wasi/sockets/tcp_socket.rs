@@ -6,6 +6,8 @@ use super::options::Options;
 use coracle_vnet::{BoxFuture, Listener, PortGuard, VStream};
 use std::io;
 use std::net::SocketAddr;
+#[cfg(feature = "wasi-p3")]
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,7 +18,7 @@ const BACKLOG_DEFAULT: usize = 128;
 enum Life {
     New,
     Bound(PortGuard),
-    Listening(Listener),
+    Listening(Arc<Listener>),
     Connecting {
         attempt: BoxFuture<'static, io::Result<VStream>>,
         guard: Option<PortGuard>,
@@ -65,7 +67,8 @@ impl TcpSocket {
     /// Starts to listen; the socket must be bound.
     pub(super) fn listen(&mut self, net: &NetState) -> io::Result<()> {
         let guard = self.take_guard().ok_or_else(bad_state)?;
-        self.life = Life::Listening(guard.listen(self.backlog, Some(net.scope.clone()))?);
+        let listener = guard.listen(self.backlog, Some(net.scope.clone()))?;
+        self.life = Life::Listening(Arc::new(listener));
         Ok(())
     }
 
@@ -139,12 +142,13 @@ impl TcpSocket {
         let Life::Listening(listener) = &self.life else { return Poll::Ready(Err(bad_state())) };
         listener.poll_accept(context).map_ok(|stream| {
             let stream = Arc::new(stream);
-            let life = Life::Connected { stream: stream.clone(), _guard: None };
-            let options = self.options.clone();
-            let accepted =
-                TcpSocket { life, family: self.family, options, backlog: BACKLOG_DEFAULT };
-            (accepted, stream)
+            (Self::connected(stream.clone(), self.family, self.options.clone()), stream)
         })
+    }
+
+    fn connected(stream: Arc<VStream>, family: Family, options: Options) -> TcpSocket {
+        let life = Life::Connected { stream, _guard: None };
+        TcpSocket { life, family, options, backlog: BACKLOG_DEFAULT }
     }
 
     /// The connection, when there is one.
@@ -174,5 +178,39 @@ impl TcpSocket {
 
     pub(super) fn is_listening(&self) -> bool {
         matches!(self.life, Life::Listening(_))
+    }
+}
+
+/// What only 0.3 asks for.
+#[cfg(feature = "wasi-p3")]
+impl TcpSocket {
+    /// Takes any free port, unless the socket has one.
+    pub(super) fn bind_any(&mut self, net: &NetState) -> io::Result<()> {
+        if !matches!(self.life, Life::New) {
+            return Ok(());
+        }
+        let any = match self.family {
+            Family::V4 => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            Family::V6 => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        self.bind(net, any)
+    }
+
+    /// Where connections come in, when it listens. The port is free when this is dropped too.
+    pub(super) fn listener(&self) -> io::Result<&Arc<Listener>> {
+        match &self.life {
+            Life::Listening(listener) => Ok(listener),
+            Life::New
+            | Life::Bound(_)
+            | Life::Connecting { .. }
+            | Life::Attempted { .. }
+            | Life::Connected { .. }
+            | Life::Failed => Err(bad_state()),
+        }
+    }
+
+    /// A connection that came in, with the options of the socket that listens.
+    pub(super) fn accepted(stream: VStream, family: Family, options: Options) -> TcpSocket {
+        Self::connected(Arc::new(stream), family, options)
     }
 }

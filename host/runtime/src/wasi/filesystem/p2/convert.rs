@@ -1,5 +1,6 @@
 //! Between the file tree's types and the generated ones.
 
+use super::super::mixed;
 use crate::mounts::{Kind, Open, SetTime, Stat, Time, Times};
 use rustix::fs;
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
@@ -35,15 +36,9 @@ pub(super) fn stat(stat: Stat) -> DescriptorStat {
     }
 }
 
-/// The identity, mixed so that the host's device and inode numbers do not show.
 pub(super) fn metadata_hash(stat: Stat) -> MetadataHashValue {
-    let (device, inode) = stat.identity;
-    let mix = |value: u64, seed: u64| {
-        let value = (value ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (value ^ (value >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
-    };
-    let lower = mix(inode, mix(device, 1));
-    MetadataHashValue { lower, upper: mix(device, mix(inode, 2)) }
+    let (lower, upper) = mixed(stat.identity);
+    MetadataHashValue { lower, upper }
 }
 
 pub(super) fn times(accessed: NewTimestamp, modified: NewTimestamp) -> Times {

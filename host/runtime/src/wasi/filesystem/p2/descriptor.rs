@@ -2,7 +2,6 @@
 
 use super::super::FsCtx;
 use super::convert;
-use super::directory::Listing;
 use super::{streams, told};
 use crate::mounts::{DirHandle, FileHandle, Handle, Open};
 use crate::wasi::ours_owned;
@@ -17,9 +16,6 @@ type D = Resource<Descriptor>;
 
 /// Most bytes of one `read`, in bytes: held in memory until the guest has them.
 const READ_BYTES_MAX: u64 = 64 * 1024;
-
-/// Most entries of a listing: it is held in memory as a whole.
-const LISTING_ENTRIES_MAX: usize = 1_000_000;
 
 /// An open file or directory as 0.2 sees it.
 pub(super) struct Entry {
@@ -131,12 +127,8 @@ impl HostDescriptor for FsCtx<'_> {
     }
 
     async fn read_directory(&mut self, fd: D) -> FsResult<Resource<DirectoryEntryStream>> {
-        let mut entries = told(self.tree.list(self.dir(&fd)?))?;
-        if entries.len() > LISTING_ENTRIES_MAX {
-            return Err(ErrorCode::InsufficientMemory.into());
-        }
-        entries.shrink_to_fit();
-        Ok(ours_owned(self.table.push(Listing(entries.into_iter()))?))
+        let listing = told(self.tree.listing(self.dir(&fd)?))?;
+        Ok(ours_owned(self.table.push(listing)?))
     }
 
     async fn create_directory_at(&mut self, fd: D, path: String) -> FsResult<()> {

@@ -2,7 +2,7 @@
 
 use super::super::FsCtx;
 use super::convert;
-use crate::mounts::Kind;
+use crate::mounts::Listing;
 use crate::wasi::{ours, ours_owned};
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::FsResult;
@@ -10,16 +10,13 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
     DirectoryEntry, DirectoryEntryStream, HostDirectoryEntryStream,
 };
 
-/// What is left of a listing that was taken at once.
-pub(super) struct Listing(pub(super) std::vec::IntoIter<(String, Kind)>);
-
 impl HostDirectoryEntryStream for FsCtx<'_> {
     async fn read_directory_entry(
         &mut self,
         stream: Resource<DirectoryEntryStream>,
     ) -> FsResult<Option<DirectoryEntry>> {
         let listing = self.table.get_mut(&ours::<Listing, _>(&stream))?;
-        let entry = listing.0.next();
+        let entry = listing.next();
         Ok(entry.map(|(name, kind)| DirectoryEntry { type_: convert::kind(kind), name }))
     }
 

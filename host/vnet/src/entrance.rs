@@ -1,0 +1,149 @@
+//! Datagrams that come in at a real socket of this machine, for a node port or a host port. Each
+//! client's flow keeps its backend, and is answered through the same socket.
+//!
+//! An edge: it waits for the socket.
+
+use crate::clock;
+use crate::fabric::Fabric;
+use crate::flows::FLOW_IDLE_MAX;
+use crate::udp::{DATAGRAM_BYTES_MAX, DatagramSink};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::UdpSocket;
+
+/// Most clients that one socket remembers, so that forged addresses cost no memory; the one silent
+/// for longest is forgotten.
+const CLIENTS_MAX: usize = 4096;
+
+/// Pause after a failed read: trying again at once could spin.
+const READ_PAUSE: Duration = Duration::from_millis(50);
+
+/// Which backend each client has.
+#[derive(Default)]
+struct Clients {
+    flows: HashMap<SocketAddr, Flow>,
+}
+
+#[derive(Clone, Copy)]
+struct Flow {
+    backend: SocketAddr,
+    used: Instant,
+}
+
+impl Clients {
+    /// The backend of a client that was not silent for too long.
+    fn backend(&self, client: SocketAddr, now: Instant) -> Option<SocketAddr> {
+        let flow = self.flows.get(&client)?;
+        let idle = now.saturating_duration_since(flow.used);
+        (idle < FLOW_IDLE_MAX).then_some(flow.backend)
+    }
+
+    fn set(&mut self, client: SocketAddr, backend: SocketAddr, now: Instant) {
+        if self.flows.len() >= CLIENTS_MAX && !self.flows.contains_key(&client) {
+            let oldest = self.flows.iter().min_by_key(|(_, flow)| flow.used);
+            if let Some(oldest) = oldest.map(|(client, _)| *client) {
+                self.flows.remove(&oldest);
+            }
+        }
+        self.flows.insert(client, Flow { backend, used: now });
+    }
+
+    /// Keeps a flow open that only its backend still speaks on.
+    fn answered(&mut self, client: SocketAddr, now: Instant) {
+        if let Some(flow) = self.flows.get_mut(&client) {
+            flow.used = now;
+        }
+    }
+}
+
+/// The way back to a client outside.
+struct Reply {
+    socket: Arc<UdpSocket>,
+    client: SocketAddr,
+    clients: Arc<Mutex<Clients>>,
+}
+
+impl DatagramSink for Reply {
+    fn send(&self, data: Bytes) -> bool {
+        self.clients.lock().answered(self.client, clock::now());
+        // A full socket buffer drops the datagram, as networks do.
+        if let Err(error) = self.socket.try_send_to(&data, self.client) {
+            tracing::debug!(client = %self.client, %error, "reply datagram dropped");
+        }
+        true
+    }
+}
+
+/// Hands the datagrams that reach `socket` to pods, until the future is dropped.
+///
+/// `pick` gives the backend of a client: it is told the one that the client has already, until that
+/// was silent for 30 s, and gives the same back for as long as it may stay. Without a backend, a
+/// datagram is dropped.
+pub async fn serve_datagrams(
+    socket: UdpSocket,
+    fabric: Arc<Fabric>,
+    pick: impl Fn(SocketAddr, Option<SocketAddr>) -> Option<SocketAddr>,
+) {
+    let socket = Arc::new(socket);
+    let clients = Arc::new(Mutex::new(Clients::default()));
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    loop {
+        let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
+            tokio::time::sleep(READ_PAUSE).await;
+            continue;
+        };
+        let now = clock::now();
+        let before = clients.lock().backend(client, now);
+        let Some(backend) = pick(client, before) else { continue };
+        clients.lock().set(client, backend, now);
+        let data = buffer.get(..length).map(Bytes::copy_from_slice).unwrap_or_default();
+        let (socket, clients) = (Arc::clone(&socket), Arc::clone(&clients));
+        let reply = Arc::new(Reply { socket, client, clients });
+        if let Err(error) = fabric.deliver_datagram(backend, client, data, Some(reply)) {
+            tracing::debug!(%backend, %error, "datagram from outside dropped");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(number: usize) -> SocketAddr {
+        let port = u16::try_from(number % 60_000).unwrap() + 1;
+        ([192, 0, 2, u8::try_from(number / 60_000).unwrap()], port).into()
+    }
+
+    #[test]
+    fn a_client_has_its_backend_until_it_was_silent_for_too_long() {
+        let backend: SocketAddr = ([10, 128, 0, 1], 53).into();
+        let start = clock::now();
+        let mut clients = Clients::default();
+        clients.set(client(1), backend, start);
+        let almost = start + FLOW_IDLE_MAX - Duration::from_millis(1);
+        assert_eq!(clients.backend(client(1), almost), Some(backend));
+        assert_eq!(clients.backend(client(2), start), None);
+        clients.answered(client(1), almost);
+        assert_eq!(clients.backend(client(1), start + FLOW_IDLE_MAX), Some(backend));
+        assert_eq!(clients.backend(client(1), almost + FLOW_IDLE_MAX), None);
+    }
+
+    #[test]
+    fn one_client_too_many_drives_out_the_one_silent_for_longest() {
+        let backend: SocketAddr = ([10, 128, 0, 1], 53).into();
+        let start = clock::now();
+        let mut clients = Clients::default();
+        let at = |number: usize| start + Duration::from_micros(u64::try_from(number).unwrap());
+        for number in 0..=CLIENTS_MAX {
+            clients.set(client(number), backend, at(number));
+        }
+        assert_eq!(clients.flows.len(), CLIENTS_MAX);
+        assert_eq!(clients.backend(client(0), start), None);
+        assert_eq!(clients.backend(client(1), start), Some(backend));
+        assert_eq!(clients.backend(client(CLIENTS_MAX), start), Some(backend));
+    }
+}
