@@ -270,8 +270,8 @@ fn directory(path: &Path, to: &Dir) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use proptest::prelude::*;
+    use std::fs;
     use std::io::Write as _;
     use tar::EntryType;
 
@@ -414,7 +414,17 @@ mod tests {
 
     fn entry() -> impl Strategy<Value = (char, String, String)> {
         let name = prop::sample::select(vec![
-            "a", "b", "..", ".", "", "etc", ".wh.a", ".wh..", ".wh...", ".wh..wh..opq", "\u{e4}",
+            "a",
+            "b",
+            "..",
+            ".",
+            "",
+            "etc",
+            ".wh.a",
+            ".wh..",
+            ".wh...",
+            ".wh..wh..opq",
+            "\u{e4}",
         ]);
         let path = || {
             let names = prop::collection::vec(name.clone(), 1..6);

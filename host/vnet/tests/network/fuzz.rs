@@ -35,8 +35,18 @@ enum Call {
 /// Addresses that are its own, the other's, everybody's and nobody's.
 fn ip(number: u8) -> IpAddr {
     let text = [
-        "0.0.0.0", "127.0.0.1", "10.128.0.1", "10.128.0.2", "10.128.0.9", "::", "::1", "fd00::1",
-        "fd00::2", "255.255.255.255", "169.254.169.254", "::ffff:10.128.0.1",
+        "0.0.0.0",
+        "127.0.0.1",
+        "10.128.0.1",
+        "10.128.0.2",
+        "10.128.0.9",
+        "::",
+        "::1",
+        "fd00::1",
+        "fd00::2",
+        "255.255.255.255",
+        "169.254.169.254",
+        "::ffff:10.128.0.1",
     ];
     let text = text.get(usize::from(number) % text.len()).copied().unwrap_or("0.0.0.0");
     text.parse().expect("an address")

@@ -40,6 +40,7 @@ pub(crate) fn own_rust_files() -> Vec<RustFile> {
         "tests/e2e",
         "tests/conformance",
         "tests/sim",
+        "tests/hostile",
         "bench",
     ];
     for folder in folders {
