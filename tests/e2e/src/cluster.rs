@@ -33,6 +33,7 @@ pub struct Cluster {
     port: u16,
     node_ports: (u16, u16),
     kubectl: PathBuf,
+    flags: Vec<String>,
 }
 
 /// Node ports that one cluster may hand out, so that clusters of parallel tests do not collide.
@@ -50,20 +51,34 @@ impl Cluster {
     /// The same, with a given version of kubectl.
     #[must_use]
     pub fn start_with(kubectl_version: &str) -> Self {
+        let cluster = Self::begin(kubectl_version, |_| Vec::new());
+        cluster.wait_ready();
+        cluster
+    }
+
+    /// Starts server and host with more flags of the server, which may name places in the cluster's
+    /// own folder; does not wait for the node.
+    #[must_use]
+    pub fn start_flags(flags: impl FnOnce(&Path) -> Vec<String>) -> Self {
+        Self::begin(KUBECTL_NEW, flags)
+    }
+
+    fn begin(kubectl_version: &str, flags: impl FnOnce(&Path) -> Vec<String>) -> Self {
         // Processes of parallel test binaries begin at different places.
         let slots = (32_767 - 30_100) / NODE_PORTS_EACH;
         let process = (std::process::id() % u32::from(slots)) as u16;
         let slot = (process * 7 + NEXT_RANGE.fetch_add(1, Ordering::Relaxed)) % slots;
         let first = 30_100 + slot * NODE_PORTS_EACH;
+        let folder = tempfile::Builder::new().prefix("coracle-e2e-").tempdir().unwrap();
         let mut cluster = Self {
-            folder: tempfile::Builder::new().prefix("coracle-e2e-").tempdir().unwrap(),
+            flags: flags(folder.path()),
+            folder,
             server: None,
             port: free_port(),
             node_ports: (first, first + NODE_PORTS_EACH - 1),
             kubectl: kubectl(kubectl_version),
         };
         cluster.start_server();
-        cluster.wait_ready();
         cluster
     }
 
@@ -77,6 +92,7 @@ impl Cluster {
             .arg(self.data())
             .args(["server", "--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--service-node-port-range", &format!("{first}-{last}")])
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -107,10 +123,25 @@ impl Cluster {
         kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
     }
 
+    /// Kills the host and what would start it again, as if the machine were gone.
+    pub fn lose_host(&self) {
+        for role in ["supervisor", "host"] {
+            let pid = std::fs::read_to_string(self.data().join(format!("{role}.lock"))).unwrap();
+            let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+    }
+
     /// The data directory.
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Host and port of the built-in registry, as clients outside of the cluster name it.
+    #[must_use]
+    pub fn registry(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// A folder for the test's own files.

@@ -11,11 +11,13 @@
 mod binary;
 mod cluster;
 mod http;
+mod pods;
 mod tools;
 mod wait;
 
 pub use binary::{build_guests, coracle, root};
 pub use cluster::{Cluster, Output};
 pub use http::{Answer, get, request};
+pub use pods::{BEHAVE, HELLO, HTTP, LIFECYCLE, container, pod, service, sh};
 pub use tools::{KUBECTL_NEW, KUBECTL_OLD, cache, helm, kubectl, kubectl_new, python};
 pub use wait::{eventually, within};

@@ -1,0 +1,179 @@
+//! The node as its host keeps it: static pods, heartbeats, cordon, the end of the machine.
+#![expect(clippy::expect_used, reason = "a test")]
+
+use coracle_e2e::{BEHAVE, Cluster, HELLO, build_guests, container, eventually, pod, sh};
+use serde_json::{Value, json};
+
+fn cluster() -> Cluster {
+    let guests = build_guests("tests/guests");
+    let cluster = Cluster::start_flags(|folder| {
+        vec![
+            format!("--pod-manifest-path={}", folder.join("manifests").display()),
+            format!("--allow-host-path={}", folder.join("config").display()),
+            "--shutdown-grace-period=20".to_owned(),
+        ]
+    });
+    cluster.wait_ready();
+    cluster.push_guests(&guests);
+    cluster
+}
+
+fn node(cluster: &Cluster) -> String {
+    cluster.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])
+}
+
+/// Rows `node.*`, `pod.static`.
+#[test]
+fn the_host_keeps_its_node() {
+    let mut cluster = cluster();
+    the_node_tells_of_itself(&cluster);
+    a_cordoned_node_takes_no_new_pods(&cluster);
+    a_file_is_a_pod(&mut cluster);
+    the_machine_goes_down(&cluster);
+}
+
+/// Row `node.report`.
+fn the_node_tells_of_itself(cluster: &Cluster) {
+    let name = node(cluster);
+    let described = cluster.run(&["describe", "node", &name]);
+    for part in [
+        "Capacity:",
+        "Allocatable:",
+        "cpu:",
+        "memory:",
+        "ephemeral-storage:",
+        "pods:",
+        "KubeletReady",
+    ] {
+        assert!(described.contains(part), "{part}: {described}");
+    }
+    let renewed = || {
+        cluster.run(&[
+            "get",
+            "lease",
+            "-n",
+            "kube-node-lease",
+            &name,
+            "-o",
+            "jsonpath={.spec.renewTime}",
+        ])
+    };
+    let first = renewed();
+    let second = eventually("the lease is renewed", || {
+        let time = renewed();
+        if time == first { Err(time) } else { Ok(time) }
+    });
+    assert!(second > first, "{first} {second}");
+}
+
+/// Row `node.cordon`.
+fn a_cordoned_node_takes_no_new_pods(cluster: &Cluster) {
+    let name = node(cluster);
+    let sleeps = || json!({"terminationGracePeriodSeconds": 1, "containers": [sh("c", "sleep 600", &json!({}))]});
+    cluster.make(&[pod("old", &sleeps())]);
+    let before = cluster.ready("old");
+    cluster.run(&["cordon", &name]);
+    let row = cluster.run(&["get", "node", &name, "--no-headers"]);
+    assert!(row.contains("Ready,SchedulingDisabled"), "{row}");
+    let shown = cluster.get(&["node", &name]);
+    assert_eq!(shown["spec"]["unschedulable"], true);
+    eventually("its taint", || {
+        let taints = cluster.get(&["node", &name])["spec"]["taints"].clone();
+        let there = taints.as_array().is_some_and(|all| {
+            all.iter().any(|taint| taint["key"] == "node.kubernetes.io/unschedulable")
+        });
+        if there { Ok(()) } else { Err(taints) }
+    });
+    cluster.make(&[pod("new", &sleeps())]);
+    cluster.says("pod/new", &["FailedScheduling", "node(s) were unschedulable"]);
+    let after = cluster.ready("old");
+    assert_eq!(before["status"]["containerStatuses"], after["status"]["containerStatuses"]);
+    cluster.run(&["uncordon", &name]);
+    cluster.ready("new");
+    cluster.run(&["delete", "pod", "old", "new"]);
+}
+
+/// Row `pod.static`.
+fn a_file_is_a_pod(cluster: &mut Cluster) {
+    let (manifests, config) = (cluster.folder().join("manifests"), cluster.folder().join("config"));
+    for folder in [&manifests, &config] {
+        std::fs::create_dir_all(folder).expect("a folder");
+    }
+    std::fs::write(config.join("settings"), "from the host\n").expect("a file");
+    let write = |file: &str, pod: &Value| {
+        std::fs::write(manifests.join(file), pod.to_string()).expect("a manifest");
+    };
+    let mounts = json!({"volumeMounts": [{"name": "v", "mountPath": "/config", "readOnly": true}]});
+    let spec = json!({"containers": [sh("c", "cat /config/settings; sleep 600", &mounts)],
+        "volumes": [{"name": "v", "hostPath": {"path": config}}]});
+    write("agent.json", &pod("agent", &spec));
+    let full = format!("agent-{}", node(cluster));
+    eventually("the mirror", || cluster.kubectl(&["get", "pod", &full]).ok.then_some(()).ok_or(()));
+    let shown = cluster.ready(&full);
+    assert_eq!(shown["metadata"]["annotations"]["kubernetes.io/config.source"], "file");
+    assert_eq!(cluster.run(&["logs", &full]), "from the host\n");
+    assert_eq!(cluster.exec(&full, "hostname").stdout.trim_end(), full);
+    let uid = shown["metadata"]["uid"].as_str().expect("a uid").to_owned();
+    cluster.run(&["delete", "pod", &full, "--wait=false"]);
+    eventually("another mirror", || {
+        let shown = cluster.kubectl(&["get", "pod", &full, "-o", "jsonpath={.metadata.uid}"]);
+        if shown.ok && shown.stdout != uid { Ok(()) } else { Err(shown) }
+    });
+
+    let from = json!({"envFrom": [{"configMapRef": {"name": "cfg"}}]});
+    write("refused.json", &pod("refused", &json!({"containers": [sh("c", "true", &from)]})));
+    let name = node(cluster);
+    cluster
+        .says(&format!("node/{name}"), &["InvalidStaticPod", "may not refer to configmap \"cfg\""]);
+    assert!(!cluster.kubectl(&["get", "pod", &format!("refused-{name}")]).ok);
+
+    // The API is away; a file still makes a pod, and one that is there goes on.
+    cluster.kill_server();
+    let proof = config.join("proof");
+    let mounts = json!({"volumeMounts": [{"name": "v", "mountPath": "/config"}]});
+    let spec = json!({"containers": [sh("c", "echo ran > /config/proof; sleep 600", &mounts)],
+        "volumes": [{"name": "v", "hostPath": {"path": config}}]});
+    write("alone.json", &pod("alone", &spec));
+    eventually("it runs without the API", || {
+        std::fs::read_to_string(&proof).map_err(|error| error.to_string()).map(drop)
+    });
+    cluster.start_server();
+    cluster.wait_ready();
+    cluster.ready(&format!("alone-{name}"));
+    std::fs::remove_file(manifests.join("alone.json")).expect("it was there");
+    eventually("it is gone", || {
+        let there = cluster.kubectl(&["get", "pod", &format!("alone-{name}")]);
+        if there.ok { Err(there) } else { Ok(()) }
+    });
+}
+
+/// Graceful node shutdown: `coracle host --shutdown`.
+fn the_machine_goes_down(cluster: &Cluster) {
+    let web = container("c", HELLO, &json!({"ports": [{"containerPort": 8080}]}));
+    let works = container("c", BEHAVE, &json!({"args": ["sleep", "600000"]}));
+    cluster.make(&[
+        pod("web", &json!({"containers": [web]})),
+        pod("works", &json!({"terminationGracePeriodSeconds": 2, "containers": [works]})),
+    ]);
+    cluster.ready("web");
+    cluster.ready("works");
+    let ended = cluster.coracle(&["host", "--shutdown"]);
+    assert!(ended.ok, "{ended:?} {}", cluster.logs());
+    for name in ["web", "works"] {
+        let shown = cluster.get(&["pod", name]);
+        let status = &shown["status"];
+        assert_eq!(
+            (&status["phase"], &status["reason"]),
+            (&json!("Failed"), &json!("Terminated")),
+            "{shown}"
+        );
+    }
+    let name = node(cluster);
+    let described = cluster.run(&["describe", "node", &name]);
+    assert!(
+        described.contains("KubeletNotReady") && described.contains("node is shutting down"),
+        "{described}"
+    );
+    let again = cluster.coracle(&["host", "--shutdown"]);
+    assert!(!again.ok && again.stderr.contains("no host runs"), "{again:?}");
+}
