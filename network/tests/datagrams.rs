@@ -128,8 +128,7 @@ async fn a_client_outside_keeps_its_backend_and_is_answered_from_the_node_port()
     let door = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = door.local_addr().unwrap();
     let network = Arc::clone(&world.network);
-    let pick =
-        move |client: SocketAddr, before| network.keep_node_port(30053, client.ip(), before);
+    let pick = move |client: SocketAddr, before| network.keep_node_port(30053, client.ip(), before);
     let serving = tokio::spawn(serve_datagrams(door, Arc::clone(&world.fabric), pick));
 
     let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -153,18 +153,22 @@ async fn grpc(target: &str) -> Answer {
     Ok(text(format!("{body}, status {}", String::from_utf8_lossy(&status))))
 }
 
-/// Answers a call with its own message and the status 0.
+/// Answers a call with its own message and the status 0. The message is written anew: the host takes
+/// a body that is only handed on together with its own trailers.
 fn serve_grpc(request: Request) -> Response {
     let (body, _trailers) = Request::consume_body(request, well());
+    let (mut writer, reader) = wit_stream::new();
     let (end, ending) = wit_future::new(|| Ok(None));
     spawn_local(async move {
+        writer.write_all(body.collect().await).await;
+        drop(writer);
         let trailers = Fields::new();
         trailers.append("grpc-status", b"0").expect("a valid field");
         let _ = end.write(Ok(Some(trailers))).await;
     });
     let headers = Fields::new();
     headers.append("content-type", b"application/grpc").expect("a valid field");
-    Response::new(headers, Some(body), ending).0
+    Response::new(headers, Some(reader), ending).0
 }
 
 wasip3::http::service::export!(Behave);
