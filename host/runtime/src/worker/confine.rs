@@ -29,6 +29,19 @@ pub(super) fn die_with_parent() -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor but the three of every process: what a host's own parent left open is not
+/// for a worker.
+///
+/// # Errors
+/// The kernel refuses, which none does that has workers.
+#[expect(unsafe_code, reason = "there is no safe way to close what nobody here has opened")]
+pub(super) fn close_the_rest() -> io::Result<()> {
+    // SAFETY: this is called first of all in the process, so nothing in it has a descriptor yet
+    // that could be closed under it.
+    let closed = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+    if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Confines this process for good, as a worker is confined: from now on it can open no file, make no
 /// socket, start no process and look at none. Must be called while it has one thread.
 ///

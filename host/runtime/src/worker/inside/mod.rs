@@ -40,6 +40,7 @@ pub fn child_main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
+    confine::close_the_rest()?;
     confine::die_with_parent()?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     // What needs files or sockets is made before they are refused: certificates, and the signal
