@@ -67,6 +67,14 @@ impl Registry for Evil {
         async move { found.map(|bytes| (bytes.clone().into(), digest_of(&bytes))) }.boxed()
     }
 
+    fn referrers<'a>(
+        &'a self,
+        _: &'a Reference,
+        _: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Bytes, RegistryError>> {
+        async { Err(RegistryError::Refused("not found".to_owned())) }.boxed()
+    }
+
     fn blob<'a>(
         &'a self,
         _: &'a Reference,

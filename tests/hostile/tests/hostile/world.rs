@@ -173,17 +173,22 @@ impl Drop for Pod {
     }
 }
 
+/// One case at a time: what a host has grown by, and how it answers, is that case's doing.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A sound http pod beside the attackers.
 pub(crate) struct Neighbour {
     pub(crate) pod: Pod,
     _container: Container,
+    _turn: tokio::sync::MutexGuard<'static, ()>,
 }
 
 impl Neighbour {
     pub(crate) async fn start() -> Self {
+        let turn = TURN.lock().await;
         let pod = Pod::new();
         let container = pod.start("hello_http", &[]).await;
-        Self { pod, _container: container }
+        Self { pod, _container: container, _turn: turn }
     }
 
     /// Asks it as a client from outside does; it must answer, and well.
