@@ -33,7 +33,11 @@ pub fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = metadata::validate_update(new, old);
     let parent = |object: &Value| object["spec"]["parentRef"].clone();
     if !same(&parent(new), &parent(old)) {
-        errors.push(FieldError::invalid(SPEC.child("parentRef"), parent(new), "field is immutable"));
+        errors.push(FieldError::invalid(
+            SPEC.child("parentRef"),
+            parent(new),
+            "field is immutable",
+        ));
     }
     errors
 }
@@ -66,11 +70,15 @@ mod tests {
         }
         check(
             validate(&address("web")),
-            &["metadata.name: Invalid value: \"web\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"],
+            &[
+                "metadata.name: Invalid value: \"web\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            ],
         );
         check(
             validate(&address("fe80::0:1")),
-            &["metadata.name: Invalid value: \"fe80::0:1\": must be in canonical form (\"fe80::1\")"],
+            &[
+                "metadata.name: Invalid value: \"fe80::0:1\": must be in canonical form (\"fe80::1\")",
+            ],
         );
     }
 

@@ -95,7 +95,38 @@ fn family_actions(
     }
     // Additions first: a pod never falls out for a moment because it changes its slice.
     actions.sort_by_key(|action| matches!(action, Action::Delete(_)));
-    actions
+    refilled(actions)
+}
+
+/// Writes what is new into slices that would go and have no endpoints, so that nobody sees a slice without ports beside
+/// one with ports.
+///
+/// *Source:* `finalize` of upstream's reconciler.
+fn refilled(actions: Vec<Action>) -> Vec<Action> {
+    let is_empty =
+        |action: &Action| matches!(action, Action::Delete(slice) if slice.endpoints.is_empty());
+    let (empty, rest): (Vec<Action>, Vec<Action>) = actions.into_iter().partition(is_empty);
+    let mut empty = empty.into_iter();
+    let mut refilled: Vec<Action> = Vec::new();
+    for action in rest {
+        let Action::Create(new) = action else {
+            refilled.push(action);
+            continue;
+        };
+        match empty.next() {
+            Some(Action::Delete(old)) => {
+                let mut slice = *new;
+                let labels = slice.metadata.labels.take();
+                slice.metadata = ObjectMeta { labels, ..old.metadata.clone() };
+                refilled.push(Action::Update(Box::new(slice)));
+            }
+            Some(Action::Create(_) | Action::Update(_)) | None => {
+                refilled.push(Action::Create(new))
+            }
+        }
+    }
+    refilled.extend(empty);
+    refilled
 }
 
 fn key(endpoint: &Endpoint) -> String {
@@ -305,6 +336,24 @@ mod tests {
         check(service(json!({"clusterIP": "None"})), vec![], expect!["IPv4 [] headless"]);
         check(service(json!({"selector": null})), vec![pod(1, 1, "r")], expect![""]);
         check(service(json!({"type": "ExternalName"})), vec![pod(1, 1, "r")], expect![""]);
+    }
+
+    #[test]
+    fn an_empty_slice_is_written_anew_in_place() {
+        let mut seen = Observed { service: service(json!({})), pods: vec![], slices: vec![] };
+        settle(&mut seen);
+        let before = seen.slices[0].metadata.name.clone();
+        seen.pods = vec![pod(1, 8080, "r"), pod(2, 9090, "r")];
+        let actions = reconcile(&seen);
+        let names: Vec<_> = actions
+            .iter()
+            .map(|action| match action {
+                Action::Update(slice) => ("update", slice.metadata.name.clone()),
+                Action::Create(slice) => ("create", slice.metadata.name.clone()),
+                Action::Delete(slice) => ("delete", slice.metadata.name.clone()),
+            })
+            .collect();
+        assert_eq!(names, [("update", before), ("create", None)]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use coracle_e2e::{build_guests, coracle, kubectl_new};
 use tempfile::TempDir;
 
 /// Stand-ins under the names and tags of the suite's `test/utils/image/manifest.go`.
-const IMAGES: [(&str, &str); 10] = [
+const IMAGES: [(&str, &str); 12] = [
     ("pause:3.10.1", "pause"),
     ("e2e-test-images/agnhost:2.59", "agnhost"),
     ("e2e-test-images/agnhost:2.55", "agnhost"),
@@ -21,6 +21,8 @@ const IMAGES: [(&str, &str); 10] = [
     ("e2e-test-images/nginx:1.15-4", "nginx"),
     ("e2e-test-images/httpd:2.4.38-4", "httpd"),
     ("e2e-test-images/httpd:2.4.39-4", "httpd"),
+    ("e2e-test-images/nautilus:1.7", "nautilus"),
+    ("e2e-test-images/kitten:1.7", "kitten"),
     ("e2e-test-images/nonroot:1.4", "pause"),
     ("e2e-test-images/busybox:1.37.0-1", TOOLBOX),
 ];

@@ -11,6 +11,7 @@ pub mod json;
 pub mod logs;
 pub mod mounttest;
 pub mod netexec;
+pub mod nettest;
 pub mod query;
 pub mod serve;
 pub mod small;

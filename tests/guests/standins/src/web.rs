@@ -24,6 +24,14 @@ pub async fn site(root: &'static str, page: &str) -> Result<()> {
     files(root, 80).await
 }
 
+/// Serves a folder with a `data.json` that names a picture.
+pub async fn picture(root: &'static str, name: &str) -> Result<()> {
+    fs::create_dir_all(root)?;
+    let data = crate::json::object([("image", crate::json::string(name))]);
+    fs::write(Path::new(root).join("data.json"), data)?;
+    files(root, 80).await
+}
+
 fn answer(root: &str, asked: &Asked) -> Response {
     println!("{} - \"{} {}\"", asked.peer.ip(), asked.parts.method, asked.path());
     let path = inside(root, &crate::query::decoded(asked.path()));

@@ -2,7 +2,7 @@
 use std::process::ExitCode;
 
 use standins::flags::Flags;
-use standins::{guestbook, health, logs, mounttest, netexec, run, small, web, webhook};
+use standins::{guestbook, health, logs, mounttest, netexec, nettest, run, small, web, webhook};
 
 /// Flags that take no value.
 const SWITCHES: [&str; 5] = ["http", "tcp", "udp", "json-response", "close"];
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         "porter" => run(small::porter(flags)),
         "guestbook" => run(guestbook::run(flags)),
         "grpc-health-checking" => run(health::run(flags)),
+        "nettest" => run(nettest::run(flags)),
         "webhook" => run(webhook::run(flags)),
         "crd-conversion-webhook" => run(webhook::convert(flags)),
         "connect" => run(small::connect(args)),

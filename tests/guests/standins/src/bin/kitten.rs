@@ -1,0 +1,6 @@
+//! kitten: says on port 80 which picture it would show.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    standins::run(standins::web::picture("/usr/share/kitten", "kitten.jpg"))
+}
