@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -197,7 +198,8 @@ async fn answer(agent: &PathBuf, request: Request<Incoming>) -> Response<Empty<B
         *answer.status_mut() = status;
         answer
     };
-    if request.method() != Method::CONNECT || request.uri().to_string() != AGENT {
+    let target = request.uri().authority().map(Authority::as_str);
+    if request.method() != Method::CONNECT || target != Some(AGENT) {
         return refuse(StatusCode::NOT_FOUND);
     }
     let mut socket = match UnixStream::connect(agent).await {

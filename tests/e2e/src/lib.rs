@@ -10,6 +10,7 @@
 
 mod binary;
 mod cluster;
+mod hosts;
 mod http;
 mod pods;
 mod tools;
@@ -17,6 +18,7 @@ mod wait;
 
 pub use binary::{build_guests, coracle, root};
 pub use cluster::{Cluster, Output};
+pub use hosts::Machines;
 pub use http::{Answer, get, request};
 pub use pods::{BEHAVE, HELLO, HTTP, LIFECYCLE, container, pod, service, sh};
 pub use tools::{KUBECTL_NEW, KUBECTL_OLD, cache, helm, kubectl, kubectl_new, python};

@@ -1,0 +1,279 @@
+//! Several hosts as real processes on machines of their own: network namespaces of the kernel, joined by a bridge.
+//! Needs root and `ip`; a missing right is an error.
+
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::binary::coracle;
+use crate::cluster::Output;
+use crate::tools::{KUBECTL_NEW, kubectl};
+use crate::wait::eventually;
+
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// A network of machines: the server is machine 0.
+#[derive(Debug)]
+pub struct Machines {
+    name: String,
+    net: u16,
+    count: usize,
+    folder: TempDir,
+    server: Option<Child>,
+    hosts: Vec<Option<Child>>,
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {output:?} (these tests need root)");
+}
+
+impl Machines {
+    /// Makes the machines, starts a server without a host on the first, and waits for its API.
+    #[must_use]
+    pub fn start(count: usize) -> Self {
+        let process = std::process::id();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut machines = Self {
+            name: format!("c{process}x{number}"),
+            net: ((process + u32::from(number) * 37) % 250) as u16,
+            count,
+            folder: tempfile::Builder::new().prefix("coracle-hosts-").tempdir().unwrap(),
+            server: None,
+            hosts: (0..count).map(|_| None).collect(),
+        };
+        machines.wire();
+        machines.start_server();
+        machines
+    }
+
+    /// A network namespace for each machine, and one more that joins them.
+    fn wire(&self) {
+        let switch = format!("{}s", self.name);
+        ip(&format!("netns add {switch}"));
+        ip(&format!("-n {switch} link add br0 type bridge"));
+        ip(&format!("-n {switch} link set br0 up"));
+        for index in 0..self.count {
+            let machine = self.machine(index);
+            ip(&format!("netns add {machine}"));
+            ip(&format!("-n {machine} link add eth0 type veth peer name p{index} netns {switch}"));
+            ip(&format!("-n {switch} link set p{index} master br0 up"));
+            ip(&format!("-n {machine} addr add {}/24 dev eth0", self.address(index)));
+            ip(&format!("-n {machine} link set eth0 up"));
+            ip(&format!("-n {machine} link set lo up"));
+            ip(&format!("-n {machine} route add default via {}", self.address(index)));
+        }
+    }
+
+    fn machine(&self, index: usize) -> String {
+        format!("{}m{index}", self.name)
+    }
+
+    /// The address of a machine.
+    #[must_use]
+    pub fn address(&self, index: usize) -> String {
+        format!("10.77.{}.{}", self.net, index + 1)
+    }
+
+    /// The name of a machine's node.
+    #[must_use]
+    pub fn node(&self, index: usize) -> String {
+        format!("host-{index}")
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The URL of the API.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}:6443", self.address(0))
+    }
+
+    fn command(&self, index: usize, data: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.machine(index)]).arg(coracle());
+        command.arg("--data-dir").arg(self.data(data)).stdin(Stdio::null());
+        command
+    }
+
+    fn start_server(&mut self) {
+        let log = std::fs::File::create(self.data("server.log")).unwrap();
+        let mut command = self.command(0, "server");
+        command.args(["server", "--no-host", "--listen", "0.0.0.0:6443"]);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.server = Some(command.spawn().unwrap());
+        eventually("the API answers", || {
+            let got = self.kubectl(&["get", "--raw", "/readyz"]);
+            if got.ok { Ok(()) } else { Err((got, self.logs())) }
+        });
+    }
+
+    /// Runs a `coracle` command beside the server.
+    #[must_use]
+    pub fn coracle(&self, arguments: &[&str]) -> Output {
+        let output = self.command(0, "server").args(arguments).output().unwrap();
+        of(&output)
+    }
+
+    /// Makes a token; the words of the line that joins with it after `coracle host`.
+    #[must_use]
+    pub fn token(&self) -> Vec<String> {
+        let output = self.coracle(&["token", "create", "--description", "a test"]);
+        assert!(output.ok, "{output:?} {}", self.logs());
+        let line = output.stdout.trim().strip_prefix("coracle host ").unwrap().to_owned();
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    /// Starts a machine's host with these words after `coracle host`.
+    pub fn start_host(&mut self, index: usize, words: &[String]) {
+        let log = self.data(&format!("host-{index}.log"));
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut command = self.command(index, &format!("data-{index}"));
+        command.arg("host").args(words).args(["--node-name", &self.node(index)]);
+        command.args(["--node-ip", &self.address(index)]);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.hosts[index] = Some(command.spawn().unwrap());
+    }
+
+    /// Runs a host that is expected to end by itself, and gives what it said.
+    #[must_use]
+    pub fn failing_host(&self, index: usize, data: &str, words: &[String]) -> String {
+        let mut command = self.command(index, data);
+        command.arg("host").args(words).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let status = eventually("the host ends", || child.try_wait().unwrap().ok_or("still runs"));
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(!status.success(), "{said}");
+        said
+    }
+
+    /// Kills a machine's host at once (SIGKILL).
+    pub fn kill_host(&mut self, index: usize) {
+        let mut host = self.hosts[index].take().unwrap();
+        host.kill().unwrap();
+        host.wait().unwrap();
+    }
+
+    /// Joins hosts on all machines but the server's and waits until they are Ready.
+    pub fn join_all(&mut self) {
+        let words = self.token();
+        for index in 1..self.count {
+            self.start_host(index, &words);
+        }
+        (1..self.count).for_each(|index| self.wait_ready(index));
+    }
+
+    /// Waits until a machine's node is Ready and may be scheduled to.
+    pub fn wait_ready(&self, index: usize) {
+        let node = self.node(index);
+        eventually(&format!("{node} is Ready"), || {
+            let got = self.kubectl(&["get", "node", &node, "-o", "json"]);
+            let object: Value = serde_json::from_str(&got.stdout).unwrap_or_default();
+            let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+            let ready =
+                conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+            let tainted = object["spec"]["taints"].as_array().is_some_and(|t| !t.is_empty());
+            if ready && !tainted { Ok(()) } else { Err((object, self.logs())) }
+        });
+    }
+
+    /// Runs kubectl beside the server.
+    #[must_use]
+    pub fn kubectl(&self, arguments: &[&str]) -> Output {
+        self.kubectl_with(arguments, "")
+    }
+
+    /// Runs kubectl with a text on its standard input.
+    #[must_use]
+    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.machine(0)]).arg(kubectl(KUBECTL_NEW));
+        command.args(arguments).env("KUBECONFIG", self.data("server").join("kubeconfig"));
+        command.env("HOME", self.folder.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let _closed = child.stdin.take().unwrap().write_all(input.as_bytes());
+        of(&child.wait_with_output().unwrap())
+    }
+
+    /// Runs kubectl, which has to succeed, and gives what it printed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.kubectl(arguments);
+        assert!(output.ok, "kubectl {}: {output:?}\n{}", arguments.join(" "), self.logs());
+        output.stdout
+    }
+
+    /// Applies a manifest, which has to succeed.
+    pub fn apply(&self, manifest: &str) {
+        let output = self.kubectl_with(&["apply", "-f", "-"], manifest);
+        assert!(output.ok, "apply: {output:?}\n{manifest}");
+    }
+
+    /// `kubectl get … -o json`, which has to succeed.
+    #[must_use]
+    pub fn get(&self, arguments: &[&str]) -> Value {
+        let all: Vec<&str> =
+            ["get"].iter().chain(arguments).chain(&["-o", "json"]).copied().collect();
+        serde_json::from_str(&self.run(&all)).unwrap()
+    }
+
+    /// Sends bytes over TCP from one machine, and gives what comes back until the end or for two
+    /// seconds; `Err` when it was refused.
+    ///
+    /// # Errors
+    /// What the program that sends said.
+    pub fn send(&self, from: usize, to: &str, port: u16, text: &str) -> Result<String, String> {
+        // bash's own sockets, so that no other program is needed.
+        let script = format!(
+            "exec 3<>/dev/tcp/{to}/{port} || exit 7; printf '%b' '{text}' >&3; timeout 2 cat <&3 || true"
+        );
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.machine(from), "bash", "-c", &script]);
+        let output = of(&command.output().unwrap());
+        if output.ok { Ok(output.stdout) } else { Err(output.stderr) }
+    }
+
+    /// The last lines of all logs, for messages of failed tests.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut all = String::new();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap().flatten() {
+            if entry.path().extension().is_some_and(|end| end == "log") {
+                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().rev().take(25).collect();
+                let lines: Vec<&str> = lines.into_iter().rev().collect();
+                all += &format!("--- {}\n{}\n", entry.path().display(), lines.join("\n"));
+            }
+        }
+        all
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        for child in self.hosts.iter_mut().chain([&mut self.server]).filter_map(Option::as_mut) {
+            let _ended = child.kill();
+            let _ended = child.wait();
+        }
+        let switch = [format!("{}s", self.name)];
+        let machines = (0..self.count).map(|index| self.machine(index));
+        for name in machines.chain(switch) {
+            let _removed = Command::new("ip").args(["netns", "del", &name]).status();
+        }
+    }
+}
+
+fn of(output: &std::process::Output) -> Output {
+    Output {
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        ok: output.status.success(),
+    }
+}

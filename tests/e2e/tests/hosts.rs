@@ -1,0 +1,288 @@
+//! Several hosts, one cluster: joining, and pods that talk across machines.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::time::Duration;
+
+use coracle_e2e::{Machines, build_guests, eventually, within};
+use serde_json::{Value, json};
+
+const PROBE: &str = "registry.coracle.internal/net-probe:1";
+const HELLO: &str = "registry.coracle.internal/hello:1";
+const REQUEST: &str = "GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n";
+
+fn machines_with_images(count: usize) -> Machines {
+    let guests = build_guests("tests/guests");
+    let mut machines = Machines::start(count);
+    for (tag, file) in [("net-probe:1", "net-probe.wasm"), ("hello:1", "hello_http.wasm")] {
+        let pushed = machines.coracle(&["push", tag, guests.join(file).to_str().unwrap()]);
+        assert!(pushed.ok, "{pushed:?}");
+    }
+    machines.join_all();
+    machines
+}
+
+fn labelled(name: &str, node: &str, container: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"nodeSelector": {"kubernetes.io/hostname": node}, "containers": [container]}})
+}
+
+/// A pod that answers at port 7000 with its own address, its client's, and what that sent.
+fn echo(name: &str, node: &str) -> String {
+    let container = json!({"name": "c", "image": PROBE, "args": ["serve 0.0.0.0:7000 1000"],
+        "ports": [{"containerPort": 7000, "name": "echo"}]});
+    labelled(name, node, &container).to_string()
+}
+
+fn wait_pod_ready(machines: &Machines, name: &str) -> String {
+    eventually(&format!("pod {name} is ready"), || {
+        let pod = machines.get(&["pod", name]);
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+        let ip = pod["status"]["podIP"].as_str().map(str::to_owned);
+        ip.filter(|_| ready).ok_or_else(|| (pod["status"].clone(), machines.logs()))
+    })
+}
+
+/// Runs commands of the probe in a pod on a machine, and gives its address and what they said.
+fn ask(machines: &Machines, name: &str, machine: usize, commands: &[&str]) -> (String, String) {
+    let container = json!({"name": "c", "image": PROBE, "args": commands});
+    let mut pod = labelled(name, &machines.node(machine), &container);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    machines.apply(&pod.to_string());
+    eventually(&format!("{name} ended"), || {
+        let pod = machines.get(&["pod", name]);
+        let ip = pod["status"]["podIP"].as_str().unwrap_or_default().to_owned();
+        match pod["status"]["phase"].as_str() {
+            Some("Succeeded" | "Failed") => Ok((ip, machines.run(&["logs", name]))),
+            _ => Err((pod["status"].clone(), machines.logs())),
+        }
+    })
+}
+
+#[test]
+fn hosts_join_with_a_token_and_strangers_do_not() {
+    let mut machines = Machines::start(3);
+    let words = machines.token();
+    let with = |flag: &str, value: &str| -> Vec<String> {
+        let mut changed = words.clone();
+        let at = changed.iter().position(|word| word == flag).unwrap();
+        value.clone_into(&mut changed[at + 1]);
+        changed
+    };
+    let said = machines.failing_host(1, "stranger", &with("--token", "abcdef.0123456789abcdef"));
+    assert!(
+        said.contains("does not know the token") && said.contains("coracle token create"),
+        "{said}"
+    );
+    let id = words[words.iter().position(|word| word == "--token").unwrap() + 1].clone();
+    let id = id.split_once('.').unwrap().0.to_owned();
+    let forged = with("--token", &format!("{id}.0123456789abcdef"));
+    let said = machines.failing_host(1, "stranger", &forged);
+    assert!(said.contains("not signed with this token"), "{said}");
+    let said = machines.failing_host(1, "stranger", &with("--ca-hash", "sha256:00"));
+    assert!(said.contains("another cluster"), "{said}");
+
+    machines.start_host(1, &words);
+    machines.wait_ready(1);
+    let mut taken = words.clone();
+    taken.extend(["--node-name".to_owned(), machines.node(1)]);
+    let said = machines.failing_host(2, "stranger", &taken);
+    assert!(said.contains("taken") && said.contains("kubectl delete node host-1"), "{said}");
+
+    // A token that is revoked lets nobody in; who is in, stays.
+    let listed = machines.coracle(&["token", "list"]);
+    assert!(listed.stdout.contains(&id) && listed.stdout.contains("a test"), "{listed:?}");
+    assert!(machines.coracle(&["token", "revoke", &id]).ok);
+    let refused = eventually("the token is forgotten", || {
+        let said = machines.failing_host(2, "stranger", &words);
+        if said.contains("expired or was revoked") { Ok(said) } else { Err(said) }
+    });
+    assert!(refused.contains("error:"), "{refused}");
+
+    // The next host, by a new token; each has a range of its own.
+    let second = machines.token();
+    machines.start_host(2, &second);
+    machines.wait_ready(2);
+    let range = |node: &str| machines.get(&["node", node])["spec"]["podCIDR"].clone();
+    let (one, two) = (range("host-1"), range("host-2"));
+    assert!(one.is_string() && two.is_string() && one != two, "{one} {two}");
+
+    // A node that is deleted comes back by itself, and so does a host that was killed: no token.
+    let uid = |machines: &Machines| machines.get(&["node", "host-1"])["metadata"]["uid"].clone();
+    let before = uid(&machines);
+    machines.run(&["delete", "node", "host-1"]);
+    eventually("the node is made again", || {
+        let node = machines.kubectl(&["get", "node", "host-1", "-o", "jsonpath={.metadata.uid}"]);
+        if node.ok && before != node.stdout.as_str() { Ok(()) } else { Err(node) }
+    });
+    machines.wait_ready(1);
+    machines.kill_host(1);
+    machines.start_host(1, &words[..2]);
+    machines.wait_ready(1);
+}
+
+#[test]
+fn pods_of_two_hosts_are_one_network() {
+    let mut machines = machines_with_images(3);
+    machines.apply(&echo("near", "host-1"));
+    machines.apply(&echo("far", "host-2"));
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "echo"},
+        "spec": {"selector": {"set": "echo"}, "ports": [{"port": 70, "targetPort": "echo"}]}});
+    machines.apply(&service.to_string());
+    machines.run(&["label", "pod", "near", "far", "set=echo"]);
+    let (near, far) = (wait_pod_ready(&machines, "near"), wait_pod_ready(&machines, "far"));
+
+    // Pod to pod: each sees the other's own address. More than all buffers hold goes through.
+    let direct = format!("ask {far}:7000 hi");
+    let load = format!("load {far}:7000 8");
+    let nobody = format!("connect {far}:7001");
+    let (client, said) = ask(&machines, "direct", 1, &[&direct, &load, &nobody]);
+    assert!(said.contains(&format!("=> {far}:7000 {client} hi from {far}:7000")), "{said}");
+    assert!(said.contains("same true") && said.contains("=> ConnectionRefused"), "{said}");
+
+    // By the Service's name, both backends answer.
+    eventually("the Service has both", || {
+        let slices = machines.run(&["get", "endpointslices", "-o", "jsonpath={..addresses}"]);
+        if slices.contains(&near) && slices.contains(&far) { Ok(()) } else { Err(slices) }
+    });
+    let many = vec!["ask echo.default.svc:70 hi"; 16];
+    let (_, said) = ask(&machines, "by-name", 2, &many);
+    assert!(
+        said.contains(&format!("{near}:7000")) && said.contains(&format!("{far}:7000")),
+        "{said}"
+    );
+    assert_eq!(said.matches(" hi from ").count(), 16, "{said}");
+
+    // The server reaches the agents of both, though it cannot dial them.
+    for pod in ["near", "far"] {
+        assert_eq!(machines.run(&["exec", pod, "--", "echo", "hello"]), "hello\n");
+    }
+    assert!(machines.run(&["logs", "direct"]).contains("same true"));
+
+    // A host that is killed and started again is linked to again, its pods have their addresses.
+    machines.kill_host(2);
+    machines.start_host(2, &[]);
+    machines.wait_ready(2);
+    let mut round = 0;
+    let (_, said) = eventually("pods talk again", || {
+        round += 1;
+        let name = format!("again-{round}");
+        let asked = ask(&machines, &name, 1, &[&direct]);
+        if asked.1.contains(" hi from ") { Ok(asked) } else { Err(asked) }
+    });
+    assert!(said.contains(&far), "{said}");
+}
+
+#[test]
+fn a_node_port_leads_from_every_host_to_a_pod_of_one() {
+    let machines = machines_with_images(3);
+    let spread = json!({"maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}});
+    let container = json!({"name": "c", "image": HELLO, "ports": [{"containerPort": 8080}]});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 4, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"topologySpreadConstraints": [spread], "containers": [container]}}}});
+    machines.apply(&deployment.to_string());
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"type": "NodePort", "selector": {"app": "web"},
+            "ports": [{"port": 80, "targetPort": 8080, "nodePort": 30080}]}});
+    machines.apply(&service.to_string());
+    machines.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    let nodes = machines.run(&["get", "pods", "-o", "jsonpath={.items[*].spec.nodeName}"]);
+    for node in ["host-1", "host-2"] {
+        assert_eq!(nodes.matches(node).count(), 2, "{nodes}");
+    }
+    // Now only one, on one of them: the port of the other host leads there all the same.
+    machines.run(&["scale", "deployment/web", "--replicas=1"]);
+    eventually("one pod is left", || {
+        let said = machines.run(&["get", "pods", "-l", "app=web", "-o", "name"]);
+        if said.lines().count() == 1 { Ok(()) } else { Err(said) }
+    });
+    for machine in [1, 2] {
+        let said = eventually(&format!("machine {machine} answers"), || {
+            let said = machines.send(0, &machines.address(machine), 30080, REQUEST);
+            said.ok().filter(|said| said.contains("hello")).ok_or_else(|| machines.logs())
+        });
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    }
+    // Who has no certificate gets nothing from the tunnel, and it goes on.
+    for text in ["hello", "PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n"] {
+        let said = machines.send(0, &machines.address(2), 15008, text).unwrap();
+        assert!(!said.contains("HTTP"), "{said}");
+    }
+    let said = machines.send(0, &machines.address(1), 30080, REQUEST).unwrap();
+    assert!(said.contains("hello"), "{said}");
+}
+
+#[test]
+fn a_policy_closes_the_way_between_hosts() {
+    let machines = machines_with_images(3);
+    machines.apply(&echo("server", "host-2"));
+    let server = wait_pod_ready(&machines, "server");
+    let question = format!("ask {server}:7000 hi");
+    let (_, said) = ask(&machines, "before", 1, &[&question]);
+    assert!(said.contains(" hi from "), "{said}");
+    let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "friends"}, "spec": {"podSelector": {"matchLabels": {"app": "server"}},
+            "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}],
+                "ports": [{"port": "echo"}]}]}});
+    machines.apply(&policy.to_string());
+    let mut round = 0;
+    eventually("a stranger is refused", || {
+        round += 1;
+        let (_, said) = ask(&machines, &format!("stranger-{round}"), 1, &[&question]);
+        if said.contains("=> ConnectionRefused") { Ok(()) } else { Err(said) }
+    });
+    let (_, said) = ask(&machines, "local-stranger", 2, &[&question]);
+    assert!(said.contains("=> ConnectionRefused"), "{said}");
+    let (_, said) = ask(&machines, "friend", 1, &[&question]);
+    assert!(said.contains(" hi from "), "{said}");
+    eventually("the refusal is told", || {
+        let path = "jsonpath={range .items[*]}{.reason}: {.message}\n{end}";
+        let events = machines.run(&["get", "events", "-o", path]);
+        let told = events.contains("NetworkPolicy friends isolates ingress to pod default/server");
+        if told { Ok(()) } else { Err(events) }
+    });
+}
+
+#[test]
+fn pods_of_a_lost_host_move_and_it_comes_back_empty() {
+    let mut machines = machines_with_images(3);
+    let tolerations: Vec<Value> = ["not-ready", "unreachable"]
+        .iter()
+        .map(|kind| {
+            json!({"key": format!("node.kubernetes.io/{kind}"), "operator": "Exists",
+            "effect": "NoExecute", "tolerationSeconds": 1})
+        })
+        .collect();
+    let container = json!({"name": "c", "image": HELLO, "ports": [{"containerPort": 8080}]});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"tolerations": tolerations, "containers": [container]}}}});
+    machines.apply(&deployment.to_string());
+    machines.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    let node =
+        machines.run(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].spec.nodeName}"]);
+    let lost: usize = node.strip_prefix("host-").unwrap().parse().unwrap();
+    machines.kill_host(lost);
+    let other = machines.node(3 - lost);
+    within(Duration::from_secs(150), "the pod runs on the other host", || {
+        let pods = machines.get(&["pods", "-l", "app=web"]);
+        let items = pods["items"].as_array().unwrap();
+        let moved = items.iter().any(|pod| {
+            pod["spec"]["nodeName"] == other.as_str() && pod["status"]["phase"] == "Running"
+        });
+        if moved { Ok(()) } else { Err(pods) }
+    });
+    let taints = machines.get(&["node", &node])["spec"]["taints"].to_string();
+    assert!(taints.contains("node.kubernetes.io/unreachable"), "{taints}");
+    machines.start_host(lost, &[]);
+    machines.wait_ready(lost);
+    eventually("the old pod is gone", || {
+        let path = "jsonpath={.items[*].spec.nodeName}";
+        let nodes = machines.run(&["get", "pods", "-l", "app=web", "-o", path]);
+        if nodes == other { Ok(()) } else { Err(nodes) }
+    });
+}
