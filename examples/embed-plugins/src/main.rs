@@ -85,12 +85,8 @@ async fn swap(old: Plugin, new: Plugin) -> Result<()> {
         callers.spawn(async move {
             for _ in 0..CALLS {
                 // Whoever has begun on a version ends on it.
-                let plugin = current.read().map(|plugin| plugin.clone());
-                let said = match plugin {
-                    Ok(plugin) => transform(&plugin, "abc").await,
-                    Err(_) => return,
-                };
-                let version = match said {
+                let Ok(plugin) = current.read().map(|plugin| plugin.clone()) else { return };
+                let version = match transform(&plugin, "abc").await {
                     Ok(Ok(text)) if text == "ABC" => 0,
                     Ok(Ok(text)) if text == "cba" => 1,
                     Ok(_) | Err(_) => 2,
