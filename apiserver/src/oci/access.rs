@@ -73,14 +73,6 @@ pub(crate) fn namespace(repository: &str) -> Option<&str> {
     repository.split_once('/').map(|(namespace, _)| namespace)
 }
 
-/// The namespace that a request's repository belongs to, if one.
-pub(crate) fn namespace_of(method: &Method, path: &str) -> Option<String> {
-    match needs(method, path) {
-        Needs::Right(right) => Some(right.namespace),
-        Needs::User | Needs::Path | Needs::Nothing => None,
-    }
-}
-
 fn of(verb: &'static str, repository: &Repository) -> Needs {
     match repository.as_str().split_once('/') {
         Some((namespace, name)) => {
@@ -156,8 +148,6 @@ mod tests {
                 GET /v2/shop/cart/nothing/here: Nothing
             "#]],
         );
-        let blob = format!("/v2/shop/cart/blobs/{digest}");
-        assert_eq!(namespace_of(&Method::GET, &blob).as_deref(), Some("shop"));
         let query = Query::parse(&format!("mount={digest}&from=shop/cart"));
         assert_eq!(mounts_from(&query).unwrap().as_str(), "shop/cart");
         assert!(mounts_from(&Query::parse("from=shop/cart")).is_none());

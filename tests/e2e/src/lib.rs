@@ -21,5 +21,5 @@ pub use cluster::{Cluster, Output};
 pub use hosts::Machines;
 pub use http::{Answer, get, request};
 pub use pods::{BEHAVE, HELLO, HTTP, LIFECYCLE, container, pod, service, sh};
-pub use tools::{KUBECTL_NEW, KUBECTL_OLD, cache, helm, kubectl, kubectl_new, python};
+pub use tools::{KUBECTL_NEW, KUBECTL_OLD, cache, helm, kubectl, kubectl_new, oras, python};
 pub use wait::{eventually, within};

@@ -82,6 +82,32 @@ pub fn helm() -> PathBuf {
     path
 }
 
+/// The oras that has to work.
+const ORAS: &str = "1.2.3";
+
+/// The path of oras, built from its Go module if it is not in the cache.
+#[must_use]
+pub fn oras() -> PathBuf {
+    let path = cache().join(format!("oras-{ORAS}"));
+    let _one = BUILDING.lock().unwrap();
+    if !path.exists() {
+        let fresh = cache().join(format!("oras-{ORAS}.{}", std::process::id()));
+        let status = Command::new("go")
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o"])
+            .arg(&fresh)
+            .arg("oras.land/oras/cmd/oras")
+            .env("CGO_ENABLED", "0")
+            .current_dir(root().join("tests/e2e/tools/oras"))
+            .status()
+            .unwrap_or_else(|error| {
+                panic!("go: {error}: the tests build oras with Go 1.25 or newer")
+            });
+        assert!(status.success(), "build oras {ORAS}: {status}");
+        fs::rename(fresh, &path).unwrap();
+    }
+    path
+}
+
 /// Runs a script of ours with the Python packages of `tools/python/requirements.txt`, which has to
 /// succeed, and gives what it printed.
 #[must_use]

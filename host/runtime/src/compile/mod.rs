@@ -34,7 +34,7 @@ pub(crate) async fn run(
     plugs: &[ImageSource],
     code: &Path,
 ) -> Result<(), PrepareError> {
-    let Ok(slot) = engine.compile_slots().acquire().await else {
+    let Ok(_slot) = engine.compile_slots().acquire().await else {
         return Err(PrepareError::Spawn { message: "the host is shutting down".to_owned() });
     };
     let limits = engine.config().compile;
