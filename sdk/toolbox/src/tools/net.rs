@@ -228,7 +228,7 @@ impl Answer {
 }
 
 pub(super) async fn nc(p: &mut Proc) -> Done {
-    let args = Args::read(&p.args[1..], "zlvnw:p:", &[])?;
+    let args = Args::read(&p.args[1..], "zlvntw:p:", &[])?;
     let timeout = args.number('w')?.and_then(|n| u64::try_from(n).ok()).map(Duration::from_secs);
     let mut stream = if args.has('l') {
         let port =
