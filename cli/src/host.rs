@@ -59,7 +59,9 @@ pub(crate) async fn run(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()>
     let _policies = follow_policies(&network, &fabric, &caches, policies);
     let port = flags.limits.tunnel_port;
     let ways = match &member {
-        Some(member) => Some(member.open_ways(data, &config, port, ranges, (&network, &fabric), &caches).await?),
+        Some(member) => {
+            Some(member.open_ways(data, &config, port, ranges, (&network, &fabric), &caches).await?)
+        }
         None => None,
     };
     let recorder = Recorder::new(&client, "coracle-network", &config.node_name);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{ArgAction, Args};
 use coracle_agent::AgentConfig;
 use coracle_agent::pods::shutdown::ShutdownGrace;
 use k8s_openapi::api::core::v1::Taint;
@@ -31,7 +31,11 @@ pub(crate) struct NodeFlags {
     #[arg(long, value_name = "KEY=VALUE:EFFECT", value_delimiter = ',')]
     pub(crate) register_with_taints: Vec<String>,
 
-    /// Leave it to somebody else to make the Node object
+    /// Make the Node object; with `false` somebody else has to
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pub(crate) register_node: bool,
+
+    /// The same as --register-node=false
     #[arg(long)]
     pub(crate) no_register_node: bool,
 
@@ -95,7 +99,7 @@ impl NodeFlags {
         ] {
             all.extend(percent.map(|percent| format!("--{name}={percent}")));
         }
-        all.extend(self.no_register_node.then(|| "--no-register-node".to_owned()));
+        all.push(format!("--register-node={}", self.register_node && !self.no_register_node));
         all
     }
 
@@ -114,7 +118,7 @@ impl NodeFlags {
         config.reserved = pairs("--system-reserved", &self.system_reserved)?;
         let taints = self.register_with_taints.iter().map(|text| taint(text));
         config.taints = taints.collect::<anyhow::Result<_>>()?;
-        config.register = !self.no_register_node;
+        config.register = self.register_node && !self.no_register_node;
         if let Some(text) = &self.eviction_hard {
             config.eviction.thresholds = text.parse().context("--eviction-hard")?;
         }
@@ -235,6 +239,8 @@ mod tests {
         assert_eq!((config.images.gc_high_percent, config.images.gc_low_percent), (90, 80));
         assert!(config.images.hosts.mirrors.contains_key("docker.io"));
         assert!(!config.register);
+        assert!(!read(&["--register-node=false"]).unwrap().register);
+        assert!(read(&[]).unwrap().register);
     }
 
     #[test]

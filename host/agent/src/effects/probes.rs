@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
@@ -185,7 +186,11 @@ pub(crate) async fn get(
         let answered = tokio::select! {
             answered = &mut answer => answered,
             closed = &mut connection => match closed {
-                Err(error) => Err(error),
+                // A server that answered and left at once cannot be told goodbye; its answer counts.
+                Err(error) => match answer.as_mut().now_or_never() {
+                    Some(Ok(answer)) => Ok(answer),
+                    Some(Err(_)) | None => Err(error),
+                },
                 // An answer that came with the end of the connection is there by now.
                 Ok(()) => answer.await,
             },

@@ -16,11 +16,32 @@ struct Input {
     ended: bool,
 }
 
-struct Output(Arc<VStream>);
+/// Room that is shown once after the peer has gone: the next write finds out.
+const ROOM_AFTER_END_BYTES: usize = 4096;
+
+struct Output {
+    stream: Arc<VStream>,
+    /// The last write was taken, and nothing was asked since.
+    took: bool,
+}
+
+impl Output {
+    /// How much may be written. A peer that took everything, answered and closed at once has taken
+    /// what was written before: as with TCP, its end shows at the next write, not at the flush of
+    /// this one.
+    fn room(&mut self) -> StreamResult<usize> {
+        match self.stream.room() {
+            Ok(bytes) => Ok(bytes),
+            Err(_) if std::mem::take(&mut self.took) => Ok(ROOM_AFTER_END_BYTES),
+            Err(error) => Err(unwritable(error)),
+        }
+    }
+}
 
 /// Both directions of a connection. Neither closes it: the socket does, when all are dropped.
 pub(super) fn pair(stream: Arc<VStream>) -> (DynInputStream, DynOutputStream) {
-    (Box::new(Input { stream: stream.clone(), ended: false }), Box::new(Output(stream)))
+    let output = Output { stream: stream.clone(), took: false };
+    (Box::new(Input { stream, ended: false }), Box::new(output))
 }
 
 /// Writing to what is closed or cut: guests know "closed" as `EPIPE`.
@@ -64,21 +85,27 @@ impl Pollable for Input {
 #[wasmtime_wasi::async_trait]
 impl OutputStream for Output {
     fn write(&mut self, data: Bytes) -> StreamResult<()> {
-        self.0.write(data).map_err(unwritable)
+        self.took = false;
+        self.stream.write(data).map_err(unwritable)?;
+        self.took = true;
+        Ok(())
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        self.0.room().map(|_| ()).map_err(unwritable)
+        if self.took {
+            return Ok(());
+        }
+        self.room().map(|_| ())
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.0.room().map_err(unwritable)
+        self.room()
     }
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Output {
     async fn ready(&mut self) {
-        std::future::poll_fn(|context| self.0.poll_writable(context)).await;
+        std::future::poll_fn(|context| self.stream.poll_writable(context)).await;
     }
 }
