@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::policy::{Mutations, Policies};
+use crate::admission::policy::{self, Mutations, Policies};
 use crate::admit::QuotaTurns;
 use crate::aggregation::{self, FrontProxy, Remotes};
 use crate::audit::AuditLog;
@@ -228,6 +228,7 @@ impl ApiServer {
         server.core.restore_definitions().await;
         tokio::spawn(crd::follow(Arc::downgrade(&server.core)));
         server.core.settle_flows().await;
+        tokio::spawn(policy::follow(Arc::downgrade(&server.core)));
         tokio::spawn(token_secrets::follow(Arc::downgrade(&server.core)));
         tokio::spawn(flow::follow(Arc::downgrade(&server.core)));
         tokio::spawn(aggregation::follow(Arc::downgrade(&server.core)));

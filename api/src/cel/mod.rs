@@ -7,8 +7,10 @@
 //! *Source:* Kubernetes documentation, "Common Expression Language in Kubernetes".
 
 mod authorizer;
+mod check;
 mod cost;
 mod escape;
+mod parse;
 mod rewrite;
 mod value;
 
@@ -16,12 +18,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 use kube_cel::KubeCelExt as _;
-use kube_cel::cel::parser::Parser;
 use kube_cel::cel::{Context, IdedExpr};
 
 pub use authorizer::{Answer, Authorize, Query};
+pub use check::Known;
 pub use escape::escape;
 pub use kube_cel::cel;
+pub use parse::DEPTH_MAX;
 pub use rewrite::Makes;
 pub use value::{Shape, of_json, to_json};
 
@@ -67,6 +70,7 @@ static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
 pub struct Expression {
     text: String,
     program: IdedExpr,
+    depth: usize,
     cost: Cost,
 }
 
@@ -92,10 +96,7 @@ impl Expression {
             let words = format!("must not be longer than {EXPRESSION_BYTES_MAX} bytes");
             return Err(CelError::Compile(words));
         }
-        let parser = Parser::new().enable_optional_syntax(true);
-        let mut program =
-            parser.parse(text).map_err(|error| CelError::Compile(error.to_string()))?;
-        rewrite::rewrite(&mut program, makes).map_err(CelError::Compile)?;
+        let program = parse::parse(text, makes)?;
         let cost = Cost::of(&program);
         let references = program.references();
         let known: HashSet<&str> = variables.iter().copied().chain(cost.variables()).collect();
@@ -110,7 +111,8 @@ impl Expression {
             let words = format!("undeclared reference to '{name}' (in container '')");
             return Err(CelError::Compile(words));
         }
-        Ok(Expression { text: text.to_owned(), program, cost })
+        let depth = parse::depth(&program);
+        Ok(Expression { text: text.to_owned(), program, depth, cost })
     }
 
     /// Returns the expression as it was written.
@@ -131,7 +133,9 @@ impl Expression {
         if self.cost.steps(scope.largest) > STEPS_MAX {
             return Err(CelError::Cost);
         }
-        let value = cel::Value::resolve(&self.program, &scope.context);
+        // The interpreter panics at a few things, such as sums beyond its numbers; nothing of it is used afterwards.
+        let resolve = || cel::Value::resolve(&self.program, &scope.context);
+        let value = parse::with_room(self.depth, resolve).map_err(CelError::Evaluate)?;
         value.map_err(|error| CelError::Evaluate(error.to_string()))
     }
 

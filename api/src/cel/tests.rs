@@ -162,3 +162,31 @@ fn the_authorizer_is_asked() {
     assert!(reason.contains("Some((\\\"n\\\", \\\"a\\\"))"), "{reason}");
     assert!(ask("authorizer.check('get').allowed()").is_err());
 }
+
+/// Chains and nests that are as long as a text may be, and those that are as deep as they may be: on the small stack of
+/// a worker.
+#[test]
+fn nothing_is_too_deep_for_a_stack() {
+    let work = || {
+        let longest =
+            |part: &str| format!("self{}", part.repeat((EXPRESSION_BYTES_MAX - 4) / part.len()));
+        for text in [longest(".a"), longest("[0]"), longest("+1"), longest(".a()"), longest("?1:2")]
+        {
+            assert!(Expression::compile(&text, &["self"]).is_err());
+        }
+        for (open, close) in
+            [("(", ")"), ("[", "]"), ("{1:", "}"), ("!", ""), ("-", ""), ("f(", ")")]
+        {
+            let count = EXPRESSION_BYTES_MAX / 2 / open.len();
+            let text = format!("{}1{}", open.repeat(count), close.repeat(count));
+            // An even number of signs is none.
+            let compiled = Expression::compile(&text, &[]);
+            assert!(compiled.is_err() || close.is_empty(), "{open}");
+        }
+        let deep = format!("1{}", "+1".repeat(DEPTH_MAX - 1));
+        let expression = Expression::compile(&deep, &[]).unwrap();
+        assert_eq!(to_json(&expression.evaluate(&Scope::new()).unwrap()), Some(json!(DEPTH_MAX)));
+        assert!(Expression::compile(&format!("{deep}+1"), &[]).is_err());
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
+}

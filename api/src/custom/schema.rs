@@ -104,6 +104,14 @@ impl Structural {
         read(schema, "", 0)
     }
 
+    /// Gives a keyword's text as the schema was written; empty when it is not there.
+    pub(crate) fn shape_says(&self, keyword: &str) -> &str {
+        match keyword {
+            "format" => &self.limits.format,
+            _ => self.shape[keyword].as_str().unwrap_or_default(),
+        }
+    }
+
     /// Says what is wrong with a value at this place.
     pub fn complaints(&self, value: &Value) -> Vec<FieldError> {
         super::check::check(value, self)

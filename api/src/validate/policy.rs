@@ -73,6 +73,53 @@ pub fn validate_mutating_binding_update(new: &Value, old: &Value) -> Errors {
     errors
 }
 
+/// Checks a new configuration of webhooks: the conditions under which they are asked.
+pub fn validate_webhooks(object: &Value) -> Errors {
+    let mut errors = metadata::validate(object, false, names::dns1123_subdomain);
+    check_webhooks(&mut errors, object);
+    errors
+}
+
+/// Checks a changed configuration of webhooks.
+pub fn validate_webhooks_update(new: &Value, old: &Value) -> Errors {
+    let mut errors = metadata::validate_update(new, old);
+    if new["webhooks"] != old["webhooks"] {
+        check_webhooks(&mut errors, new);
+    }
+    errors
+}
+
+fn check_webhooks(errors: &mut Errors, object: &Value) {
+    let speech = Speech(vec!["object", "oldObject", "request", "authorizer"]);
+    let path = Path::root("webhooks");
+    for (index, webhook) in items(object, "webhooks").iter().enumerate() {
+        let path = path.index(index);
+        check_named(
+            errors,
+            path.child("matchConditions"),
+            items(webhook, "matchConditions"),
+            &speech,
+        );
+    }
+}
+
+/// Checks expressions that have names of their own.
+fn check_named(errors: &mut Errors, path: Path<'_>, list: &[Value], speech: &Speech) {
+    let mut names: Vec<&str> = Vec::new();
+    for (index, item) in list.iter().enumerate() {
+        let path = path.index(index);
+        let name = text(item, "name");
+        if name.is_empty() {
+            errors.push(FieldError::required(path.child("name"), ""));
+        } else if names.contains(&name) {
+            errors.push(FieldError::duplicate(path.child("name"), name));
+        }
+        names.push(name);
+        let expression = text(item, "expression");
+        speech.check(errors, path.child("expression"), expression, Makes::Nothing);
+    }
+}
+
 /// What the expressions of a policy may speak of.
 struct Speech(Vec<&'static str>);
 
@@ -183,22 +230,8 @@ fn check_common(errors: &mut Errors, spec: &Value, speech: &Speech) {
         }
         check_resources(errors, &path, &spec["matchConstraints"]);
     }
-    for (list, path) in
-        [("matchConditions", SPEC.child("matchConditions")), ("variables", SPEC.child("variables"))]
-    {
-        let mut names: Vec<&str> = Vec::new();
-        for (index, item) in items(spec, list).iter().enumerate() {
-            let path = path.index(index);
-            let name = text(item, "name");
-            if name.is_empty() {
-                errors.push(FieldError::required(path.child("name"), ""));
-            } else if names.contains(&name) {
-                errors.push(FieldError::duplicate(path.child("name"), name));
-            }
-            names.push(name);
-            let expression = text(item, "expression");
-            speech.check(errors, path.child("expression"), expression, Makes::Nothing);
-        }
+    for list in ["matchConditions", "variables"] {
+        check_named(errors, SPEC.child(list), items(spec, list), speech);
     }
 }
 
@@ -327,6 +360,21 @@ mod tests {
         check(
             validate_mutating(&policy(json!({"mutations": []}))),
             &["spec.mutations: Required value: mutations must contain at least one item"],
+        );
+    }
+
+    #[test]
+    fn conditions_of_webhooks() {
+        let hooks = |expression: &str| {
+            json!({"metadata": {"name": "c"}, "webhooks": [{"name": "a.b.c",
+                "matchConditions": [{"name": "one", "expression": expression}]}]})
+        };
+        check(validate_webhooks(&hooks("request.userInfo.username != 'x'")), &[]);
+        check(
+            validate_webhooks(&hooks("params.x")),
+            &[
+                "webhooks[0].matchConditions[0].expression: Invalid value: \"params.x\": compilation failed: undeclared reference to 'params' (in container '')",
+            ],
         );
     }
 

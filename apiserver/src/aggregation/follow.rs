@@ -87,30 +87,37 @@ impl Core {
         self.remotes.set(found.iter().map(|(_, remote)| Arc::clone(remote)).collect());
         let checks = found.iter().map(|(_, remote)| self.check_remote(remote));
         let checked = futures::future::join_all(checks).await;
-        let (mut remotes, mut documents, mut missing) = (Vec::new(), Vec::new(), false);
+        let (mut remotes, mut documents, mut told) = (Vec::new(), Vec::new(), Vec::new());
         for ((object, remote), outcome) in found.iter().zip(checked) {
-            self.tell(kind, object, outcome.as_ref().err()).await;
-            missing |= outcome.is_err();
             let before = published
                 .iter()
                 .find(|known| known.group == remote.group && known.version == remote.version);
             let available = outcome.is_ok();
-            let resources = match outcome {
+            let (resources, missing) = match outcome {
                 Ok(checked) => {
                     documents.extend(checked.document);
-                    checked.resources
+                    (checked.resources, None)
                 }
-                Err(_) => before.map(|known| known.resources.clone()).unwrap_or_default(),
+                Err(missing) => {
+                    let before = before.map(|known| known.resources.clone());
+                    (before.unwrap_or_default(), Some(missing))
+                }
             };
             let (group, version) = (remote.group.clone(), remote.version.clone());
             remotes.push(discovery::Remote { group, version, resources, available });
+            told.push((object, missing));
         }
         self.remotes.set_documents(documents);
         if *published != remotes {
             self.discovery.publish_remotes(&remotes);
             *published = remotes;
         }
-        missing
+        // Last: whoever reads that a server is available finds what it serves.
+        let is_missing = told.iter().any(|(_, missing)| missing.is_some());
+        for (object, missing) in told {
+            self.tell(kind, object, missing.as_ref()).await;
+        }
+        is_missing
     }
 
     async fn check_remote(&self, remote: &Remote) -> Result<Checked, Unreachable> {

@@ -52,7 +52,7 @@ pub(crate) async fn convert(
                 "conversion webhook for {kind} from {from} to \"{version}\" failed: {why}"
             ))
         };
-        let converted = ask(clients, webhook, &version, &sent).await.map_err(&failed)?;
+        let converted = ask(clients, webhook, &version, &sent).await.map_err(failed)?;
         let settled: Result<Vec<Value>, String> =
             sent.iter().zip(converted).map(|(old, new)| settle(old, new, target)).collect();
         let settled = settled.map_err(failed)?;

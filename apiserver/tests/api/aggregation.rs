@@ -167,7 +167,7 @@ X-Remote-User: mallory
 GET /api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication | /data/client-ca-file /data/requestheader-allowed-names
 "#;
     expect![[r#"
-        [{"freshness":"Stale","resources":[],"version":"v1"}]
+        [{"freshness":"Current","resources":[{"resource":"cats","responseKind":{"group":"cats.example.com","kind":"Cat","version":"v1"},"scope":"Namespaced","singularResource":"cat","verbs":["get","list"]}],"version":"v1"}]
         200
           /preferredVersion/groupVersion "cats.example.com/v1"
         200

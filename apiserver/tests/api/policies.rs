@@ -332,3 +332,26 @@ POST /api/v1/namespaces/qa/services | /metadata/name
     "#]]
     .assert_eq(&session.run(&out).await);
 }
+
+#[tokio::test]
+async fn a_policys_mistakes_about_types_are_told() {
+    let session = Session::start().await;
+    let policy = json!({"metadata": {"name": "typed"}, "spec": {
+        "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"],
+            "operations": ["*"], "resources": ["deployments"]}]},
+        "validations": [{"expression": "object.spec.replicas > '1'",
+            "messageExpression": "'got ' + object.spec.replicas"}, {"expression": "object.spec.replicas > 1"}]}});
+    let path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    session.run(&format!("POST {path} | /metadata/name\n{policy}")).await;
+    let checked = async {
+        loop {
+            let found = session.value(&format!("GET {path}/typed")).await;
+            if found["status"]["observedGeneration"] == found["metadata"]["generation"] {
+                break found["status"].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let status = tokio::time::timeout(std::time::Duration::from_secs(20), checked).await.unwrap();
+    expect![[r#"{"expressionWarnings":[{"fieldRef":"spec.validations[0].expression","warning":"apps/v1, Kind=Deployment: ERROR: <input>: found no matching overload for '_>_' applied to '(int, string)'\n | object.spec.replicas > '1'"},{"fieldRef":"spec.validations[0].messageExpression","warning":"apps/v1, Kind=Deployment: ERROR: <input>: found no matching overload for '_+_' applied to '(string, int)'\n | 'got ' + object.spec.replicas"}]}"#]].assert_eq(&status["typeChecking"].to_string());
+}

@@ -23,7 +23,8 @@ const MUTATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     storage_version_hash: "Sqi0GUgDaX0=",
     rules: &Rules {
         default: defaults::admission::set_mutating,
-        validate: validate::plain::cluster,
+        validate: validate::policy::validate_webhooks,
+        validate_update: validate::policy::validate_webhooks_update,
         ..CONFIGURATION
     },
     ..CLUSTER
@@ -72,7 +73,8 @@ const VALIDATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     storage_version_hash: "B0wHjQmsGNk=",
     rules: &Rules {
         default: defaults::admission::set_validating,
-        validate: validate::plain::cluster,
+        validate: validate::policy::validate_webhooks,
+        validate_update: validate::policy::validate_webhooks_update,
         ..CONFIGURATION
     },
     ..CLUSTER

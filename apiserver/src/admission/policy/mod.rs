@@ -9,10 +9,12 @@
 mod asked;
 mod mutating;
 mod reinvoke;
+mod typing;
 mod validating;
 
 pub(crate) use mutating::Mutations;
 pub(crate) use reinvoke::Rounds;
+pub(crate) use typing::follow;
 pub(crate) use validating::Policies;
 
 use super::matching::{Written, is_selected};
