@@ -1,3 +1,5 @@
+//! The public kubeconfig and the life of tokens.
+
 use super::*;
 
 const NOW: &str = "2026-01-02T00:00:00Z";

@@ -1,3 +1,5 @@
+//! Requests and what becomes of them.
+
 use super::*;
 use serde_json::{Value, json};
 
