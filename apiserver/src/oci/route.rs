@@ -194,10 +194,9 @@ impl Route {
 
 /// A reference to something that should be there: what no tag can be is not there.
 fn known_reference(text: &str) -> Result<Reference, OciError> {
-    Reference::parse(text).map_err(|error| match error {
-        OciError::NameInvalid(_) => OciError::ManifestUnknown(text.to_owned()),
-        other => other,
-    })
+    let found = Reference::parse(text);
+    let is_digest = text.contains(':');
+    if is_digest { found } else { found.map_err(|_| OciError::ManifestUnknown(text.to_owned())) }
 }
 
 /// Splits `NAME/blobs/uploads`, `NAME/blobs`, `NAME/manifests`, `NAME/tags` or `NAME/referrers`.

@@ -10,6 +10,7 @@ mod harness;
 mod images;
 mod lifecycle;
 mod probes;
+mod pulls;
 mod restart;
 mod shutdown;
 mod signatures;
