@@ -142,7 +142,8 @@ async fn a_client_outside_keeps_its_backend_and_is_answered_from_the_node_port()
         });
         let number = readable.await;
         let question = servers[number].try_recv().unwrap().unwrap();
-        assert_eq!(question.source, client.local_addr().unwrap());
+        assert_eq!(question.source.port(), client.local_addr().unwrap().port());
+        assert!(!question.source.ip().is_loopback(), "{question:?}");
         servers[number].send(question.source, Bytes::from_static(b"answer")).unwrap();
         let mut answer = [0; 16];
         let length = client.recv(&mut answer).await.unwrap();

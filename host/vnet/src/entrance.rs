@@ -10,7 +10,7 @@ use crate::udp::{DATAGRAM_BYTES_MAX, DatagramSink};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
@@ -18,6 +18,13 @@ use tokio::net::UdpSocket;
 /// Most clients that one socket remembers, so that forged addresses cost no memory; the one silent
 /// for longest is forgotten.
 const CLIENTS_MAX: usize = 4096;
+
+/// What pods see of clients on this machine's own loopback, whose address is the pod's own to itself.
+/// *Source:* the "IPv4 dummy address" of RFC 7600 and the discard prefix of RFC 6666, which belong to
+/// nobody; kube-proxy has the node's address here.
+const LOCAL_CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+/// As [`LOCAL_CLIENT_V4`].
+const LOCAL_CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 8);
 
 /// Pause after a failed read: trying again at once could spin.
 const READ_PAUSE: Duration = Duration::from_millis(50);
@@ -58,6 +65,16 @@ impl Clients {
             flow.used = now;
         }
     }
+}
+
+/// The address by which a pod knows a client.
+fn seen_as(client: SocketAddr) -> SocketAddr {
+    let ip = match client.ip() {
+        ip if !ip.to_canonical().is_loopback() => ip,
+        IpAddr::V4(_) => LOCAL_CLIENT_V4.into(),
+        IpAddr::V6(_) => LOCAL_CLIENT_V6.into(),
+    };
+    SocketAddr::new(ip, client.port())
 }
 
 /// The way back to a client outside.
@@ -103,7 +120,7 @@ pub async fn serve_datagrams(
         let data = buffer.get(..length).map(Bytes::copy_from_slice).unwrap_or_default();
         let (socket, clients) = (Arc::clone(&socket), Arc::clone(&clients));
         let reply = Arc::new(Reply { socket, client, clients });
-        if let Err(error) = fabric.deliver_datagram(backend, client, data, Some(reply)) {
+        if let Err(error) = fabric.deliver_datagram(backend, seen_as(client), data, Some(reply)) {
             tracing::debug!(%backend, %error, "datagram from outside dropped");
         }
     }
@@ -116,6 +133,16 @@ mod tests {
     fn client(number: usize) -> SocketAddr {
         let port = u16::try_from(number % 60_000).unwrap() + 1;
         ([192, 0, 2, u8::try_from(number / 60_000).unwrap()], port).into()
+    }
+
+    #[test]
+    fn a_client_on_loopback_is_not_the_pod_itself() {
+        let check = |client: &str, seen: &str| {
+            assert_eq!(seen_as(client.parse().unwrap()).to_string(), seen);
+        };
+        check("127.0.0.1:4000", "192.0.0.8:4000");
+        check("[::1]:4000", "[100::8]:4000");
+        check("203.0.113.9:4000", "203.0.113.9:4000");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Runs each argument as one network command and prints what came of it, so that a test can drive
 //! `wasi:sockets` through Rust's std.
-use std::io::{Read, Result, Write};
+use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
@@ -136,11 +136,18 @@ fn udp_serve(address: &str, count: usize) -> Result<String> {
     Ok("ok".to_owned())
 }
 
+/// Asks by datagram, and again for each second without an answer: a datagram may be lost.
 fn udp_ask(address: &str, text: &str) -> Result<String> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     let mut buffer = [0; 65536];
-    socket.send_to(text.as_bytes(), address)?;
-    let (length, from) = socket.recv_from(&mut buffer)?;
+    let (length, from) = loop {
+        socket.send_to(text.as_bytes(), address)?;
+        match socket.recv_from(&mut buffer) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            result => break result?,
+        }
+    };
     let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
     socket.connect(address)?;
     socket.send(text.as_bytes())?;

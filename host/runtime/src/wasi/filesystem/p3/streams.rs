@@ -1,4 +1,4 @@
-//! The byte streams of a file, and the entries of a directory. Reads and writes act within the call.
+//! The byte streams of a file, and the entries of a directory. All act within the call.
 
 use super::types::{DirectoryEntry, ErrorCode};
 use super::{convert, error};
