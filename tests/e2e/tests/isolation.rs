@@ -10,7 +10,7 @@ const HELLO: &str = "registry.coracle.internal/hello:1";
 
 /// A pod that serves, writes, and is looked into; with a Service. Nothing but `class` differs.
 fn manifest(name: &str, class: Option<&str>, node_port: u16) -> String {
-    let script = "echo begun $WHO > /data/f; cat /data/f; cat /config/key; exec sleep 600";
+    let script = "echo begun $WHO > /data/f; cat /data/f; echo $(cat /config/key); sleep 600";
     let mut spec = json!({
         "terminationGracePeriodSeconds": 5,
         "containers": [
@@ -95,7 +95,7 @@ fn behaves(cluster: &Cluster, name: &str, node_port: u16) {
     };
     eventually("the log is written", || {
         let log = cluster.run(&["logs", name, "-c", "tool"]);
-        if log == "begun you\nconfigured" { Ok(()) } else { Err(log) }
+        if log == "begun you\nconfigured\n" { Ok(()) } else { Err(log) }
     });
     assert_eq!(tool(&["cat", "/data/f"]), "begun you\n", "{name}");
     assert_eq!(tool(&["sh", "-c", "echo more >> /data/f; wc -l < /data/f"]).trim(), "2");

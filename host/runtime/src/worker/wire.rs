@@ -48,7 +48,7 @@ pub(super) enum ToHost {
     /// How a start went.
     Started { call: u32, outcome: Result<(), StartFailure> },
     /// A container ended; all it wrote to its log was sent before.
-    Exited { container: u32, exit: Exit, usage: Usage },
+    Exited { container: u32, exit: Exit, usage: Box<Usage> },
     /// A request ended its instance.
     Fault { container: u32, fault: Fault },
     /// How the start of a command went.

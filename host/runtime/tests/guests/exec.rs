@@ -185,7 +185,7 @@ async fn an_attached_client_is_the_guests_keyboard_once() {
     drop(stdin);
     assert_eq!(read(attached.stdout).await, "typed");
     assert_eq!(container.wait().await.code, 0);
-    assert_eq!(pod.log(), "stdout F typed\n");
+    assert_eq!(pod.log(), "stdout P typed\n", "a line without an end is a part");
     assert_eq!(container.attach().err(), Some(ExecError::NotRunning));
 }
 

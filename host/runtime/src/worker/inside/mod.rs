@@ -60,8 +60,6 @@ async fn serve(engine: Engine, socket: OwnedFd) -> io::Result<()> {
     let (link, packets) = Link::new(Side::Worker, socket)?;
     let pod = Arc::new(pod::Worker::new(engine, link.clone()));
     let reason = link.run(&packets, &pod::Inbox(pod)).await;
-    match reason.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Ok(()),
-        _other => Err(reason),
-    }
+    let gone = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
+    if gone.contains(&reason.kind()) { Ok(()) } else { Err(reason) }
 }

@@ -173,7 +173,8 @@ impl Worker {
             self.containers.lock().remove(&id);
             self.out.tell_ports();
             let exit = crate::Exit { message: short(&exit.message), ..exit };
-            self.out.send(&ToHost::Exited { container: id, exit, usage: container.usage() });
+            let usage = Box::new(container.usage());
+            self.out.send(&ToHost::Exited { container: id, exit, usage });
         });
         Ok(())
     }

@@ -28,7 +28,7 @@ impl Handler for Inbox {
             ToHost::Started { call, outcome } => process.starts.answer(call, outcome),
             ToHost::Exited { container, exit, usage } => {
                 if let Some(container) = process.let_go(container) {
-                    container.set_usage(usage);
+                    container.set_usage(*usage);
                     container.ended(exit);
                 }
             }
