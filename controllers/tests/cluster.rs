@@ -496,5 +496,8 @@ async fn a_rollout_completes_though_the_controllers_restart_all_the_time() {
     hosts.abort();
 }
 
+#[path = "cluster/custom.rs"]
+mod custom;
+
 #[path = "cluster/workloads.rs"]
 mod workloads;

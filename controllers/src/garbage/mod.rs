@@ -5,6 +5,7 @@
 //! and stays; it is *waiting* when it is deleted in the foreground and waits for its dependents;
 //! it is *absent* only when the API server itself has said so.
 
+mod custom;
 mod graph;
 mod reconcile;
 pub(crate) mod run;

@@ -25,9 +25,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{PartialObjectMeta, Request};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
+use super::custom::Customs;
 use super::{Action, Entry, FOREGROUND, Graph, Observed, Presence, Propagation, reconcile};
 use crate::context::{Context, Running};
 use crate::write::or_null;
@@ -35,17 +36,23 @@ use crate::write::or_null;
 /// Uids remembered as surely absent; one more forgets all. They never come back.
 const ABSENT_MAX: usize = 4096;
 
+/// Gives the path of a kind's collection, of a namespace or of all.
+pub(super) type PathOf = Box<dyn Fn(Option<&str>) -> String + Send + Sync>;
+
 /// A kind that is followed.
-struct Source {
-    group: String,
-    kind: String,
-    is_namespaced: bool,
-    path: fn(Option<&str>) -> String,
-    cache: Box<dyn Lookup>,
+pub(super) struct Source {
+    pub(super) group: String,
+    pub(super) kind: String,
+    pub(super) is_namespaced: bool,
+    pub(super) path: PathOf,
+    pub(super) cache: Box<dyn Lookup>,
 }
 
+/// All kinds that are followed; users' kinds come later. A place once given stays, so that entries can name it.
+pub(super) type SourceList = Arc<RwLock<Vec<Arc<Source>>>>;
+
 /// What is asked of a cache of any kind.
-trait Lookup: Send + Sync {
+pub(super) trait Lookup: Send + Sync {
     fn uid_of(&self, key: &ObjectKey) -> Option<String>;
     fn is_synced(&self) -> bool;
 }
@@ -62,7 +69,7 @@ impl<K: Object> Lookup for Cache<K> {
 
 struct Controller {
     context: Context,
-    sources: Vec<Source>,
+    sources: SourceList,
     graph: Arc<Mutex<Graph>>,
     absent: Mutex<HashSet<String>>,
     queue: Queue<String>,
@@ -87,7 +94,7 @@ impl Sources<'_> {
             group: K::group(&()).into_owned(),
             kind: K::kind(&()).into_owned(),
             is_namespaced,
-            path: |namespace| K::url_path(&(), namespace),
+            path: Box::new(|namespace| K::url_path(&(), namespace)),
             cache: Box::new(cache),
         });
     }
@@ -165,10 +172,15 @@ pub(crate) fn start(context: &Context) -> Running {
         queue: queue.clone(),
     };
     sources.add_all();
-    let feeds = sources.feeds;
+    let mut feeds = sources.feeds;
+    let list: SourceList = Arc::new(RwLock::new(sources.list.into_iter().map(Arc::new).collect()));
+    let client = context.client.kube().clone();
+    let customs = Customs::new(client, Arc::clone(&graph), queue.clone(), Arc::clone(&list));
+    let definitions: Cache<CustomResourceDefinition> = context.caches.get();
+    feeds.push(definitions.observe(move |change| customs.changed(change)));
     let controller = Arc::new(Controller {
         context: context.clone(),
-        sources: sources.list,
+        sources: list,
         graph,
         absent: Mutex::default(),
         queue: queue.clone(),
@@ -191,7 +203,7 @@ struct CollectError {
 
 impl Controller {
     async fn reconcile(&self, uid: &str) -> Result<Outcome, CollectError> {
-        if !self.sources.iter().all(|source| source.cache.is_synced()) {
+        if !self.sources.read().iter().all(|source| source.cache.is_synced()) {
             return Ok(Outcome::Retry);
         }
         let Some((object, dependents)) = self.look_up(uid) else { return Ok(Outcome::Done) };
@@ -226,10 +238,12 @@ impl Controller {
         Some((object, dependents))
     }
 
-    fn source_of(&self, owner: &OwnerReference) -> Option<&Source> {
+    fn source_of(&self, owner: &OwnerReference) -> Option<Arc<Source>> {
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-        let mut sources = self.sources.iter();
-        sources.find(|source| source.kind == owner.kind && source.group == group)
+        let sources = self.sources.read();
+        // The last one: a definition that came anew has a place of its own.
+        let mut sources = sources.iter().rev();
+        sources.find(|source| source.kind == owner.kind && source.group == group).cloned()
     }
 
     async fn presence(&self, object: &Entry, owner: &OwnerReference) -> Presence {
@@ -248,7 +262,7 @@ impl Controller {
             let waits = graph.get(&owner.uid).is_some_and(|o| o.is_deleting && o.has(FOREGROUND));
             return if waits { Presence::Waiting } else { Presence::Solid };
         }
-        self.ask(source, &key, &owner.uid).await
+        self.ask(&source, &key, &owner.uid).await
     }
 
     /// Asks the server itself: a cache may be behind the one that holds the dependent.
@@ -298,7 +312,7 @@ impl Controller {
     }
 
     fn request(&self, entry: &Entry) -> Option<Request> {
-        let source = self.sources.get(entry.kind)?;
+        let source = self.sources.read().get(entry.kind).cloned()?;
         Some(Request::new((source.path)(entry.key.namespace.as_deref())))
     }
 

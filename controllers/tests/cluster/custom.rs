@@ -1,0 +1,69 @@
+//! Objects of users' kinds own and are owned.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::core::{ApiResource, DynamicObject};
+
+use super::*;
+
+fn definition() -> CustomResourceDefinition {
+    serde_json::from_value(json!({"metadata": {"name": "things.x.io"}, "spec": {
+        "group": "x.io", "scope": "Namespaced",
+        "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
+        "versions": [{"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object"}}}]}}))
+    .unwrap()
+}
+
+fn thing(name: &str, owner: Option<&DynamicObject>) -> DynamicObject {
+    let mut object = json!({"apiVersion": "x.io/v1", "kind": "Thing", "metadata": {"name": name}});
+    if let Some(owner) = owner {
+        object["metadata"]["ownerReferences"] = json!([reference(owner)]);
+    }
+    serde_json::from_value(object).unwrap()
+}
+
+fn reference(owner: &DynamicObject) -> Value {
+    json!({"apiVersion": "x.io/v1", "kind": "Thing", "name": owner.name_any(), "uid": owner.uid()})
+}
+
+#[tokio::test]
+async fn objects_of_users_kinds_are_collected() {
+    let cluster = Cluster::start().await;
+    let definitions = cluster.client.cluster::<CustomResourceDefinition>();
+    definitions.create(&PostParams::default(), &definition()).await.unwrap();
+    let resource = ApiResource {
+        group: "x.io".into(),
+        version: "v1".into(),
+        api_version: "x.io/v1".into(),
+        kind: "Thing".into(),
+        plural: "things".into(),
+    };
+    let kube = cluster.client.kube().clone();
+    let things: Api<DynamicObject> = Api::namespaced_with(kube, "default", &resource);
+    let make = async |name: &str, owner: Option<&DynamicObject>| {
+        things.create(&PostParams::default(), &thing(name, owner)).await.unwrap()
+    };
+    let parent = make("parent", None).await;
+    let child = make("child", Some(&parent)).await;
+    make("grandchild", Some(&child)).await;
+    make("other", None).await;
+    let owned = json!({"metadata": {"name": "owned", "ownerReferences": [reference(&child)]}});
+    cluster.create::<ConfigMap>(owned).await;
+    things.delete("parent", &DeleteParams::background()).await.unwrap();
+    cluster
+        .until("end of the ConfigMap", |all: &Cache<ConfigMap>| {
+            all.get(Some("default"), "owned").is_none().then_some(())
+        })
+        .await;
+    let left = async {
+        loop {
+            let all = things.list(&ListParams::default()).await.unwrap().items;
+            if all.len() == 1 {
+                break all[0].name_any();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, left).await.unwrap(), "other");
+}
