@@ -177,3 +177,23 @@ fn the_machine_goes_down(cluster: &Cluster) {
     let again = cluster.coracle(&["host", "--shutdown"]);
     assert!(!again.ok && again.stderr.contains("no host runs"), "{again:?}");
 }
+
+/// Row `node.manual-register`.
+#[test]
+fn a_node_that_somebody_else_makes() {
+    let flags = |_: &std::path::Path| {
+        vec!["--register-node=false".to_owned(), "--node-name=by-hand".to_owned()]
+    };
+    let cluster = Cluster::start_flags(flags);
+    eventually("the API answers", || {
+        let nodes = cluster.kubectl(&["get", "nodes", "-o", "name"]);
+        if nodes.ok { Ok(nodes) } else { Err(nodes) }
+    });
+    let made = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "by-hand"}});
+    let file = cluster.folder().join("node.json");
+    std::fs::write(&file, made.to_string()).expect("a file");
+    assert_eq!(cluster.run(&["get", "nodes", "-o", "name"]), "");
+    cluster.run(&["create", "-f", &file.display().to_string()]);
+    cluster.wait_ready();
+    assert_eq!(node(&cluster), "by-hand");
+}
