@@ -161,8 +161,13 @@ async fn push() {
         (201, format!("/v2/a/b/blobs/{digest}").as_str())
     );
     assert_eq!(client.get(&format!("GET {}", done.header("location"))).await.body, "whole");
+}
 
-    // In chunks, and what goes wrong between them.
+#[tokio::test]
+async fn push_in_chunks() {
+    let session = Session::start().await;
+    let client = Client::admin(&session.server);
+    let octets = ("content-type", "application/octet-stream");
     let begun = client.send("POST /v2/a/b/blobs/uploads/", &[("content-length", "0")], b"").await;
     let place = begun.header("location").to_owned();
     let patch = |range: &'static str, bytes: &'static [u8]| {
@@ -190,8 +195,14 @@ async fn push() {
     let done = client.send(&line, &[octets, ("content-range", "6-10")], b"world").await;
     assert_eq!((done.status, done.header("docker-content-digest")), (201, digest.as_str()));
     assert_eq!(client.get(&format!("GET {place}")).await.status, 404, "the session is over");
+}
 
-    // Wrong digest, cancelled upload.
+#[tokio::test]
+async fn push_what_is_wrong_and_what_is_there() {
+    let session = Session::start().await;
+    let client = Client::admin(&session.server);
+    let octets = ("content-type", "application/octet-stream");
+    let digest = client.blob("a/b", b"hello world").await;
     let begun = client.get("POST /v2/a/b/blobs/uploads/").await;
     let line = format!("PUT {}?digest={}", begun.header("location"), sha256(b"other"));
     let refused = client.send(&line, &[octets], b"this").await;
@@ -398,9 +409,13 @@ POST /apis/rbac.authorization.k8s.io/v1/namespaces/stock/rolebindings | /metadat
     assert_eq!(listed(admin).await, r#"["stock/app","vault/app"]"#);
 
     let alice = Client::of(&session.server, UserInfo::new("alice", ["system:authenticated"]));
-    let put = |text: &'static str| {
-        let alice = &alice;
-        async move { alice.put("shop/app", "1", &json!({"a": text}), MANIFEST).await }
+    rules_hold(&alice).await;
+}
+
+/// Pushes what the annotations of the namespace `shop` do not allow.
+async fn rules_hold(alice: &Client) {
+    let put = |text: &'static str| async move {
+        alice.put("shop/app", "1", &json!({"a": text}), MANIFEST).await
     };
     assert_eq!(put("b").await.status, 201);
     let moved = put("c").await;

@@ -86,6 +86,21 @@ async fn a_request_is_followed_from_the_node_port_to_the_last_pod() {
     assert_eq!(shop.parent(), "b7ad6b7169203331");
     assert_eq!((call.parent(), stock.parent()), (shop.id(), call.id()));
     assert!(seen.ends_with(&format!("200 00-{TRACE}-{}-01", stock.id())), "{seen}");
+    names_its_pod(&cluster, shop);
+    for (span, key, expected) in [
+        (shop, "http.request.method", "GET"),
+        (shop, "url.path", "/call"),
+        (shop, "server.address", "shop.example"),
+        (shop, "client.address", "127.0.0.1"),
+        (call, "server.address", "stock.default.svc.cluster.local"),
+        (stock, "url.query", "traceparent"),
+    ] {
+        assert_eq!(span.attribute(key), expected, "{key}");
+    }
+}
+
+/// Checks that a span says whose it is.
+fn names_its_pod(cluster: &Cluster, shop: &Received) {
     let pod = cluster.run(&[
         "get",
         "pods",
@@ -108,16 +123,6 @@ async fn a_request_is_followed_from_the_node_port_to_the_last_pod() {
         ("service.version", "1.2"),
     ] {
         assert_eq!(shop.of_resource(key), expected, "{key}");
-    }
-    for (span, key, expected) in [
-        (shop, "http.request.method", "GET"),
-        (shop, "url.path", "/call"),
-        (shop, "server.address", "shop.example"),
-        (shop, "client.address", "127.0.0.1"),
-        (call, "server.address", "stock.default.svc.cluster.local"),
-        (stock, "url.query", "traceparent"),
-    ] {
-        assert_eq!(span.attribute(key), expected, "{key}");
     }
 }
 
