@@ -66,7 +66,8 @@ impl Server {
         let telemetry = flags.host.telemetry.config();
         let telemetry = telemetry.as_ref().map(Telemetry::start).transpose()?;
         let (telemetry, exporting) = telemetry.unzip();
-        config.tracer = telemetry.map(|telemetry| telemetry.tracer(&Resource::service("apiserver")));
+        config.tracer =
+            telemetry.map(|telemetry| telemetry.tracer(&Resource::service("apiserver")));
         let api = ApiServer::new(config, store.clone()).await?;
         let tls = pki.server_config(&pki.issue_serving(&own_names(flags, address)?)?)?;
         let serving = tokio::spawn({
@@ -82,7 +83,8 @@ impl Server {
             supervise::start_detached(data, &flags.host_arguments())?;
         }
         let client = Client::in_process(api.in_process(UserInfo::component("coracle-up"))).kube();
-        let running = Self { api, store, client, serving, controllers, scheduler, exporting, _held: held };
+        let running =
+            Self { api, store, client, serving, controllers, scheduler, exporting, _held: held };
         Ok(running)
     }
 
