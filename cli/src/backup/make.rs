@@ -36,7 +36,8 @@ pub(crate) async fn backup(data: &DataDir, flags: &BackupFlags) -> anyhow::Resul
     let images = if flags.without_images { "without the registry's images" } else { "and images" };
     out::line(format_args!("wrote {}: all objects, the cluster's keys {images}", target.display()));
     out::line(format_args!(
-        "whoever has this file has the cluster: it holds the key of the CA and the keys that Secrets are sealed with"
+        "whoever has this file has the cluster: it holds the key of the CA and the keys that Secrets are sealed with; \
+         what persistent volumes hold is not in it"
     ));
     Ok(())
 }
