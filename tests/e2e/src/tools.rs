@@ -141,6 +141,18 @@ fn python_environment() -> PathBuf {
     path
 }
 
+/// Waits for whoever builds something into the cache in this process.
+pub(crate) fn one_at_a_time() -> std::sync::MutexGuard<'static, ()> {
+    // A test that failed while it built has left nothing that counts as built.
+    BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Fails with what a missing program is for.
+pub(crate) fn need(program: &str, why: &str) {
+    let found = Command::new(program).arg("--version").output();
+    assert!(found.is_ok(), "{program} is missing: {why}");
+}
+
 /// The folder of what tests build once: `$XDG_CACHE_HOME/coracle-tests`, by default in the home's
 /// `.cache`.
 #[must_use]

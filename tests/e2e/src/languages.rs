@@ -1,0 +1,121 @@
+//! Guests in other languages, each built by its own tools, which are installed once into the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::binary::root;
+use crate::tools::{cache, need, one_at_a_time};
+
+/// Builds a guest of `tests/languages` and gives its file: `c`, `go`, `python` or `javascript`.
+///
+/// Built again when its sources or its tools' versions change.
+#[must_use]
+pub fn guest_in(language: &str) -> PathBuf {
+    let _one = one_at_a_time();
+    let sources = root().join("tests/languages");
+    let folder = cache().join("languages");
+    fs::create_dir_all(&folder).unwrap();
+    let wasm = folder.join(format!("{language}.wasm"));
+    let stamp = folder.join(format!("{language}.stamp"));
+    let wanted = stamp_of(&sources.join(language));
+    if wasm.exists() && fs::read(&stamp).is_ok_and(|have| have == wanted) {
+        return wasm;
+    }
+    match language {
+        "c" => run(Command::new(python())
+            .args(["-m", "ziglang", "cc", "-target", "wasm32-wasi", "-Os", "-o"])
+            .arg(&wasm)
+            .arg(sources.join("c/hello.c"))),
+        "go" => run(Command::new("go")
+            .args(["build", "-trimpath", "-buildvcs=false", "-o"])
+            .arg(&wasm)
+            .arg(".")
+            .envs([("GOOS", "wasip1"), ("GOARCH", "wasm")])
+            .current_dir(sources.join("go"))),
+        "python" => run(Command::new(python().with_file_name("componentize-py"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .arg("-d")
+            .arg(wit(&folder))
+            .args(["-w", "coracle-test:languages/http", "componentize", "app", "-o"])
+            .arg(&wasm)
+            .current_dir(sources.join("python"))),
+        "javascript" => run(Command::new("node")
+            .arg(javascript_tools().join("build.mjs"))
+            .arg(sources.join("javascript/app.js"))
+            .arg(wit(&folder))
+            .arg("http")
+            .arg(&wasm)),
+        other => panic!("no guest in {other}"),
+    }
+    fs::write(stamp, wanted).unwrap();
+    wasm
+}
+
+/// All that a guest depends on.
+fn stamp_of(sources: &Path) -> Vec<u8> {
+    let tools = root().join("tests/e2e/tools/languages");
+    let folders = [sources, &root().join("tests/languages/wit"), &tools];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.is_file());
+    files.sort();
+    files.iter().flat_map(|file| fs::read(file).unwrap()).collect()
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// The Python of an environment with the packages of `requirements.txt`.
+fn python() -> PathBuf {
+    need("python3", "the tests build guests in Python and C with packages of PyPI");
+    let requirements = root().join("tests/e2e/tools/languages/requirements.txt");
+    let (wanted, path) = (fs::read(&requirements).unwrap(), cache().join("languages-python"));
+    let (stamp, python) = (path.join("requirements.txt"), path.join("bin/python"));
+    if !fs::read(&stamp).is_ok_and(|have| have == wanted) {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&path));
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "-r"])
+            .arg(requirements));
+        fs::write(stamp, wanted).unwrap();
+    }
+    python
+}
+
+/// A folder with the packages of `package.json` and our script.
+fn javascript_tools() -> PathBuf {
+    need("npm", "the tests build a guest in JavaScript with packages of npm");
+    let tools = root().join("tests/e2e/tools/languages");
+    let path = cache().join("languages-javascript");
+    let wanted = fs::read(tools.join("package.json")).unwrap();
+    let stamp = path.join("installed.json");
+    if !fs::read(&stamp).is_ok_and(|have| have == wanted) {
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("package.json"), &wanted).unwrap();
+        let quiet = ["install", "--no-audit", "--no-fund", "--silent"];
+        run(Command::new("npm").args(quiet).current_dir(&path));
+        fs::write(stamp, wanted).unwrap();
+    }
+    fs::copy(tools.join("build.mjs"), path.join("build.mjs")).unwrap();
+    path
+}
+
+/// A folder with our world and the WIT packages of WASI, which come with jco.
+fn wit(folder: &Path) -> PathBuf {
+    let wit = folder.join("wit");
+    let packages = javascript_tools().join("node_modules/@bytecodealliance/jco/lib/wit/builtin");
+    fs::create_dir_all(wit.join("deps")).unwrap();
+    fs::copy(root().join("tests/languages/wit/world.wit"), wit.join("world.wit")).unwrap();
+    for package in fs::read_dir(packages.join("0.2.12")).unwrap() {
+        let package = package.unwrap();
+        let to = wit.join("deps").join(package.file_name());
+        fs::create_dir_all(&to).unwrap();
+        for file in fs::read_dir(package.path()).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+    wit
+}

@@ -1,0 +1,3 @@
+module coracle.dev/languages
+
+go 1.25
