@@ -98,16 +98,6 @@ fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
                  (export \"wasi:cli/run@0.2.0\" (instance $e)))"),
             "imports that nothing satisfies",
         ),
-        (
-            "a run of another type",
-            wat("(component
-                 (core module $m (func (export \"run\") (param i32)))
-                 (core instance $i (instantiate $m))
-                 (func $run (param \"x\" u32) (canon lift (core func $i \"run\")))
-                 (instance $e (export \"run\" (func $run)))
-                 (export \"wasi:cli/run@0.2.0\" (instance $e)))"),
-            "imports that nothing satisfies",
-        ),
         ("a library", wat("(component (instance $e) (export \"a:b/c\" (instance $e)))"), "nothing"),
         ("a module without a start", wat("(module (func (export \"main\")))"), "nothing to run"),
         (
@@ -136,6 +126,15 @@ async fn unsound_bytes_are_refused_in_words() {
 /// What a machine may not have: refused beforehand or at the start.
 fn never_run() -> Vec<(&'static str, Vec<u8>)> {
     vec![
+        (
+            "a run of another type",
+            wat("(component
+                 (core module $m (func (export \"run\") (param i32)))
+                 (core instance $i (instantiate $m))
+                 (func $run (param \"x\" u32) (canon lift (core func $i \"run\")))
+                 (instance $e (export \"run\" (func $run)))
+                 (export \"wasi:cli/run@0.2.0\" (instance $e)))"),
+        ),
         ("shared memory", command("(memory 1 1 shared)", "i32.const 0")),
         ("a hundred memories", command(&"(memory 1) ".repeat(100), "i32.const 0")),
         ("a hundred tables", command(&"(table 1 funcref) ".repeat(200), "i32.const 0")),

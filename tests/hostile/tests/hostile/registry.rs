@@ -1,6 +1,7 @@
 //! A registry whose answers are the attacker's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -111,6 +112,13 @@ impl Host {
         let image = pulled.map_err(|error| error.to_string())?.image;
         self.images.learn(&image).await;
         Ok(image)
+    }
+
+    /// The folders of the store; what leads outside of an image would lie there.
+    pub(crate) fn beside(&self) -> BTreeSet<OsString> {
+        let entries = std::fs::read_dir(self.folder.path().join("images")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name != "references.json").collect()
     }
 
     /// Bytes and folders that were left behind of what was refused.
