@@ -15,6 +15,12 @@ const CPU_PERIOD_MICROS: u64 = 100_000;
 /// Gives the value of a metric for a container, if it has one.
 type Value = fn(&ContainerSample) -> Option<String>;
 
+/// Gives a count of a container.
+type Count = fn(&ContainerSample) -> u64;
+
+/// Gives a count of a pod, if it is known.
+type PodCount = fn(&PodSample) -> Option<u64>;
+
 /// Metrics of containers: name, kind, help, value.
 const METRICS: [(&str, &str, &str, Value); 15] = [
     (
@@ -85,7 +91,7 @@ const METRICS: [(&str, &str, &str, Value); 15] = [
 ];
 
 /// Metrics of what containers read from files and wrote to them.
-const DISK: [(&str, &str, fn(&ContainerSample) -> u64); 4] = [
+const DISK: [(&str, &str, Count); 4] = [
     ("container_fs_reads_total", "Cumulative count of reads completed", |c| c.usage.disk.reads),
     ("container_fs_reads_bytes_total", "Cumulative count of bytes read", |c| {
         c.usage.disk.read_bytes
@@ -97,7 +103,7 @@ const DISK: [(&str, &str, fn(&ContainerSample) -> u64); 4] = [
 ];
 
 /// Metrics of what pods have sent and received.
-const NETWORK: [(&str, &str, fn(&PodSample) -> Option<u64>); 4] = [
+const NETWORK: [(&str, &str, PodCount); 4] = [
     ("container_network_receive_bytes_total", "Cumulative count of bytes received", |pod| {
         Some(pod.traffic?.received_bytes)
     }),
