@@ -55,7 +55,9 @@ mod tests {
         let config = again.config().unwrap();
         assert_eq!(config.endpoint.to_string(), "http://otel:4318/v1/traces");
         assert_eq!(config.sampling.to_string(), "0.25");
-        for (wrong, word) in [("--otlp-endpoint=otel:4318", "http://"), ("--trace-sampling=2", "0 to 1")] {
+        for (wrong, word) in
+            [("--otlp-endpoint=otel:4318", "http://"), ("--trace-sampling=2", "0 to 1")]
+        {
             let error = read(&[wrong.to_owned()]).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
