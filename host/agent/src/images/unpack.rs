@@ -406,8 +406,10 @@ mod tests {
             assert!(why.contains("a white-out must name"), "{why}");
         }
         let deep = vec!["d"; DEPTH_MAX + 1].join("/");
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
         let mut builder = tar::Builder::new(Vec::new());
-        builder.append_data(&mut tar::Header::new_gnu(), deep, &b""[..]).unwrap();
+        builder.append_data(&mut header, deep, &b""[..]).unwrap();
         let why = unpacked(&[(builder.into_inner().unwrap(), "tar")]).unwrap_err();
         assert!(why.contains("deeper than"), "{why}");
     }
