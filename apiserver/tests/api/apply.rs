@@ -95,7 +95,8 @@ Content-Type: application/apply-patch+yaml
               .y: field not declared in schema
             400 BadRequest: Secret in version "v1" cannot be handled as a ConfigMap: no kind "Secret" is registered for version "v1"
             400 BadRequest: metadata.managedFields must be nil
-            400 BadRequest: error strict decoding YAML: duplicate field "data.a"
+            400 BadRequest: error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:
+              line 1: key "a" already set in map
             201
               ! 299 - "duplicate field \"data.a\""
               /data {"a":"2"}

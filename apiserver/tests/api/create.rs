@@ -161,8 +161,8 @@ POST /api/v1/namespaces/default/configmaps?fieldValidation=Maybe
         expect![[r#"
             400 BadRequest: Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.replica", unknown field "spec.template.spec.containers[0].imge"
             201
-              ! 299 - "duplicate field \"data.x\""
               ! 299 - "unknown field \"dat\""
+              ! 299 - "duplicate field \"data.x\""
               /data {"x":"2"}
             201
               /data -
