@@ -136,18 +136,24 @@ fn udp_serve(address: &str, count: usize) -> Result<String> {
     Ok("ok".to_owned())
 }
 
-/// Asks by datagram, and again for each second without an answer: a datagram may be lost.
+/// Asks by datagram, and again for each second without an answer: a datagram may be lost. Rust's
+/// std has no timeout for these sockets on WASI 0.2, so it looks and sleeps.
 fn udp_ask(address: &str, text: &str) -> Result<String> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    socket.set_nonblocking(true)?;
     let mut buffer = [0; 65536];
-    let (length, from) = loop {
+    let (length, from) = 'answer: loop {
         socket.send_to(text.as_bytes(), address)?;
-        match socket.recv_from(&mut buffer) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            result => break result?,
+        for _look in 0..100 {
+            match socket.recv_from(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                result => break 'answer result?,
+            }
         }
     };
+    socket.set_nonblocking(false)?;
     let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
     socket.connect(address)?;
     socket.send(text.as_bytes())?;
