@@ -1,6 +1,7 @@
 //! Reads the manifest folder again and again, and tells the loop when it says something else.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,10 +115,13 @@ fn pods(shared: &Shared, known: &BTreeMap<PathBuf, Known>) -> Vec<Pod> {
     let mut pods = BTreeMap::new();
     for (path, known) in known {
         let Some(pod) = &known.pod else { continue };
-        if pods.contains_key(&full_name(pod)) {
-            events::bad_manifest(shared, path, "names the pod of another file");
-        } else {
-            pods.insert(full_name(pod), pod.clone());
+        match pods.entry(full_name(pod)) {
+            Entry::Occupied(_) => {
+                events::bad_manifest(shared, path, "names the pod of another file");
+            }
+            Entry::Vacant(place) => {
+                place.insert(pod.clone());
+            }
         }
     }
     pods.into_values().collect()

@@ -111,6 +111,6 @@ async fn the_best_effort_pod_goes_first_and_the_guaranteed_one_last() {
         let said = shown["status"]["message"].as_str().unwrap();
         assert!(said.starts_with("The node was low on resource: memory."), "{said}");
     }
-    let events = cluster.evictions().await;
+    let events = cluster.evictions(3).await;
     assert_eq!(events, ["best-effort", "burstable", "guaranteed"]);
 }

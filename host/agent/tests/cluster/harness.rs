@@ -146,15 +146,18 @@ impl Cluster {
         self.tune = tune;
     }
 
-    /// Lists the pods that were evicted, in the order in which they were.
-    pub(crate) async fn evictions(&self) -> Vec<String> {
-        let api = self.admin.namespaced::<Event>("default");
-        let mut all = api.list(&ListParams::default()).await.unwrap().items;
-        all.retain(|event| event.reason.as_deref() == Some("Evicted"));
-        all.sort_by_key(|event| {
-            event.metadata.resource_version.clone().unwrap().parse::<u64>().unwrap()
-        });
-        all.into_iter().filter_map(|event| event.involved_object.name).collect()
+    /// Waits until so many pods were evicted, and lists them in the order in which it was told.
+    pub(crate) async fn evictions(&self, count: usize) -> Vec<String> {
+        self.until(&format!("{count} evictions"), |events: &Cache<Event>| {
+            let mut all = events.list();
+            all.retain(|event| event.reason.as_deref() == Some("Evicted"));
+            all.sort_by_key(|event| {
+                event.metadata.resource_version.as_ref().unwrap().parse::<u64>().unwrap()
+            });
+            let name = |event: &Arc<Event>| event.involved_object.name.clone().unwrap();
+            (all.len() == count).then(|| all.iter().map(name).collect())
+        })
+        .await
     }
 
     /// Kills the agent as `kill -9` would: nothing is stopped or written any more.
