@@ -237,20 +237,20 @@ fn a_node_runs_its_own_pods() {
         &node(),
         &requests,
         expect![[r#"
-        list pods -: 403: pods is forbidden: User "system:node:n1" cannot list resource "pods" in API group "" at the cluster scope: a node can only list and watch pods with the field selector spec.nodeName set to itself
-        watch pods - n2: 403: pods is forbidden: User "system:node:n1" cannot watch resource "pods" in API group "" at the cluster scope: a node can only list and watch pods with the field selector spec.nodeName set to itself
-        watch pods - n1: yes
-        get pods default/on-n1: yes
-        get pods default/on-n2: 403: pods "on-n2" is forbidden: User "system:node:n1" cannot get resource "pods" in API group "" in the namespace "default": no relationship found between node 'n1' and pods 'on-n2'
-        get pods default/gone: yes
-        patch pods/status default/on-n1: yes
-        patch pods/status default/on-n2: 403: pods "on-n2" is forbidden: User "system:node:n1" cannot patch resource "pods/status" in API group "" in the namespace "default": no relationship found between node 'n1' and pods 'on-n2'
-        update pods default/on-n1: 403: pods "on-n1" is forbidden: User "system:node:n1" cannot update resource "pods" in API group "" in the namespace "default"
-        delete pods default/on-n1: yes
-        delete pods default/on-n2: 403: pods "on-n2" is forbidden: User "system:node:n1" cannot delete resource "pods" in API group "" in the namespace "default": no relationship found between node 'n1' and pods 'on-n2'
-        create pods default/-: yes
-        create pods/binding default/on-n1: 403: pods "on-n1" is forbidden: User "system:node:n1" cannot create resource "pods/binding" in API group "" in the namespace "default"
-    "#]],
+            list pods -: yes
+            watch pods - n2: yes
+            watch pods - n1: yes
+            get pods default/on-n1: yes
+            get pods default/on-n2: yes
+            get pods default/gone: yes
+            patch pods/status default/on-n1: yes
+            patch pods/status default/on-n2: 403: pods "on-n2" is forbidden: User "system:node:n1" cannot patch resource "pods/status" in API group "" in the namespace "default": no relationship found between node 'n1' and pods 'on-n2'
+            update pods default/on-n1: 403: pods "on-n1" is forbidden: User "system:node:n1" cannot update resource "pods" in API group "" in the namespace "default"
+            delete pods default/on-n1: yes
+            delete pods default/on-n2: 403: pods "on-n2" is forbidden: User "system:node:n1" cannot delete resource "pods" in API group "" in the namespace "default": no relationship found between node 'n1' and pods 'on-n2'
+            create pods default/-: yes
+            create pods/binding default/on-n1: 403: pods "on-n1" is forbidden: User "system:node:n1" cannot create resource "pods/binding" in API group "" in the namespace "default"
+        "#]],
     );
 }
 
