@@ -122,24 +122,36 @@ impl Ground {
                     let _ = file.write(&vec![b'x'; *bytes], None);
                 }
             }
-            Call::Stat(path, follow) => drop(tree.stat(&root, &real(path), *follow)),
+            Call::Stat(path, follow) => {
+                let _ = tree.stat(&root, &real(path), *follow);
+            }
             Call::List(path) => {
                 let how = Open { read: true, directory: true, ..Open::default() };
                 if let Ok(Handle::Dir(dir)) = tree.open(&root, &real(path), true, how) {
-                    drop(tree.listing(&dir));
+                    let _ = tree.listing(&dir);
                 }
             }
-            Call::MakeDir(path) => drop(tree.make_dir(&root, &real(path))),
-            Call::RemoveDir(path) => drop(tree.remove_dir(&root, &real(path))),
-            Call::Unlink(path) => drop(tree.unlink(&root, &real(path))),
-            Call::Symlink(target, path) => {
-                drop(tree.symlink(&real(target), &root, &real(path)));
+            Call::MakeDir(path) => {
+                let _ = tree.make_dir(&root, &real(path));
             }
-            Call::Rename(from, to) => drop(tree.rename(&root, &real(from), &root, &real(to))),
-            Call::Link(from, to) => drop(tree.link(&root, &real(from), &root, &real(to))),
+            Call::RemoveDir(path) => {
+                let _ = tree.remove_dir(&root, &real(path));
+            }
+            Call::Unlink(path) => {
+                let _ = tree.unlink(&root, &real(path));
+            }
+            Call::Symlink(target, path) => {
+                let _ = tree.symlink(&real(target), &root, &real(path));
+            }
+            Call::Rename(from, to) => {
+                let _ = tree.rename(&root, &real(from), &root, &real(to));
+            }
+            Call::Link(from, to) => {
+                let _ = tree.link(&root, &real(from), &root, &real(to));
+            }
             Call::SetTimes(path, follow) => {
                 let times = Times { accessed: SetTime::Now, modified: SetTime::Keep };
-                drop(tree.set_times(&root, &real(path), *follow, times));
+                let _ = tree.set_times(&root, &real(path), *follow, times);
             }
         }
         None
