@@ -3,12 +3,7 @@
 //! Each case says what must become of it: an exit, a refusal, or that it still runs and can be
 //! killed. After each, a neighbour of another pod answers.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod binaries;
 mod calls;
