@@ -22,17 +22,24 @@ pub fn pause() -> ! {
 pub async fn serve_hostname(flags: Flags) -> Result<()> {
     let port = flags.number("port", 9376) as u16;
     log(&format!("Serving on port {port}."));
-    if flags.on("udp", false) {
-        return udp("0.0.0.0", port, |_, _| Some(hostname())).await;
-    }
-    if !flags.on("tcp", false) {
+    let (by_tcp, by_udp) = (flags.on("tcp", false), flags.on("udp", false));
+    if !by_tcp && !by_udp {
         return http(port, |_| async { text(200, hostname()) }).await;
     }
+    let datagrams = async {
+        if by_udp { udp("0.0.0.0", port, |_, _| Some(hostname())).await } else { Ok(()) }
+    };
+    let connections = async { if by_tcp { tell_by_tcp(port).await } else { Ok(()) } };
+    tokio::try_join!(datagrams, connections).map(|_| ())
+}
+
+async fn tell_by_tcp(port: u16) -> Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port)).await?;
     loop {
         let (mut stream, _) = listener.accept().await?;
-        stream.write_all(hostname().as_bytes()).await?;
-        stream.shutdown().await?;
+        // Who has gone already is told nothing.
+        let _ = stream.write_all(hostname().as_bytes()).await;
+        let _ = stream.shutdown().await;
     }
 }
 
