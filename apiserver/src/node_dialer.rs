@@ -28,7 +28,7 @@ pub trait NodeDialer: Send + Sync {
 }
 
 /// The protocol, in TLS's ALPN, of a connection that a host makes to be reached by.
-pub const HOST_PROTOCOL: &[u8] = b"coracle-host";
+pub(crate) const HOST_PROTOCOL: &[u8] = b"coracle-host";
 
 /// A dialer for nodes that are this machine: every node's agent is the one behind one Unix socket.
 #[derive(Clone, Debug)]
