@@ -57,7 +57,6 @@ fn add(sum: &AtomicU64, pieces: &AtomicU64, bytes: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{Fabric, Flow, NetNsSpec, NsTag, ResolveError, Resolver, Route, Router};
     use futures::FutureExt as _;
     use std::net::IpAddr;
