@@ -103,6 +103,8 @@ fn hooks_run_commands(cluster: &Cluster) {
 fn last_words(cluster: &Cluster) {
     make(cluster, "told", "Never", sh("echo noise; echo why > /dev/termination-log; exit 2"));
     shows(cluster, "told", "/state/terminated/message", json!("why\n"));
+    make(cluster, "boom", "Never", sh("echo boom > /dev/termination-log; exit 1"));
+    cluster.says("pod/boom", &["Message:  boom", "Exit Code:    1"]);
     let policy = json!({"terminationMessagePolicy": "FallbackToLogsOnError"});
     make(cluster, "logged", "Never", and(sh("echo first; echo last; exit 2"), policy));
     shows(cluster, "logged", "/state/terminated/message", json!("first\nlast\n"));
