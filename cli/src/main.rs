@@ -79,7 +79,7 @@ async fn dispatch(data: DataDir, command: Command) -> anyhow::Result<()> {
         Command::Host(flags) if flags.shutdown => supervise::shut_down(&data, &flags).await,
         Command::Host(flags) if flags.supervise => {
             supervise::run(&data, &flags.passed_on(), flags.limits.node.shutdown_grace_period).await
-        },
+        }
         Command::Host(flags) => host::run(&data, &flags).await,
         Command::Token(command) => token::run(&data, command).await,
         Command::Backup(flags) => backup::backup(&data, &flags).await,

@@ -114,7 +114,7 @@ mod tests {
                 Needs::Right(Right { verb, namespace, name }) => {
                     format!("{verb} {name} in {namespace}")
                 }
-                other => format!("{other:?}"),
+                other @ (Needs::User | Needs::Path | Needs::Nothing) => format!("{other:?}"),
             };
             shown += &format!("{request}: {needs}\n");
         }

@@ -289,7 +289,11 @@ impl HostFlags {
         let kubeconfig =
             self.kubeconfig.iter().map(|path| format!("--kubeconfig={}", path.display()));
         let join = self.join.arguments();
-        kubeconfig.chain(join).chain(self.network.arguments()).chain(self.limits.arguments()).collect()
+        kubeconfig
+            .chain(join)
+            .chain(self.network.arguments())
+            .chain(self.limits.arguments())
+            .collect()
     }
 }
 

@@ -9,6 +9,7 @@ mod telemetry_flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use flags::{
-    BackupFlags, Command, DownFlags, ExplainFlags, Flags, HostFlags, HostLimits, InspectFlags, JoinFlags, NetworkFlags,
-    PushFlags, RestoreFlags, ScheduleCommand, ServerFlags, TokenCommand, TokenCreateFlags, TokenFlags, UpFlags,
+    BackupFlags, Command, DownFlags, ExplainFlags, Flags, HostFlags, HostLimits, InspectFlags,
+    JoinFlags, NetworkFlags, PushFlags, RestoreFlags, ScheduleCommand, ServerFlags, TokenCommand,
+    TokenCreateFlags, TokenFlags, UpFlags,
 };

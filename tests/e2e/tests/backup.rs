@@ -1,5 +1,4 @@
 //! A backup that is made while writes go on, and the cluster that is made of it.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;

@@ -1,6 +1,5 @@
 //! The pods' network as a user meets it: datagrams through Services and ports of the host, a pod that
 //! calls itself by its Service, and components for WASI 0.3.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::net::UdpSocket;
 use std::time::Duration;

@@ -294,7 +294,7 @@ mod tests {
             {"digest": digest, "artifactType": "application/spdx+json"},
             {"digest": "x", "artifactType": ARTIFACT_TYPE},
         ]});
-        assert_eq!(referrers(index.to_string().as_bytes()), [digest.clone()]);
+        assert_eq!(referrers(index.to_string().as_bytes()), std::slice::from_ref(&digest));
         assert_eq!(tag(&digest), format!("sha256-{}.sig", "1".repeat(64)));
     }
 }
