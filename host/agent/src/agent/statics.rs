@@ -19,8 +19,9 @@ pub(super) struct Statics {
     wanted: BTreeMap<FullName, Arc<Pod>>,
     /// What the API has.
     mirrors: BTreeMap<FullName, Arc<Pod>>,
-    /// Names about which a write is under way.
-    writing: BTreeSet<FullName>,
+    /// Names about which a write is under way, and whether anything was heard of them meanwhile: the API's news of a
+    /// write may come before the answer to it.
+    writing: BTreeMap<FullName, bool>,
     /// The folder has been read.
     pub(super) read: bool,
     /// The API has told which mirrors there are.
@@ -91,8 +92,8 @@ impl Agent {
 
     /// Takes note that a write about a mirror is over.
     pub(super) fn mirrored(&mut self, name: &FullName, failed: bool) {
-        self.statics.writing.remove(name);
-        if failed {
+        let heard = self.statics.writing.remove(name);
+        if failed || heard == Some(true) {
             self.mirror(name);
         }
     }
@@ -110,7 +111,11 @@ impl Agent {
     pub(super) fn mirror(&mut self, name: &FullName) {
         self.show_through(name);
         let unknown = !self.statics.read || !self.statics.synced;
-        if unknown || self.statics.writing.contains(name) {
+        if let Some(heard) = self.statics.writing.get_mut(name) {
+            *heard = true;
+            return;
+        }
+        if unknown {
             return;
         }
         let wanted = self.statics.wanted.get(name).cloned();
@@ -122,7 +127,7 @@ impl Agent {
         if action == Action::Nothing {
             return;
         }
-        self.statics.writing.insert(name.clone());
+        self.statics.writing.insert(name.clone(), false);
         let (shared, name) = (self.shared.clone(), name.clone());
         tokio::spawn(async move { effects::mirror::carry_out(&shared, name, action).await });
     }

@@ -191,7 +191,13 @@ fn check(component: &[u8], purpose: Purpose) -> Result<Names, PrepareError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PrepareError> {
-    std::fs::read(path).map_err(|error| PrepareError::file("read", path, &error))
+    std::fs::read(path).map_err(|error| match error.kind() {
+        // The limit on memory, met before the compiler was: no retry helps.
+        io::ErrorKind::OutOfMemory => {
+            PrepareError::Compiler { how: "memory limit, while reading it".to_owned() }
+        }
+        _ => PrepareError::file("read", path, &error),
+    })
 }
 
 /// Writes the code and waits for the disk, so that a crash cannot leave half of it behind.

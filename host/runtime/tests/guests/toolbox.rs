@@ -403,7 +403,9 @@ async fn a_person_at_a_terminal_gets_a_prompt_for_each_line() {
     let Exec { stdin, mut stdout, handle, .. } = container.exec(exec).await.unwrap();
     let mut keyboard = stdin.unwrap();
     let mut screen = String::new();
-    for (typed, shown) in [("echo hi\r", "hi\r\n/ # "), ("x=\x03", "^C\r\n"), ("exit 4\r", "")] {
+    let talk =
+        [("", "/ # "), ("echo hi\r", "\r\nhi\r\n/ # "), ("x=\x03", "^C\r\n"), ("exit 4\r", "")];
+    for (typed, shown) in talk {
         keyboard.write_all(typed.as_bytes()).await.unwrap();
         while !screen.contains(shown) {
             let mut piece = [0; 256];
