@@ -3,9 +3,9 @@
 //! An edge: the command is a task, which ends with the command, its client or the container.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::{EXECS_MAX, Exec, ExecError, ExecHandle, ExecOwner, ExecSpec, Reader, Writer};
 use crate::command;
@@ -17,6 +17,10 @@ use crate::stdio::{Input, Output, PipeOutput, Stdio, Typing, pipe};
 
 /// 128 + SIGINT: what a program that was interrupted from its terminal exits with.
 const CODE_INTERRUPTED: i32 = 130;
+
+/// How soon an interrupted guest must wait for input to count as idle: it may have shown its prompt and be on its way
+/// to read the answer.
+const IDLE_WITHIN: Duration = Duration::from_millis(50);
 
 /// Starts a command beside the container of `core`.
 pub(crate) async fn start(core: &Arc<Core>, spec: ExecSpec) -> Result<Exec, ExecError> {
@@ -30,7 +34,8 @@ pub(crate) async fn start(core: &Arc<Core>, spec: ExecSpec) -> Result<Exec, Exec
     let beside = core.beside(image, spec.argv, stdio);
     let (handle, owner) = ExecHandle::pair();
     let interrupted = streams.interrupted.clone();
-    tokio::spawn(run(Running { core: core.clone(), beside, interrupted, slot }, owner));
+    let input = streams.input;
+    tokio::spawn(run(Running { core: core.clone(), beside, input, interrupted, slot }, owner));
     Ok(Exec { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, handle })
 }
 
@@ -54,13 +59,14 @@ struct Streams {
     stdin: Option<Writer>,
     stdout: Reader,
     stderr: Option<Reader>,
-    interrupted: CancellationToken,
+    input: Option<Arc<Input>>,
+    interrupted: Arc<Notify>,
 }
 
 /// Makes both ends of a command's streams.
 fn streams(spec: &ExecSpec) -> (Streams, Stdio) {
     let tty = spec.tty;
-    let interrupted = CancellationToken::new();
+    let interrupted = Arc::new(Notify::new());
     let (out, stdout) = pipe();
     let out = Arc::new(out);
     let (err, stderr) = if tty {
@@ -80,7 +86,8 @@ fn streams(spec: &ExecSpec) -> (Streams, Stdio) {
     let output = |pipe| PipeOutput { pipe, tty };
     let output = Output::Pipes { stdout: output(out), stderr: output(err) };
     let stderr = stderr.map(|stderr| -> Reader { Box::pin(stderr) });
-    let streams = Streams { stdin, stdout: Box::pin(stdout), stderr, interrupted };
+    let stdout: Reader = Box::pin(stdout);
+    let streams = Streams { stdin, stdout, stderr, input: input.clone(), interrupted };
     (streams, Stdio { input, output, tty })
 }
 
@@ -90,20 +97,21 @@ struct Running {
     core: Arc<Core>,
     /// The command's own.
     beside: Arc<Core>,
-    interrupted: CancellationToken,
+    input: Option<Arc<Input>>,
+    interrupted: Arc<Notify>,
     /// One of the container's [`EXECS_MAX`].
     slot: OwnedSemaphorePermit,
 }
 
 async fn run(running: Running, owner: ExecOwner) {
-    let Running { core, beside, interrupted, slot } = running;
+    let Running { core, beside, input, interrupted, slot } = running;
     let engine = beside.spec.image.engine.clone();
     let guest = Metered::new(Box::pin(command::guest(beside.clone())), engine, beside.cpu.clone());
     let exit = tokio::select! {
         biased;
         () = owner.killed() => Exit::killed("killed"),
         () = core.ending() => Exit::killed("the container ended"),
-        () = interrupted.cancelled() => Exit::of_code(CODE_INTERRUPTED),
+        () = interrupt(&interrupted, input.as_deref()) => Exit::of_code(CODE_INTERRUPTED),
         exit = guest => exit,
     };
     // The guest's ends of the streams go first, and its place, so that whoever waits for the end
@@ -111,4 +119,16 @@ async fn run(running: Running, owner: ExecOwner) {
     drop(beside);
     drop(slot);
     owner.ended(exit);
+}
+
+/// Ends when a guest that is busy is interrupted; one that waits for a line begins a new one.
+async fn interrupt(interrupted: &Notify, input: Option<&Input>) {
+    loop {
+        interrupted.notified().await;
+        let Some(input) = input else { return };
+        let idle = tokio::time::timeout(IDLE_WITHIN, input.awaited()).await.is_ok();
+        if !idle || input.begin_anew().is_err() {
+            return;
+        }
+    }
 }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use coracle_vnet::VStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream};
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{InputStream, StreamError};
@@ -28,17 +29,35 @@ pub(crate) struct Input {
     once: bool,
     /// Reads that wait for a byte now: how a terminal knows whether the guest is busy.
     waiting: AtomicUsize,
+    /// Is notified of each read that begins to wait.
+    asked: Notify,
 }
 
 impl Input {
     pub(crate) fn new(once: bool) -> Arc<Self> {
         let (far, near) = pipe();
-        Arc::new(Self { far, near, once, waiting: AtomicUsize::new(0) })
+        Arc::new(Self { far, near, once, waiting: AtomicUsize::new(0), asked: Notify::new() })
     }
 
     /// Says whether the guest waits for input.
-    pub(crate) fn is_awaited(&self) -> bool {
+    fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until the guest waits for input.
+    pub(crate) async fn awaited(&self) {
+        loop {
+            let asked = self.asked.notified();
+            if self.is_awaited() {
+                return;
+            }
+            asked.await;
+        }
+    }
+
+    /// Gives a guest that waits for a line an empty one: a shell shows its prompt anew.
+    pub(crate) fn begin_anew(&self) -> io::Result<()> {
+        self.write(Bytes::from_static(b"\n"))
     }
 
     /// Bytes that can be written now.
@@ -75,6 +94,7 @@ impl Input {
 
     async fn readable(&self) {
         let _waiting = Waiting::on(&self.waiting);
+        self.asked.notify_waiters();
         std::future::poll_fn(|cx| self.near.poll_readable(cx)).await;
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use coracle_vnet::VStream;
 use tokio::io::AsyncWrite;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use super::Input;
 use super::terminal::{Discipline, Step};
@@ -19,16 +19,12 @@ pub(crate) struct Typing {
     /// The output that the echo appears in, for as long as the command writes to it.
     screen: Weak<VStream>,
     discipline: Discipline,
-    /// Is cancelled when the guest is interrupted while it is busy.
-    interrupted: CancellationToken,
+    /// Is notified when the guest is to be interrupted.
+    interrupted: Arc<Notify>,
 }
 
 impl Typing {
-    pub(crate) fn new(
-        input: Arc<Input>,
-        screen: &Arc<VStream>,
-        interrupted: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(input: Arc<Input>, screen: &Arc<VStream>, interrupted: Arc<Notify>) -> Self {
         let screen = Arc::downgrade(screen);
         Self { input, screen, discipline: Discipline::default(), interrupted }
     }
@@ -44,12 +40,8 @@ impl Typing {
                 self.input.finish();
                 Ok(())
             }
-            // A guest that waits for a line gets an empty one: a shell shows its prompt anew.
-            Step::Interrupt if self.input.is_awaited() => {
-                self.input.write(Bytes::from_static(b"\n"))
-            }
             Step::Interrupt => {
-                self.interrupted.cancel();
+                self.interrupted.notify_one();
                 Ok(())
             }
         }
