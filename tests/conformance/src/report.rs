@@ -51,9 +51,14 @@ fn outcome(spec: &Value) -> Outcome {
     }
 }
 
-/// The message without line ends and without what would end a cell of a table.
+/// The message without line ends, without what would end a cell of a table, and with the last part only of paths of
+/// the machine that ran the suite.
 fn one_line(message: &str) -> String {
-    let words = message.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/");
+    let word = |word: &str| match word.strip_prefix('/').and_then(|path| path.rsplit_once('/')) {
+        Some((_, last)) => format!("…/{last}"),
+        None => word.replace('|', "/"),
+    };
+    let words = message.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
     words.chars().take(MESSAGE_CHARS_MAX).collect()
 }
 
