@@ -72,10 +72,13 @@ impl Cluster {
         })
     }
 
-    /// Waits until a pod is Ready, and gives it.
+    /// Waits until a pod is there and Ready, and gives it.
     pub fn ready(&self, name: &str) -> Value {
         eventually(&format!("{name} is ready"), || {
-            let shown = self.get(&["pod", name]);
+            let output = self.kubectl(&["get", "pod", name, "-o", "json"]);
+            let Ok(shown) = serde_json::from_str::<Value>(&output.stdout) else {
+                return Err(output.stderr.into());
+            };
             let conditions = shown["status"]["conditions"].as_array().cloned().unwrap_or_default();
             let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
             if ready { Ok(shown) } else { Err(shown["status"].clone()) }

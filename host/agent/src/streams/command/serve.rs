@@ -36,6 +36,10 @@ pub(crate) const SPOKEN: Spoken = Spoken {
 /// *Source:* the kubelet's `DefaultStreamCreationTimeout`.
 const STREAM_CREATION_MAX: Duration = Duration::from_secs(30);
 
+/// How long a WebSocket client gets to make its ends of the channels. kubectl 1.32 and older read before they have made
+/// them, and drop what comes for one that is not there; a kubelet takes longer than this to start anything.
+const CHANNELS_MADE_WITHIN: Duration = Duration::from_millis(10);
+
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
@@ -53,6 +57,7 @@ where
             websocket::serve(connection, form, |wire| {
                 let channels = numbered(wire, protocol, &options);
                 async move {
+                    tokio::time::sleep(CHANNELS_MADE_WITHIN).await;
                     greet(&channels).await;
                     run(program, channels).await;
                 }
