@@ -191,12 +191,12 @@ fn check(component: &[u8], purpose: Purpose) -> Result<Names, PrepareError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PrepareError> {
-    std::fs::read(path).map_err(|error| match error.kind() {
-        // The limit on memory, met before the compiler was: no retry helps.
-        io::ErrorKind::OutOfMemory => {
-            PrepareError::Compiler { how: "memory limit, while reading it".to_owned() }
+    std::fs::read(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            // The limit on memory, met before the compiler was: no retry helps.
+            return PrepareError::Compiler { how: "memory limit, while reading it".to_owned() };
         }
-        _ => PrepareError::file("read", path, &error),
+        PrepareError::file("read", path, &error)
     })
 }
 
