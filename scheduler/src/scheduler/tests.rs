@@ -188,15 +188,20 @@ proptest! {
     ) {
         let mut scheduler = with_node(json!({}));
         let mut flying: Vec<Arc<Pod>> = vec![];
+        // A pod that is made anew is another one: uids never come back.
+        let mut births = [0_u32; 8];
         let mut now = NOW;
         for (step, index, cores) in steps {
             now += seconds(1);
-            let name = format!("p{index}");
+            let name = format!("p{index}-{}", births[index]);
             match step {
                 0 | 1 => if scheduler.snapshot().place_of(&name).is_none() {
                     scheduler.pod_set(cpu_pod(&name, &cores.to_string()), now);
                 },
-                2 => scheduler.pod_gone(&name, now),
+                2 => {
+                    scheduler.pod_gone(&name, now);
+                    births[index] += 1;
+                },
                 3 => if let Some(Step::Bind { pod, .. }) = scheduler.next(now, 0) {
                     flying.push(pod);
                 },
