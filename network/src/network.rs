@@ -26,6 +26,10 @@ const REFUSALS_MAX: usize = 256;
 /// a pod that takes long to start must not be taken for unused. The shortest idle time is two seconds.
 const WANT_AGAIN: Duration = Duration::from_millis(500);
 
+/// How long a held connection leaves out the backends that refused it: the table may still have a
+/// pod that is gone, and a pod that is there may not listen yet.
+const PASS_OVER: Duration = Duration::from_secs(1);
+
 /// A flow that was not let through, to be told to the pod's owner.
 #[derive(Debug, Clone)]
 pub struct Refusal {
@@ -93,16 +97,18 @@ impl Network {
     }
 
     /// Picks a backend for a connection that came in from outside at a node port; `None` if the
-    /// port is no Service's or its Service has no ready endpoint.
+    /// port is no Service's or its Service has no ready endpoint besides those in `refused`, which
+    /// did not take this connection.
     #[must_use]
     pub fn pick_node_port(
         &self,
         port: u16,
         protocol: Protocol,
         client: IpAddr,
+        refused: &[SocketAddr],
     ) -> Option<SocketAddr> {
         let service_port = Arc::clone(self.table.read().node_port(port, protocol)?);
-        self.pick(&service_port, client)
+        self.pick_past(&service_port, client, refused)
     }
 
     /// The backend of a UDP client: the one that it had `before`, for as long as that is among the
@@ -120,27 +126,37 @@ impl Network {
     }
 
     /// As [`Network::pick_node_port`], but for a Service on demand waits until it has a backend, for as long as
-    /// [`demand::HOLD_MAX`].
-    pub async fn await_node_port(&self, port: u16, client: IpAddr) -> Option<SocketAddr> {
+    /// [`demand::HOLD_MAX`]. Those in `refused`, which did not take the connection, are left out at first.
+    pub async fn await_node_port(
+        &self,
+        port: u16,
+        client: IpAddr,
+        refused: &[SocketAddr],
+    ) -> Option<SocketAddr> {
         let find = || {
             let found = self.table.read().node_port(port, Protocol::Tcp).cloned()?;
             found.on_demand.then_some(found)
         };
-        self.await_backend(find, client).await
+        self.await_backend(find, client, refused).await
     }
 
     /// Waits for a backend of the Service port that `find` gives, and tells that it is wanted.
+    /// Those in `refused` are left out for [`PASS_OVER`].
+    #[expect(clippy::disallowed_methods, reason = "the edge that waits")]
     async fn await_backend(
         &self,
         find: impl Fn() -> Option<Arc<ServicePort>>,
         client: IpAddr,
+        refused: &[SocketAddr],
     ) -> Option<SocketAddr> {
         let _held = self.demand.hold()?;
         let mut changes = self.demand.changes();
+        let began = Instant::now();
         let wait = async {
             loop {
                 let port = find()?;
-                if let Some(backend) = self.pick(&port, client) {
+                let passed_over = if began.elapsed() < PASS_OVER { refused } else { &[] };
+                if let Some(backend) = self.pick_past(&port, client, passed_over) {
                     return Some(backend);
                 }
                 self.want(&port);
@@ -170,6 +186,32 @@ impl Network {
             self.demand.used(&port.service, now);
         }
         picked
+    }
+
+    /// As [`Network::pick`], without the backends in `refused`.
+    fn pick_past(
+        &self,
+        port: &ServicePort,
+        client: IpAddr,
+        refused: &[SocketAddr],
+    ) -> Option<SocketAddr> {
+        if refused.is_empty() {
+            return self.pick(port, client);
+        }
+        self.pick(&port.without(refused), client)
+    }
+
+    fn route_past(&self, flow: &Flow, refused: &[SocketAddr]) -> Route {
+        let route = {
+            let (table, grants) = (self.table.read(), self.grants.read());
+            let view = View { table: &table, ranges: &self.ranges, grants: &grants };
+            decide(&view, flow, |port| self.pick_past(port, flow.source.ip(), refused))
+        };
+        let route = self.guard.limit(flow, route);
+        if let (Route::Refused(message), Some(from)) = (&route, &flow.from) {
+            self.tell(from, flow.destination, message);
+        }
+        route
     }
 
     /// Whether a connection that arrives may reach a pod of this host; what may not is told to the
@@ -245,26 +287,20 @@ impl Router for Answers {
     }
 
     fn route(&self, flow: &Flow) -> Route {
-        let network = &*self.0;
-        let route = {
-            let (table, grants) = (network.table.read(), network.grants.read());
-            let view = View { table: &table, ranges: &network.ranges, grants: &grants };
-            decide(&view, flow, |port| network.pick(port, flow.source.ip()))
-        };
-        let route = network.guard.limit(flow, route);
-        if let (Route::Refused(message), Some(from)) = (&route, &flow.from) {
-            network.tell(from, flow.destination, message);
-        }
-        route
+        self.0.route_past(flow, &[])
     }
 
-    fn starting(&self, flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+    fn another(&self, flow: &Flow, refused: &[SocketAddr]) -> Route {
+        self.0.route_past(flow, refused)
+    }
+
+    fn starting(&self, flow: &Flow, refused: &[SocketAddr]) -> Option<BoxFuture<'static, ()>> {
         Answers::on_demand(&self.0, flow)?;
-        let (network, flow) = (Arc::clone(&self.0), flow.clone());
+        let (network, flow, refused) = (Arc::clone(&self.0), flow.clone(), refused.to_vec());
         let wait = async move {
             let find = || Answers::on_demand(&network, &flow);
             // Whatever came of it, the flow is asked about again.
-            let _backend = network.await_backend(find, flow.source.ip()).await;
+            let _backend = network.await_backend(find, flow.source.ip(), &refused).await;
         };
         Some(wait.boxed())
     }

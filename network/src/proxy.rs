@@ -16,6 +16,14 @@ use crate::policy::guard::Arrival;
 /// How long to wait before a port that something else holds is tried again.
 const BIND_RETRY: Duration = Duration::from_secs(5);
 
+/// Backends that are tried for one connection: a table that lags behind by some pods is bridged, a
+/// Service of which nobody listens is refused soon.
+const BACKENDS_TRIED_MAX: usize = 8;
+
+/// How often a held connection is tried: each time it waits up to a second for a backend that did
+/// not refuse it before.
+const HOLDS_MAX: usize = 8;
+
 /// The open node ports of this host, each with the task that accepts on it.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
@@ -70,7 +78,7 @@ async fn serve_tcp(port: u16, network: Arc<Network>, fabric: Arc<Fabric>) {
 }
 
 /// Joins a real connection with a pod's; without a backend it is reset, which a client sees as
-/// "connection refused" does elsewhere.
+/// "connection refused" does elsewhere. A backend that does not take it is passed over for another.
 ///
 /// A connection to a Service on demand is held until there is a backend; what the client has sent
 /// meanwhile waits in the socket.
@@ -81,37 +89,59 @@ fn connect(
     network: &Arc<Network>,
     fabric: &Arc<Fabric>,
 ) {
-    if let Some(backend) = network.pick_node_port(port, Protocol::Tcp, peer.ip()) {
-        return deliver(stream, peer, port, backend, (network, fabric));
-    }
+    let mut refused = Vec::new();
+    let tried = try_backends(stream, peer, port, &mut refused, (network, fabric));
+    let Err((stream, why)) = tried else { return };
     let on_demand = network.read(|table| {
         table.node_port(port, Protocol::Tcp).is_some_and(|service| service.on_demand)
     });
     if !on_demand {
-        return refuse(&stream, port, "no ready endpoints");
+        return refuse(&stream, port, &why);
     }
     let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
     tokio::spawn(async move {
-        match network.await_node_port(port, peer.ip()).await {
-            Some(backend) => deliver(stream, peer, port, backend, (&network, &fabric)),
-            None => refuse(&stream, port, "no endpoint became ready in time"),
+        let mut held = (stream, why);
+        for _ in 0..HOLDS_MAX {
+            if network.await_node_port(port, peer.ip(), &refused).await.is_none() {
+                break;
+            }
+            refused.clear();
+            held = match try_backends(held.0, peer, port, &mut refused, (&network, &fabric)) {
+                Ok(()) => return,
+                Err(held) => held,
+            };
         }
+        refuse(&held.0, port, &held.1);
     });
 }
 
-fn deliver(
-    stream: TcpStream,
+/// Gives the connection to the first backend that takes it; those that do not are added to
+/// `refused`.
+///
+/// # Errors
+/// The connection and why nobody took it.
+fn try_backends(
+    mut stream: TcpStream,
     peer: SocketAddr,
     port: u16,
-    backend: SocketAddr,
+    refused: &mut Vec<SocketAddr>,
     (network, fabric): (&Network, &Fabric),
-) {
-    if let Err(why) = may_enter(network, peer, backend, Protocol::Tcp) {
-        return refuse(&stream, port, &why);
+) -> Result<(), (TcpStream, String)> {
+    let mut why = "no ready endpoints".to_owned();
+    while refused.len() < BACKENDS_TRIED_MAX {
+        let picked = network.pick_node_port(port, Protocol::Tcp, peer.ip(), refused);
+        let Some(backend) = picked else { break };
+        refused.push(backend);
+        if let Err(closed) = may_enter(network, peer, backend, Protocol::Tcp) {
+            why = closed;
+            continue;
+        }
+        match fabric.deliver_real(backend, stream, peer) {
+            Ok(()) => return Ok(()),
+            Err((back, error)) => (stream, why) = (back, error.to_string()),
+        }
     }
-    if let Err((stream, error)) = fabric.deliver_real(backend, stream, peer) {
-        refuse(&stream, port, &error.to_string());
-    }
+    Err((stream, why))
 }
 
 /// What policies say to a client of a node port; on another host, that one asks.

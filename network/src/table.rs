@@ -48,6 +48,16 @@ pub struct ServicePort {
     pub on_demand: bool,
 }
 
+impl ServicePort {
+    /// The same port without some of its backends.
+    #[must_use]
+    pub fn without(&self, backends: &[SocketAddr]) -> Self {
+        let mut rest = self.clone();
+        rest.backends.retain(|backend| !backends.contains(backend));
+        rest
+    }
+}
+
 /// What a name means inside the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {

@@ -183,8 +183,20 @@ impl Fabric {
         self.router.stays(flow, backend)
     }
 
-    pub(crate) fn starting(&self, flow: &Flow) -> Option<BoxFuture<'static, ()>> {
-        self.router.starting(flow)
+    pub(crate) fn route_past(&self, flow: &Flow, refused: &[SocketAddr]) -> Route {
+        if refused.is_empty() {
+            self.router.route(flow)
+        } else {
+            self.router.another(flow, refused)
+        }
+    }
+
+    pub(crate) fn starting(
+        &self,
+        flow: &Flow,
+        refused: &[SocketAddr],
+    ) -> Option<BoxFuture<'static, ()>> {
+        self.router.starting(flow, refused)
     }
 
     pub(crate) fn uplink(&self) -> Option<&Arc<dyn Uplink>> {

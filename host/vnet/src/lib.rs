@@ -11,6 +11,7 @@
 mod backlog;
 mod budget;
 mod clock;
+mod dial;
 mod entrance;
 mod fabric;
 mod flows;

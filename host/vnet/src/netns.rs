@@ -7,7 +7,6 @@ use crate::listener::{Accept, PortGuard, Slot};
 use crate::ports::PortTable;
 use crate::resolve::ResolveError;
 use crate::route::{Flow, Protocol, Route};
-use crate::splice;
 use crate::stream::VStream;
 use crate::tag::NsTag;
 use crate::traffic::Traffic;
@@ -88,47 +87,6 @@ pub struct NetNs {
     state: Mutex<State>,
 }
 
-enum Dialled {
-    Virtual(VStream),
-    Real {
-        address: SocketAddr,
-        source: SocketAddr,
-        membership: Membership,
-    },
-    /// Refused now; worth another try when the future ends.
-    Later(BoxFuture<'static, ()>),
-    /// Somebody else connects.
-    Uplink {
-        connecting: BoxFuture<'static, io::Result<VStream>>,
-        membership: Membership,
-    },
-}
-
-fn finish(
-    dialled: io::Result<Dialled>,
-    destination: SocketAddr,
-) -> BoxFuture<'static, io::Result<VStream>> {
-    match dialled {
-        Ok(Dialled::Virtual(stream)) => ready(Ok(stream)).boxed(),
-        Ok(Dialled::Real { address, source, membership }) => {
-            splice::connect(address, source, destination)
-                .map(|result| result.map(|stream| stream.joined(membership)))
-                .boxed()
-        }
-        Ok(Dialled::Uplink { connecting, membership }) => {
-            connecting.map(|result| result.map(|stream| stream.joined(membership))).boxed()
-        }
-        Ok(Dialled::Later(_)) => {
-            let error = io::Error::new(
-                io::ErrorKind::ConnectionRefused,
-                format!("nothing came to listen at {destination} in time"),
-            );
-            ready(Err(error)).boxed()
-        }
-        Err(error) => ready(Err(error)).boxed(),
-    }
-}
-
 impl NetNs {
     pub(crate) fn new(spec: NetNsSpec, fabric: Weak<Fabric>) -> Arc<NetNs> {
         let budget = Arc::new(Budget::new(spec.buffer_bytes_max));
@@ -185,33 +143,6 @@ impl NetNs {
         };
         self.tell_uplink();
         Ok(UdpSocket::new(self.clone(), local, queue))
-    }
-
-    /// Connects to `destination`, from `bound` when the socket was bound before. Everything virtual
-    /// is decided within the call; only a real address takes time, and a backend that is being
-    /// started ([`Router::starting`](crate::Router::starting)). Dropping the future gives up.
-    ///
-    /// # Errors
-    /// `ConnectionRefused` when nobody listens or the router refuses (the text says why),
-    /// `NetworkUnreachable` and `HostUnreachable` when no way leads there, `InvalidInput` for an
-    /// address that cannot be connected to, `AddrInUse` when no source port is left,
-    /// `QuotaExceeded` when the namespace has too many connections, and what a real network adds.
-    pub fn connect_tcp(
-        self: &Arc<Self>,
-        destination: SocketAddr,
-        bound: Option<SocketAddr>,
-    ) -> BoxFuture<'static, io::Result<VStream>> {
-        match self.dial(destination, bound) {
-            Ok(Dialled::Later(wait)) => {
-                let ns = Arc::clone(self);
-                let again = async move {
-                    wait.await;
-                    finish(ns.dial(destination, bound), destination).await
-                };
-                again.boxed()
-            }
-            dialled => finish(dialled, destination),
-        }
     }
 
     /// Connects `source`, which need not be an address of the fabric, to a listener of this
@@ -472,49 +403,8 @@ impl NetNs {
         Err(io::ErrorKind::AddrNotAvailable.into())
     }
 
-    fn dial(
-        self: &Arc<Self>,
-        destination: SocketAddr,
-        bound: Option<SocketAddr>,
-    ) -> io::Result<Dialled> {
-        let ip = destination.ip();
-        if destination.port() == 0 || ip.is_unspecified() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
-            return Err(io::ErrorKind::NetworkUnreachable.into());
-        }
-        let (source, membership) = self.depart(destination, bound)?;
-        if self.is_own(ip) {
-            let near = self.deliver(destination, source)?;
-            return Ok(Dialled::Virtual(near.joined(membership)));
-        }
-        let fabric = self.fabric()?;
-        if let Some(uplink) = fabric.uplink() {
-            let connecting = uplink.connect(source, destination);
-            return Ok(Dialled::Uplink { connecting, membership });
-        }
-        let from = Some(self.spec.tag.clone());
-        let flow = Flow { from, source, destination, protocol: Protocol::Tcp };
-        match fabric.route(&flow) {
-            Route::Pod(address) => {
-                if let Some(connecting) = fabric.connect_beyond(&flow, address) {
-                    return Ok(Dialled::Uplink { connecting, membership });
-                }
-                let mut near = fabric.deliver(address, source)?;
-                near.set_peer(destination);
-                Ok(Dialled::Virtual(near.joined(membership)))
-            }
-            Route::Real(address) => Ok(Dialled::Real { address, source, membership }),
-            Route::Refused(why) => match fabric.starting(&flow) {
-                Some(wait) => Ok(Dialled::Later(wait)),
-                None => Err(io::Error::new(io::ErrorKind::ConnectionRefused, why)),
-            },
-        }
-    }
-
     /// Chooses where a connection comes from, and counts it.
-    fn depart(
+    pub(crate) fn depart(
         self: &Arc<Self>,
         destination: SocketAddr,
         bound: Option<SocketAddr>,

@@ -47,9 +47,16 @@ pub trait Router: Send + Sync {
     /// Answers for one flow.
     fn route(&self, flow: &Flow) -> Route;
 
-    /// Whether a TCP flow that was refused is worth waiting for, as when its backend is being
-    /// started; the flow is asked about once more when the future ends. By default it is not.
-    fn starting(&self, _flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+    /// Answers anew for a TCP flow that was led to each of `refused` in vain: nobody took it there,
+    /// so nothing of it was lost. By default as at first.
+    fn another(&self, flow: &Flow, _refused: &[SocketAddr]) -> Route {
+        self.route(flow)
+    }
+
+    /// Whether a TCP flow that the router refused is worth waiting for, as when its backend is being
+    /// started; the flow is asked about once more, afresh, when the future ends. `refused` as in
+    /// [`Router::another`]. By default it is not.
+    fn starting(&self, _flow: &Flow, _refused: &[SocketAddr]) -> Option<BoxFuture<'static, ()>> {
         None
     }
 

@@ -415,3 +415,20 @@ fn a_refused_connection_waits_for_a_backend_that_is_being_started() {
     world.routes.set("10.96.0.7:80", Route::Refused("no endpoints".to_owned()));
     assert_eq!(connect(&world.a, "10.96.0.7:80").err(), Some(ErrorKind::ConnectionRefused));
 }
+
+#[test]
+fn a_backend_that_does_not_take_a_connection_is_passed_over() {
+    let world = world();
+    // One that is gone, one of which nobody listens, one that listens.
+    let (gone, deaf, open) = ("10.128.0.77:80", "10.128.0.2:81", "10.128.0.2:80");
+    world.routes.set("10.96.0.7:80", Route::Pod(addr(gone)));
+    *world.routes.others.lock().expect("lock") = vec![addr(gone), addr(deaf), addr(open)];
+    assert_eq!(connect(&world.a, "10.96.0.7:80").err(), Some(ErrorKind::ConnectionRefused));
+    let listener = listen(&world.b, "0.0.0.0:80");
+    let client = connect(&world.a, "10.96.0.7:80").expect("connected");
+    assert_eq!(client.peer_addr(), addr("10.96.0.7:80"));
+    let _server = accept(&listener);
+    // An address that is a pod's own is that pod's alone.
+    *world.routes.others.lock().expect("lock") = vec![addr(open)];
+    assert_eq!(connect(&world.a, deaf).err(), Some(ErrorKind::ConnectionRefused));
+}

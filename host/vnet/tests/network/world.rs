@@ -15,6 +15,8 @@ use std::task::{Context, Waker};
 pub(crate) struct Routes {
     pub(crate) table: Mutex<HashMap<SocketAddr, Route>>,
     pub(crate) asked: Mutex<Vec<Flow>>,
+    /// Where a flow goes that was refused where the table leads it.
+    pub(crate) others: Mutex<Vec<SocketAddr>>,
     /// What a refused flow may wait for, once.
     pub(crate) awaited: Mutex<Option<BoxFuture<'static, ()>>>,
 }
@@ -32,7 +34,14 @@ impl Router for Routes {
         table.get(&flow.destination).cloned().unwrap_or(Route::Pod(flow.destination))
     }
 
-    fn starting(&self, _flow: &Flow) -> Option<BoxFuture<'static, ()>> {
+    fn another(&self, flow: &Flow, refused: &[SocketAddr]) -> Route {
+        self.asked.lock().expect("lock").push(flow.clone());
+        let others = self.others.lock().expect("lock");
+        let next = others.iter().find(|other| !refused.contains(other));
+        next.map_or_else(|| Route::Refused("no other".to_owned()), |other| Route::Pod(*other))
+    }
+
+    fn starting(&self, _flow: &Flow, _refused: &[SocketAddr]) -> Option<BoxFuture<'static, ()>> {
         self.awaited.lock().expect("lock").take()
     }
 }
