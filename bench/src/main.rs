@@ -11,6 +11,8 @@ mod process;
 mod reference;
 mod sample;
 
+use std::process::ExitCode;
+
 use clap::{Parser, ValueEnum};
 
 /// Measures Coracle.
@@ -40,13 +42,36 @@ enum Figure {
     Idle,
     /// Decisions of the scheduler alone.
     Schedule,
+    /// The runtime alone: starts, sockets, calls, limits, interruption, languages.
+    Runtime,
+    /// 10,000 idle http pods, 2,000 resident commands, 1,000 pods at once.
+    Crowd,
+    /// What a hostile neighbour does to the requests of another pod.
+    Neighbour,
 }
 
-const ALL: [Figure; 5] = [Figure::Idle, Figure::Ready, Figure::Density, Figure::Api, Figure::Hello];
+const ALL: [Figure; 8] = [
+    Figure::Idle,
+    Figure::Ready,
+    Figure::Density,
+    Figure::Api,
+    Figure::Hello,
+    Figure::Runtime,
+    Figure::Crowd,
+    Figure::Neighbour,
+];
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let flags = Flags::parse();
+fn main() -> anyhow::Result<ExitCode> {
+    // The runtime that is measured in this process compiles in a child of the same program.
+    if let Some(code) = coracle_runtime::compile::child_if_asked(std::env::args_os()) {
+        return Ok(code);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(&Flags::parse()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(flags: &Flags) -> anyhow::Result<()> {
     let wanted = if flags.only.is_empty() { ALL.to_vec() } else { flags.only.clone() };
     for figure in wanted {
         let lines = match figure {
@@ -55,6 +80,9 @@ async fn main() -> anyhow::Result<()> {
             Figure::Density => figures::density::measure().await?,
             Figure::Api => figures::api::measure(flags.with_references).await?,
             Figure::Schedule => figures::schedule::measure()?,
+            Figure::Runtime => figures::runtime::measure(flags.with_references).await?,
+            Figure::Crowd => figures::crowd::measure().await?,
+            Figure::Neighbour => figures::neighbour::measure().await?,
             Figure::Idle => figures::idle::measure().await?,
         };
         print(&lines);

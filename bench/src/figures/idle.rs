@@ -37,7 +37,7 @@ fn start_to_serving(cluster: &mut Cluster) -> anyhow::Result<String> {
     cluster.push("hello:1", &super::hello_wasm());
     let port = cluster.node_port(0);
     cluster.apply(&super::hello_pod("hello").to_string());
-    cluster.apply(&super::hello::service(port));
+    cluster.apply(&super::hello::service(port).to_string());
     let answers = || match get(port, "/") {
         Ok(answer) if answer.status == 200 => Ok(()),
         other => Err(other),

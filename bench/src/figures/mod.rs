@@ -1,10 +1,13 @@
 //! One file for each figure; each gives the lines of its report.
 
 pub(crate) mod api;
+pub(crate) mod crowd;
 pub(crate) mod density;
 pub(crate) mod hello;
 pub(crate) mod idle;
+pub(crate) mod neighbour;
 pub(crate) mod ready;
+pub(crate) mod runtime;
 pub(crate) mod schedule;
 
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ use crate::process::Process;
 /// The version that the runtime embeds too.
 const WASMTIME: &str = "48.0.8";
 
-/// `wasmtime serve` with its defaults. Ends when dropped.
+/// `wasmtime serve`. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct WasmtimeServe {
     running: Running,
@@ -22,11 +22,12 @@ pub(crate) struct WasmtimeServe {
 }
 
 impl WasmtimeServe {
-    /// Starts it on a component, and waits until it answers.
-    pub(crate) async fn start(wasm: &Path, port: u16) -> anyhow::Result<Self> {
+    /// Starts it on a component with more flags, and waits until it answers.
+    pub(crate) async fn start(wasm: &Path, port: u16, flags: &[&str]) -> anyhow::Result<Self> {
         let program = wasmtime()?;
         let child = Command::new(program)
             .args(["serve", "--addr", &format!("127.0.0.1:{port}")])
+            .args(flags)
             .arg(wasm)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -49,7 +50,8 @@ impl WasmtimeServe {
     }
 }
 
-fn wasmtime() -> anyhow::Result<PathBuf> {
+/// The program, built once.
+pub(crate) fn wasmtime() -> anyhow::Result<PathBuf> {
     let root = cache()?.join("wasmtime");
     let program = root.join("bin/wasmtime");
     if !program.exists() {

@@ -29,6 +29,7 @@ fn main() -> Result<(), String> {
             println!("env {:?}", std::env::vars().collect::<Vec<_>>());
         }
         ["work", ms] => work(Duration::from_millis(number(ms))),
+        ["turns", count] => turns(number(count)),
         ["cat"] => {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).map_err(|e| e.to_string())?;
@@ -63,6 +64,17 @@ fn spin() -> ! {
     loop {
         turns = black_box(turns.wrapping_add(1));
     }
+}
+
+/// Computes for so many turns and says how many microseconds that took.
+fn turns(count: u64) {
+    let start = Instant::now();
+    let mut value = black_box(count);
+    for turn in 0..count {
+        value = value.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ turn;
+    }
+    black_box(value);
+    println!("{}", start.elapsed().as_micros());
 }
 
 /// Holds memory piece by piece, all of it written to.

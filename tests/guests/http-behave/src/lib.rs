@@ -2,6 +2,7 @@
 //! can go.
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::outgoing_handler;
@@ -36,6 +37,8 @@ impl Guest for Behave {
             "/late-trap" => late_trap(out),
             "/trailers" => trailers(out),
             "/call" => call(query, out),
+            "/calls" => calls(query, out),
+            "/turns" => turns(query.parse().unwrap_or(1), out),
             "/log" => {
                 println!("{query}");
                 answer(out, 200, b"logged\n");
@@ -154,31 +157,58 @@ fn trailers(out: ResponseOutparam) {
 
 /// Asks the authority and path in the query, and answers with what it answered.
 fn call(query: &str, out: ResponseOutparam) {
-    let (authority, path) = query.split_once('/').unwrap_or((query, ""));
+    match ask(query) {
+        Ok((status, text)) => {
+            answer(out, 200, &[format!("{status} ").as_bytes(), &text].concat());
+        }
+        Err(why) => answer(out, 200, why.as_bytes()),
+    }
+}
+
+/// Asks so many times (`100,pod/path`) one after the other, and answers with the microseconds that
+/// all took.
+fn calls(query: &str, out: ResponseOutparam) {
+    let (count, target) = query.split_once(',').unwrap_or(("1", query));
+    let start = Instant::now();
+    for _ in 0..count.parse().unwrap_or(1) {
+        if let Err(why) = ask(target) {
+            return answer(out, 502, why.as_bytes());
+        }
+    }
+    answer(out, 200, start.elapsed().as_micros().to_string().as_bytes());
+}
+
+/// Computes for so many turns.
+fn turns(count: u64, out: ResponseOutparam) {
+    let mut value = black_box(count);
+    for turn in 0..count {
+        value = value.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ turn;
+    }
+    black_box(value);
+    answer(out, 200, b"done\n");
+}
+
+/// Status and body of what `authority/path` answers, or what went wrong.
+fn ask(target: &str) -> Result<(u16, Vec<u8>), String> {
+    let (authority, path) = target.split_once('/').unwrap_or((target, ""));
     let request = OutgoingRequest::new(Fields::new());
     request.set_method(&Method::Get).expect("a valid method");
     request.set_scheme(Some(&Scheme::Http)).expect("a valid scheme");
     request.set_authority(Some(authority)).expect("a valid authority");
     request.set_path_with_query(Some(&format!("/{path}"))).expect("a valid path");
-    match outgoing_handler::handle(request, None) {
-        Ok(future) => {
-            future.subscribe().block();
-            match future.get().expect("ready").expect("the first get") {
-                Ok(response) => {
-                    let status = response.status();
-                    let body = response.consume().expect("the first consume");
-                    let input = body.stream().expect("the first stream");
-                    let mut text = format!("{status} ").into_bytes();
-                    while let Ok(bytes) = input.blocking_read(4096) {
-                        text.extend_from_slice(&bytes);
-                    }
-                    answer(out, 200, &text);
-                }
-                Err(code) => answer(out, 200, format!("error {code:?}\n").as_bytes()),
-            }
-        }
-        Err(code) => answer(out, 200, format!("refused {code:?}\n").as_bytes()),
+    let future = outgoing_handler::handle(request, None);
+    let future = future.map_err(|code| format!("refused {code:?}\n"))?;
+    future.subscribe().block();
+    let response = future.get().expect("ready").expect("the first get");
+    let response = response.map_err(|code| format!("error {code:?}\n"))?;
+    let status = response.status();
+    let body = response.consume().expect("the first consume");
+    let input = body.stream().expect("the first stream");
+    let mut text = Vec::new();
+    while let Ok(bytes) = input.blocking_read(4096) {
+        text.extend_from_slice(&bytes);
     }
+    Ok((status, text))
 }
 
 wasip2::http::proxy::export!(Behave);

@@ -2,7 +2,7 @@
 //! `wasi:sockets` through Rust's std.
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn main() {
     for command in std::env::args().skip(1) {
@@ -17,6 +17,10 @@ fn run(words: &[&str]) -> Result<String> {
         ["serve", address, count] => serve(address, count.parse().unwrap_or(0)),
         ["ask", address, text] => ask(address, text),
         ["load", address, mib] => load(address, mib.parse().unwrap_or(0)),
+        ["sink", address] => sink(address),
+        ["send", address, mib] => send(address, mib.parse().unwrap_or(0)),
+        ["echo", address] => echo(address),
+        ["ping", address, count] => ping(address, count.parse().unwrap_or(1)),
         ["connect", address] => TcpStream::connect(address).map(|_| "ok".to_owned()),
         ["bind", address] => Ok(TcpListener::bind(address)?.local_addr()?.to_string()),
         ["rebind", address] => {
@@ -76,6 +80,59 @@ fn load(address: &str, mib: usize) -> Result<String> {
     let start = answer.len() - (mib << 20);
     let same = answer[start..].chunks(1 << 20).all(|chunk| chunk == block);
     Ok(format!("{} bytes, same {same}", answer.len() - start))
+}
+
+/// Takes one connection, reads it to its end, and answers with how much that was.
+fn sink(address: &str) -> Result<String> {
+    let (mut stream, _peer) = TcpListener::bind(address)?.accept()?;
+    let (mut block, mut sum) = (vec![0; 256 << 10], 0_u64);
+    loop {
+        match stream.read(&mut block)? {
+            0 => break,
+            bytes => sum += bytes as u64,
+        }
+    }
+    write!(stream, "{sum}")?;
+    Ok(sum.to_string())
+}
+
+/// Sends so much to a `sink` and says how many bytes a second that were.
+fn send(address: &str, mib: usize) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let block = vec![7_u8; 256 << 10];
+    let start = Instant::now();
+    for _ in 0..mib * 4 {
+        stream.write_all(&block)?;
+    }
+    stream.shutdown(Shutdown::Write)?;
+    let mut sum = String::new();
+    stream.read_to_string(&mut sum)?;
+    let sum: f64 = sum.parse().unwrap_or_default();
+    Ok(format!("{:.0}", sum / start.elapsed().as_secs_f64()))
+}
+
+/// Takes one connection and sends back what comes, as it comes.
+fn echo(address: &str) -> Result<String> {
+    let (mut stream, _peer) = TcpListener::bind(address)?.accept()?;
+    let mut block = [0; 4096];
+    loop {
+        match stream.read(&mut block)? {
+            0 => return Ok("ok".to_owned()),
+            bytes => stream.write_all(&block[..bytes])?,
+        }
+    }
+}
+
+/// Sends one byte to an `echo` and awaits it, so many times; says how many nanoseconds each took.
+fn ping(address: &str, count: u32) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let start = Instant::now();
+    for _ in 0..count {
+        stream.write_all(b"x")?;
+        stream.read_exact(&mut [0])?;
+    }
+    Ok((start.elapsed().as_nanos() / u128::from(count)).to_string())
 }
 
 fn options(address: &str) -> Result<String> {
@@ -139,7 +196,8 @@ fn udp_serve(address: &str, count: usize) -> Result<String> {
 /// Asks by datagram, and again for each second without an answer: a datagram may be lost. Rust's
 /// std has no timeout for these sockets on WASI 0.2, so it looks and sleeps.
 fn udp_ask(address: &str, text: &str) -> Result<String> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let own = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+    let socket = UdpSocket::bind(own)?;
     socket.set_nonblocking(true)?;
     let mut buffer = [0; 65536];
     let (length, from) = 'answer: loop {

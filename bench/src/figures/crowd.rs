@@ -1,0 +1,132 @@
+//! Many pods on one host: 1,000 created at once, 10,000 idle http pods, 2,000 resident commands.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use coracle_e2e::{BEHAVE, Cluster, eventually, get, within};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use crate::load;
+use crate::process::Processes;
+
+const AT_ONCE: usize = 1_000;
+const IDLE: u64 = 10_000;
+const RESIDENT: u64 = 2_000;
+
+/// Creations in flight.
+const IN_FLIGHT: usize = 64;
+
+const CONNECTIONS: usize = 16;
+const REQUESTS_EACH: usize = 1_000;
+
+pub(crate) async fn measure() -> anyhow::Result<Vec<String>> {
+    Ok(vec![at_once().await?, idle().await?, resident()?])
+}
+
+/// Pods created one by one, as fast as the API takes them.
+async fn at_once() -> anyhow::Result<String> {
+    let cluster = Cluster::start();
+    cluster.push("hello:1", &super::hello_wasm());
+    cluster.apply(&super::hello_pod("warm-up").to_string());
+    cluster.ready("warm-up");
+    let pods: Api<Pod> = Api::default_namespaced(super::ready::client(&cluster).await?);
+    let start = Instant::now();
+    let create = |number: usize| {
+        let pods = pods.clone();
+        async move {
+            let pod: Pod = serde_json::from_value(super::hello_pod(&format!("pod-{number}")))?;
+            pods.create(&PostParams::default(), &pod).await.context("create a pod")
+        }
+    };
+    let all = stream::iter(0..AT_ONCE).map(create).buffer_unordered(IN_FLIGHT);
+    all.try_collect::<Vec<_>>().await?;
+    let created = start.elapsed();
+    wait(&cluster, "pods", &|list| {
+        let pods = list["items"].as_array().into_iter().flatten();
+        let ready = |pod: &&Value| pod["status"]["containerStatuses"][0]["ready"] == json!(true);
+        pods.filter(ready).count() > AT_ONCE
+    });
+    Ok(format!(
+        "{AT_ONCE} pods at once: created after {:.1} s, all Ready after {:.1} s (promised 3)",
+        created.as_secs_f64(),
+        start.elapsed().as_secs_f64(),
+    ))
+}
+
+/// Idle http pods, and what they do to the requests of another one.
+async fn idle() -> anyhow::Result<String> {
+    let cluster = Cluster::start();
+    cluster.push("hello:1", &super::hello_wasm());
+    let port = cluster.node_port(0);
+    cluster.apply(&super::hello_pod("hello").to_string());
+    cluster.apply(&super::hello::service(port).to_string());
+    eventually("hello answers", || match get(port, "/") {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(other),
+    });
+    let p99 = async || {
+        load::run(port, CONNECTIONS, 100).await?;
+        let load = load::run(port, CONNECTIONS, REQUESTS_EACH).await?;
+        anyhow::Ok(load.latency.percentile_ms(99.0))
+    };
+    let alone = p99().await?;
+    let host = Processes::of(&cluster)?.host;
+    let one = host.resident_bytes()?;
+    let container = super::hello_pod("x")["spec"]["containers"][0].clone();
+    let start = Instant::now();
+    cluster.apply(&deployment("idle", IDLE, &container));
+    available(&cluster, "idle", IDLE);
+    let took = start.elapsed();
+    let many = host.resident_bytes()?;
+    let crowded = p99().await?;
+    Ok(format!(
+        "{IDLE} idle http pods: {:.1} KiB each (promised 60), all available after {:.0} s; p99 of another pod's requests {alone:.2} ms before, {crowded:.2} ms among them",
+        many.saturating_sub(one) as f64 / 1024.0 / IDLE as f64,
+        took.as_secs_f64(),
+    ))
+}
+
+/// Commands that sleep.
+fn resident() -> anyhow::Result<String> {
+    let cluster = Cluster::start();
+    let guests = coracle_e2e::build_guests("tests/guests");
+    cluster.push("behave:1", &guests.join("behave.wasm"));
+    let container = json!({"name": "c", "image": BEHAVE, "args": ["sleep", "86400000"]});
+    cluster.apply(&deployment("first", 1, &container));
+    available(&cluster, "first", 1);
+    let host = Processes::of(&cluster)?.host;
+    let one = host.resident_bytes()?;
+    cluster.apply(&deployment("resident", RESIDENT, &container));
+    available(&cluster, "resident", RESIDENT);
+    let each = host.resident_bytes()?.saturating_sub(one) as f64 / 1024.0 / RESIDENT as f64;
+    Ok(format!(
+        "{RESIDENT} resident command pods: {each:.0} KiB each, the guest's own memory included (promised 400 above it)"
+    ))
+}
+
+fn deployment(name: &str, replicas: u64, container: &Value) -> String {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"crowd": name}},
+            "template": {"metadata": {"labels": {"crowd": name}},
+                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}}},
+    })
+    .to_string()
+}
+
+fn available(cluster: &Cluster, name: &str, pods: u64) {
+    wait(cluster, &format!("deployment/{name}"), &|deployment| {
+        deployment["status"]["availableReplicas"].as_u64() == Some(pods)
+    });
+}
+
+fn wait(cluster: &Cluster, object: &str, is_so: &dyn Fn(&Value) -> bool) {
+    within(Duration::from_secs(600), object, || {
+        let shown = cluster.get(&[object]);
+        if is_so(&shown) { Ok(()) } else { Err(shown["status"].clone()) }
+    });
+}
