@@ -54,7 +54,8 @@ pub(crate) async fn run(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()>
     )
     .with_telemetry(telemetry)
     .with_workers(workers);
-    let _following = follow(&network, &fabric, &caches, data.host().join("services.json"));
+    let saved = (config.node_name.as_str(), data.host().join("services.json"));
+    let _following = follow(&network, &fabric, &caches, saved);
     let policies = data.host().join("policies.json");
     let _policies = follow_policies(&network, &fabric, &caches, policies);
     let port = flags.limits.tunnel_port;

@@ -21,10 +21,21 @@ pub struct Endpoint {
     pub terminating: bool,
     /// The host name under a headless Service.
     pub hostname: Option<String>,
+    /// The node that it is on, if it is a pod.
+    pub node: Option<String>,
+    /// The zones that are to use it; empty without hints.
+    pub for_zones: Vec<String>,
+    /// The nodes that are to use it; empty without hints.
+    pub for_nodes: Vec<String>,
     ports: Vec<(String, u16, Protocol)>,
 }
 
 impl Endpoint {
+    /// Its ports: name, number, protocol.
+    pub fn ports(&self) -> impl Iterator<Item = (&str, u16, Protocol)> {
+        self.ports.iter().map(|(name, number, protocol)| (name.as_str(), *number, *protocol))
+    }
+
     /// The number of the endpoint's port with this name (empty for the only, unnamed one) and
     /// protocol.
     #[must_use]
@@ -64,12 +75,18 @@ pub fn of_slice(slice: &discovery::EndpointSlice) -> Vec<Endpoint> {
             endpoint.addresses.iter().filter_map(|text| text.parse().ok()).map(move |ip| {
                 let conditions = endpoint.conditions.as_ref();
                 let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+                let hints = endpoint.hints.as_ref();
+                let zones = hints.and_then(|hints| hints.for_zones.as_ref());
+                let nodes = hints.and_then(|hints| hints.for_nodes.as_ref());
                 Endpoint {
                     ip,
                     ready,
                     serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
                     terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
                     hostname: endpoint.hostname.clone(),
+                    node: endpoint.node_name.clone(),
+                    for_zones: zones.into_iter().flatten().map(|z| z.name.clone()).collect(),
+                    for_nodes: nodes.into_iter().flatten().map(|n| n.name.clone()).collect(),
                     ports: ports.clone(),
                 }
             })

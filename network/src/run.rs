@@ -7,16 +7,21 @@ use std::time::Duration;
 
 use coracle_client::{Cache, Caches, Change, ObjectKey, Subscription};
 use coracle_vnet::Fabric;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::health::HealthPorts;
 use crate::network::Network;
 use crate::proxy::Listeners;
 use crate::report;
 use crate::saved::Saved;
 use crate::table::ServiceKey;
+use crate::topology::Place;
+
+/// The label of a Node that says its zone.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// Changes within this time are saved together: a rollout changes slices many times a second. What
 /// changed last is lost if host and server are both killed within it.
@@ -27,6 +32,7 @@ const SAVE_AFTER: Duration = Duration::from_millis(50);
 pub struct Following {
     _services: Subscription,
     _slices: Subscription,
+    _node: Subscription,
     tasks: [JoinHandle<()>; 3],
 }
 
@@ -38,7 +44,8 @@ impl Drop for Following {
     }
 }
 
-/// Starts to follow Services and EndpointSlices. Needs a tokio runtime.
+/// Starts to follow Services and EndpointSlices for the host of `node`, and that Node's zone. Needs a
+/// tokio runtime.
 ///
 /// What was known is kept in `file`, and is in the table and on the node ports at once when this
 /// returns, whether or not a server can be reached; what the API no longer has is taken out when
@@ -48,10 +55,13 @@ pub fn follow(
     network: &Arc<Network>,
     fabric: &Arc<Fabric>,
     caches: &Caches,
-    file: PathBuf,
+    (node, file): (&str, PathBuf),
 ) -> Following {
     let saved = Saved::read(&file);
-    network.change(|table| saved.fill(table));
+    network.change(|table| {
+        table.set_place(Place { node: node.to_owned(), zone: saved.zone.clone() });
+        saved.fill(table);
+    });
     let (ports, save) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (services, slices) = (caches.get::<Service>(), caches.get::<EndpointSlice>());
     let following_services = {
@@ -65,12 +75,29 @@ pub fn follow(
         })
     };
     let following_slices = {
-        let (network, fabric, save) = (Arc::clone(network), Arc::clone(fabric), Arc::clone(&save));
+        let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
+        let (ports, save) = (Arc::clone(&ports), Arc::clone(&save));
         slices.observe(move |change| {
             apply_slice(&network, change);
             fabric.forget_flows();
             network.demand.backends_changed();
+            // With `externalTrafficPolicy: Local` a node port is open only beside an endpoint.
+            ports.notify_one();
             save.notify_one();
+        })
+    };
+    let following_node = {
+        let (network, fabric, save) = (Arc::clone(network), Arc::clone(fabric), Arc::clone(&save));
+        let node = node.to_owned();
+        caches.get::<Node>().observe(move |change| {
+            let Some(own) = change.new.as_ref().filter(|_| change.key.name == node) else { return };
+            let zone = own.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL));
+            let place = Place { node: node.clone(), zone: zone.cloned() };
+            if network.read(|table| *table.place() != place) {
+                network.change(|table| table.set_place(place));
+                fabric.forget_flows();
+                save.notify_one();
+            }
         })
     };
     let open =
@@ -78,13 +105,19 @@ pub fn follow(
     let keep = Keep { network: Arc::clone(network), services, slices, file, saved, ports };
     let report = report::run(Arc::clone(network), Arc::clone(fabric), caches.client().clone());
     let tasks = [open, tokio::spawn(keep.run(save)), tokio::spawn(report)];
-    Following { _services: following_services, _slices: following_slices, tasks }
+    Following {
+        _services: following_services,
+        _slices: following_slices,
+        _node: following_node,
+        tasks,
+    }
 }
 
 async fn keep_ports(network: Arc<Network>, fabric: Arc<Fabric>, changed: Arc<Notify>) {
-    let mut listeners = Listeners::default();
+    let (mut listeners, mut health) = (Listeners::default(), HealthPorts::default());
     loop {
         listeners.follow(&network, &fabric);
+        health.follow(&network);
         changed.notified().await;
     }
 }
@@ -120,6 +153,7 @@ impl Keep {
 
     async fn save(&self) {
         let saved = Saved {
+            zone: self.network.read(|table| table.place().zone.clone()),
             services: self.services.list().iter().map(|service| (**service).clone()).collect(),
             slices: self.slices.list().iter().map(|slice| (**slice).clone()).collect(),
         };

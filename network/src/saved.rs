@@ -14,6 +14,9 @@ use crate::table::{ServiceKey, Table};
 /// All Services and EndpointSlices, as they were.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Saved {
+    /// The zone of the host's own Node.
+    #[serde(default)]
+    pub(crate) zone: Option<String>,
     pub(crate) services: Vec<Service>,
     pub(crate) slices: Vec<EndpointSlice>,
 }

@@ -16,6 +16,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 
 use crate::demand;
 use crate::endpoints::{self, Endpoint};
+use crate::topology::{Place, TrafficPolicy};
 
 /// Namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,9 +40,10 @@ pub struct ServicePort {
     pub service: ServiceKey,
     /// The port's name; empty if it has none.
     pub name: String,
-    /// Endpoints that may be given new connections, sorted: the ready ones, or, if there are none,
-    /// those that are serving while they terminate (KEP-1669).
+    /// Endpoints that may be given new connections, sorted: [`Place::usable`].
     pub backends: Vec<SocketAddr>,
+    /// How far connections may go.
+    pub policy: TrafficPolicy,
     /// How long a client keeps its backend under `sessionAffinity: ClientIP`; `None` without.
     pub affinity: Option<Duration>,
     /// Whether its pods run only while it is used ([`crate::demand`]).
@@ -76,6 +78,9 @@ struct Entry {
     affinity: Option<Duration>,
     publish_not_ready: bool,
     on_demand: bool,
+    internal: TrafficPolicy,
+    external: TrafficPolicy,
+    health_port: Option<u16>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,15 +94,33 @@ struct PortSpec {
 /// All Services of the cluster as a host sees them.
 #[derive(Debug, Default)]
 pub struct Table {
+    place: Place,
     services: BTreeMap<ServiceKey, Entry>,
     slices: BTreeMap<ServiceKey, BTreeMap<String, Vec<Endpoint>>>,
     slice_owner: HashMap<(String, String), ServiceKey>,
     virtual_ports: HashMap<(IpAddr, u16, Protocol), Arc<ServicePort>>,
     virtual_ips: HashMap<IpAddr, ServiceKey>,
     node_ports: HashMap<(u16, Protocol), Arc<ServicePort>>,
+    health_ports: HashMap<u16, ServiceKey>,
 }
 
 impl Table {
+    /// Says where this host is, which decides about traffic policies and hints.
+    pub fn set_place(&mut self, place: Place) {
+        if self.place == place {
+            return;
+        }
+        self.place = place;
+        let keys: Vec<ServiceKey> = self.services.keys().cloned().collect();
+        keys.iter().for_each(|key| self.refresh(key));
+    }
+
+    /// Where this host is.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Puts in a Service's newest state.
     pub fn set_service(&mut self, key: &ServiceKey, service: &core::Service) {
         self.unpublish(key);
@@ -163,10 +186,30 @@ impl Table {
         self.node_ports.get(&(port, protocol))
     }
 
-    /// Every node port that has to be open on this host.
+    /// Every node port that has to be open on this host. With `externalTrafficPolicy: Local` it is
+    /// only where the Service has an endpoint: elsewhere a client is refused.
     #[must_use]
     pub fn node_ports(&self) -> HashSet<(u16, Protocol)> {
-        self.node_ports.keys().copied().collect()
+        let open = |port: &ServicePort| {
+            port.policy == TrafficPolicy::Cluster || port.on_demand || !port.backends.is_empty()
+        };
+        self.node_ports.iter().filter(|(_, port)| open(port)).map(|(number, _)| *number).collect()
+    }
+
+    /// The ports at which load balancers ask whether this node has endpoints of a Service
+    /// (`healthCheckNodePort`).
+    #[must_use]
+    pub fn health_ports(&self) -> HashSet<u16> {
+        self.health_ports.keys().copied().collect()
+    }
+
+    /// The Service that a health check port is about, and how many of its ready endpoints are on
+    /// this node.
+    #[must_use]
+    pub fn health(&self, port: u16) -> Option<(&ServiceKey, usize)> {
+        let key = self.health_ports.get(&port)?;
+        let here = self.endpoints(key).filter(|e| e.ready && self.place.has(e));
+        Some((key, here.map(|e| e.ip).collect::<BTreeSet<IpAddr>>().len()))
     }
 
     /// The ports of Services whose pods run only while they are used.
@@ -229,6 +272,9 @@ impl Table {
                 self.node_ports.remove(&(node_port, port.protocol));
             }
         }
+        if let Some(port) = entry.health_port {
+            self.health_ports.remove(&port);
+        }
     }
 
     fn publish(&mut self, key: &ServiceKey) {
@@ -238,39 +284,55 @@ impl Table {
         for ip in &entry.cluster_ips {
             self.virtual_ips.insert(*ip, key.clone());
         }
+        if let Some(port) = entry.health_port {
+            self.health_ports.insert(port, key.clone());
+        }
         for spec in &entry.ports {
-            let port = Arc::new(ServicePort {
-                service: key.clone(),
-                name: spec.name.clone(),
-                backends: self.backends(key, &entry, spec),
-                affinity: entry.affinity,
-                on_demand: entry.on_demand,
-            });
-            for ip in &entry.cluster_ips {
-                self.virtual_ports.insert((*ip, spec.port, spec.protocol), Arc::clone(&port));
-            }
+            let inner = self.port(key, &entry, spec, entry.internal);
             if let Some(node_port) = spec.node_port {
-                self.node_ports.insert((node_port, spec.protocol), port);
+                let outer = if entry.external == entry.internal {
+                    Arc::clone(&inner)
+                } else {
+                    self.port(key, &entry, spec, entry.external)
+                };
+                self.node_ports.insert((node_port, spec.protocol), outer);
+            }
+            for ip in &entry.cluster_ips {
+                self.virtual_ports.insert((*ip, spec.port, spec.protocol), Arc::clone(&inner));
             }
         }
     }
 
-    fn backends(&self, key: &ServiceKey, entry: &Entry, spec: &PortSpec) -> Vec<SocketAddr> {
-        let with_port = |accept: &dyn Fn(&Endpoint) -> bool| -> Vec<SocketAddr> {
-            let found: BTreeSet<SocketAddr> = self
-                .endpoints(key)
-                .filter(|endpoint| accept(endpoint))
-                .filter_map(|endpoint| {
-                    endpoint.port(&spec.name, spec.protocol).map(|port| (endpoint.ip, port).into())
-                })
-                .collect();
-            found.into_iter().collect()
-        };
-        let ready = with_port(&|endpoint| endpoint.ready || entry.publish_not_ready);
-        if ready.is_empty() {
-            return with_port(&|endpoint| endpoint.serving && endpoint.terminating);
-        }
-        ready
+    fn port(
+        &self,
+        key: &ServiceKey,
+        entry: &Entry,
+        spec: &PortSpec,
+        policy: TrafficPolicy,
+    ) -> Arc<ServicePort> {
+        Arc::new(ServicePort {
+            service: key.clone(),
+            name: spec.name.clone(),
+            backends: self.backends(key, spec, policy),
+            policy,
+            affinity: entry.affinity,
+            on_demand: entry.on_demand,
+        })
+    }
+
+    fn backends(
+        &self,
+        key: &ServiceKey,
+        spec: &PortSpec,
+        policy: TrafficPolicy,
+    ) -> Vec<SocketAddr> {
+        let with_port = |e: &&Endpoint| e.port(&spec.name, spec.protocol).is_some();
+        let all: Vec<&Endpoint> = self.endpoints(key).filter(with_port).collect();
+        let usable = self.place.usable(policy, &all).into_iter();
+        let found: BTreeSet<SocketAddr> = usable
+            .filter_map(|e| e.port(&spec.name, spec.protocol).map(|port| (e.ip, port).into()))
+            .collect();
+        found.into_iter().collect()
     }
 }
 
@@ -290,6 +352,12 @@ impl Entry {
             ports: spec.ports.iter().flatten().filter_map(PortSpec::of).collect(),
             affinity: client_ip.then(|| affinity_timeout(spec)),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+            internal: TrafficPolicy::of(spec.internal_traffic_policy.as_deref()),
+            external: TrafficPolicy::of(spec.external_traffic_policy.as_deref()),
+            health_port: spec
+                .health_check_node_port
+                .and_then(|port| u16::try_from(port).ok())
+                .filter(|port| *port != 0),
             on_demand: service
                 .metadata
                 .annotations

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use coracle_network::names::{self, Answer};
 use coracle_network::picker::Picker;
 use coracle_network::table::{ServiceKey, Table};
+use coracle_network::topology::Place;
 use coracle_vnet::Protocol;
 use serde_json::{Value, json};
 
@@ -30,6 +31,9 @@ fn set_slice(table: &mut Table, service: &str, slice: &str, endpoints: &[&str], 
                 let (name, value) = word.split_once('=').unwrap();
                 match name {
                     "hostname" => endpoint["hostname"] = json!(value),
+                    "node" => endpoint["nodeName"] = json!(value),
+                    "forZone" => endpoint["hints"]["forZones"] = json!([{"name": value}]),
+                    "forNode" => endpoint["hints"]["forNodes"] = json!([{"name": value}]),
                     _ => endpoint["conditions"][name] = json!(value == "true"),
                 }
             }
@@ -85,6 +89,72 @@ fn terminating_endpoints_serve_only_while_no_other_is_ready() {
     assert_eq!(backends(&table, "10.96.0.20:80").unwrap(), ["10.128.0.6:8080"]);
     set_slice(&mut table, "web", "web-a", &[leaving, "10.128.0.6 ready=false"], 8080);
     assert_eq!(backends(&table, "10.96.0.20:80").unwrap(), ["10.128.0.5:8080"]);
+}
+
+/// What a Service with these fields has behind its address and behind its node port on node `n1` of
+/// zone `z1`, as the last parts of addresses.
+fn check_place(fields: &Value, endpoints: &[&str], inside: &str, outside: &str) {
+    let mut table = Table::default();
+    let mut spec = web();
+    for (field, value) in fields.as_object().unwrap() {
+        spec[field] = value.clone();
+    }
+    set_service(&mut table, "web", &spec);
+    set_slice(&mut table, "web", "web-a", endpoints, 8080);
+    table.set_place(Place { node: "n1".into(), zone: Some("z1".into()) });
+    let show = |list: &[SocketAddr]| {
+        let last = |a: &SocketAddr| a.ip().to_string().rsplit('.').next().unwrap().to_owned();
+        list.iter().map(last).collect::<Vec<_>>().join(" ")
+    };
+    let address = "10.96.0.20:80".parse().unwrap();
+    let inner = table.virtual_port(address, Protocol::Tcp).unwrap().clone();
+    let outer = table.node_port(30080, Protocol::Tcp).unwrap();
+    assert_eq!((show(&inner.backends), show(&outer.backends)), (inside.into(), outside.into()));
+    let open = table.node_ports().contains(&(30080, Protocol::Tcp));
+    assert_eq!(open, !outside.is_empty() || fields["externalTrafficPolicy"] != "Local");
+}
+
+#[test]
+fn traffic_policies_and_hints_choose_among_endpoints() {
+    let two = ["10.128.0.5 node=n1", "10.128.0.6 node=n2"];
+    check_place(&json!({}), &two, "5 6", "5 6");
+    check_place(&json!({"internalTrafficPolicy": "Local"}), &two, "5", "5 6");
+    check_place(&json!({"externalTrafficPolicy": "Local"}), &two, "5 6", "5");
+    check_place(&json!({"externalTrafficPolicy": "Local"}), &two[1..], "6", "");
+    // One that ends still serves its own node when no other there does.
+    let ending = ["10.128.0.5 node=n1 ready=false serving=true terminating=true", two[1]];
+    check_place(&json!({"externalTrafficPolicy": "Local"}), &ending, "6", "5");
+
+    // Hints hold when every endpoint has one and one is for here; a node's before a zone's.
+    let zones = ["10.128.0.5 forZone=z1", "10.128.0.6 forZone=z2", "10.128.0.7 forZone=z1"];
+    check_place(&json!({}), &zones, "5 7", "5 7");
+    check_place(&json!({}), &["10.128.0.5 forZone=z1", "10.128.0.6"], "5 6", "5 6");
+    check_place(&json!({}), &zones[1..2], "6", "6");
+    let nodes = ["10.128.0.5 forZone=z1 forNode=n1", "10.128.0.6 forZone=z1 forNode=n2"];
+    check_place(&json!({}), &nodes, "5", "5");
+    check_place(&json!({}), &nodes[1..], "6", "6");
+    let other = ["10.128.0.6 forZone=z1 forNode=n2", "10.128.0.7 forZone=z2 forNode=n3"];
+    check_place(&json!({}), &other, "6", "6");
+    // Hints are not asked where a policy already says Local.
+    check_place(&json!({"internalTrafficPolicy": "Local"}), &other, "", "6");
+}
+
+#[test]
+fn a_health_check_counts_the_ready_endpoints_of_its_node() {
+    let mut table = Table::default();
+    table.set_place(Place { node: "n1".into(), zone: None });
+    let mut spec = web();
+    spec["externalTrafficPolicy"] = json!("Local");
+    spec["healthCheckNodePort"] = json!(31000);
+    set_service(&mut table, "web", &spec);
+    let count = |table: &Table| table.health(31000).map(|(service, n)| (service.to_string(), n));
+    assert_eq!(count(&table), Some(("default/web".into(), 0)));
+    let all = ["10.128.0.5 node=n1", "10.128.0.6 node=n2", "10.128.0.7 node=n1 ready=false"];
+    set_slice(&mut table, "web", "web-a", &all, 8080);
+    assert_eq!(count(&table), Some(("default/web".into(), 1)));
+    assert_eq!(table.health_ports(), [31000].into());
+    set_service(&mut table, "web", &web());
+    assert!(table.health_ports().is_empty() && count(&table).is_none());
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What a pod contributes to a Service: addresses, conditions, ports.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Service, ServicePort};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
+use k8s_openapi::api::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode, ForZone,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::objects::{is_deleting, is_ready, is_terminal, name, namespace};
@@ -40,9 +43,15 @@ fn addresses(pod: &Pod) -> Vec<IpAddr> {
 }
 
 /// Gives a pod's endpoint in one address family; `None` for a pod that has ended or no address.
+/// `zones`: of nodes, by name.
 ///
 /// *Source:* Kubernetes docs, "EndpointSlices: Conditions".
-pub(super) fn endpoint(service: &Service, pod: &Pod, ipv6: bool) -> Option<Endpoint> {
+pub(super) fn endpoint(
+    service: &Service,
+    pod: &Pod,
+    ipv6: bool,
+    zones: &BTreeMap<String, String>,
+) -> Option<Endpoint> {
     if is_terminal(pod) {
         return None;
     }
@@ -51,15 +60,20 @@ pub(super) fn endpoint(service: &Service, pod: &Pod, ipv6: bool) -> Option<Endpo
     let publish = spec.and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
     let serving = is_ready(pod);
     let terminating = is_deleting(&pod.metadata);
+    let ready = publish || (serving && !terminating);
+    let node_name = node(pod);
+    let zone = node_name.as_ref().and_then(|node| zones.get(node)).cloned();
     Some(Endpoint {
         addresses: vec![address.to_string()],
         conditions: Some(EndpointConditions {
-            ready: Some(publish || (serving && !terminating)),
+            ready: Some(ready),
             serving: Some(serving),
             terminating: Some(terminating),
         }),
         hostname: hostname(service, pod),
-        node_name: node(pod),
+        hints: if ready { hints(service, node_name.as_deref(), zone.as_deref()) } else { None },
+        node_name,
+        zone,
         target_ref: Some(ObjectReference {
             kind: Some("Pod".to_owned()),
             namespace: Some(namespace(&pod.metadata).to_owned()),
@@ -69,6 +83,22 @@ pub(super) fn endpoint(service: &Service, pod: &Pod, ipv6: bool) -> Option<Endpo
         }),
         ..Endpoint::default()
     })
+}
+
+/// Which clients are to use an endpoint, by the Service's `trafficDistribution`; `None` for all.
+///
+/// *Source:* KEP-4444 and KEP-3015.
+fn hints(service: &Service, node: Option<&str>, zone: Option<&str>) -> Option<EndpointHints> {
+    let wanted = service.spec.as_ref()?.traffic_distribution.as_deref()?;
+    let for_zones = zone.map(|zone| vec![ForZone { name: zone.to_owned() }]);
+    let for_nodes = node.map(|node| vec![ForNode { name: node.to_owned() }]);
+    let hints = match wanted {
+        "PreferClose" | "PreferSameZone" => EndpointHints { for_zones, for_nodes: None },
+        "PreferSameNode" => EndpointHints { for_zones, for_nodes },
+        _unknown => return None,
+    };
+    let any = hints.for_zones.is_some() || hints.for_nodes.is_some();
+    any.then_some(hints)
 }
 
 /// A pod has a name of its own in a Service that is its `subdomain`.

@@ -7,6 +7,7 @@ mod endpoints;
 mod reconcile;
 pub(crate) mod run;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -22,6 +23,8 @@ pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY`] on our slices, the one that upstream's controller uses.
 pub const CONTROLLER: &str = "endpointslice-controller.k8s.io";
+/// Label of a Node that says its zone.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
 /// Label on the slices of a headless Service.
 pub const HEADLESS: &str = "service.kubernetes.io/headless";
 
@@ -38,6 +41,8 @@ pub struct Observed {
     pub pods: Vec<Arc<Pod>>,
     /// The slices of its name that this controller keeps.
     pub slices: Vec<Arc<EndpointSlice>>,
+    /// The zones of nodes, by name; a node without one is not here.
+    pub zones: BTreeMap<String, String>,
 }
 
 /// What is to be done.

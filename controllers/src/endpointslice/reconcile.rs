@@ -67,7 +67,8 @@ fn family_actions(
 ) -> Vec<Action> {
     let mut groups: Vec<(Vec<EndpointPort>, Group)> = Vec::new();
     for pod in &observed.pods {
-        let Some(endpoint) = endpoint(&observed.service, pod, ipv6) else { continue };
+        let endpoint = endpoint(&observed.service, pod, ipv6, &observed.zones);
+        let Some(endpoint) = endpoint else { continue };
         let ports = ports(&observed.service, pod);
         let key = key(&endpoint);
         match groups.iter_mut().find(|(known, _)| *known == ports) {
@@ -245,6 +246,14 @@ mod tests {
         serde_json::from_value(pod).map(Arc::new).unwrap()
     }
 
+    fn zones() -> BTreeMap<String, String> {
+        [("n".to_owned(), "z".to_owned())].into()
+    }
+
+    fn seen(pods: Vec<Arc<Pod>>) -> Observed {
+        Observed { service: service(json!({})), pods, slices: vec![], zones: zones() }
+    }
+
     fn settle(seen: &mut Observed) {
         let mut n = 0;
         for action in reconcile(seen) {
@@ -283,7 +292,7 @@ mod tests {
     }
 
     fn check(service: Arc<Service>, pods: Vec<Arc<Pod>>, expected: Expect) {
-        let mut seen = Observed { service, pods, slices: Vec::new() };
+        let mut seen = Observed { service, pods, slices: Vec::new(), zones: zones() };
         settle(&mut seen);
         expected.assert_eq(&show(&seen));
         assert_eq!(reconcile(&seen), Vec::new(), "at rest");
@@ -319,6 +328,29 @@ mod tests {
     }
 
     #[test]
+    fn hints_follow_the_traffic_distribution() {
+        let check = |extra: Value, zones: BTreeMap<String, String>, expected: Value| {
+            let pods = vec![pod(1, 8080, "r"), pod(2, 8080, "")];
+            let mut seen = Observed { service: service(extra), pods, slices: vec![], zones };
+            settle(&mut seen);
+            let endpoints = &seen.slices[0].endpoints;
+            assert_eq!(json!(endpoints[0].hints), expected);
+            assert_eq!(endpoints[1].hints, None, "only ready ones");
+            assert_eq!(endpoints[0].zone, seen.zones.get("n").cloned());
+            assert_eq!(reconcile(&seen), Vec::new(), "at rest");
+        };
+        let zone = json!({"forZones": [{"name": "z"}]});
+        check(json!({}), zones(), Value::Null);
+        check(json!({"trafficDistribution": "PreferClose"}), zones(), zone.clone());
+        check(json!({"trafficDistribution": "PreferSameZone"}), zones(), zone);
+        check(json!({"trafficDistribution": "PreferSameZone"}), BTreeMap::new(), Value::Null);
+        let both = json!({"forZones": [{"name": "z"}], "forNodes": [{"name": "n"}]});
+        check(json!({"trafficDistribution": "PreferSameNode"}), zones(), both);
+        let node = json!({"forNodes": [{"name": "n"}]});
+        check(json!({"trafficDistribution": "PreferSameNode"}), BTreeMap::new(), node);
+    }
+
+    #[test]
     fn named_ports_are_looked_up_per_pod() {
         check(
             service(json!({})),
@@ -340,7 +372,7 @@ mod tests {
 
     #[test]
     fn an_empty_slice_is_written_anew_in_place() {
-        let mut seen = Observed { service: service(json!({})), pods: vec![], slices: vec![] };
+        let mut seen = seen(vec![]);
         settle(&mut seen);
         let before = seen.slices[0].metadata.name.clone();
         seen.pods = vec![pod(1, 8080, "r"), pod(2, 9090, "r")];
@@ -358,7 +390,7 @@ mod tests {
 
     #[test]
     fn slices_of_a_former_service_go_and_foreign_families_too() {
-        let mut seen = Observed { service: service(json!({})), pods: vec![], slices: vec![] };
+        let mut seen = seen(vec![]);
         settle(&mut seen);
         let mut former = EndpointSlice::clone(&seen.slices[0]);
         former.metadata.name = Some("former".into());
@@ -370,7 +402,7 @@ mod tests {
     #[test]
     fn a_hundred_and_one_endpoints_need_two_slices() {
         let pods = (0..101).map(|n| pod(n, 80, "r")).collect();
-        let mut seen = Observed { service: service(json!({})), pods, slices: vec![] };
+        let mut seen = seen(pods);
         settle(&mut seen);
         let sizes: Vec<usize> = seen.slices.iter().map(|slice| slice.endpoints.len()).collect();
         assert_eq!(sizes, [100, 1]);
@@ -383,7 +415,7 @@ mod tests {
             steps in prop::collection::vec(
                 prop::collection::btree_map(0..260_u32, ("[rt]{0,2}", 80..82_u32), 0..260), 1..4),
         ) {
-            let mut seen = Observed { service: service(json!({})), pods: vec![], slices: vec![] };
+            let mut seen = seen(vec![]);
             for step in steps {
                 seen.pods = step.iter().map(|(n, (flags, port))| pod(*n, *port, flags)).collect();
                 settle(&mut seen);

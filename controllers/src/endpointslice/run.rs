@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use coracle_client::{Cache, Change, ObjectKey, Outcome, Queue, drive};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PropagationPolicy;
 
 use super::reconcile::has_selector;
-use super::{Action, CONTROLLER, MANAGED_BY, Observed, SERVICE_NAME, matters, reconcile};
+use super::{Action, CONTROLLER, MANAGED_BY, Observed, SERVICE_NAME, ZONE, matters, reconcile};
 use crate::context::{Context, Running};
 use crate::objects::namespace;
 use crate::write::{self, WriteError, settle};
@@ -19,6 +19,7 @@ struct Controller {
     services: Cache<Service>,
     pods: Cache<Pod>,
     slices: Cache<EndpointSlice>,
+    nodes: Cache<Node>,
 }
 
 /// Starts the controller.
@@ -29,6 +30,7 @@ pub(crate) fn start(context: &Context) -> Running {
         services: context.caches.get(),
         pods: context.caches.get(),
         slices: context.caches.get(),
+        nodes: context.caches.get(),
     });
     let feeds = vec![
         controller.services.observe({
@@ -48,12 +50,25 @@ pub(crate) fn start(context: &Context) -> Running {
             let (queue, services) = (queue.clone(), controller.services.clone());
             move |change| pod_changed(&queue, &services, change)
         }),
+        controller.nodes.observe({
+            let (queue, services) = (queue.clone(), controller.services.clone());
+            move |change| {
+                if zone(change.old.as_deref()) != zone(change.new.as_deref()) {
+                    let all = services.list();
+                    all.iter().for_each(|service| queue.add(write::key(&service.metadata)));
+                }
+            }
+        }),
     ];
     let drive = drive("endpointslice", queue, context.config.workers, move |key| {
         let controller = Arc::clone(&controller);
         async move { settle(controller.reconcile(&key).await) }
     });
     Running { drive, feeds }
+}
+
+fn zone(node: Option<&Node>) -> Option<&String> {
+    node?.metadata.labels.as_ref()?.get(ZONE)
 }
 
 fn is_kept(meta: &ObjectMeta) -> bool {
@@ -93,6 +108,7 @@ impl Controller {
         self.services.wait_synced().await;
         self.pods.wait_synced().await;
         self.slices.wait_synced().await;
+        self.nodes.wait_synced().await;
         let Some(service) = self.services.get_key(key) else { return Ok(Outcome::Done) };
         if !has_selector(&service) {
             return Ok(Outcome::Done);
@@ -112,7 +128,13 @@ impl Controller {
         slices.retain(|slice| {
             is_kept(&slice.metadata) && service_of(&slice.metadata).as_ref() == Some(&key)
         });
-        Observed { service, pods, slices }
+        let nodes = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone());
+        let zones = nodes.filter_map(|name| {
+            let node = self.nodes.get(None, &name);
+            zone(node.as_deref()).cloned().map(|zone| (name, zone))
+        });
+        let zones = zones.collect();
+        Observed { service, pods, slices, zones }
     }
 
     async fn apply(&self, action: Action) -> Result<(), WriteError> {
