@@ -123,8 +123,9 @@ fn node_address(limits: &HostLimits) -> IpAddr {
 
 fn ranges(flags: &NetworkFlags, address: IpAddr) -> anyhow::Result<Ranges> {
     let range = |flag, text: &str| {
-        Cidr::parse(text)
-            .with_context(|| format!("{flag} '{text}' must be a range such as 10.128.0.0/9"))
+        Cidr::parse_families(text).with_context(|| {
+            format!("{flag} '{text}' must be a range such as 10.128.0.0/9, or one of each family")
+        })
     };
     Ok(Ranges {
         pods: range("--cluster-cidr", &flags.cluster_cidr)?,

@@ -20,7 +20,7 @@ use coracle_telemetry::{Exporting, Resource, Telemetry};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::config::{DataDir, Held, NetworkFlags, ServerFlags, node_name};
+use crate::config::{DataDir, Families, Held, ServerFlags, node_name};
 use crate::host::own_address;
 use crate::nodes::Nodes;
 use crate::{signals, supervise};
@@ -76,8 +76,10 @@ impl Server {
         });
         write_kubeconfigs(data, flags, &pki, address)?;
         let url = format!("https://{}", advertised(flags, address));
+        let told = (pki.ca_certificate().to_owned(), url);
+        let network = &flags.network;
         let (controllers, scheduler) =
-            start_parts(&api, &flags.network, pki.ca_certificate().to_owned(), url);
+            start_parts(&api, network.cluster()?, network.node_mask, told);
         tracing::info!(%address, kubeconfig = %data.kubeconfig().display(), "the API is served");
         if !flags.no_host {
             supervise::start_detached(data, &flags.host_arguments())?;
@@ -163,7 +165,7 @@ fn audit_log(data: &DataDir, flags: &ServerFlags) -> anyhow::Result<Option<Audit
 }
 
 fn service_ranges(flags: &ServerFlags) -> anyhow::Result<ServiceRanges> {
-    let cidr = &flags.network.service_cidr;
+    let cidr = flags.network.services()?.v4;
     let parsed = cidr.split_once('/').and_then(|(network, prefix)| {
         let prefix = prefix.parse::<u8>().ok().filter(|prefix| (8..=28).contains(prefix))?;
         Some((network.parse::<Ipv4Addr>().ok()?, prefix))
@@ -179,15 +181,16 @@ fn service_ranges(flags: &ServerFlags) -> anyhow::Result<ServiceRanges> {
 /// Controllers and scheduler reach the API inside of the process, each under its own name.
 fn start_parts(
     api: &ApiServer,
-    network: &NetworkFlags,
-    root_ca: String,
-    server_url: String,
+    cluster: Families,
+    node_mask: u8,
+    (root_ca, server_url): (String, String),
 ) -> (Controllers, coracle_scheduler::run::Running) {
     let as_part = |name: &str| Client::in_process(api.in_process(UserInfo::component(name)));
     let caches = Caches::new(as_part("kube-controller-manager"));
     let config = coracle_controllers::Config {
-        cluster_cidr: network.cluster_cidr.clone(),
-        node_mask: network.node_mask,
+        cluster_cidr: cluster.v4,
+        cluster_cidr6: cluster.v6,
+        node_mask,
         root_ca: Some(root_ca),
         server_url: Some(server_url),
         ..coracle_controllers::Config::default()

@@ -13,6 +13,9 @@ pub struct Config {
     pub cluster_cidr: String,
     /// Prefix length of a node's part.
     pub node_mask: u8,
+    /// The IPv6 range, at most a /32, of which each node gets a /64 beside its IPv4 part; `None`: pods
+    /// have IPv4 alone.
+    pub cluster_cidr6: Option<String>,
     /// How long a node's Lease may stand still before the node counts as lost.
     pub node_grace: Duration,
     /// Certificate of the cluster's authority in PEM, for `kube-root-ca.crt`; `None`: not written.
@@ -28,6 +31,7 @@ impl Default for Config {
         Config {
             cluster_cidr: "10.128.0.0/9".to_owned(),
             node_mask: 18,
+            cluster_cidr6: Some("fd63:6f72::/32".to_owned()),
             node_grace: Duration::from_secs(40),
             root_ca: None,
             server_url: None,

@@ -29,6 +29,27 @@ impl Cidr {
         }
     }
 
+    /// The address that it was made with.
+    #[must_use]
+    pub fn start(&self) -> IpAddr {
+        self.start
+    }
+
+    /// How many leading bits its addresses share.
+    #[must_use]
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Parses ranges separated by commas: at most one of IPv4 and one of IPv6, in any order.
+    #[must_use]
+    pub fn parse_families(text: &str) -> Option<Vec<Self>> {
+        let ranges: Vec<Self> =
+            text.split(',').map(|range| Self::parse(range.trim())).collect::<Option<_>>()?;
+        let of_family = |v4: bool| ranges.iter().filter(|r| r.start.is_ipv4() == v4).count();
+        (of_family(true) <= 1 && of_family(false) <= 1).then_some(ranges)
+    }
+
     /// Whether `address` lies in the range; an IPv4 address in IPv6 clothes counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -40,5 +61,20 @@ impl Cidr {
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
         };
         self.bits == 0 || (address ^ start) >> (128 - u32::from(self.bits)) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_both_families_are_one_of_each() {
+        let count = |text: &str| Cidr::parse_families(text).map(|ranges| ranges.len());
+        assert_eq!(count("10.128.0.0/9"), Some(1));
+        assert_eq!(count("10.128.0.0/9, fd63:6f72::/32"), Some(2));
+        for wrong in ["", "10.128.0.0/9,", "10.0.0.0/9,10.128.0.0/9", "fd00::/8,fd01::/16", "x/8"] {
+            assert_eq!(count(wrong), None, "{wrong}");
+        }
     }
 }

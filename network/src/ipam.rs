@@ -1,10 +1,51 @@
 //! Pod addresses of one node: which addresses of the node's range are taken.
 //!
-//! Comes in: the node's pod CIDR and the addresses of pods that already run. Goes out: one free
-//! address at a time. Nothing here knows pods; the caller keeps who holds what.
+//! Comes in: the node's pod CIDRs and the addresses of pods that already run. Goes out: one free
+//! IPv4 address at a time, and the IPv6 address that goes with it. Nothing here knows pods; the
+//! caller keeps who holds what.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::cidr::Cidr;
+
+/// The most leading bits that a node's IPv6 range may have: the rest holds an IPv4 address.
+const IPV6_BITS_MAX: u8 = 96;
+
+/// The IPv6 addresses of a node, one for each IPv4 address: the range's bits, and the IPv4 address at
+/// the end. So nobody has to note which are taken, and a pod that keeps the one keeps the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Companions {
+    range: Ipv6Addr,
+}
+
+impl Companions {
+    /// The companions in `cidr` (IPv6, at most /96).
+    ///
+    /// # Errors
+    /// [`IpamError::InvalidCidr6`] if `cidr` is no such range.
+    pub fn new(cidr: &str) -> Result<Self, IpamError> {
+        let range = Cidr::parse(cidr).and_then(|range| match range.start() {
+            IpAddr::V6(start) if range.bits() <= IPV6_BITS_MAX => Some((start, range.bits())),
+            IpAddr::V6(_) | IpAddr::V4(_) => None,
+        });
+        let (start, bits) = range.ok_or_else(|| IpamError::InvalidCidr6(cidr.to_owned()))?;
+        let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+        Ok(Self { range: Ipv6Addr::from_bits(start.to_bits() & mask) })
+    }
+
+    /// The IPv6 address that goes with an IPv4 address; `None` for another one.
+    #[must_use]
+    pub fn of(&self, address: IpAddr) -> Option<IpAddr> {
+        match address {
+            IpAddr::V4(v4) => {
+                let bits = self.range.to_bits() | u128::from(v4.to_bits());
+                Some(Ipv6Addr::from_bits(bits).into())
+            }
+            IpAddr::V6(_) => None,
+        }
+    }
+}
 
 /// The free and taken addresses of an IPv4 range.
 ///
@@ -26,6 +67,9 @@ pub enum IpamError {
     /// The text is not an IPv4 CIDR such as `10.128.0.0/18`, or it holds fewer than four addresses.
     #[error("pod CIDR '{0}' must be an IPv4 range such as 10.128.0.0/18 with at least 4 addresses")]
     InvalidCidr(String),
+    /// The text is not an IPv6 CIDR of at most 96 bits.
+    #[error("pod CIDR '{0}' must be an IPv6 range such as fd63:6f72:a80::/64, at most a /96")]
+    InvalidCidr6(String),
     /// Every address of the range is held by a pod.
     #[error(
         "no free pod address in a range of {0}: delete pods or give the node a larger range (--node-mask)"
@@ -140,6 +184,21 @@ mod tests {
         assert_eq!(pool.allocate().unwrap().to_string(), "10.128.64.3");
         let outside: IpAddr = "10.128.0.2".parse().unwrap();
         assert_eq!(pool.take(outside), Err(IpamError::OutOfRange(outside)));
+    }
+
+    #[test]
+    fn each_address_has_one_companion() {
+        let companions = Companions::new("fd63:6f72:a80:4000::7/64").unwrap();
+        let check = |address: &str, expected: Option<&str>| {
+            let found = companions.of(address.parse().unwrap()).map(|ip| ip.to_string());
+            assert_eq!(found.as_deref(), expected);
+        };
+        check("10.128.64.2", Some("fd63:6f72:a80:4000::a80:4002"));
+        check("10.128.64.3", Some("fd63:6f72:a80:4000::a80:4003"));
+        check("fd00::1", None);
+        for text in ["", "fd00::", "10.128.0.0/18", "fd00::/97"] {
+            assert_eq!(Companions::new(text), Err(IpamError::InvalidCidr6(text.to_owned())));
+        }
     }
 
     proptest! {

@@ -23,12 +23,26 @@ const API_SERVICE: (&str, &str) = ("default", "kubernetes");
 /// Ranges and addresses that stay the same while a host runs.
 #[derive(Debug, Clone)]
 pub struct Ranges {
-    /// Addresses of all pods of the cluster.
-    pub pods: Cidr,
-    /// Addresses of all Services.
-    pub services: Cidr,
+    /// Addresses of all pods of the cluster, a range for each family.
+    pub pods: Vec<Cidr>,
+    /// Addresses of all Services, a range for each family.
+    pub services: Vec<Cidr>,
     /// The host's own real addresses, which no `*` grants.
     pub host: HashSet<IpAddr>,
+}
+
+impl Ranges {
+    /// Whether the address is one that pods have.
+    #[must_use]
+    pub fn is_pod(&self, ip: IpAddr) -> bool {
+        self.pods.iter().any(|range| range.contains(ip))
+    }
+
+    /// Whether the address is one that Services have.
+    #[must_use]
+    pub fn is_service(&self, ip: IpAddr) -> bool {
+        self.services.iter().any(|range| range.contains(ip))
+    }
 }
 
 /// What one pod may reach outside, and what it has looked up.
@@ -109,17 +123,17 @@ pub fn decide(
             destination.port()
         ));
     }
-    if view.ranges.pods.contains(destination.ip()) {
+    if view.ranges.is_pod(destination.ip()) {
         return Route::Pod(destination);
     }
-    if view.ranges.services.contains(destination.ip()) {
+    if view.ranges.is_service(destination.ip()) {
         return Route::Refused(format!("no Service has the address {}", destination.ip()));
     }
     to_outside(view, flow, destination)
 }
 
 fn to_backend(view: &View<'_>, flow: &Flow, port: &ServicePort, backend: SocketAddr) -> Route {
-    if view.ranges.pods.contains(backend.ip()) {
+    if view.ranges.is_pod(backend.ip()) {
         return Route::Pod(backend);
     }
     let is_api = (port.service.namespace.as_str(), port.service.name.as_str()) == API_SERVICE;

@@ -23,8 +23,8 @@ struct World {
 impl World {
     fn new() -> World {
         let ranges = Ranges {
-            pods: Cidr::parse("10.128.0.0/9").unwrap(),
-            services: Cidr::parse("10.96.0.0/12").unwrap(),
+            pods: Cidr::parse_families("10.128.0.0/9,fd63:6f72::/32").unwrap(),
+            services: Cidr::parse_families("10.96.0.0/12,fd63:6f73::/108").unwrap(),
             host: [].into(),
         };
         let (network, _refusals) = Network::new(ranges);

@@ -15,8 +15,8 @@ use tokio::sync::mpsc::Receiver;
 
 fn network() -> (Arc<Network>, Answers, Receiver<Refusal>) {
     let ranges = Ranges {
-        pods: Cidr::parse("10.128.0.0/9").unwrap(),
-        services: Cidr::parse("10.96.0.0/12").unwrap(),
+        pods: Cidr::parse_families("10.128.0.0/9,fd63:6f72::/32").unwrap(),
+        services: Cidr::parse_families("10.96.0.0/12,fd63:6f73::/108").unwrap(),
         host: ["192.0.2.10".parse().unwrap()].into(),
     };
     let (network, refusals) = Network::new(ranges);

@@ -110,16 +110,18 @@ pub(crate) enum Command {
 /// Ranges of addresses; the same for all servers and hosts of a cluster.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NetworkFlags {
-    /// Addresses of pods
-    #[arg(long, value_name = "CIDR", default_value = "10.128.0.0/9")]
+    /// Addresses of pods: an IPv4 range, and after a comma an IPv6 range (at most a /32, of which each
+    /// node gets a /64); without one pods have IPv4 alone
+    #[arg(long, value_name = "CIDR", default_value = "10.128.0.0/9,fd63:6f72::/32")]
     pub(crate) cluster_cidr: String,
 
     /// Leading bits of the range that each node gets out of the cluster's
     #[arg(long, value_name = "BITS", default_value_t = 18)]
     pub(crate) node_mask: u8,
 
-    /// Addresses of Services
-    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/12")]
+    /// Addresses of Services: an IPv4 range, and after a comma an IPv6 range; without one Services
+    /// have IPv4 alone
+    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/12,fd63:6f73::/108")]
     pub(crate) service_cidr: String,
 }
 
@@ -128,7 +130,40 @@ impl NetworkFlags {
     fn arguments(&self) -> Vec<String> {
         vec![
             format!("--cluster-cidr={}", self.cluster_cidr),
+/// A text of ranges, by family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Families {
+    /// The IPv4 range.
+    pub(crate) v4: String,
+    /// The IPv6 range, if there is one.
+    pub(crate) v6: Option<String>,
+}
+
+impl Families {
+    fn of(flag: &str, text: &str) -> anyhow::Result<Self> {
+        let six = |range: &&str| range.contains(':');
+        let (v6, v4): (Vec<&str>, Vec<&str>) = text.split(',').map(str::trim).partition(six);
+        match (v4.as_slice(), v6.as_slice()) {
+            ([v4], []) => Ok(Self { v4: (*v4).to_owned(), v6: None }),
+            ([v4], [v6]) => Ok(Self { v4: (*v4).to_owned(), v6: Some((*v6).to_owned()) }),
+            _ => anyhow::bail!(
+                "{flag} '{text}' must be an IPv4 range, and after a comma at most one IPv6 range"
+            ),
+        }
+    }
+}
+
             format!("--node-mask={}", self.node_mask),
+    /// The ranges of pods.
+    pub(crate) fn cluster(&self) -> anyhow::Result<Families> {
+        Families::of("--cluster-cidr", &self.cluster_cidr)
+    }
+
+    /// The ranges of Services.
+    pub(crate) fn services(&self) -> anyhow::Result<Families> {
+        Families::of("--service-cidr", &self.service_cidr)
+    }
+
             format!("--service-cidr={}", self.service_cidr),
         ]
     }

@@ -9,7 +9,12 @@ mod telemetry_flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use flags::{
-    BackupFlags, Command, DownFlags, ExplainFlags, Flags, HostFlags, HostLimits, InspectFlags,
-    JoinFlags, NetworkFlags, PushFlags, RestoreFlags, ScheduleCommand, ServerFlags, TokenCommand,
-    TokenCreateFlags, TokenFlags, UpFlags,
+    BackupFlags, Command, DownFlags, ExplainFlags, Families, Flags, HostFlags, HostLimits,
+    InspectFlags, JoinFlags, NetworkFlags, PushFlags, RestoreFlags, ScheduleCommand, ServerFlags,
+    TokenCommand, TokenCreateFlags, TokenFlags, UpFlags,
+};
+pub(crate) use verb_flags::{
+    ApplyFlags, Cascade, ClusterFlags, DeleteFlags, DescribeFlags, EventsFlags, ExecFlags,
+    ExplainFieldFlags, GetFlags, LogsFlags, PortForwardFlags, RolloutFlags, RolloutStatusFlags,
+    RolloutUndoFlags, RolloutVerb, ScaleFlags, SelectFlags, TopFlags, TopVerb, Verb, WaitFlags,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// An IPv4 range, its host bits zero.
@@ -46,6 +46,22 @@ impl Cidr {
     }
 }
 
+/// The most leading bits of a cluster's IPv6 range: 32 bits are left before those of a /64.
+const IPV6_BITS_MAX: u8 = 32;
+
+/// Gives the IPv6 /64 that goes with a node's IPv4 range: its second 32 bits are the range's first
+/// address. IPv4 ranges of nodes never meet, so these never do either, whatever their sizes.
+///
+/// `None` when `cluster` is no IPv6 range of at most 32 bits.
+pub fn companion(cluster: &str, node: Cidr) -> Option<String> {
+    let (address, bits) = cluster.split_once('/')?;
+    let address: Ipv6Addr = address.parse().ok()?;
+    let bits: u8 = bits.parse().ok().filter(|bits| *bits <= IPV6_BITS_MAX)?;
+    let shared = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+    let start = address.to_bits() & shared | u128::from(node.base) << 64;
+    Some(format!("{}/64", Ipv6Addr::from_bits(start)))
+}
+
 /// Gives the first range of `prefix` bits within `cluster` that overlaps none in use.
 ///
 /// `None` when the cluster's range is used up, or `prefix` is no part of it.
@@ -74,6 +90,17 @@ mod tests {
         let used: Vec<Cidr> = used.iter().map(|text| text.parse().unwrap()).collect();
         let found = next_free(cluster.parse().unwrap(), prefix, &used);
         assert_eq!(found.map(|cidr| cidr.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_range_has_one_companion() {
+        let check = |cluster: &str, node: &str, expected: Option<&str>| {
+            assert_eq!(companion(cluster, node.parse().unwrap()).as_deref(), expected);
+        };
+        check("fd63:6f72::/32", "10.128.0.0/18", Some("fd63:6f72:a80::/64"));
+        check("fd63:6f72:ffff::/32", "10.128.64.0/18", Some("fd63:6f72:a80:4000::/64"));
+        check("fd63:6f72::/33", "10.128.0.0/18", None);
+        check("10.128.0.0/9", "10.128.0.0/18", None);
     }
 
     #[test]

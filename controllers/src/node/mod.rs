@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 
-pub use cidr::{Cidr, CidrError, next_free};
+pub use cidr::{Cidr, CidrError, companion, next_free};
 pub use lifecycle::reconcile;
 pub(crate) use taints::tolerates;
 

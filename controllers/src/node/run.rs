@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::lifecycle::not_ready;
-use super::{Action, Cidr, Observed, next_free, reconcile};
+use super::{Action, Cidr, Observed, companion, next_free, reconcile};
 use crate::context::{Context, Running};
 use crate::objects::name;
 use crate::write::{self, WriteError, settle};
@@ -156,7 +156,7 @@ impl Controller {
         let config = &self.context.config;
         let cluster = config.cluster_cidr.parse().ok();
         let free = cluster.and_then(|cluster| next_free(cluster, config.node_mask, &used));
-        let Some(free) = free.map(|free| free.to_string()) else {
+        let Some(free) = free else {
             let message = format!(
                 "No range of /{} is free in the cluster's {}; start the server with a larger --cluster-cidr",
                 config.node_mask, config.cluster_cidr
@@ -164,7 +164,9 @@ impl Controller {
             self.recorder.event(node, EventKind::Warning, "CIDRNotAvailable", message);
             return Ok(());
         };
-        let body = json!({"spec": {"podCIDR": free, "podCIDRs": [free]}});
+        let second = config.cluster_cidr6.as_ref().and_then(|range| companion(range, free));
+        let all: Vec<String> = std::iter::once(free.to_string()).chain(second).collect();
+        let body = json!({"spec": {"podCIDR": free.to_string(), "podCIDRs": all}});
         write::patch(&self.context.client.cluster(), &self.nodes, &node.metadata, &body).await
     }
 

@@ -1,9 +1,9 @@
-//! The pod addresses of this node: known once the node has its range.
+//! The pod addresses of this node: known once the node has its ranges.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use coracle_network::ipam::Pool;
+use coracle_network::ipam::{Companions, IpamError, Pool};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -11,8 +11,17 @@ use tokio::sync::watch;
 const RANGE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 struct Range {
-    cidr: String,
+    cidrs: Vec<String>,
     pool: Pool,
+    companions: Option<Companions>,
+}
+
+impl Range {
+    fn of(cidrs: &[String]) -> Result<Self, IpamError> {
+        let first = cidrs.first().map(String::as_str).unwrap_or_default();
+        let companions = cidrs.get(1).map(|cidr| Companions::new(cidr)).transpose()?;
+        Ok(Self { cidrs: cidrs.to_vec(), pool: Pool::new(first)?, companions })
+    }
 }
 
 /// Hands out addresses. Shared by reference.
@@ -26,15 +35,15 @@ impl Addresses {
         Self { range: Mutex::new(None), known: watch::Sender::new(false) }
     }
 
-    /// Sets the node's range; the same one again changes nothing.
-    pub(crate) fn set(&self, cidr: &str) {
+    /// Sets the node's ranges, the IPv4 one first; the same ones again change nothing.
+    pub(crate) fn set(&self, cidrs: &[String]) {
         let mut range = self.range.lock();
-        if range.as_ref().is_some_and(|range| range.cidr == cidr) {
+        if range.as_ref().is_some_and(|range| range.cidrs == cidrs) {
             return;
         }
-        match Pool::new(cidr) {
-            Ok(pool) => *range = Some(Range { cidr: cidr.to_owned(), pool }),
-            Err(error) => tracing::error!(cidr, %error, "cannot use the node's pod range"),
+        match Range::of(cidrs) {
+            Ok(new) => *range = Some(new),
+            Err(error) => tracing::error!(?cidrs, %error, "cannot use the node's pod ranges"),
         }
         drop(range);
         self.known.send_replace(true);
@@ -58,6 +67,15 @@ impl Addresses {
         let mut range = self.range.lock();
         let range = range.as_mut().ok_or("the node's spec.podCIDR is not a range")?;
         range.pool.allocate().map_err(|error| error.to_string())
+    }
+
+    /// All addresses of the pod that has this one: itself, and its companion where the node has an
+    /// IPv6 range.
+    pub(crate) fn all_of(&self, address: IpAddr) -> Vec<IpAddr> {
+        let range = self.range.lock();
+        let companions = range.as_ref().and_then(|range| range.companions);
+        let second = companions.and_then(|companions| companions.of(address));
+        std::iter::once(address).chain(second).collect()
     }
 
     /// Takes an address back.

@@ -454,7 +454,7 @@ fn target(worker: &Worker, images: &HashMap<String, PreparedImages>) -> Target {
     Target {
         key: worker.key.clone(),
         pod: worker.pod.clone(),
-        ip: worker.state.ip().map(str::to_owned),
+        ips: worker.state.ips().to_vec(),
         volumes: worker.volumes.clone(),
         filling: worker.filling.clone(),
         images: images.get(&worker.key.uid).cloned().unwrap_or_default(),

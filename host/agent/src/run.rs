@@ -211,7 +211,7 @@ fn is_in_memory(path: &std::path::Path) -> bool {
 fn recover(agent: &mut Agent, shared: &Arc<Shared>, files: &Files) {
     let node = files.node();
     if !node.pod_cidr.is_empty() {
-        shared.addresses.set(&node.pod_cidr);
+        shared.addresses.set(&node.cidrs());
     }
     let saved = files.pods();
     let known: std::collections::HashSet<String> =

@@ -35,16 +35,16 @@ pub enum Refused {
 /// [`Refused`].
 pub fn admit(head: &Head, peer: &str, peers: &Peers, ranges: &Ranges) -> Result<(), Refused> {
     let (source, destination) = (head.source, head.destination);
-    if !ranges.pods.contains(destination.ip()) {
+    if !ranges.is_pod(destination.ip()) {
         return Err(Refused::NoPod(destination));
     }
-    if ranges.pods.contains(source.ip()) {
+    if ranges.is_pod(source.ip()) {
         let own = peers.owner(source.ip()).is_some_and(|owner| owner.node == peer);
         let error = || Refused::NotItsPod { peer: peer.to_owned(), claimed: source };
         return if own { Ok(()) } else { Err(error()) };
     }
     let ip = source.ip();
-    let odd = ip.is_unspecified() || ip.is_multicast() || ranges.services.contains(ip);
+    let odd = ip.is_unspecified() || ip.is_multicast() || ranges.is_service(ip);
     if odd || head.from.is_some() {
         return Err(Refused::NoClient(source));
     }
@@ -60,13 +60,17 @@ mod tests {
 
     fn check(source: &str, from: Option<&str>, to: &str, peer: &str, expected: Option<&str>) {
         let ranges = Ranges {
-            pods: Cidr::parse("10.128.0.0/9").unwrap(),
-            services: Cidr::parse("10.96.0.0/12").unwrap(),
+            pods: Cidr::parse_families("10.128.0.0/9,fd63:6f72::/32").unwrap(),
+            services: Cidr::parse_families("10.96.0.0/12,fd63:6f73::/108").unwrap(),
             host: [].into(),
         };
         let mut peers = Peers::default();
-        for (name, range) in [("a", "10.128.0.0/18"), ("b", "10.128.64.0/18")] {
-            let node = json!({"metadata": {"name": name}, "spec": {"podCIDR": range}});
+        for (name, range, range6) in [
+            ("a", "10.128.0.0/18", "fd63:6f72:a80::/64"),
+            ("b", "10.128.64.0/18", "fd63:6f72:a80:4000::/64"),
+        ] {
+            let spec = json!({"podCIDR": range, "podCIDRs": [range, range6]});
+            let node = json!({"metadata": {"name": name}, "spec": spec});
             peers.set(&serde_json::from_value(node).unwrap());
         }
         let head = Head {
@@ -88,6 +92,12 @@ mod tests {
         check(own, None, to, "b", Some(not_its));
         let nobody = "node 'a' may not speak for 10.200.0.1:1, which is no pod of it";
         check("10.200.0.1:1", None, to, "a", Some(nobody));
+        let (own6, to6) = ("[fd63:6f72:a80::a80:5]:40000", "[fd63:6f72:a80:4000::a80:4009]:80");
+        check(own6, Some("default/web"), to6, "a", None);
+        let not_its6 = format!("node 'b' may not speak for {own6}, which is no pod of it");
+        check(own6, Some("default/web"), to6, "b", Some(&not_its6));
+        let odd6 = "[fd63:6f73::a]:53 is no address that a client outside can have";
+        check("[fd63:6f73::a]:53", None, to6, "a", Some(odd6));
         let odd = "10.96.0.10:53 is no address that a client outside can have";
         check("10.96.0.10:53", None, to, "a", Some(odd));
         let odd = "203.0.113.9:5000 is no address that a client outside can have";

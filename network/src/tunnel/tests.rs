@@ -86,8 +86,8 @@ impl Authority {
 
 fn ranges() -> Ranges {
     Ranges {
-        pods: Cidr::parse("10.128.0.0/9").unwrap(),
-        services: Cidr::parse("10.96.0.0/12").unwrap(),
+        pods: Cidr::parse_families("10.128.0.0/9,fd63:6f72::/32").unwrap(),
+        services: Cidr::parse_families("10.96.0.0/12,fd63:6f73::/108").unwrap(),
         host: [].into(),
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Node;
 use serde::{Deserialize, Serialize};
 
 use super::saved::SavedPod;
@@ -26,6 +27,24 @@ pub struct Files {
 pub struct SavedNode {
     /// `spec.podCIDR`.
     pub pod_cidr: String,
+    /// `spec.podCIDRs` without the first.
+    #[serde(default)]
+    pub more_cidrs: Vec<String>,
+}
+
+impl SavedNode {
+    /// What a Node object says of its pods' addresses.
+    pub(crate) fn of(node: &Node) -> Self {
+        let spec = node.spec.as_ref();
+        let first = spec.and_then(|spec| spec.pod_cidr.clone()).unwrap_or_default();
+        let all = spec.and_then(|spec| spec.pod_cidrs.as_ref()).into_iter().flatten();
+        Self { pod_cidr: first, more_cidrs: all.skip(1).cloned().collect() }
+    }
+
+    /// All ranges, the first one first.
+    pub(crate) fn cidrs(&self) -> Vec<String> {
+        std::iter::once(&self.pod_cidr).chain(&self.more_cidrs).cloned().collect()
+    }
 }
 
 #[derive(Serialize, Deserialize)]

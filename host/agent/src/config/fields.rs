@@ -12,8 +12,8 @@ use crate::pods::plan;
 /// What the host knows about a pod beyond its object.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// The pod's address; empty before it has one.
-    pub pod_ip: String,
+    /// The pod's addresses, `podIP` first; empty before it has any.
+    pub pod_ips: Vec<String>,
     /// The host's address.
     pub host_ip: String,
     /// What the node can give: `cpu`, `memory`, `ephemeral-storage` as quantities.
@@ -44,7 +44,8 @@ pub fn field(pod: &Pod, facts: &Facts, path: &str) -> Result<String, String> {
         "metadata.annotations" => lines(meta.annotations.as_ref()),
         "spec.nodeName" => text(spec.node_name.as_ref()),
         "spec.serviceAccountName" => text(spec.service_account_name.as_ref()),
-        "status.podIP" | "status.podIPs" => facts.pod_ip.clone(),
+        "status.podIP" => text(facts.pod_ips.first()),
+        "status.podIPs" => facts.pod_ips.join(","),
         "status.hostIP" | "status.hostIPs" => facts.host_ip.clone(),
         _ => return Err(format!("unsupported fieldPath: {path}")),
     })

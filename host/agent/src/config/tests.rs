@@ -34,7 +34,7 @@ fn shown(container: Value) -> String {
         "annotations": {"q": "say \"hi\""}}, "spec": spec});
     let pod: Pod = serde_json::from_value(pod).unwrap();
     let facts = Facts {
-        pod_ip: "10.128.0.2".into(),
+        pod_ips: vec!["10.128.0.2".into(), "fd63:6f72:a80::a80:2".into()],
         host_ip: "192.0.2.1".into(),
         allocatable: [("cpu".to_owned(), "2".to_owned())].into(),
     };
@@ -122,6 +122,7 @@ fn keys_fields_and_resources_are_looked_up() {
         field("NAME", "metadata.name"),
         field("NS", "metadata.namespace"),
         field("IP", "status.podIP"),
+        field("IPS", "status.podIPs"),
         field("HOST", "status.hostIP"),
         field("NODE", "spec.nodeName"),
         field("SA", "spec.serviceAccountName"),
@@ -138,6 +139,7 @@ fn keys_fields_and_resources_are_looked_up() {
             NAME=p
             NS=n
             IP=10.128.0.2
+            IPS=10.128.0.2,fd63:6f72:a80::a80:2
             HOST=192.0.2.1
             NODE=h1
             SA=sa

@@ -42,7 +42,7 @@ pub(crate) async fn run(
         return Ok(());
     }
     if let Some(action) = &handler.http_get {
-        let call = HttpCall::of(container, action, target.ip.as_deref())?;
+        let call = HttpCall::of(container, action, target.ip())?;
         let code = get(shared, target, &call, time).await?;
         return match code {
             200..400 => Ok(()),

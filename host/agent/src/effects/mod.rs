@@ -115,9 +115,9 @@ impl Shared {
     }
 
     /// The facts of the downward API about a pod.
-    pub(crate) fn facts(&self, pod_ip: Option<&str>) -> Facts {
+    pub(crate) fn facts(&self, target: &Target) -> Facts {
         Facts {
-            pod_ip: pod_ip.unwrap_or_default().to_owned(),
+            pod_ips: target.ips.clone(),
             host_ip: self.host.host_ip.clone(),
             allocatable: self.allocatable.clone(),
         }
@@ -127,12 +127,20 @@ impl Shared {
 /// Images that are prepared for the next start of a pod's containers: the image and its plugs.
 pub(crate) type PreparedImages = Arc<Mutex<HashMap<Index, (LocalImage, Vec<LocalImage>)>>>;
 
+impl Target {
+    /// `podIP`, once it has one.
+    pub(crate) fn ip(&self) -> Option<&str> {
+        self.ips.first().map(String::as_str)
+    }
+}
+
 /// One pod as an effect sees it: what it was when the action was decided.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) key: PodKey,
     pub(crate) pod: Arc<Pod>,
-    pub(crate) ip: Option<String>,
+    /// Its addresses, `podIP` first; none before it has any.
+    pub(crate) ips: Vec<String>,
     pub(crate) volumes: MountedVolumes,
     pub(crate) filling: Arc<tokio::sync::Mutex<()>>,
     pub(crate) images: PreparedImages,

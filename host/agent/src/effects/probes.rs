@@ -44,7 +44,7 @@ async fn attempt(
 ) -> Outcome {
     let time = timeout(probe);
     if let Some(action) = &probe.http_get {
-        let call = match HttpCall::of(container, action, target.ip.as_deref()) {
+        let call = match HttpCall::of(container, action, target.ip()) {
             Ok(call) => call,
             Err(message) => return Outcome::Unknown(message),
         };
@@ -55,7 +55,7 @@ async fn attempt(
         };
     }
     if let Some(action) = &probe.tcp_socket {
-        return match address(container, &action.port, target.ip.as_deref()) {
+        return match address(container, &action.port, target.ip()) {
             Ok(address) => match dial(shared, target, address) {
                 Ok(_) => Outcome::Success,
                 Err(message) => Outcome::Failure(message),
@@ -66,7 +66,7 @@ async fn attempt(
     if let Some(action) = &probe.grpc {
         let port = IntOrString::Int(action.port);
         let asked = async {
-            let address = address(container, &port, target.ip.as_deref())?;
+            let address = address(container, &port, target.ip())?;
             let stream = dial(shared, target, address)?;
             let service = action.service.as_deref().unwrap_or_default();
             grpc::check(stream, &address.to_string(), service).await

@@ -23,7 +23,7 @@ const CLASS_TIME_MAX: Duration = Duration::from_secs(5);
 /// Makes the sandbox of a pod; `kept` is the address it had before the host was restarted.
 pub(crate) async fn create(shared: &Shared, target: &Target, kept: Option<IpAddr>) {
     let event = match try_create(shared, target, kept).await {
-        Ok(ip) => PodEvent::SandboxReady { ip: ip.to_string() },
+        Ok(ips) => PodEvent::SandboxReady { ips: ips.iter().map(IpAddr::to_string).collect() },
         Err(message) => PodEvent::SandboxFailed { message },
     };
     shared.tell(&target.key.uid, event);
@@ -33,13 +33,14 @@ async fn try_create(
     shared: &Shared,
     target: &Target,
     kept: Option<IpAddr>,
-) -> Result<IpAddr, String> {
+) -> Result<Vec<IpAddr>, String> {
     let ip = match kept {
         Some(ip) => ip,
         None => shared.addresses.allocate().await?,
     };
+    let ips = shared.addresses.all_of(ip);
     let request = match handler(shared, target).await {
-        Ok(handler) => request(shared, target, ip, handler),
+        Ok(handler) => request(shared, target, ips.clone(), handler),
         Err(message) => Err(message),
     };
     let made = match request {
@@ -49,7 +50,7 @@ async fn try_create(
     if made.is_err() {
         shared.addresses.release(ip);
     }
-    made.map(|()| ip)
+    made.map(|()| ips)
 }
 
 /// The handler of the pod's RuntimeClass, empty without one. While no server answers, a class named
@@ -74,7 +75,7 @@ async fn handler(shared: &Shared, target: &Target) -> Result<String, String> {
 fn request(
     shared: &Shared,
     target: &Target,
-    ip: IpAddr,
+    ips: Vec<IpAddr>,
     handler: String,
 ) -> Result<SandboxRequest, String> {
     let spec = plan::spec(&target.pod);
@@ -92,7 +93,7 @@ fn request(
     let limit = |name: &str| limit.and_then(|limits| limits.get(name));
     Ok(SandboxRequest {
         pod: target.key.clone(),
-        ip,
+        ips,
         hostname: hostname(&target.pod),
         host_aliases: aliases,
         egress: egress(shared, target),
@@ -150,7 +151,7 @@ pub(crate) fn grant(shared: &Shared, target: &Target) {
 /// Removes the sandbox of a pod and gives its address back.
 pub(crate) async fn remove(shared: &Shared, target: &Target) {
     shared.runtime.remove_sandbox(&target.key).await;
-    if let Some(ip) = target.ip.as_ref().and_then(|ip| ip.parse().ok()) {
+    if let Some(ip) = target.ip().and_then(|ip| ip.parse().ok()) {
         shared.addresses.release(ip);
     }
     shared.tell(&target.key.uid, PodEvent::SandboxRemoved);

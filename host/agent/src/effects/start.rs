@@ -113,7 +113,7 @@ async fn environment(
         message: format!("failed to sync {object} cache: timed out waiting for the condition"),
     })?;
     let services = shared.services.in_namespace(&target.key.namespace);
-    let facts = shared.facts(target.ip.as_deref());
+    let facts = shared.facts(target);
     let sources = env::Sources {
         pod: &target.pod,
         container,

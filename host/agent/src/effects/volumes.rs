@@ -67,7 +67,7 @@ async fn contents(
     target: &Target,
     volumes: &[Volume],
 ) -> Result<Vec<(String, Content)>, VolumeFault> {
-    let facts = shared.facts(target.ip.as_deref());
+    let facts = shared.facts(target);
     let mut contents = Vec::new();
     let every: BTreeSet<ObjectRef> =
         volumes.iter().flat_map(|volume| wanted(target, volume)).collect();

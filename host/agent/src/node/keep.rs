@@ -102,10 +102,10 @@ async fn register(shared: &Shared, files: &Files) {
     loop {
         match try_register(shared, &mut announced).await {
             Ok(node) => {
-                let cidr = node.spec.and_then(|spec| spec.pod_cidr).unwrap_or_default();
-                if !cidr.is_empty() {
-                    shared.addresses.set(&cidr);
-                    if let Err(error) = files.write_node(&SavedNode { pod_cidr: cidr }) {
+                let saved = SavedNode::of(&node);
+                if !saved.pod_cidr.is_empty() {
+                    shared.addresses.set(&saved.cidrs());
+                    if let Err(error) = files.write_node(&saved) {
                         tracing::warn!(%error, "cannot keep the node's range");
                     }
                     return;

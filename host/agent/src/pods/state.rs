@@ -58,10 +58,10 @@ pub enum Sandbox {
     Absent,
     /// Being made.
     Creating,
-    /// There, with the pod's address.
+    /// There, with the pod's addresses.
     Ready {
-        /// The pod's IP address.
-        ip: String,
+        /// The pod's IP addresses, the first being `podIP`; there is one at least.
+        ips: Vec<String>,
     },
     /// Could not be made; tried again at `retry_at`.
     Failed {
@@ -234,8 +234,8 @@ pub struct ContainerState {
 pub enum PodEvent {
     /// The sandbox is there.
     SandboxReady {
-        /// The pod's IP address.
-        ip: String,
+        /// The pod's IP addresses, the first being `podIP`; there is one at least.
+        ips: Vec<String>,
     },
     /// The sandbox could not be made.
     SandboxFailed {
@@ -371,7 +371,7 @@ impl PodState {
     pub fn apply(&mut self, pod: &Pod, event: PodEvent, now: Timestamp) -> Vec<Note> {
         let retry_at = after(now, RETRY_SECONDS);
         match event {
-            PodEvent::SandboxReady { ip } => self.sandbox = Sandbox::Ready { ip },
+            PodEvent::SandboxReady { ips } => self.sandbox = Sandbox::Ready { ips },
             PodEvent::SandboxFailed { message } => {
                 let note = notes::sandbox_failed(&message);
                 self.sandbox = Sandbox::Failed { message, retry_at };
@@ -408,16 +408,22 @@ impl PodState {
         Vec::new()
     }
 
-    /// Gives the pod's address once it has one.
+    /// Gives the pod's first address once it has one.
     #[must_use]
     pub fn ip(&self) -> Option<&str> {
+        self.ips().first().map(String::as_str)
+    }
+
+    /// Gives the pod's addresses; none before it has any.
+    #[must_use]
+    pub fn ips(&self) -> &[String] {
         match &self.sandbox {
-            Sandbox::Ready { ip } => Some(ip),
+            Sandbox::Ready { ips } => ips,
             Sandbox::Absent
             | Sandbox::Creating
             | Sandbox::Failed { .. }
             | Sandbox::Removing
-            | Sandbox::Removed => None,
+            | Sandbox::Removed => &[],
         }
     }
 

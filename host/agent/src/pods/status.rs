@@ -71,7 +71,7 @@ pub fn pod_status(
     let init = statuses(|role| matches!(role, Role::Init | Role::Sidecar));
     let ephemeral = statuses(|role| role == Role::Ephemeral);
     let apps = statuses(|role| role == Role::App);
-    let ip = state.ip().map(str::to_owned).or_else(|| kept_ip(state, previous));
+    let ips = shown_ips(state, previous);
     let host_ips = vec![HostIP { ip: host.host_ip.clone() }];
     let mut status = PodStatus {
         phase: Some(phase.word().into()),
@@ -80,8 +80,8 @@ pub fn pod_status(
         start_time: state.started_at.map(Into::into),
         host_ip: Some(host.host_ip.clone()),
         host_ips: Some(host_ips),
-        pod_ip: ip.clone(),
-        pod_ips: ip.map(|ip| vec![PodIP { ip }]),
+        pod_ip: ips.first().map(|first| first.ip.clone()),
+        pod_ips: (!ips.is_empty()).then_some(ips),
         qos_class: Some(super::qos::class(plan::spec(pod)).into()),
         observed_generation: pod.metadata.generation,
         init_container_statuses: (!init.is_empty()).then_some(init),
@@ -179,12 +179,13 @@ impl Tally {
     }
 }
 
-/// The address stays in the status of a pod that has ended.
-fn kept_ip(state: &PodState, previous: Option<&PodStatus>) -> Option<String> {
-    match state.sandbox {
-        Sandbox::Removing | Sandbox::Removed => previous.and_then(|status| status.pod_ip.clone()),
-        Sandbox::Absent | Sandbox::Creating | Sandbox::Failed { .. } | Sandbox::Ready { .. } => {
-            None
+/// The pod's addresses; they stay in the status of a pod that has ended.
+fn shown_ips(state: &PodState, previous: Option<&PodStatus>) -> Vec<PodIP> {
+    match &state.sandbox {
+        Sandbox::Removing | Sandbox::Removed => {
+            previous.and_then(|status| status.pod_ips.clone()).unwrap_or_default()
         }
+        Sandbox::Ready { ips } => ips.iter().map(|ip| PodIP { ip: ip.clone() }).collect(),
+        Sandbox::Absent | Sandbox::Creating | Sandbox::Failed { .. } => Vec::new(),
     }
 }

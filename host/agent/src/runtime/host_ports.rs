@@ -4,7 +4,7 @@
 //! when it is removed.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,12 +35,14 @@ impl HostPorts {
     /// A sentence that names the port that cannot be had.
     pub(super) fn open(
         wanted: &[HostPort],
-        pod: std::net::IpAddr,
+        pod: &[IpAddr],
         fabric: &Arc<Fabric>,
     ) -> Result<Self, String> {
         let mut ports = Self::default();
         for port in wanted {
-            let backend = SocketAddr::new(pod, port.container_port);
+            let of_family = |ip: &&IpAddr| ip.is_ipv4() == port.address.is_ipv4();
+            let ip = pod.iter().find(of_family).ok_or_else(|| no_family(port))?;
+            let backend = SocketAddr::new(*ip, port.container_port);
             let opened = match port.protocol {
                 Protocol::Tcp => listen(port.address).map(|it| serve(it, backend, fabric.clone())),
                 Protocol::Udp => bind(port.address).map(|it| pass(it, backend, fabric.clone())),
@@ -49,6 +51,10 @@ impl HostPorts {
         }
         Ok(ports)
     }
+}
+
+fn no_family(port: &HostPort) -> String {
+    format!("open hostPort {}: the pod has no address of that family", port.address)
 }
 
 fn refused(port: &HostPort, error: &io::Error) -> String {
@@ -106,7 +112,7 @@ fn serve(
 mod tests {
     use super::*;
     use coracle_vnet::{BoxFuture, Flow, NetNsSpec, NsTag, ResolveError, Resolver, Route, Router};
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     struct Plain;
@@ -143,8 +149,11 @@ mod tests {
         let listener = guard.listen(4, None).unwrap();
         let address = free();
         let wanted = [HostPort { address, container_port: 80, protocol: Protocol::Tcp }];
-        let ports = HostPorts::open(&wanted, POD, &fabric).unwrap();
-        let taken = HostPorts::open(&wanted, POD, &fabric).unwrap_err();
+        let six = [IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 9])];
+        let other = HostPorts::open(&wanted, &six, &fabric).unwrap_err();
+        assert!(other.ends_with("the pod has no address of that family"), "{other}");
+        let ports = HostPorts::open(&wanted, &[POD], &fabric).unwrap();
+        let taken = HostPorts::open(&wanted, &[POD], &fabric).unwrap_err();
         assert!(taken.starts_with(&format!("open hostPort {address} (TCP): ")), "{taken}");
         assert!(taken.ends_with("something else on this host listens there"), "{taken}");
         let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -171,8 +180,8 @@ mod tests {
         let server = netns.bind_udp((POD, 53).into()).unwrap();
         let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let wanted = [HostPort { address, container_port: 53, protocol: Protocol::Udp }];
-        let ports = HostPorts::open(&wanted, POD, &fabric).unwrap();
-        let taken = HostPorts::open(&wanted, POD, &fabric).unwrap_err();
+        let ports = HostPorts::open(&wanted, &[POD], &fabric).unwrap();
+        let taken = HostPorts::open(&wanted, &[POD], &fabric).unwrap_err();
         assert!(taken.starts_with(&format!("open hostPort {address} (UDP): ")), "{taken}");
         let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         client.connect(address).await.unwrap();

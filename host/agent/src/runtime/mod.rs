@@ -42,8 +42,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub struct SandboxRequest {
     /// The pod.
     pub pod: PodKey,
-    /// Its address.
-    pub ip: IpAddr,
+    /// Its addresses: one of each family that it has, the one of its status first.
+    pub ips: Vec<IpAddr>,
     /// Its host name.
     pub hostname: String,
     /// Lines of `/etc/hosts` besides the usual ones.

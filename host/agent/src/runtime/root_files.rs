@@ -49,7 +49,9 @@ fn hosts(pod: &SandboxRequest) -> String {
          ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\n\
          fe00::2\tip6-allrouters\n",
     );
-    let _ = writeln!(text, "{}\t{}", pod.ip, pod.hostname);
+    for ip in &pod.ips {
+        let _ = writeln!(text, "{ip}\t{}", pod.hostname);
+    }
     if !pod.host_aliases.is_empty() {
         text.push_str("\n# Entries added by HostAliases.\n");
     }

@@ -116,7 +116,7 @@ impl WasmRuntime {
     }
 
     fn pod_at(&self, ip: IpAddr) -> Option<Arc<PodSandbox>> {
-        self.pods.lock().values().find(|pod| pod.request.ip == ip).cloned()
+        self.pods.lock().values().find(|pod| pod.request.ips.contains(&ip)).cloned()
     }
 
     fn container(&self, pod: &PodKey, name: &str) -> Option<Arc<engine::Container>> {
@@ -128,11 +128,11 @@ impl WasmRuntime {
         let tag = NsTag::new(&key.uid, &format!("{}/{}", key.namespace, key.name));
         let egress = Egress::parse(request.egress.as_deref().unwrap_or_default());
         let egress = egress.map_err(|error| error.to_string())?;
-        let host_ports = HostPorts::open(&request.host_ports, request.ip, &self.fabric)?;
+        let host_ports = HostPorts::open(&request.host_ports, &request.ips, &self.fabric)?;
         let netns = self.fabric.add(NetNsSpec {
             hostname: request.hostname.clone(),
             hosts: request.host_aliases.clone(),
-            ..NetNsSpec::new(tag.clone(), vec![request.ip])
+            ..NetNsSpec::new(tag.clone(), request.ips.clone())
         });
         let netns = netns.map_err(|error| error.to_string())?;
         self.network.grant(&tag, egress);
@@ -283,7 +283,7 @@ impl Runtime for WasmRuntime {
 
     fn dial(&self, pod: &PodKey, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
         let own = self.pod(&pod.uid).ok_or(io::ErrorKind::HostUnreachable)?;
-        let is_own = to.ip() == own.request.ip || to.ip().is_loopback();
+        let is_own = own.request.ips.contains(&to.ip()) || to.ip().is_loopback();
         let pod = if is_own { own } else { self.pod_at(to.ip()).unwrap_or(own) };
         let port = PORT_FIRST | self.next_port.fetch_add(1, Ordering::Relaxed);
         let stream = pod.netns.deliver(to, SocketAddr::new(self.host_ip, port))?;

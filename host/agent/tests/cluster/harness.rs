@@ -184,7 +184,8 @@ impl Cluster {
 
     async fn give_range(&self) {
         self.until("node", |nodes: &Cache<Node>| nodes.get(None, "h1")).await;
-        let patch = json!({"spec": {"podCIDR": "10.128.0.0/18"}});
+        let ranges = ["10.128.0.0/18", "fd63:6f72:a80::/64"];
+        let patch = json!({"spec": {"podCIDR": ranges[0], "podCIDRs": ranges}});
         let nodes = self.admin.cluster::<Node>();
         nodes.patch("h1", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }

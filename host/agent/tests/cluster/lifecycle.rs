@@ -14,7 +14,8 @@ async fn a_pod_runs_is_ready_and_goes() {
     assert_eq!(status["phase"], "Running");
     assert_eq!(status["hostIP"], "192.0.2.1");
     assert_eq!(status["qosClass"], "BestEffort");
-    assert!(status["podIP"].as_str().unwrap().starts_with("10.128."));
+    let ips = json!([{"ip": "10.128.0.2"}, {"ip": "fd63:6f72:a80::a80:2"}]);
+    assert_eq!((&status["podIP"], &status["podIPs"]), (&ips[0]["ip"], &ips));
     let container = &status["containerStatuses"][0];
     assert_eq!((&container["ready"], &container["started"]), (&json!(true), &json!(true)));
     assert!(container["containerID"].as_str().unwrap().starts_with("wasmtime://"));

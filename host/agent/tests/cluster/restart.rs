@@ -83,7 +83,8 @@ async fn a_killed_agent_comes_back_with_the_same_pods() {
     cluster.start_agent();
     let shown = cluster.shows("web", "/status/containerStatuses/0/restartCount", 1).await;
     assert_eq!(shown["metadata"]["uid"], before["metadata"]["uid"]);
-    assert_eq!(shown["status"]["podIP"], before["status"]["podIP"]);
+    assert_eq!(shown["status"]["podIPs"], before["status"]["podIPs"]);
+    assert_eq!(shown["status"]["podIPs"][1]["ip"], "fd63:6f72:a80::a80:2");
     assert!(data.join("kept").exists());
     let request = cluster.runtime.request("web", "app").unwrap();
     assert!(request.env.contains(&("PW".into(), "hunter2".into())));

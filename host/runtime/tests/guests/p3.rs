@@ -71,6 +71,13 @@ async fn both_versions_meet_over_tcp() {
         let answers = said_by(&one, client, &[&format!("ask {to} hello")]).await;
         assert_eq!(answers, [format!("{to} {from} hello from {to}")], "{client} to {server}");
         assert_eq!(container.wait().await.code, 0);
+        // Another pod, for a log of its own.
+        let one = Pod::new();
+        let (to, from) = (two.address6(80), one.address6(0).ip());
+        let container = serve(&two, server, "serve [::]:80 1", to).await;
+        let answers = said_by(&one, client, &[&format!("ask {to} hello")]).await;
+        assert_eq!(answers, [format!("{to} {from} hello from {to}")], "{client} to {server}");
+        assert_eq!(container.wait().await.code, 0);
     }
 }
 
@@ -137,6 +144,12 @@ async fn datagrams_are_answered() {
             "ErrorCode::InvalidState, hello from {to}, hello from {to}, ErrorCode::InvalidArgument"
         );
         assert_eq!(answers, [expected]);
+        assert_eq!(container.wait().await.code, 0);
+        let (one, to) = (Pod::new(), two.address6(53));
+        let container = two.start(server, &["udp-serve [::]:53 2"]).await;
+        until(|| two.netns.is_receiving(to)).await;
+        let answers = said_by(&one, "net-probe", &[&format!("udp-ask {to} hello")]).await;
+        assert_eq!(answers, [format!("hello from {to}, connected hello")]);
         assert_eq!(container.wait().await.code, 0);
     }
 }

@@ -128,6 +128,45 @@ async fn datagrams_are_answered() {
     assert_eq!(server.wait().await.code, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn both_families_are_a_pods_own() {
+    let (one, two) = (Pod::new(), Pod::new());
+    // The families share no port: both servers have the same.
+    let four = serve(&two, "serve 0.0.0.0:80 1", 80).await;
+    let mut spec = two.spec("net-probe", &["serve [::]:80 2"]).await;
+    spec.name = "six".to_owned();
+    let six = two.sandbox.start(spec).await.unwrap();
+    let (to, to6) = (two.address(80), two.address6(80));
+    until(|| two.netns.is_listening(to6)).await;
+    let (from, from6) = (one.address(0).ip(), one.address6(0).ip());
+    let asks = [
+        &format!("ask {to} four"),
+        &format!("ask {to6} six"),
+        "connect [::1]:80",
+        &format!("bind {}", two.address6(7)),
+        "bind [::1]:7",
+    ];
+    let answers = said(&one, &asks).await;
+    let expected = [
+        format!("{to} {from} four from {to}"),
+        format!("{to6} {from6} six from {to6}"),
+        "ConnectionRefused".to_owned(),
+        "AddrNotAvailable".to_owned(),
+        "[::1]:7".to_owned(),
+    ];
+    assert_eq!(answers, expected);
+    assert_eq!(four.wait().await.code, 0);
+    let answers = said(&two, &["ask [::1]:80 self"]).await;
+    assert_eq!(answers, ["[::1]:80 ::1 self from [::1]:80"]);
+    assert_eq!(six.wait().await.code, 0);
+    let server = two.start("net-probe", &["udp-serve [::]:53 2"]).await;
+    until(|| two.netns.is_receiving(two.address6(53))).await;
+    let to6 = two.address6(53);
+    let answers = said(&Pod::new(), &[&format!("udp-ask {to6} hello")]).await;
+    assert_eq!(answers, [format!("hello from {to6}, connected hello")]);
+    assert_eq!(server.wait().await.code, 0);
+}
+
 /// One request over a connection of its own.
 async fn request(pod: &Pod, request: http::Request<Full<Bytes>>) -> String {
     let stream = fabric().deliver(pod.address(8080), ([192, 0, 2, 7], 4321).into()).unwrap();

@@ -1,6 +1,6 @@
 //! What every test needs: an engine, the guests, a pod.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -105,6 +105,10 @@ fn ip(number: u16) -> IpAddr {
     Ipv4Addr::new(10, 128, high, low).into()
 }
 
+fn ip6(number: u16) -> IpAddr {
+    Ipv6Addr::new(0xfd63, 0x6f72, 0, 0, 0, 0, 0, number).into()
+}
+
 /// The fabric that all pods of this process are on.
 pub(crate) fn fabric() -> &'static Arc<Fabric> {
     static FABRIC: OnceLock<Arc<Fabric>> = OnceLock::new();
@@ -128,7 +132,7 @@ impl Pod {
         static NUMBER: AtomicU16 = AtomicU16::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let tag = NsTag::new(&format!("uid-{number}"), &format!("default/pod-{number}"));
-        let netns = fabric().add(NetNsSpec::new(tag, vec![ip(number)])).unwrap();
+        let netns = fabric().add(NetNsSpec::new(tag, vec![ip(number), ip6(number)])).unwrap();
         let sandbox = class::sandbox(SandboxSpec {
             netns: netns.clone(),
             memory_limit_bytes,
@@ -159,6 +163,10 @@ impl Pod {
 
     pub(crate) fn address(&self, port: u16) -> SocketAddr {
         (ip(self.number), port).into()
+    }
+
+    pub(crate) fn address6(&self, port: u16) -> SocketAddr {
+        (ip6(self.number), port).into()
     }
 }
 

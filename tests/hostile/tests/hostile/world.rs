@@ -92,8 +92,8 @@ pub(crate) fn wires() -> &'static Wires {
     static WIRES: OnceLock<Wires> = OnceLock::new();
     WIRES.get_or_init(|| {
         let (network, refusals) = Network::new(Ranges {
-            pods: Cidr::parse("10.128.0.0/9").unwrap(),
-            services: Cidr::parse("10.96.0.0/12").unwrap(),
+            pods: Cidr::parse_families("10.128.0.0/9,fd63:6f72::/32").unwrap(),
+            services: Cidr::parse_families("10.96.0.0/12,fd63:6f73::/108").unwrap(),
             host: HashSet::from([HOST_IP]),
         });
         drop(refusals);

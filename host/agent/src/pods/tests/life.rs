@@ -97,7 +97,9 @@ impl Life {
             return;
         }
         match action {
-            Action::CreateSandbox => self.apply(PodEvent::SandboxReady { ip: "10.128.0.2".into() }),
+            Action::CreateSandbox => self.apply(PodEvent::SandboxReady {
+                ips: vec!["10.128.0.2".into(), "fd63:6f72:a80::a80:2".into()],
+            }),
             Action::MountVolumes => self.apply(PodEvent::VolumesMounted),
             Action::EnsureImage(index) => {
                 self.apply(PodEvent::ImageReady {
