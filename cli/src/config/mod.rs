@@ -13,8 +13,3 @@ pub(crate) use flags::{
     InspectFlags, JoinFlags, NetworkFlags, PushFlags, RestoreFlags, ScheduleCommand, ServerFlags,
     TokenCommand, TokenCreateFlags, TokenFlags, UpFlags,
 };
-pub(crate) use verb_flags::{
-    ApplyFlags, Cascade, ClusterFlags, DeleteFlags, DescribeFlags, EventsFlags, ExecFlags,
-    ExplainFieldFlags, GetFlags, LogsFlags, PortForwardFlags, RolloutFlags, RolloutStatusFlags,
-    RolloutUndoFlags, RolloutVerb, ScaleFlags, SelectFlags, TopFlags, TopVerb, Verb, WaitFlags,
-};
