@@ -174,7 +174,7 @@ impl Core {
         let now = metadata::time(clock::now());
         let range = json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
-            "spec": {"cidrs": [self.addresses.range()]},
+            "spec": {"cidrs": self.addresses.ranges()},
         });
         let kind = kind_of(&range)?;
         self.seed(range).await?;

@@ -49,6 +49,7 @@ mod server;
 pub mod service_address;
 mod streams;
 mod subresource;
+mod service_families;
 pub mod table;
 mod token_secrets;
 mod usage;

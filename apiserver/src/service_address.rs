@@ -6,13 +6,17 @@
 //! allocated ones) and "NodePort"; error texts as kube-apiserver words them.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use coracle_api::field_error::{FieldError, Path};
+use coracle_store::Revision;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+
+use crate::metadata;
+use crate::service_families::{self, Family};
 
 /// Addresses at the low end of the Service range that are left to those who choose one themselves, at most.
 const STATIC_BAND_MAX: u32 = 256;
@@ -24,6 +28,9 @@ pub struct ServiceRanges {
     pub network: Ipv4Addr,
     /// Its prefix length in bits.
     pub prefix: u8,
+    /// First address and prefix length of the IPv6 Service network, `fd63:6f73::` and 108; `None`:
+    /// Services have IPv4 alone.
+    pub second: Option<(Ipv6Addr, u8)>,
     /// Ports that Services of type `NodePort` may have.
     pub node_ports: RangeInclusive<u16>,
 }
@@ -33,27 +40,67 @@ impl Default for ServiceRanges {
         ServiceRanges {
             network: Ipv4Addr::new(10, 96, 0, 0),
             prefix: 12,
+            second: Some((Ipv6Addr::new(0xfd63, 0x6f73, 0, 0, 0, 0, 0, 0), 108)),
             node_ports: 30000..=32767,
         }
     }
 }
 
 impl ServiceRanges {
-    fn size(&self) -> u32 {
-        1u32.checked_shl(32 - u32::from(self.prefix)).unwrap_or(u32::MAX)
+    /// The families that the cluster has, IPv4 first.
+    fn served(&self) -> Vec<Family> {
+        std::iter::once(Family::V4).chain(self.second.map(|_| Family::V6)).collect()
     }
 
-    fn contains(&self, ip: Ipv4Addr) -> bool {
-        let offset = u32::from(ip).checked_sub(u32::from(self.network));
+    /// How many addresses of a family are looked at; of a large IPv6 range the first ones.
+    fn size(&self, family: Family) -> u32 {
+        let bits = match family {
+            Family::V4 => 32 - self.prefix.min(32),
+            Family::V6 => self.second.map_or(0, |(_, prefix)| 128 - prefix.min(128)),
+        };
+        1u32.checked_shl(u32::from(bits)).unwrap_or(u32::MAX)
+    }
+
+    /// The address at a distance from the network's own.
+    fn at(&self, family: Family, offset: u32) -> IpAddr {
+        match (family, self.second) {
+            (Family::V6, Some((network, _))) => {
+                Ipv6Addr::from_bits(network.to_bits() + u128::from(offset)).into()
+            }
+            (Family::V4 | Family::V6, _) => {
+                Ipv4Addr::from(u32::from(self.network).saturating_add(offset)).into()
+            }
+        }
+    }
+
+    fn contains(&self, ip: IpAddr) -> bool {
+        let offset = match (ip, self.second) {
+            (IpAddr::V4(ip), _) => u32::from(ip).checked_sub(u32::from(self.network)),
+            (IpAddr::V6(ip), Some((network, _))) => {
+                let offset = ip.to_bits().checked_sub(network.to_bits());
+                offset.and_then(|offset| u32::try_from(offset).ok())
+            }
+            (IpAddr::V6(_), None) => None,
+        };
         // Neither the network's own address nor its last one can be a Service.
-        offset.is_some_and(|offset| offset > 0 && offset < self.size() - 1)
+        offset.is_some_and(|offset| offset > 0 && offset < self.size(Family::of(ip)) - 1)
+    }
+
+    /// The range of a family as text.
+    fn text(&self, family: Family) -> String {
+        match (family, self.second) {
+            (Family::V6, Some((network, prefix))) => format!("{network}/{prefix}"),
+            (Family::V4 | Family::V6, _) => format!("{}/{}", self.network, self.prefix),
+        }
     }
 }
 
 #[derive(Debug, Default)]
 struct Taken {
-    ips: BTreeSet<Ipv4Addr>,
+    ips: BTreeSet<IpAddr>,
     ports: BTreeSet<u16>,
+    /// The state of all servers' addresses that this is, where there are several; `None`: it is to be read anew.
+    turn: Option<Option<Revision>>,
 }
 
 /// The addresses in use.
@@ -68,15 +115,19 @@ pub struct ServiceAddresses {
 #[must_use = "dropping a claim gives its addresses back"]
 pub struct Claim {
     taken: Arc<Mutex<Taken>>,
-    ips: Vec<Ipv4Addr>,
+    ips: Vec<IpAddr>,
     ports: Vec<u16>,
 }
 
 impl Claim {
     /// The write was committed: keeps the addresses, and gives back those that `old` had and `new` has not.
     pub fn commit(mut self, new: &Value, old: Option<&Value>) {
-        self.ips.clear();
-        self.ports.clear();
+        {
+            // Where there are several servers, the tables may have been read anew since.
+            let mut taken = self.taken.lock();
+            taken.ips.extend(self.ips.drain(..));
+            taken.ports.extend(self.ports.drain(..));
+        }
         if let Some(old) = old {
             let (kept_ips, kept_ports) = (cluster_ips(new), node_ports(new));
             let mut taken = self.taken.lock();
@@ -90,9 +141,21 @@ impl Claim {
     }
 }
 
+impl Claim {
+    /// Whether it took nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ips.is_empty() && self.ports.is_empty()
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
+        if self.is_empty() {
+            return;
+        }
         let mut taken = self.taken.lock();
+        // Another server may have what is given back.
+        taken.turn = None;
         for ip in &self.ips {
             taken.ips.remove(ip);
         }
@@ -113,9 +176,9 @@ impl ServiceAddresses {
         Ipv4Addr::from(u32::from(self.ranges.network).saturating_add(1))
     }
 
-    /// The range of addresses: `10.96.0.0/12`.
-    pub fn range(&self) -> String {
-        format!("{}/{}", self.ranges.network, self.ranges.prefix)
+    /// The ranges of addresses, one for each family: `10.96.0.0/12`.
+    pub fn ranges(&self) -> Vec<String> {
+        self.ranges.served().into_iter().map(|family| self.ranges.text(family)).collect()
     }
 
     /// Notes the addresses of a Service that exists already.
@@ -123,6 +186,35 @@ impl ServiceAddresses {
         let mut taken = self.taken.lock();
         taken.ips.extend(cluster_ips(service));
         taken.ports.extend(node_ports(service));
+    }
+
+    /// Takes up the addresses of all Services at a state of all servers' addresses, unless it is the one that is known.
+    pub(crate) fn renew(&self, turn: Option<Revision>, services: impl FnOnce() -> Vec<Value>) {
+        if self.taken.lock().turn == Some(turn) {
+            return;
+        }
+        let services = services();
+        let mut taken = self.taken.lock();
+        *taken = Taken { turn: Some(turn), ..Taken::default() };
+        for service in &services {
+            taken.ips.extend(cluster_ips(service));
+            taken.ports.extend(node_ports(service));
+        }
+    }
+
+    /// Notes that this server's own commit led from one state of all servers' addresses to another.
+    pub(crate) fn turned(&self, from: Option<Revision>, to: Revision) {
+        let mut taken = self.taken.lock();
+        let known = taken.turn == Some(from);
+        taken.turn = known.then_some(Some(to));
+    }
+
+    /// Whether a change of a Service gives addresses back.
+    pub(crate) fn frees(&self, old: &Value, new: &Value) -> bool {
+        let (ips, ports) = (cluster_ips(new), node_ports(new));
+        metadata::is_finished(new)
+            || cluster_ips(old).iter().any(|ip| !ips.contains(ip))
+            || node_ports(old).iter().any(|port| !ports.contains(port))
     }
 
     /// Frees the addresses of a Service that was deleted.
@@ -154,6 +246,7 @@ impl ServiceAddresses {
         let mut errors = Vec::new();
         self.assign_ip(new, old, random, &mut claim, &mut errors);
         self.assign_ports(new, old, random, &mut claim, &mut errors);
+        self.assign_health_port(new, old, random, &mut claim, &mut errors);
         if errors.is_empty() { Ok(claim) } else { Err(errors) }
     }
 
@@ -168,57 +261,59 @@ impl ServiceAddresses {
         if new["spec"]["type"] == "ExternalName" {
             return;
         }
-        let asked = new["spec"]["clusterIP"].as_str().unwrap_or("").to_owned();
-        if asked == "None" {
+        let families = match service_families::settle(new, old, &self.ranges.served()) {
+            Ok(families) => families,
+            Err(error) => return errors.push(error),
+        };
+        if new["spec"]["clusterIP"] == "None" {
             new["spec"]["clusterIPs"] = json!(["None"]);
-        } else {
-            let had = old.map(cluster_ips).unwrap_or_default();
-            match self.take_ip(&asked, &had, random) {
+            return;
+        }
+        let (asked, had) = (asked(new), old.map(cluster_ips).unwrap_or_default());
+        let mut ips: Vec<String> = Vec::new();
+        for (index, family) in families.into_iter().enumerate() {
+            let wish = asked.get(index).map_or("", String::as_str);
+            match self.take_ip(family, wish, &had, random) {
                 Ok((ip, fresh)) => {
-                    new["spec"]["clusterIP"] = json!(ip.to_string());
-                    new["spec"]["clusterIPs"] = json!([ip.to_string()]);
+                    ips.push(ip.to_string());
                     claim.ips.extend(fresh.then_some(ip));
                 }
                 Err(why) => {
                     let field = Path::root("spec");
-                    let ips = if asked.is_empty() { json!([]) } else { json!([asked]) };
-                    errors.push(FieldError::invalid(field.child("clusterIPs"), ips, why));
+                    errors.push(FieldError::invalid(field.child("clusterIPs"), json!(asked), why));
                     return;
                 }
             }
         }
-        if new["spec"]["ipFamilies"].as_array().is_none_or(Vec::is_empty) {
-            new["spec"]["ipFamilies"] = json!(["IPv4"]);
-        }
-        if new["spec"]["ipFamilyPolicy"].is_null() {
-            new["spec"]["ipFamilyPolicy"] = json!("SingleStack");
-        }
+        new["spec"]["clusterIP"] = json!(ips.first());
+        new["spec"]["clusterIPs"] = json!(ips);
     }
 
     /// Takes the address that was asked for, or any; also says whether it is newly taken.
     fn take_ip(
         &self,
+        family: Family,
         asked: &str,
-        had: &[Ipv4Addr],
+        had: &[IpAddr],
         random: u32,
-    ) -> Result<(Ipv4Addr, bool), String> {
+    ) -> Result<(IpAddr, bool), String> {
         let mut taken = self.taken.lock();
         if asked.is_empty() {
-            let ip = self.free_ip(&taken, random);
+            let ip = self.free_ip(family, &taken, random);
             let ip = ip.ok_or("failed to allocate a serviceIP: range is full")?;
             taken.ips.insert(ip);
             return Ok((ip, true));
         }
-        let ip: Ipv4Addr =
+        let ip: IpAddr =
             asked.parse().map_err(|_| "must be a valid IP address, (e.g. 10.9.8.7)".to_owned())?;
         if had.contains(&ip) {
             return Ok((ip, false));
         }
         if !self.ranges.contains(ip) {
-            let (network, prefix) = (self.ranges.network, self.ranges.prefix);
+            let range = self.ranges.text(family);
             return Err(format!(
                 "failed to allocate IP {ip}: the provided IP is not in the valid range. The range of valid IPs is \
-                 {network}/{prefix}"
+                 {range}"
             ));
         }
         if !taken.ips.insert(ip) {
@@ -228,18 +323,17 @@ impl ServiceAddresses {
     }
 
     /// A free address of the upper band, else of the lower one.
-    fn free_ip(&self, taken: &Taken, random: u32) -> Option<Ipv4Addr> {
-        let base = u32::from(self.ranges.network);
-        let last = self.ranges.size().saturating_sub(1);
+    fn free_ip(&self, family: Family, taken: &Taken, random: u32) -> Option<IpAddr> {
+        let last = self.ranges.size(family).saturating_sub(1);
         let band = STATIC_BAND_MAX.min(last / 16).max(1);
         let upper = last.saturating_sub(band).max(1);
-        let at = |offset: u32| Ipv4Addr::from(base + offset);
         let start = random % upper;
-        let upper_band = (0..upper).map(|i| band + (start + i) % upper);
+        let upper_band = (0..upper)
+            .map(|i| band + ((u64::from(start) + u64::from(i)) % u64::from(upper)) as u32);
         let lower_band = 1..band;
         upper_band
             .chain(lower_band)
-            .map(at)
+            .map(|offset| self.ranges.at(family, offset))
             .find(|ip| self.ranges.contains(*ip) && !taken.ips.contains(ip))
     }
 
@@ -284,6 +378,34 @@ impl ServiceAddresses {
         }
     }
 
+    /// Gives a Service that load balancers have to check the port at which they do.
+    fn assign_health_port(
+        &self,
+        new: &mut Value,
+        old: Option<&Value>,
+        random: u32,
+        claim: &mut Claim,
+        errors: &mut Vec<FieldError>,
+    ) {
+        let spec = &new["spec"];
+        if spec["type"] != "LoadBalancer" || spec["externalTrafficPolicy"] != "Local" {
+            return;
+        }
+        let asked = spec["healthCheckNodePort"].as_u64().unwrap_or(0);
+        let before = old.map_or(0, |old| old["spec"]["healthCheckNodePort"].as_u64().unwrap_or(0));
+        let asked = if asked == 0 { before } else { asked };
+        match self.take_port(asked, &old.map(node_ports).unwrap_or_default(), random) {
+            Ok((port, fresh)) => {
+                new["spec"]["healthCheckNodePort"] = json!(port);
+                claim.ports.extend(fresh.then_some(port));
+            }
+            Err(why) => {
+                let field = Path::root("spec");
+                errors.push(FieldError::invalid(field.child("healthCheckNodePort"), asked, why));
+            }
+        }
+    }
+
     fn take_port(&self, asked: u64, had: &[u16], random: u32) -> Result<(u16, bool), String> {
         let mut taken = self.taken.lock();
         let (first, last) = (*self.ranges.node_ports.start(), *self.ranges.node_ports.end());
@@ -317,9 +439,18 @@ fn needs_node_ports(service: &Value) -> bool {
     }
 }
 
-fn cluster_ips(service: &Value) -> Vec<Ipv4Addr> {
+/// The cluster IPs that a Service asks for, in order.
+fn asked(service: &Value) -> Vec<String> {
+    let spec = &service["spec"];
+    let listed = spec["clusterIPs"].as_array().into_iter().flatten();
+    let listed: Vec<&str> = listed.filter_map(Value::as_str).collect();
+    let first = spec["clusterIP"].as_str().filter(|ip| !ip.is_empty() && listed.is_empty());
+    first.into_iter().chain(listed).map(str::to_owned).collect()
+}
+
+fn cluster_ips(service: &Value) -> Vec<IpAddr> {
     let all = service["spec"]["clusterIPs"].as_array().into_iter().flatten();
-    let mut ips: Vec<Ipv4Addr> = all
+    let mut ips: Vec<IpAddr> = all
         .chain([&service["spec"]["clusterIP"]])
         .filter_map(Value::as_str)
         .filter_map(|ip| ip.parse().ok())
@@ -331,6 +462,7 @@ fn cluster_ips(service: &Value) -> Vec<Ipv4Addr> {
 fn node_ports(service: &Value) -> Vec<u16> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
     let numbers = ports.filter_map(|port| port["nodePort"].as_u64());
+    let numbers = numbers.chain(service["spec"]["healthCheckNodePort"].as_u64());
     numbers.filter(|port| *port > 0).filter_map(|port| u16::try_from(port).ok()).collect()
 }
 
@@ -342,6 +474,7 @@ mod tests {
         ServiceAddresses::new(ServiceRanges {
             network: Ipv4Addr::new(10, 96, 0, 0),
             prefix: 28,
+            second: Some(("fd00::".parse().unwrap(), 120)),
             node_ports: 30000..=30001,
         })
     }
@@ -366,6 +499,52 @@ mod tests {
         addresses.assign(&mut third, None, 3).unwrap().commit(&third, None);
         assert_ne!(second["spec"]["clusterIP"], third["spec"]["clusterIP"]);
         assert_eq!(third["spec"]["ipFamilies"], json!(["IPv4"]));
+    }
+
+    #[test]
+    fn a_load_balancer_for_local_endpoints_gets_a_health_check_port() {
+        let addresses = addresses();
+        let spec = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local",
+            "ports": [{"port": 80}]});
+        let mut new = json!({"spec": spec});
+        addresses.assign(&mut new, None, 0).unwrap().commit(&new, None);
+        let (node, health) = (
+            new["spec"]["ports"][0]["nodePort"].clone(),
+            new["spec"]["healthCheckNodePort"].clone(),
+        );
+        assert_eq!([node.as_u64(), health.as_u64()], [Some(30000), Some(30001)]);
+        // An update that leaves it out keeps it; another policy gives it back.
+        let mut same = json!({"spec": spec});
+        same["spec"]["ports"][0]["nodePort"] = node.clone();
+        addresses.assign(&mut same, Some(&new), 0).unwrap().commit(&same, Some(&new));
+        assert_eq!(same["spec"]["healthCheckNodePort"], health);
+        let mut other = same.clone();
+        other["spec"]["externalTrafficPolicy"] = json!("Cluster");
+        other["spec"].as_object_mut().unwrap().remove("healthCheckNodePort");
+        addresses.assign(&mut other, Some(&same), 0).unwrap().commit(&other, Some(&same));
+        let mut second = service("NodePort", json!([{"port": 1, "nodePort": health}]));
+        assert!(addresses.assign(&mut second, None, 0).is_ok());
+    }
+
+    #[test]
+    fn a_service_of_both_families_has_two_addresses_and_gives_one_back() {
+        let addresses = addresses();
+        let mut new = json!({"spec": {"type": "ClusterIP", "ipFamilyPolicy": "PreferDualStack",
+            "clusterIPs": ["10.96.0.9"]}});
+        addresses.assign(&mut new, None, 0).unwrap().commit(&new, None);
+        let ips = new["spec"]["clusterIPs"].clone();
+        assert_eq!(ips, json!(["10.96.0.9", "fd00::f"]));
+        let second = || json!({"spec": {"type": "ClusterIP", "clusterIP": "fd00::f"}});
+        let taken = "spec.clusterIPs: Invalid value: [\"fd00::f\"]: failed to allocate IP fd00::f: provided IP is already allocated";
+        assert_eq!(errors(addresses.assign(&mut second(), None, 0)), [taken]);
+        let mut single = new.clone();
+        single["spec"]["ipFamilyPolicy"] = json!("SingleStack");
+        addresses.assign(&mut single, Some(&new), 0).unwrap().commit(&single, Some(&new));
+        assert_eq!(single["spec"]["clusterIPs"], json!(["10.96.0.9"]));
+        addresses.assign(&mut second(), None, 0).unwrap().commit(&second(), None);
+        let outside = json!({"spec": {"type": "ClusterIP", "clusterIP": "fd01::1"}});
+        let said = errors(addresses.assign(&mut outside.clone(), None, 0));
+        assert!(said[0].ends_with("The range of valid IPs is fd00::/120"), "{said:?}");
     }
 
     #[test]

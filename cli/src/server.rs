@@ -1,7 +1,7 @@
 //! `coracle server`: API server, store, controllers and scheduler in one process, and a host beside
 //! them in another.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -165,7 +165,8 @@ fn audit_log(data: &DataDir, flags: &ServerFlags) -> anyhow::Result<Option<Audit
 }
 
 fn service_ranges(flags: &ServerFlags) -> anyhow::Result<ServiceRanges> {
-    let cidr = flags.network.services()?.v4;
+    let families = flags.network.services()?;
+    let cidr = families.v4;
     let parsed = cidr.split_once('/').and_then(|(network, prefix)| {
         let prefix = prefix.parse::<u8>().ok().filter(|prefix| (8..=28).contains(prefix))?;
         Some((network.parse::<Ipv4Addr>().ok()?, prefix))
@@ -175,7 +176,21 @@ fn service_ranges(flags: &ServerFlags) -> anyhow::Result<ServiceRanges> {
             "--service-cidr '{cidr}' must be an IPv4 range between /8 and /28, such as 10.96.0.0/12"
         )
     })?;
-    Ok(ServiceRanges { network, prefix, node_ports: flags.service_node_port_range.clone() })
+    let second = families.v6.as_deref().map(service_range6).transpose()?;
+    let node_ports = flags.service_node_port_range.clone();
+    Ok(ServiceRanges { network, prefix, second, node_ports })
+}
+
+/// *Source:* kube-apiserver takes IPv6 ranges of Services up to a /108, too.
+fn service_range6(cidr: &str) -> anyhow::Result<(Ipv6Addr, u8)> {
+    let parsed = cidr.split_once('/').and_then(|(network, prefix)| {
+        let prefix = prefix.parse::<u8>().ok().filter(|prefix| (108..=124).contains(prefix))?;
+        let network = network.parse::<Ipv6Addr>().ok()?;
+        Some((Ipv6Addr::from_bits(network.to_bits() >> (128 - prefix) << (128 - prefix)), prefix))
+    });
+    parsed.with_context(|| {
+        format!("--service-cidr '{cidr}' must be an IPv6 range between /108 and /124, such as fd63:6f73::/108")
+    })
 }
 
 /// Controllers and scheduler reach the API inside of the process, each under its own name.

@@ -202,6 +202,36 @@ impl Table {
     pub fn health_ports(&self) -> HashSet<u16> {
         self.health_ports.keys().copied().collect()
     }
+    /// A TCP port of a Service by its number, whether or not the Service has an address.
+    #[must_use]
+    pub fn service_port(&self, key: &ServiceKey, port: u16) -> Option<Arc<ServicePort>> {
+        let entry = self.services.get(key)?;
+        if let Some(ip) = entry.cluster_ips.first() {
+            return self.virtual_ports.get(&(*ip, port, Protocol::Tcp)).cloned();
+        }
+        let is_meant = |spec: &&PortSpec| spec.port == port && spec.protocol == Protocol::Tcp;
+        let spec = entry.ports.iter().find(is_meant)?;
+        Some(self.port(key, entry, spec, (entry.internal, None)))
+    }
+
+    /// A port of a Service by its number, for connections from outside: what its node port leads to,
+    /// whether or not it has one.
+    #[must_use]
+    pub fn external_port(
+        &self,
+        key: &ServiceKey,
+        port: u16,
+        protocol: Protocol,
+    ) -> Option<Arc<ServicePort>> {
+        let entry = self.services.get(key)?;
+        let is_meant = |spec: &&PortSpec| spec.port == port && spec.protocol == protocol;
+        let spec = entry.ports.iter().find(is_meant)?;
+        match spec.node_port {
+            Some(node_port) => self.node_port(node_port, protocol).cloned(),
+            None => Some(self.port(key, entry, spec, (entry.external, entry.family(0)))),
+        }
+    }
+
 
     /// The Service that a health check port is about, and how many of its ready endpoints are on
     /// this node.
@@ -288,17 +318,21 @@ impl Table {
             self.health_ports.insert(port, key.clone());
         }
         for spec in &entry.ports {
-            let inner = self.port(key, &entry, spec, entry.internal);
+            let inner = self.port(key, &entry, spec, (entry.internal, entry.family(0)));
             if let Some(node_port) = spec.node_port {
                 let outer = if entry.external == entry.internal {
                     Arc::clone(&inner)
                 } else {
-                    self.port(key, &entry, spec, entry.external)
+                    self.port(key, &entry, spec, (entry.external, entry.family(0)))
                 };
                 self.node_ports.insert((node_port, spec.protocol), outer);
             }
-            for ip in &entry.cluster_ips {
-                self.virtual_ports.insert((*ip, spec.port, spec.protocol), Arc::clone(&inner));
+            for (index, ip) in entry.cluster_ips.iter().enumerate() {
+                let port = match index {
+                    0 => Arc::clone(&inner),
+                    _ => self.port(key, &entry, spec, (entry.internal, entry.family(index))),
+                };
+                self.virtual_ports.insert((*ip, spec.port, spec.protocol), port);
             }
         }
     }
@@ -324,12 +358,14 @@ impl Table {
         &self,
         key: &ServiceKey,
         spec: &PortSpec,
-        policy: TrafficPolicy,
+        (policy, family): (TrafficPolicy, Option<Family>),
     ) -> Vec<SocketAddr> {
         let with_port = |e: &&Endpoint| e.port(&spec.name, spec.protocol).is_some();
         let all: Vec<&Endpoint> = self.endpoints(key).filter(with_port).collect();
         let usable = self.place.usable(policy, &all).into_iter();
         let found: BTreeSet<SocketAddr> = usable
+        let mut backends = self.backends(key, spec, policy);
+        backends.retain(|backend| family.is_none_or(|family| family == Family::of(backend.ip())));
             .filter_map(|e| e.port(&spec.name, spec.protocol).map(|port| (e.ip, port).into()))
             .collect();
         found.into_iter().collect()
@@ -356,7 +392,27 @@ impl Entry {
             external: TrafficPolicy::of(spec.external_traffic_policy.as_deref()),
             health_port: spec
                 .health_check_node_port
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
                 .and_then(|port| u16::try_from(port).ok())
+    /// The family of the endpoints behind one of the Service's addresses. A Service with one address
+    /// has only such endpoints as it is meant to have.
+    fn family(&self, index: usize) -> Option<Family> {
+        let ip = self.cluster_ips.get(index).filter(|_| self.cluster_ips.len() > 1);
+        ip.map(|ip| Family::of(*ip))
+    }
+
                 .filter(|port| *port != 0),
             on_demand: service
                 .metadata

@@ -172,6 +172,28 @@ fn a_change_of_ports_leaves_nothing_of_the_old_ones() {
 }
 
 fn resolve(table: &Table, name: &str) -> Answer {
+#[test]
+fn each_address_of_a_service_leads_to_endpoints_of_its_family() {
+    let mut table = Table::default();
+    let mut spec = web();
+    spec["clusterIPs"] = json!(["10.96.0.20", "fd63:6f73::20"]);
+    set_service(&mut table, "web", &spec);
+    set_slice(&mut table, "web", "web-4", &["10.128.0.5"], 8080);
+    set_slice(&mut table, "web", "web-6", &["fd63:6f72:a80::a80:5"], 8080);
+    assert_eq!(backends(&table, "10.96.0.20:80").unwrap(), ["10.128.0.5:8080"]);
+    let six = backends(&table, "[fd63:6f73::20]:80").unwrap();
+    assert_eq!(six, ["[fd63:6f72:a80::a80:5]:8080"]);
+    assert_eq!(
+        table.node_port(30080, Protocol::Tcp).unwrap().backends,
+        ["10.128.0.5:8080".parse().unwrap()]
+    );
+    assert_eq!(resolve(&table, "web"), addresses(&["10.96.0.20", "fd63:6f73::20"]));
+    table.remove_slice("default", "web-4");
+    assert!(backends(&table, "10.96.0.20:80").unwrap().is_empty());
+    set_service(&mut table, "web", &web());
+    assert_eq!(backends(&table, "[fd63:6f73::20]:80"), None);
+}
+
     names::resolve(table, "default", name)
 }
 
