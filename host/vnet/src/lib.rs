@@ -12,6 +12,7 @@ mod backlog;
 mod budget;
 mod clock;
 mod dial;
+mod door;
 mod entrance;
 mod fabric;
 mod flows;

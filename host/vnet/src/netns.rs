@@ -1,6 +1,7 @@
 //! A network namespace: loopback, its own addresses, its ports.
 
 use crate::budget::Budget;
+use crate::door::Door;
 use crate::fabric::Fabric;
 use crate::links::{Links, Membership};
 use crate::listener::{Accept, PortGuard, Slot};
@@ -14,6 +15,7 @@ use crate::udp::{Datagram, Datagrams, UdpSocket};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -43,6 +45,9 @@ pub struct NetNsSpec {
     pub ips: Vec<IpAddr>,
     /// Its own name, which resolves to its addresses.
     pub hostname: String,
+    /// Its addresses are the machine's own: what listens here is reached at real sockets of the
+    /// machine, too, which other programs may have taken.
+    pub is_of_machine: bool,
     /// Further entries of its hosts file.
     pub hosts: Vec<(IpAddr, String)>,
     /// Most connections at a time, and twice as many when others come in; see [`CONNECTIONS_MAX`].
@@ -59,6 +64,7 @@ impl NetNsSpec {
             tag,
             ips,
             hostname: String::new(),
+            is_of_machine: false,
             hosts: Vec::new(),
             connections_max: CONNECTIONS_MAX,
             buffer_bytes_max: BUFFER_BYTES_MAX,
@@ -72,6 +78,8 @@ struct State {
     udp: PortTable<Arc<Datagrams>>,
     udp_sockets: usize,
     links: Links,
+    /// The machine's sockets that stand for what listens here; empty in a pod's own namespace.
+    doors: HashMap<(Protocol, SocketAddr), Door>,
     ended: bool,
 }
 
@@ -138,6 +146,11 @@ impl NetNs {
                 return Err(io::ErrorKind::QuotaExceeded.into());
             }
             let local = state.udp.bind(address, queue.clone(), |_| false)?;
+            if address.port() != 0 && self.has_door(local) {
+                let door =
+                    Door::udp(self, local).inspect_err(|_| drop(state.udp.release(local)))?;
+                state.doors.insert((Protocol::Udp, local), door);
+            }
             state.udp_sockets += 1;
             local
         };
@@ -345,19 +358,28 @@ impl NetNs {
         }
     }
 
-    pub(crate) fn set_slot(&self, local: SocketAddr, slot: Slot) -> io::Result<()> {
-        // What was there is dropped after the lock: a callback may own things of this namespace.
-        let before = match live(&mut self.state.lock())?.tcp.get_mut(local) {
-            Some(found) => std::mem::replace(found, slot),
-            None => return Err(io::ErrorKind::NotConnected.into()),
+    pub(crate) fn set_slot(self: &Arc<Self>, local: SocketAddr, slot: Slot) -> io::Result<()> {
+        let before = {
+            let mut state = self.state.lock();
+            let State { tcp, doors, .. } = live(&mut state)?;
+            let found = tcp.get_mut(local).ok_or(io::ErrorKind::NotConnected)?;
+            if self.has_door(local) && !doors.contains_key(&(Protocol::Tcp, local)) {
+                doors.insert((Protocol::Tcp, local), Door::tcp(self, local)?);
+            }
+            std::mem::replace(found, slot)
         };
+        // What was there is dropped after the lock: a callback may own things of this namespace.
         drop(before);
         self.tell_uplink();
         Ok(())
     }
 
     pub(crate) fn release_tcp(&self, local: SocketAddr) {
-        let slot = self.state.lock().tcp.release(local);
+        let slot = {
+            let mut state = self.state.lock();
+            state.doors.remove(&(Protocol::Tcp, local));
+            state.tcp.release(local)
+        };
         close(slot);
         self.tell_uplink();
     }
@@ -367,6 +389,7 @@ impl NetNs {
             let mut state = self.state.lock();
             if state.udp.release(local).is_some() {
                 state.udp_sockets -= 1;
+                state.doors.remove(&(Protocol::Udp, local));
             }
         }
         self.tell_uplink();
@@ -389,11 +412,19 @@ impl NetNs {
         let (slots, queues, pipes) = {
             let mut state = self.state.lock();
             state.ended = true;
+            state.doors.clear();
             (state.tcp.drain(), state.udp.drain(), state.links.take())
         };
         pipes.iter().filter_map(Weak::upgrade).for_each(|pipe| pipe.reset_now());
         slots.into_iter().for_each(|slot| close(Some(slot)));
         queues.iter().for_each(|queue| queue.close());
+    }
+
+    /// Whether a real socket stands for an address: not for loopback, which is the namespace's own,
+    /// nor for a family of which the machine has told no address.
+    fn has_door(&self, local: SocketAddr) -> bool {
+        let of_family = |ip: &IpAddr| ip.is_ipv4() == local.is_ipv4();
+        self.spec.is_of_machine && !local.ip().is_loopback() && self.spec.ips.iter().any(of_family)
     }
 
     fn check_own(&self, address: SocketAddr) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::world::{addr, world};
 use bytes::Bytes;
-use coracle_vnet::Route;
+use coracle_vnet::{NetNsSpec, NsTag, Route};
 use std::io::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -77,4 +77,89 @@ async fn a_real_datagram_server_answers_under_the_address_that_was_asked() {
     std::future::poll_fn(|context| socket.poll_readable(context)).await;
     let datagram = socket.try_recv().expect("lives").expect("a datagram");
     assert_eq!((&datagram.data[..], datagram.source), (&b"answer"[..], addr("9.9.9.9:53")));
+}
+
+/// A port of the machine that was free a moment ago.
+fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("0.0.0.0:0").expect("bind");
+    socket.local_addr().expect("bound").port()
+}
+
+#[tokio::test]
+async fn what_listens_with_the_machines_addresses_is_reached_at_real_sockets() {
+    let world = world();
+    let spec = NetNsSpec {
+        is_of_machine: true,
+        ..NetNsSpec::new(NsTag::new("m", "machine"), vec![addr("192.0.2.1:0").ip()])
+    };
+    let machine = world.fabric.add(spec).expect("add");
+    let port = free_port();
+    let any = (std::net::Ipv4Addr::UNSPECIFIED, port).into();
+    let guard = machine.bind_tcp(any).expect("bind");
+    let real = ("127.0.0.1", port);
+    let early = tokio::net::TcpStream::connect(real).await.expect_err("nobody listens yet");
+    assert_eq!(early.kind(), ErrorKind::ConnectionRefused);
+    let listener = guard.listen(4, None).expect("listen");
+    let mut client = tokio::net::TcpStream::connect(real).await.expect("connect");
+    let mut served = listener.accept().await.expect("accept");
+    assert_eq!(served.peer_addr(), client.local_addr().expect("connected"));
+    client.write_all(b"hello").await.expect("write");
+    let mut got = [0; 5];
+    served.read_exact(&mut got).await.expect("read");
+    assert_eq!(&got, b"hello");
+    // Another pod reaches it without a real socket.
+    let near = world.a.connect_tcp(([192, 0, 2, 1], port).into(), None).await.expect("connect");
+    drop((near, listener.accept().await.expect("accept")));
+    drop(listener);
+    while tokio::net::TcpStream::connect(real).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_machines_own_ports_and_loopback_stay_its_own() {
+    let world = world();
+    let spec = NetNsSpec {
+        is_of_machine: true,
+        ..NetNsSpec::new(NsTag::new("m", "machine"), vec![addr("192.0.2.1:0").ip()])
+    };
+    let machine = world.fabric.add(spec).expect("add");
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").expect("bind");
+    let any = (std::net::Ipv4Addr::UNSPECIFIED, taken.local_addr().expect("bound").port()).into();
+    let refused = machine.bind_tcp(any).expect("bind").listen(4, None).expect_err("taken");
+    assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+    let taken = std::net::UdpSocket::bind("0.0.0.0:0").expect("bind");
+    let any = (std::net::Ipv4Addr::UNSPECIFIED, taken.local_addr().expect("bound").port()).into();
+    assert_eq!(machine.bind_udp(any).expect_err("taken").kind(), ErrorKind::AddrInUse);
+    let port = free_port();
+    let loopback = (std::net::Ipv4Addr::LOCALHOST, port).into();
+    let _listener = machine.bind_tcp(loopback).expect("bind").listen(4, None).expect("listen");
+    assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    let own = machine.connect_tcp(loopback, None).await.expect("its own loopback");
+    assert_eq!(own.peer_addr(), loopback);
+}
+
+#[tokio::test]
+async fn datagrams_reach_the_machines_namespace_and_are_answered_from_its_port() {
+    let world = world();
+    let spec = NetNsSpec {
+        is_of_machine: true,
+        ..NetNsSpec::new(NsTag::new("m", "machine"), vec![addr("192.0.2.1:0").ip()])
+    };
+    let machine = world.fabric.add(spec).expect("add");
+    let free = std::net::UdpSocket::bind("0.0.0.0:0").expect("bind");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let any = (std::net::Ipv4Addr::UNSPECIFIED, port).into();
+    let server = machine.bind_udp(any).expect("bind");
+    let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("bind");
+    client.connect(("127.0.0.1", port)).await.expect("connect");
+    client.send(b"question").await.expect("send");
+    std::future::poll_fn(|context| server.poll_readable(context)).await;
+    let question = server.try_recv().expect("lives").expect("a datagram");
+    assert_eq!(&*question.data, b"question");
+    server.send(question.source, Bytes::from_static(b"answer")).expect("send");
+    let mut answer = [0; 6];
+    client.recv(&mut answer).await.expect("receive");
+    assert_eq!(&answer, b"answer");
 }
