@@ -69,6 +69,9 @@ pub enum ReadError {
         /// The store's revision.
         current: Revision,
     },
+    /// The latest revision cannot be learned from where the store is. Worth a retry.
+    #[error("ask for the latest revision")]
+    Unavailable(#[source] Arc<io::Error>),
 }
 
 /// Why a store could not be opened.

@@ -3,7 +3,9 @@
 //! A commit has two halves so that a disk can stand between them: [`Mvcc::stage`] decides against the present and the
 //! commits staged before it, [`Mvcc::apply`] makes the staged ones the present.
 
-use crate::{CommitError, Committed, Event, Guard, Kv, Page, ReadError, Revision, Write, stamp};
+use crate::{
+    CommitError, Committed, Event, Guard, Kv, Note, Page, ReadError, Revision, Write, stamp,
+};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Bound;
@@ -34,7 +36,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The staged commits, oldest first; none of them is empty.
+    /// The staged commits, oldest first; empty ones only from [`Mvcc::follow`].
     pub fn commits(&self) -> &[Committed] {
         &self.commits
     }
@@ -89,6 +91,34 @@ impl Mvcc {
             mvcc.apply(&[Committed { revision, events }], None);
         }
         mvcc
+    }
+
+    /// A core that begins with these keys as they are at a revision, and knows nothing of before.
+    pub fn at(items: Vec<Kv>, revision: Revision) -> Mvcc {
+        let keys = items.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
+        // Nothing happened up to the first revision, so nothing of it can be missing.
+        let compacted = if revision > Revision::FIRST { revision } else { Revision(0) };
+        Mvcc { keys, revision, compacted, ..Mvcc::default() }
+    }
+
+    /// Adds to a batch what happened elsewhere at a revision, which must be later than all before; it may be nothing
+    /// that is kept here.
+    pub fn follow(
+        &self,
+        batch: &mut Batch,
+        revision: Revision,
+        changes: impl IntoIterator<Item = (LoggedChange, Option<Note>)>,
+    ) {
+        let mut events = Vec::new();
+        for (LoggedChange { key, current }, note) in changes {
+            let previous = self.staged(batch, &key).cloned();
+            if previous.is_none() && current.is_none() {
+                continue;
+            }
+            batch.latest.insert(key.clone(), current.clone());
+            events.push(Arc::new(Event { revision, key, current, previous, note }));
+        }
+        batch.commits.push(Committed { revision, events });
     }
 
     /// The revision of the last commit.

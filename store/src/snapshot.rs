@@ -3,7 +3,7 @@
 //! The past is not part of it. A store that is made of a snapshot goes on at a revision far beyond it, so that whoever
 //! still knows revisions of the old one is told that they are gone, and reads anew.
 
-use crate::backend::record;
+use crate::backend::{ORIGIN, record};
 use crate::{Kv, OpenError, Page, Revision};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::io::{self, Read};
@@ -120,7 +120,9 @@ impl Snapshot {
             modified: revision,
             stamp: None,
         };
-        let items: Vec<Kv> = self.items.into_iter().filter(|kv| kv.key != RESTORED).collect();
+        // Neither an earlier mark, nor how an etcd that this comes from counts.
+        let kept = |kv: &Kv| kv.key != RESTORED && kv.key != ORIGIN;
+        let items: Vec<Kv> = self.items.into_iter().filter(kept).collect();
         crate::backend::Redb::create(path, &items, &marker)?;
         Ok(revision)
     }

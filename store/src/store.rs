@@ -1,6 +1,6 @@
 //! The handle that everybody holds.
 
-use crate::backend::{Backend, Memory, Observer, Redb, Sequencer};
+use crate::backend::{Backend, Etcd, EtcdConfig, EtcdOpenError, Memory, Observer, Redb, Sequencer};
 use crate::{
     CommitError, Committed, Kv, OpenError, Page, ReadError, Revision, Snapshot, Watch, Write,
 };
@@ -28,6 +28,16 @@ impl Store {
     pub fn open_redb(path: impl AsRef<Path>) -> Result<Store, OpenError> {
         let (mvcc, journal) = Redb::open(path.as_ref())?;
         Ok(Store::over(Sequencer::start(mvcc, journal)))
+    }
+
+    /// The store in an etcd that this and other processes share; needs a tokio runtime, which goes on with its watch.
+    ///
+    /// All of it is in memory when this returns.
+    ///
+    /// # Errors
+    /// When no member of etcd can be reached, or it refuses.
+    pub async fn open_etcd(config: EtcdConfig) -> Result<Store, EtcdOpenError> {
+        Ok(Store::over(Etcd::open(config).await?))
     }
 
     /// A store over any backend.
@@ -78,7 +88,22 @@ impl Store {
         Ok(self.range(b"", None, 0, None).await?.into())
     }
 
-    /// The latest revision.
+    /// Whether other processes write too.
+    pub fn is_shared(&self) -> bool {
+        self.backend.is_shared()
+    }
+
+    /// Waits until reads see every commit that was acknowledged before this call, also by other processes.
+    ///
+    /// Costs nothing where this process is the only writer. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when the other processes' place cannot be asked.
+    pub async fn fresh(&self) -> Result<(), ReadError> {
+        if self.backend.is_shared() { self.backend.fresh().await } else { Ok(()) }
+    }
+
+    /// The latest revision that reads see.
     pub fn revision(&self) -> Revision {
         self.backend.revision()
     }

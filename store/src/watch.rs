@@ -1,6 +1,6 @@
 //! The events of a prefix from a revision on: a cursor into the history, so that nothing is lost or seen twice.
 
-use crate::backend::sequencer::Shared;
+use crate::backend::shared::Shared;
 use crate::{Event, ReadError, Revision};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -69,7 +69,7 @@ impl Watch {
                 self.over = true;
                 return self.ready.push_back(WatchItem::Compacted(compacted));
             }
-            Err(ReadError::Future { .. }) => return,
+            Err(ReadError::Future { .. } | ReadError::Unavailable(_)) => return,
         };
         let start = self.after;
         for (count, event) in events.enumerate() {

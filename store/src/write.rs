@@ -6,6 +6,11 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+/// Writes that one commit may have where the store is an etcd with its usual limits; one of them is left to callers.
+///
+/// *Source:* etcd's `--max-txn-ops`, 128.
+pub const COMMIT_WRITES_MAX: usize = 100;
+
 /// What must be true of a key for its write to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {

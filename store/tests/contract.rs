@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 use coracle_store::{
-    CommitError, Committed, Guard, Mvcc, Observer, ReadError, Revision, Store, WatchItem, Write,
+    CommitError, Committed, EtcdConfig, Guard, Mvcc, Observer, ReadError, Revision, Store,
+    WatchItem, Write,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -12,10 +13,15 @@ use std::sync::Mutex;
 
 /// Runs a test over a fresh store of each backend.
 fn each<F: Future<Output = ()>>(test: impl Fn(Store) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(test(Store::memory()));
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open_redb(folder.path().join("store.redb")).unwrap();
+    runtime.block_on(test(store));
+    let etcd = coracle_etcd::Etcd::start();
+    let config = EtcdConfig::parse(&etcd.url()).unwrap();
+    let store = runtime.block_on(Store::open_etcd(config)).unwrap();
     runtime.block_on(test(store));
 }
 

@@ -2,13 +2,19 @@
 //!
 //! [`Backend`] is the whole of what the store asks from its place: commit, get, range, watch, compact, and a way to be
 //! told of commits before their writers are. [`Sequencer`] is the backend of this process: the pure core run by one
-//! writer thread over a [`Journal`], which is memory or a redb file.
+//! writer thread over a [`Journal`], which is memory or a redb file. [`Etcd`] is the one that several processes share.
 
+mod etcd;
 mod memory;
 pub(crate) mod record;
 mod redb;
-pub(crate) mod sequencer;
+mod sequencer;
+pub(crate) mod shared;
 
+pub(crate) use self::etcd::ORIGIN;
+pub use self::etcd::{
+    ADDRESS_SCHEMES, Etcd, EtcdConfig, EtcdConfigError, EtcdImportError, EtcdOpenError,
+};
 pub use self::memory::Memory;
 pub use self::redb::Redb;
 pub use self::sequencer::{Sequencer, Turn, Writer};
@@ -46,6 +52,16 @@ pub trait Backend: Send + Sync {
 
     /// Tells an observer of everything that is there and of every commit from then on, without a gap.
     fn attach(&self, observer: Arc<dyn Observer>);
+
+    /// Whether other processes write too.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Ready when readers of this process see every commit that any process acknowledged before this call.
+    fn fresh(&self) -> BoxFuture<'_, Result<(), ReadError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Finishes what is queued, refuses what comes after, and lets go of files.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -2,16 +2,15 @@
 //!
 //! An edge: it owns the writer thread, which reads the clock and waits for the disk.
 
+use super::shared::Shared;
 use super::{Backend, Journal, Observer};
 use crate::mvcc::{Batch, Mvcc};
 use crate::retention::Retention;
 use crate::{CommitError, Committed, Kv, Page, ReadError, Revision, Watch, Write};
 use futures::future::BoxFuture;
-use parking_lot::{RwLock, RwLockReadGuard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 /// How many requests wait for the writer; more make their callers wait. Several batches, so that it never idles.
 const REQUESTS_QUEUED_MAX: usize = 4096;
@@ -21,48 +20,6 @@ const BATCH_REQUESTS_MAX: usize = 512;
 
 /// How many bytes of values share a batch, so that one fsync stays short.
 const BATCH_BYTES_MAX: usize = 4 << 20;
-
-/// What readers see.
-pub(crate) struct State {
-    /// The published core.
-    pub(crate) mvcc: Mvcc,
-    observers: Vec<Arc<dyn Observer>>,
-}
-
-/// The state that the writer shares with readers.
-pub(crate) struct Shared {
-    state: RwLock<State>,
-    revision: watch::Sender<Revision>,
-    /// No commit will come any more.
-    ended: AtomicBool,
-}
-
-impl Shared {
-    /// Locks the state for reading; not to be held across waits.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read()
-    }
-
-    /// Tells of new revisions, and of the store's end.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
-        self.revision.subscribe()
-    }
-
-    /// Whether no commit will come any more.
-    pub(crate) fn ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-
-    fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.revision.send_modify(|_| {});
-    }
-
-    /// The oldest revision that can be watched from.
-    pub(crate) fn compacted(&self) -> Revision {
-        self.read().mvcc.compacted()
-    }
-}
 
 /// What the writer is asked for.
 enum Request {
@@ -109,9 +66,7 @@ impl Sequencer {
     /// A sequencer without a thread: the caller gives its writer one turn after the other, and dropping the writer in
     /// between is what the end of the process does. For simulations, which own the order of everything.
     pub fn driven(mvcc: Mvcc, journal: impl Journal + 'static) -> (Sequencer, Writer) {
-        let revision = watch::Sender::new(mvcc.revision());
-        let state = RwLock::new(State { mvcc, observers: Vec::new() });
-        let shared = Arc::new(Shared { state, revision, ended: AtomicBool::new(false) });
+        let shared = Arc::new(Shared::new(mvcc));
         let (queue, requests) = mpsc::channel(REQUESTS_QUEUED_MAX);
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -154,7 +109,7 @@ impl Backend for Sequencer {
     }
 
     fn revision(&self) -> Revision {
-        *self.shared.revision.borrow()
+        self.shared.revision()
     }
 
     fn watch(&self, prefix: &[u8], after: Revision) -> Watch {
@@ -166,10 +121,7 @@ impl Backend for Sequencer {
     }
 
     fn attach(&self, observer: Arc<dyn Observer>) {
-        // Under the lock under which the writer applies: no commit falls between the start and the first publish.
-        let mut state = self.shared.state.write();
-        observer.start(&state.mvcc);
-        state.observers.push(observer);
+        self.shared.attach(observer);
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -346,16 +298,7 @@ impl Writer {
     /// Makes a batch visible, and gives the observers that were told.
     fn publish(&self, mut batch: Batch) -> Vec<Arc<dyn Observer>> {
         let commits = std::mem::take(&mut batch.commits);
-        let (observers, revision, compacted) = {
-            let mut state = self.shared.state.write();
-            state.mvcc.apply(&commits, batch.compact_to);
-            (state.observers.clone(), state.mvcc.revision(), state.mvcc.compacted())
-        };
-        for observer in &observers {
-            observer.publish(&commits, compacted);
-        }
-        self.shared.revision.send_replace(revision);
-        observers
+        self.shared.publish(&commits, batch.compact_to)
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn own_rust_files() -> Vec<RustFile> {
         "cli",
         "tests/tidy",
         "tests/collector",
+        "tests/etcd",
         "tests/e2e",
         "tests/conformance",
         "tests/sim",
