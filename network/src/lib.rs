@@ -7,6 +7,7 @@
 
 pub mod cidr;
 pub mod demand;
+pub mod dns;
 pub mod egress;
 pub mod endpoints;
 mod health;

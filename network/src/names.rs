@@ -1,89 +1,116 @@
-//! What a name means to a pod: search domains, Service names, and everything else.
+//! What a name means to a pod: search domains, Service names, and everything else. Pure.
 //!
-//! *Source:* Kubernetes DNS specification 1.1, and `ndots:5` as the kubelet writes it.
+//! *Source:* Kubernetes DNS specification 1.1, `resolv.conf(5)`, and `ndots:5` as the kubelet writes
+//! it.
 
 use std::net::IpAddr;
 
-use crate::table::{Name, ServiceKey, Table};
+use crate::dns::zone::{self, Data, Found, Kind};
+use crate::table::Table;
 
 /// The zone that all Service names end in.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
-/// ExternalName Services that point at each other are followed this far, then given up.
-const ALIASES_MAX: usize = 8;
+/// Search domains of one pod. *Source:* Kubernetes' `MaxDNSSearchPaths`.
+const DOMAINS_MAX: usize = 32;
 
 /// The answer to a lookup from a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The name exists in the cluster; the list may be empty (a headless Service without pods).
     Addresses(Vec<IpAddr>),
-    /// The name is none of the cluster's: it may exist outside, as this absolute name.
-    Outside(String),
+    /// The name is none of the cluster's: it may exist outside, as the first of these absolute names
+    /// that does.
+    Outside(Vec<String>),
     /// The name would be the cluster's, and does not exist.
     Missing,
 }
 
-/// Looks `name` up as a pod in `namespace` sees it: relative names through the search domains
-/// `<namespace>.svc.cluster.local`, `svc.cluster.local`, `cluster.local`; a final dot makes it
-/// absolute.
-#[must_use]
-pub fn resolve(table: &Table, namespace: &str, name: &str) -> Answer {
-    let mut name = name.to_ascii_lowercase();
-    for _ in 0..ALIASES_MAX {
-        match resolve_once(table, namespace, &name) {
-            Step::Done(answer) => return answer,
-            Step::Follow(alias) => name = format!("{}.", alias.trim_end_matches('.')),
-        }
-    }
-    Answer::Missing
+/// How a pod completes a name that is not absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// What is put behind it, in order; without final dots.
+    pub domains: Vec<String>,
+    /// From so many dots on, a name is tried as it is first.
+    pub ndots: usize,
 }
 
-enum Step {
-    Done(Answer),
-    Follow(String),
-}
-
-fn resolve_once(table: &Table, namespace: &str, name: &str) -> Step {
-    let candidates: Vec<String> = if let Some(absolute) = name.strip_suffix('.') {
-        vec![absolute.to_owned()]
-    } else {
-        let search = [
+impl Search {
+    /// What a pod of the namespace has unless its `dnsPolicy` or `dnsConfig` says otherwise.
+    #[must_use]
+    pub fn of(namespace: &str) -> Self {
+        let domains = vec![
             format!("{namespace}.svc.{CLUSTER_DOMAIN}"),
             format!("svc.{CLUSTER_DOMAIN}"),
             CLUSTER_DOMAIN.to_owned(),
         ];
-        search.iter().map(|domain| format!("{name}.{domain}")).chain([name.to_owned()]).collect()
-    };
-    for candidate in &candidates {
-        match in_cluster(table, candidate) {
-            Some(Name::Addresses(addresses)) => return Step::Done(Answer::Addresses(addresses)),
-            Some(Name::Alias(alias)) => return Step::Follow(alias),
-            None => {}
-        }
+        Self { domains, ndots: 5 }
     }
-    let absolute = name.trim_end_matches('.');
-    let ours = absolute.ends_with(&format!(".{CLUSTER_DOMAIN}")) || !absolute.contains('.');
-    Step::Done(if ours { Answer::Missing } else { Answer::Outside(absolute.to_owned()) })
-}
 
-/// What an absolute name in the cluster's zone means: `<service>.<namespace>.svc.cluster.local`,
-/// the same with an endpoint's host name in front, or `<dashed-ip>.<namespace>.pod.cluster.local`.
-fn in_cluster(table: &Table, absolute: &str) -> Option<Name> {
-    let zone = absolute.strip_suffix(CLUSTER_DOMAIN)?.strip_suffix('.')?;
-    let labels: Vec<&str> = zone.split('.').collect();
-    match labels.as_slice() {
-        [service, namespace, "svc"] => table.service_name(&key(namespace, service)),
-        [hostname, service, namespace, "svc"] => {
-            table.endpoint_name(&key(namespace, service), hostname)
+    /// The absolute names that a name may mean, in the order in which they are tried; without final
+    /// dots. A final dot makes it absolute already.
+    #[must_use]
+    pub fn candidates(&self, name: &str) -> Vec<String> {
+        let lower = name.to_ascii_lowercase();
+        if let Some(absolute) = lower.strip_suffix('.') {
+            return vec![absolute.to_owned()];
         }
-        [dashed, _namespace, "pod"] => {
-            let ip = dashed.replace('-', ".").parse().or_else(|_| dashed.replace('-', ":").parse());
-            Some(Name::Addresses(vec![ip.ok()?]))
-        }
-        _ => None,
+        let domains = self.domains.iter().take(DOMAINS_MAX).filter(|domain| !domain.is_empty());
+        let mut all: Vec<String> = domains.map(|domain| format!("{lower}.{domain}")).collect();
+        let as_it_is = if lower.matches('.').count() >= self.ndots { 0 } else { all.len() };
+        all.insert(as_it_is, lower);
+        all
     }
 }
 
-fn key(namespace: &str, name: &str) -> ServiceKey {
-    ServiceKey { namespace: namespace.to_owned(), name: name.to_owned() }
+/// Looks a name up as a pod with these search domains sees it.
+#[must_use]
+pub fn resolve(table: &Table, search: &Search, name: &str) -> Answer {
+    let mut outside = Vec::new();
+    for candidate in search.candidates(name) {
+        match addresses(table, &candidate) {
+            Meaning::Here(found) => return Answer::Addresses(found),
+            Meaning::Beyond(target) => {
+                outside.push(target);
+                return Answer::Outside(outside);
+            }
+            // A name without a dot is nobody's outside.
+            Meaning::Outside if candidate.contains('.') => outside.push(candidate),
+            Meaning::Outside | Meaning::Nothing => {}
+        }
+    }
+    if outside.is_empty() { Answer::Missing } else { Answer::Outside(outside) }
+}
+
+enum Meaning {
+    Here(Vec<IpAddr>),
+    Beyond(String),
+    Outside,
+    Nothing,
+}
+
+/// What an absolute name means, in both families.
+fn addresses(table: &Table, absolute: &str) -> Meaning {
+    let mut all = Vec::new();
+    let mut exists = false;
+    for kind in [Kind::A, Kind::Aaaa] {
+        match zone::look_up(table, absolute, kind, |_| false) {
+            Found::Records { beyond: Some(target), .. } => return Meaning::Beyond(target),
+            Found::Records { answers, .. } => {
+                for record in answers {
+                    match record.data {
+                        Data::Address(ip) => {
+                            exists = true;
+                            all.push(ip);
+                        }
+                        Data::Alias(_) | Data::Port { .. } | Data::Name(_) | Data::Text(_) => {}
+                    }
+                }
+            }
+            Found::NoData => exists = true,
+            Found::NoName => {}
+            Found::Outside => return Meaning::Outside,
+        }
+    }
+    if exists { Meaning::Here(all) } else { Meaning::Nothing }
 }

@@ -1,18 +1,18 @@
 //! The network of one host: the state that routing reads, and `host/vnet`'s two questions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coracle_vnet::{BoxFuture, Flow, NsTag, Protocol, ResolveError, Resolver, Route, Router};
+use coracle_vnet::{BoxFuture, Flow, NsTag, Protocol, Route, Router};
 use futures::FutureExt as _;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 use crate::demand::{self, Demand};
-use crate::egress::{self, Egress};
-use crate::names::{self, Answer};
+use crate::dns::lookup::PodDns;
+use crate::egress::Egress;
 use crate::picker::Picker;
 use crate::policy::guard::{Arrival, Guard};
 use crate::switch::{Grant, Ranges, View, decide};
@@ -51,6 +51,8 @@ pub struct Network {
     table: RwLock<Table>,
     picker: Mutex<Picker>,
     grants: RwLock<HashMap<NsTag, Grant>>,
+    lookups: RwLock<HashMap<NsTag, PodDns>>,
+    machine: RwLock<HashSet<IpAddr>>,
     refusals: mpsc::Sender<Refusal>,
     /// The network policies.
     pub guard: Guard,
@@ -68,6 +70,8 @@ impl Network {
             table: RwLock::default(),
             picker: Mutex::default(),
             grants: RwLock::default(),
+            lookups: RwLock::default(),
+            machine: RwLock::default(),
             refusals,
             guard: Guard::default(),
             demand: Demand::default(),
@@ -81,9 +85,16 @@ impl Network {
         self.grants.write().insert(pod.clone(), Grant::new(egress));
     }
 
+    /// Sets the addresses of this host at which pods with the host's network are; empty for none. They
+    /// lead to what such pods listen at, and never to the host's own sockets.
+    pub fn set_machine(&self, ips: &[IpAddr]) {
+        *self.machine.write() = ips.iter().copied().collect();
+    }
+
     /// Forgets a pod that is gone.
     pub fn forget(&self, pod: &NsTag) {
         self.grants.write().remove(pod);
+        self.lookups.write().remove(pod);
     }
 
     /// Reads the table.
@@ -143,7 +154,7 @@ impl Network {
     /// Waits for a backend of the Service port that `find` gives, and tells that it is wanted.
     /// Those in `refused` are left out for [`PASS_OVER`].
     #[expect(clippy::disallowed_methods, reason = "the edge that waits")]
-    async fn await_backend(
+    pub(crate) async fn await_backend(
         &self,
         find: impl Fn() -> Option<Arc<ServicePort>>,
         client: IpAddr,
@@ -189,7 +200,7 @@ impl Network {
     }
 
     /// As [`Network::pick`], without the backends in `refused`.
-    fn pick_past(
+    pub(crate) fn pick_past(
         &self,
         port: &ServicePort,
         client: IpAddr,
@@ -202,9 +213,15 @@ impl Network {
     }
 
     fn route_past(&self, flow: &Flow, refused: &[SocketAddr]) -> Route {
+        // A lookup is never a matter of policies, whichever way it is made.
+        if self.table.read().is_dns(flow.destination.ip()) {
+            return Route::Pod(flow.destination);
+        }
         let route = {
             let (table, grants) = (self.table.read(), self.grants.read());
-            let view = View { table: &table, ranges: &self.ranges, grants: &grants };
+            let machine = self.machine.read();
+            let view =
+                View { table: &table, ranges: &self.ranges, grants: &grants, machine: &machine };
             decide(&view, flow, |port| self.pick_past(port, flow.source.ip(), refused))
         };
         let route = self.guard.limit(flow, route);
@@ -229,7 +246,7 @@ impl Network {
     }
 
     /// Tells a pod's owner of a refusal, if not too many wait to be told.
-    fn tell(&self, pod: &NsTag, destination: SocketAddr, message: &str) {
+    pub(crate) fn tell(&self, pod: &NsTag, destination: SocketAddr, message: &str) {
         let message = message.to_owned();
         let refusal = Refusal { from: pod.clone(), destination, message };
         if let Err(error) = self.refusals.try_send(refusal) {
@@ -237,36 +254,32 @@ impl Network {
         }
     }
 
-    fn answer(&self, from: &NsTag, name: &str) -> Answer {
-        names::resolve(&self.table.read(), from.namespace(), name)
+    /// Whether a pod may look a name up outside, and the only port on which it may then dial what it
+    /// finds; `Some(None)` for every port.
+    pub(crate) fn allows_name(&self, pod: &NsTag, name: &str) -> Option<Option<u16>> {
+        self.grants.read().get(pod).and_then(|grant| grant.allows_name(name))
     }
 
-    /// Looks a name up outside, if the pod's grant has it.
-    async fn look_up_outside(
-        self: Arc<Self>,
-        from: NsTag,
-        name: String,
-    ) -> Result<Vec<IpAddr>, ResolveError> {
-        let granted = self.grants.read().get(&from).and_then(|grant| grant.allows_name(&name));
-        let Some(port) = granted else {
-            let annotation = egress::ANNOTATION;
-            let reason = format!(
-                "grant it with the annotation {annotation}: \"{name}\" on the Pod or its Namespace"
-            );
-            return Err(ResolveError::Refused { name, reason });
-        };
-        let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-        let addresses: Vec<IpAddr> = match found {
-            Ok(found) => found.map(|address| address.ip()).collect(),
-            Err(error) => {
-                let reason = error.to_string();
-                return Err(ResolveError::Temporary { name: name.clone(), reason });
-            }
-        };
-        if let Some(grant) = self.grants.write().get_mut(&from) {
-            grant.remember(&addresses, port);
+    /// Remembers what a pod found outside under a name that it may look up.
+    pub(crate) fn remember(&self, pod: &NsTag, addresses: &[IpAddr], port: Option<u16>) {
+        if let Some(grant) = self.grants.write().get_mut(pod) {
+            grant.remember(addresses, port);
         }
-        Ok(addresses)
+    }
+
+    /// Sets how a pod's lookups are answered. One that was never set asks the cluster with the usual
+    /// search domains.
+    pub fn set_lookups(&self, pod: &NsTag, dns: PodDns) {
+        self.lookups.write().insert(pod.clone(), dns);
+    }
+
+    pub(crate) fn lookups(&self, pod: &NsTag) -> Option<PodDns> {
+        self.lookups.read().get(pod).cloned()
+    }
+
+    /// Whether an address is of the cluster's own ranges.
+    pub(crate) fn is_ours(&self, ip: IpAddr) -> bool {
+        self.ranges.is_pod(ip) || self.ranges.is_service(ip)
     }
 }
 
@@ -278,7 +291,9 @@ impl Router for Answers {
     fn stays(&self, flow: &Flow, backend: SocketAddr) -> bool {
         let network = &*self.0;
         let (table, grants) = (network.table.read(), network.grants.read());
-        let view = View { table: &table, ranges: &network.ranges, grants: &grants };
+        let machine = network.machine.read();
+        let view =
+            View { table: &table, ranges: &network.ranges, grants: &grants, machine: &machine };
         let kept = |port: &ServicePort| port.backends.contains(&backend).then_some(backend);
         match network.guard.limit(flow, decide(&view, flow, kept)) {
             Route::Pod(address) | Route::Real(address) => address == backend,
@@ -311,23 +326,5 @@ impl Answers {
     fn on_demand(network: &Network, flow: &Flow) -> Option<Arc<ServicePort>> {
         let port = network.table.read().virtual_port(flow.destination, flow.protocol).cloned()?;
         port.on_demand.then_some(port)
-    }
-}
-
-impl Resolver for Answers {
-    fn resolve(
-        &self,
-        from: &NsTag,
-        name: &str,
-    ) -> BoxFuture<'static, Result<Vec<IpAddr>, ResolveError>> {
-        match self.0.answer(from, name) {
-            Answer::Addresses(addresses) => futures::future::ready(Ok(addresses)).boxed(),
-            Answer::Missing => {
-                futures::future::ready(Err(ResolveError::NotFound(name.to_owned()))).boxed()
-            }
-            Answer::Outside(name) => {
-                Arc::clone(&self.0).look_up_outside(from.clone(), name).boxed()
-            }
-        }
     }
 }

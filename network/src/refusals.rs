@@ -12,6 +12,11 @@ use crate::network::Refusal;
 pub fn tell(mut refusals: Receiver<Refusal>, recorder: Recorder) -> JoinHandle<()> {
     tokio::spawn(async move {
         while let Some(refusal) = refusals.recv().await {
+            if refusal.from.namespace().is_empty() {
+                // Several pods are behind it: those with the host's network.
+                tracing::debug!(from = %refusal.from, message = refusal.message, "connection refused");
+                continue;
+            }
             let pod = pod_of(&refusal);
             recorder.event_about(pod, EventKind::Warning, "ConnectionRefused", refusal.message);
         }

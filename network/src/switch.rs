@@ -98,6 +98,8 @@ pub struct View<'a> {
     pub ranges: &'a Ranges,
     /// The grants by pod.
     pub grants: &'a HashMap<NsTag, Grant>,
+    /// The addresses of this host at which its pods with the host's network are.
+    pub machine: &'a HashSet<IpAddr>,
 }
 
 /// Where a flow goes. `pick` chooses among a Service port's backends, `None` if it has none.
@@ -129,6 +131,9 @@ pub fn decide(
     if view.ranges.is_service(destination.ip()) {
         return Route::Refused(format!("no Service has the address {}", destination.ip()));
     }
+    if view.machine.contains(&destination.ip()) {
+        return Route::Pod(destination);
+    }
     to_outside(view, flow, destination)
 }
 
@@ -137,7 +142,13 @@ fn to_backend(view: &View<'_>, flow: &Flow, port: &ServicePort, backend: SocketA
         return Route::Pod(backend);
     }
     let is_api = (port.service.namespace.as_str(), port.service.name.as_str()) == API_SERVICE;
-    if is_api { Route::Real(backend) } else { to_outside(view, flow, backend) }
+    if is_api {
+        return Route::Real(backend);
+    }
+    if view.machine.contains(&backend.ip()) {
+        return Route::Pod(backend);
+    }
+    to_outside(view, flow, backend)
 }
 
 fn to_outside(view: &View<'_>, flow: &Flow, address: SocketAddr) -> Route {

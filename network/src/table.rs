@@ -60,13 +60,17 @@ impl ServicePort {
     }
 }
 
-/// What a name means inside the cluster.
+/// What names say of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Name {
-    /// Addresses: the Service's own, or its endpoints' if it is headless. May be empty.
-    Addresses(Vec<IpAddr>),
-    /// An `ExternalName` Service: look this name up instead.
-    Alias(String),
+pub struct Described<'a> {
+    /// Its own addresses.
+    pub cluster_ips: &'a [IpAddr],
+    /// Whether its name means its endpoints.
+    pub headless: bool,
+    /// The name that it stands for, of an `ExternalName`.
+    pub alias: Option<&'a str>,
+    /// Its ports: name, number, protocol.
+    pub ports: Vec<(&'a str, u16, Protocol)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -95,6 +99,7 @@ struct PortSpec {
 #[derive(Debug, Default)]
 pub struct Table {
     place: Place,
+    dns: Vec<IpAddr>,
     services: BTreeMap<ServiceKey, Entry>,
     slices: BTreeMap<ServiceKey, BTreeMap<String, Vec<Endpoint>>>,
     slice_owner: HashMap<(String, String), ServiceKey>,
@@ -113,6 +118,17 @@ impl Table {
         self.place = place;
         let keys: Vec<ServiceKey> = self.services.keys().cloned().collect();
         keys.iter().for_each(|key| self.refresh(key));
+    }
+
+    /// Says at which addresses this host itself answers DNS, whatever Service has them.
+    pub fn set_dns(&mut self, addresses: Vec<IpAddr>) {
+        self.dns = addresses;
+    }
+
+    /// Whether an address is the cluster's DNS address.
+    #[must_use]
+    pub fn is_dns(&self, ip: IpAddr) -> bool {
+        self.dns.contains(&ip)
     }
 
     /// Where this host is.
@@ -186,22 +202,6 @@ impl Table {
         self.node_ports.get(&(port, protocol))
     }
 
-    /// Every node port that has to be open on this host. With `externalTrafficPolicy: Local` it is
-    /// only where the Service has an endpoint: elsewhere a client is refused.
-    #[must_use]
-    pub fn node_ports(&self) -> HashSet<(u16, Protocol)> {
-        let open = |port: &ServicePort| {
-            port.policy == TrafficPolicy::Cluster || port.on_demand || !port.backends.is_empty()
-        };
-        self.node_ports.iter().filter(|(_, port)| open(port)).map(|(number, _)| *number).collect()
-    }
-
-    /// The ports at which load balancers ask whether this node has endpoints of a Service
-    /// (`healthCheckNodePort`).
-    #[must_use]
-    pub fn health_ports(&self) -> HashSet<u16> {
-        self.health_ports.keys().copied().collect()
-    }
     /// A TCP port of a Service by its number, whether or not the Service has an address.
     #[must_use]
     pub fn service_port(&self, key: &ServiceKey, port: u16) -> Option<Arc<ServicePort>> {
@@ -232,6 +232,22 @@ impl Table {
         }
     }
 
+    /// Every node port that has to be open on this host. With `externalTrafficPolicy: Local` it is
+    /// only where the Service has an endpoint: elsewhere a client is refused.
+    #[must_use]
+    pub fn node_ports(&self) -> HashSet<(u16, Protocol)> {
+        let open = |port: &ServicePort| {
+            port.policy == TrafficPolicy::Cluster || port.on_demand || !port.backends.is_empty()
+        };
+        self.node_ports.iter().filter(|(_, port)| open(port)).map(|(number, _)| *number).collect()
+    }
+
+    /// The ports at which load balancers ask whether this node has endpoints of a Service
+    /// (`healthCheckNodePort`).
+    #[must_use]
+    pub fn health_ports(&self) -> HashSet<u16> {
+        self.health_ports.keys().copied().collect()
+    }
 
     /// The Service that a health check port is about, and how many of its ready endpoints are on
     /// this node.
@@ -248,34 +264,38 @@ impl Table {
         ports.filter(|port| port.on_demand)
     }
 
-    /// What a Service's name means; `None` if there is no such Service.
+    /// What names say of a Service; `None` if there is no such Service.
     #[must_use]
-    pub fn service_name(&self, key: &ServiceKey) -> Option<Name> {
+    pub fn described(&self, key: &ServiceKey) -> Option<Described<'_>> {
         let entry = self.services.get(key)?;
-        if let Some(alias) = &entry.alias {
-            return Some(Name::Alias(alias.clone()));
-        }
-        if !entry.headless {
-            return Some(Name::Addresses(entry.cluster_ips.clone()));
-        }
-        let visible = self.endpoints(key).filter(|e| e.ready || entry.publish_not_ready);
-        let ips: BTreeSet<IpAddr> = visible.map(|endpoint| endpoint.ip).collect();
-        Some(Name::Addresses(ips.into_iter().collect()))
+        Some(Described {
+            cluster_ips: &entry.cluster_ips,
+            headless: entry.headless,
+            alias: entry.alias.as_deref(),
+            ports: entry.ports.iter().map(|p| (p.name.as_str(), p.port, p.protocol)).collect(),
+        })
     }
 
-    /// The address of one endpoint of a headless Service by its host name
-    /// (`web-0.web.default.svc…`); `None` if there is none.
+    /// The endpoints of a Service that names lead to: the ready ones, and all with
+    /// `publishNotReadyAddresses`.
+    pub fn named(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoint> {
+        let all = self.services.get(key).is_some_and(|entry| entry.publish_not_ready);
+        self.endpoints(key).filter(move |endpoint| endpoint.ready || all)
+    }
+
+    /// The endpoints of headless Services that have an address.
+    pub fn headless_at(&self, ip: IpAddr) -> impl Iterator<Item = (&ServiceKey, &Endpoint)> {
+        let headless = self.services.iter().filter(|(_, entry)| entry.headless);
+        headless.flat_map(move |(key, _)| {
+            self.named(key).filter(move |e| e.ip == ip).map(move |endpoint| (key, endpoint))
+        })
+    }
+
+    /// Whether any Service is in the namespace.
     #[must_use]
-    pub fn endpoint_name(&self, key: &ServiceKey, hostname: &str) -> Option<Name> {
-        let entry = self.services.get(key)?;
-        let ips: BTreeSet<IpAddr> = self
-            .endpoints(key)
-            .filter(|e| {
-                (e.ready || entry.publish_not_ready) && e.hostname.as_deref() == Some(hostname)
-            })
-            .map(|endpoint| endpoint.ip)
-            .collect();
-        (!ips.is_empty()).then(|| Name::Addresses(ips.into_iter().collect()))
+    pub fn has_namespace(&self, namespace: &str) -> bool {
+        let first = ServiceKey { namespace: namespace.to_owned(), name: String::new() };
+        self.services.range(first..).next().is_some_and(|(key, _)| key.namespace == namespace)
     }
 
     fn endpoints(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoint> {
@@ -342,12 +362,14 @@ impl Table {
         key: &ServiceKey,
         entry: &Entry,
         spec: &PortSpec,
-        policy: TrafficPolicy,
+        (policy, family): (TrafficPolicy, Option<Family>),
     ) -> Arc<ServicePort> {
+        let mut backends = self.backends(key, spec, policy);
+        backends.retain(|backend| family.is_none_or(|family| family == Family::of(backend.ip())));
         Arc::new(ServicePort {
             service: key.clone(),
             name: spec.name.clone(),
-            backends: self.backends(key, spec, policy),
+            backends,
             policy,
             affinity: entry.affinity,
             on_demand: entry.on_demand,
@@ -358,21 +380,39 @@ impl Table {
         &self,
         key: &ServiceKey,
         spec: &PortSpec,
-        (policy, family): (TrafficPolicy, Option<Family>),
+        policy: TrafficPolicy,
     ) -> Vec<SocketAddr> {
         let with_port = |e: &&Endpoint| e.port(&spec.name, spec.protocol).is_some();
         let all: Vec<&Endpoint> = self.endpoints(key).filter(with_port).collect();
         let usable = self.place.usable(policy, &all).into_iter();
         let found: BTreeSet<SocketAddr> = usable
-        let mut backends = self.backends(key, spec, policy);
-        backends.retain(|backend| family.is_none_or(|family| family == Family::of(backend.ip())));
             .filter_map(|e| e.port(&spec.name, spec.protocol).map(|port| (e.ip, port).into()))
             .collect();
         found.into_iter().collect()
     }
 }
 
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
 impl Entry {
+    /// The family of the endpoints behind one of the Service's addresses. A Service with one address
+    /// has only such endpoints as it is meant to have.
+    fn family(&self, index: usize) -> Option<Family> {
+        let ip = self.cluster_ips.get(index).filter(|_| self.cluster_ips.len() > 1);
+        ip.map(|ip| Family::of(*ip))
+    }
+
     fn of(service: &core::Service) -> Self {
         let Some(spec) = &service.spec else {
             return Self::default();
@@ -392,27 +432,7 @@ impl Entry {
             external: TrafficPolicy::of(spec.external_traffic_policy.as_deref()),
             health_port: spec
                 .health_check_node_port
-/// A family of addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    fn of(ip: IpAddr) -> Self {
-        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-}
-
                 .and_then(|port| u16::try_from(port).ok())
-    /// The family of the endpoints behind one of the Service's addresses. A Service with one address
-    /// has only such endpoints as it is meant to have.
-    fn family(&self, index: usize) -> Option<Family> {
-        let ip = self.cluster_ips.get(index).filter(|_| self.cluster_ips.len() > 1);
-        ip.map(|ip| Family::of(*ip))
-    }
-
                 .filter(|port| *port != 0),
             on_demand: service
                 .metadata

@@ -1,15 +1,19 @@
 //! Routing on a real fabric: Services, refusals, names, node ports.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use coracle_network::cidr::Cidr;
 use coracle_network::egress::Egress;
+use coracle_network::ipam::{Companions, Pool};
 use coracle_network::network::{Answers, Network, Refusal};
 use coracle_network::switch::Ranges;
 use coracle_network::table::ServiceKey;
-use coracle_vnet::{Flow, NsTag, Protocol, Resolver as _, Route, Router as _};
+use coracle_vnet::{
+    Fabric, Flow, NetNs, NetNsSpec, NsTag, Protocol, Resolver as _, Route, Router as _,
+};
 use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 
@@ -94,6 +98,55 @@ fn a_grant_opens_what_it_names_and_never_the_host() {
     }
     network.forget(&pod());
     assert!(route(&answers, "198.51.100.7:443").starts_with("refused"));
+}
+
+/// Row `cni.role`: to add a pod to the network gives it addresses, to take it out gives them back.
+#[test]
+fn ten_thousand_pods_come_and_go_and_leave_no_address() {
+    const ADDRESSES: usize = 13;
+    let (network, answers, _refusals) = network();
+    let answers = Arc::new(answers);
+    let fabric = Fabric::new(answers.clone(), answers);
+    let mut pool = Pool::new("10.128.0.0/28").unwrap();
+    let companions = Companions::new("fd63:6f72:a80::/64").unwrap();
+    let mut held: VecDeque<Arc<NetNs>> = VecDeque::new();
+    let remove = |pool: &mut Pool, netns: &Arc<NetNs>| {
+        fabric.remove(netns);
+        network.forget(netns.tag());
+        assert!(netns.ips().iter().all(|ip| fabric.get(*ip).is_none()));
+        pool.release(netns.ips()[0]);
+    };
+    for number in 0..10_000 {
+        if held.len() == ADDRESSES {
+            assert!(pool.allocate().is_err(), "all are taken");
+            remove(&mut pool, &held.pop_front().unwrap());
+        }
+        let ip = pool.allocate().unwrap();
+        let ips = vec![ip, companions.of(ip).unwrap()];
+        let tag = NsTag::new(&format!("uid-{number}"), "default/pod");
+        let netns = fabric.add(NetNsSpec::new(tag.clone(), ips.clone())).unwrap();
+        network.grant(&tag, Egress::default());
+        assert!(ips.iter().all(|ip| Arc::ptr_eq(&fabric.get(*ip).unwrap(), &netns)));
+        assert!(fabric.add(NetNsSpec::new(tag, ips)).is_err(), "an address is one pod's");
+        held.push_back(netns);
+    }
+    held.iter().for_each(|netns| remove(&mut pool, netns));
+    assert_eq!(format!("{fabric:?}"), "Fabric(0 addresses)");
+    let again: std::collections::BTreeSet<IpAddr> =
+        (0..ADDRESSES).map(|_| pool.allocate().unwrap()).collect();
+    assert_eq!(again.len(), ADDRESSES);
+}
+
+#[test]
+fn the_hosts_address_leads_to_pods_with_its_network_and_not_to_the_host() {
+    let (network, answers, _refusals) = network();
+    network.set_machine(&["192.0.2.10".parse().unwrap()]);
+    assert_eq!(route(&answers, "192.0.2.10:8080"), "pod 192.0.2.10:8080");
+    // The API server is the host's own, and stays reached as such.
+    assert_eq!(route(&answers, "10.96.0.1:443"), "real 127.0.0.1:6443");
+    assert!(route(&answers, "127.0.0.1:22").contains("belongs to the host"));
+    network.set_machine(&[]);
+    assert!(route(&answers, "192.0.2.10:8080").contains("belongs to the host"));
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use coracle_network::names::{self, Answer};
+use coracle_network::dns::zone::{self, Data, Found, Kind};
+use coracle_network::names::{self, Answer, Search};
 use coracle_network::picker::Picker;
 use coracle_network::table::{ServiceKey, Table};
 use coracle_network::topology::Place;
@@ -171,7 +172,6 @@ fn a_change_of_ports_leaves_nothing_of_the_old_ones() {
     assert!(table.node_ports().is_empty());
 }
 
-fn resolve(table: &Table, name: &str) -> Answer {
 #[test]
 fn each_address_of_a_service_leads_to_endpoints_of_its_family() {
     let mut table = Table::default();
@@ -194,7 +194,8 @@ fn each_address_of_a_service_leads_to_endpoints_of_its_family() {
     assert_eq!(backends(&table, "[fd63:6f73::20]:80"), None);
 }
 
-    names::resolve(table, "default", name)
+fn resolve(table: &Table, name: &str) -> Answer {
+    names::resolve(table, &Search::of("default"), name)
 }
 
 fn addresses(list: &[&str]) -> Answer {
@@ -247,13 +248,108 @@ fn names_resolve_as_the_dns_specification_says() {
     assert_eq!(resolve(&table, "peers"), addresses(&["10.128.0.9"]));
     assert_eq!(resolve(&table, "peer-0.peers"), addresses(&["10.128.0.9"]));
     assert_eq!(resolve(&table, "10-128-0-9.default.pod"), addresses(&["10.128.0.9"]));
-    assert_eq!(resolve(&table, "outer"), Answer::Outside("api.example.com".into()));
-    assert_eq!(resolve(&table, "example.org"), Answer::Outside("example.org".into()));
+    assert_eq!(resolve(&table, "outer"), Answer::Outside(vec!["api.example.com".into()]));
+    assert_eq!(resolve(&table, "example.org"), Answer::Outside(vec!["example.org".into()]));
     for name in ["nosuch", "nosuch.default.svc.cluster.local", "web.", "loop", "peer-9.peers"] {
         assert!(!matches!(resolve(&table, name), Answer::Addresses(_)), "{name}");
     }
-    assert_eq!(names::resolve(&table, "other", "web"), Answer::Missing);
-    assert_eq!(names::resolve(&table, "other", "web.default"), addresses(&["10.96.0.20"]));
+    let other = Search::of("other");
+    assert_eq!(names::resolve(&table, &other, "web"), Answer::Missing);
+    assert_eq!(names::resolve(&table, &other, "web.default"), addresses(&["10.96.0.20"]));
+    let own = Search {
+        domains: vec!["example.org".into(), "default.svc.cluster.local".into()],
+        ndots: 1,
+    };
+    assert_eq!(names::resolve(&table, &own, "web"), addresses(&["10.96.0.20"]));
+    let outside = Answer::Outside(vec!["a.b".into(), "a.b.example.org".into()]);
+    assert_eq!(names::resolve(&table, &own, "a.b"), outside);
+}
+
+/// Records as `dig` would print them, without times.
+fn check_zone(table: &Table, name: &str, kind: Kind, expected: &str) {
+    let line = |record: &zone::Record| match &record.data {
+        Data::Address(ip) => format!("{} {ip}", record.name),
+        Data::Alias(target) => format!("{} CNAME {target}", record.name),
+        Data::Port { weight, port, target } => format!("SRV 0 {weight} {port} {target}"),
+        Data::Name(name) => format!("PTR {name}"),
+        Data::Text(text) => format!("TXT {text}"),
+    };
+    let ours = |ip: std::net::IpAddr| ip.to_string().starts_with("10.");
+    let found = match zone::look_up(table, name, kind, ours) {
+        Found::Records { answers, extra, beyond } => {
+            let extra = extra.iter().map(|record| format!("+ {}", line(record)));
+            let lines = answers.iter().map(line).chain(extra);
+            lines.chain(beyond.map(|name| format!("> {name}"))).collect::<Vec<_>>().join("\n")
+        }
+        other => format!("{other:?}"),
+    };
+    assert_eq!(found, expected, "{name} {kind:?}");
+}
+
+#[test]
+fn every_record_of_the_dns_specification_is_there() {
+    let mut table = table_of_names();
+    let both = json!({"clusterIP": "10.96.0.30", "clusterIPs": ["10.96.0.30", "fd00::30"],
+        "ports": [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]});
+    set_service(&mut table, "both", &both);
+    let headless = json!({"clusterIP": "None", "ports": [{"name": "http", "port": 80}]});
+    set_service(&mut table, "set", &headless);
+    let pods = ["10.128.0.5 hostname=set-0", "10.128.0.6", "10.128.0.7 ready=false"];
+    set_slice(&mut table, "set", "set-a", &pods, 8080);
+    let all = json!({"clusterIP": "None", "publishNotReadyAddresses": true, "ports": []});
+    set_service(&mut table, "unready", &all);
+    set_slice(&mut table, "unready", "unready-a", &["10.128.0.8 ready=false"], 1);
+    let zone = "default.svc.cluster.local";
+    let check = |name: &str, kind, expected: &str| {
+        check_zone(&table, &name.replace('$', zone), kind, &expected.replace('$', zone));
+    };
+    check("both.$.", Kind::A, "both.$ 10.96.0.30");
+    check("BOTH.$", Kind::Aaaa, "both.$ fd00::30");
+    check("both.$", Kind::Cname, "NoData");
+    let addresses = "+ both.$ 10.96.0.30\n+ both.$ fd00::30";
+    check("_http._tcp.both.$", Kind::Srv, &format!("SRV 0 100 80 both.$\n{addresses}"));
+    check("_dns._udp.both.$", Kind::Srv, &format!("SRV 0 100 53 both.$\n{addresses}"));
+    check("_dns._tcp.both.$", Kind::Srv, "NoName");
+    check("_http._tcp.both.$", Kind::A, "NoData");
+    check("30.0.96.10.in-addr.arpa", Kind::Ptr, "PTR both.$");
+    let nibbles = "0.3.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
+    check(nibbles, Kind::Ptr, "PTR both.$");
+
+    check("set.$", Kind::A, "set.$ 10.128.0.5\nset.$ 10.128.0.6");
+    check("set.$", Kind::Aaaa, "NoData");
+    check("set-0.set.$", Kind::A, "set-0.set.$ 10.128.0.5");
+    check("10-128-0-6.set.$", Kind::A, "10-128-0-6.set.$ 10.128.0.6");
+    check("set-7.set.$", Kind::A, "NoName");
+    check(
+        "_http._tcp.set.$",
+        Kind::Srv,
+        "SRV 0 50 8080 10-128-0-6.set.$\nSRV 0 50 8080 set-0.set.$\n\
+         + 10-128-0-6.set.$ 10.128.0.6\n+ set-0.set.$ 10.128.0.5",
+    );
+    check("5.0.128.10.in-addr.arpa", Kind::Ptr, "PTR set-0.set.$");
+    check("7.0.128.10.in-addr.arpa", Kind::Ptr, "NoName");
+    check("7.2.0.192.in-addr.arpa", Kind::Ptr, "Outside");
+    check("unready.$", Kind::A, "unready.$ 10.128.0.8");
+
+    check("outer.$", Kind::A, "outer.$ CNAME api.example.com\n> api.example.com");
+    check("outer.$", Kind::Cname, "outer.$ CNAME api.example.com");
+    check("inner.$", Kind::A, "inner.$ CNAME web.$\nweb.$ 10.96.0.20");
+    let alias = "loop.$ CNAME loop.$";
+    check("loop.$", Kind::A, &[alias; 8].join("\n"));
+
+    check(
+        "10-128-0-9.default.pod.cluster.local",
+        Kind::A,
+        "10-128-0-9.default.pod.cluster.local 10.128.0.9",
+    );
+    check("x.default.pod.cluster.local", Kind::A, "NoName");
+    check("dns-version.cluster.local", Kind::Txt, "TXT 1.1.0");
+    check("$", Kind::A, "NoData");
+    check("nosuch.svc.cluster.local", Kind::A, "NoName");
+    check("nosuch.$", Kind::A, "NoName");
+    check("a.b.c.d.e.$", Kind::A, "NoName");
+    check("example.com", Kind::A, "Outside");
+    check("notcluster.local", Kind::A, "Outside");
 }
 
 #[test]

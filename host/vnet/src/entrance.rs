@@ -6,6 +6,7 @@
 use crate::clock;
 use crate::fabric::Fabric;
 use crate::flows::FLOW_IDLE_MAX;
+use crate::route::{Flow, Protocol};
 use crate::udp::{DATAGRAM_BYTES_MAX, DatagramSink};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -32,13 +33,14 @@ const READ_PAUSE: Duration = Duration::from_millis(50);
 /// Which backend each client has.
 #[derive(Default)]
 struct Clients {
-    flows: HashMap<SocketAddr, Flow>,
+    flows: HashMap<SocketAddr, Entry>,
 }
 
-#[derive(Clone, Copy)]
-struct Flow {
+struct Entry {
     backend: SocketAddr,
     used: Instant,
+    /// The way to a backend that is not on the fabric.
+    beyond: Option<Arc<dyn DatagramSink>>,
 }
 
 impl Clients {
@@ -56,7 +58,20 @@ impl Clients {
                 self.flows.remove(&oldest);
             }
         }
-        self.flows.insert(client, Flow { backend, used: now });
+        let before = self.flows.remove(&client).filter(|flow| flow.backend == backend);
+        let beyond = before.and_then(|flow| flow.beyond);
+        self.flows.insert(client, Entry { backend, used: now, beyond });
+    }
+
+    /// The way to the client's backend, when it is not on the fabric.
+    fn beyond(&self, client: SocketAddr) -> Option<Arc<dyn DatagramSink>> {
+        self.flows.get(&client)?.beyond.clone()
+    }
+
+    fn set_beyond(&mut self, client: SocketAddr, way: Arc<dyn DatagramSink>) {
+        if let Some(flow) = self.flows.get_mut(&client) {
+            flow.beyond = Some(way);
+        }
     }
 
     /// Keeps a flow open that only its backend still speaks on.
@@ -118,11 +133,39 @@ pub async fn serve_datagrams(
         let Some(backend) = pick(client, before) else { continue };
         clients.lock().set(client, backend, now);
         let data = buffer.get(..length).map(Bytes::copy_from_slice).unwrap_or_default();
-        let (socket, clients) = (Arc::clone(&socket), Arc::clone(&clients));
-        let reply = Arc::new(Reply { socket, client, clients });
+        let reply =
+            Arc::new(Reply { socket: Arc::clone(&socket), client, clients: Arc::clone(&clients) });
+        if fabric.is_beyond(backend.ip()) {
+            send_beyond(&fabric, &clients, (client, backend), data, reply);
+            continue;
+        }
         if let Err(error) = fabric.deliver_datagram(backend, seen_as(client), data, Some(reply)) {
             tracing::debug!(%backend, %error, "datagram from outside dropped");
         }
+    }
+}
+
+/// Sends a client's datagram to a backend that is not on the fabric, on the way that is open or a new
+/// one.
+fn send_beyond(
+    fabric: &Fabric,
+    clients: &Mutex<Clients>,
+    (client, backend): (SocketAddr, SocketAddr),
+    data: Bytes,
+    reply: Arc<Reply>,
+) {
+    let open = clients.lock().beyond(client);
+    if open.is_some_and(|way| way.send(data.clone())) {
+        return;
+    }
+    let source = seen_as(client);
+    let flow = Flow { from: None, source, destination: backend, protocol: Protocol::Udp };
+    match fabric.datagrams_beyond(&flow, backend, reply) {
+        Some(way) => {
+            way.send(data);
+            clients.lock().set_beyond(client, way);
+        }
+        None => tracing::debug!(%backend, "datagram to a pod of another host dropped"),
     }
 }
 

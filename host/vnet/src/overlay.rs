@@ -3,10 +3,12 @@
 use crate::fabric::Fabric;
 use crate::route::{Flow, Protocol};
 use crate::stream::VStream;
+use crate::udp::DatagramSink;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use tokio::net::TcpStream;
 
 /// Carries what goes to pods that are not on this fabric. Whom it asks, and how it gets there, is
@@ -25,6 +27,18 @@ pub trait Overlay: Send + Sync {
         address: SocketAddr,
         far: VStream,
     ) -> BoxFuture<'static, io::Result<()>>;
+
+    /// Gives the way for datagrams of a flow to `address` on another fabric; what comes back goes to
+    /// `answers`, for as long as that takes it. `None` when nothing leads there: by default nothing
+    /// does.
+    fn datagrams(
+        &self,
+        _flow: &Flow,
+        _address: SocketAddr,
+        _answers: Arc<dyn DatagramSink>,
+    ) -> Option<Arc<dyn DatagramSink>> {
+        None
+    }
 }
 
 impl Fabric {
@@ -42,6 +56,37 @@ impl Fabric {
         let (near, far) = VStream::pair(flow.source, flow.destination);
         let joining = overlay.connect(flow, address, far);
         Some(async move { joining.await.map(|()| near) }.boxed())
+    }
+
+    /// As [`Fabric::deliver`], to a pod of this fabric or of another one.
+    ///
+    /// # Errors
+    /// As [`Fabric::deliver`], and what the way to the other fabric adds.
+    pub async fn deliver_anywhere(
+        &self,
+        destination: SocketAddr,
+        source: SocketAddr,
+    ) -> io::Result<VStream> {
+        let flow = Flow { from: None, source, destination, protocol: Protocol::Tcp };
+        match self.connect_beyond(&flow, destination) {
+            Some(connecting) => connecting.await,
+            None => self.deliver(destination, source),
+        }
+    }
+
+    /// The way for datagrams to a pod that is not on this fabric; `None` when it is, or nothing leads
+    /// there.
+    pub(crate) fn datagrams_beyond(
+        &self,
+        flow: &Flow,
+        address: SocketAddr,
+        answers: Arc<dyn DatagramSink>,
+    ) -> Option<Arc<dyn DatagramSink>> {
+        let overlay = self.overlay()?;
+        if self.get(address.ip()).is_some() {
+            return None;
+        }
+        overlay.datagrams(flow, address, answers)
     }
 
     /// Whether a connection to this address has to leave the fabric.

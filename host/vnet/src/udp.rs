@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// The largest datagram, in bytes. *Source:* RFC 768 and RFC 791: 65,535 less both headers.
@@ -106,6 +106,21 @@ impl Datagrams {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+/// The way back to a socket from another fabric.
+struct Back {
+    queue: Weak<Datagrams>,
+    /// The address that the guest knows the other side by.
+    asked: SocketAddr,
+}
+
+impl DatagramSink for Back {
+    fn send(&self, data: Bytes) -> bool {
+        let Some(queue) = self.queue.upgrade() else { return false };
+        queue.push(Datagram { data, source: self.asked, reply: None });
+        true
     }
 }
 
@@ -223,8 +238,13 @@ impl UdpSocket {
         if let Some(uplink) = fabric.uplink() {
             return Ok((Target::Sink(uplink.datagrams(source, destination)), destination));
         }
-        match fabric.route(&self.flow(source, destination)) {
-            Route::Pod(address) => Ok((Target::Pod(address), address)),
+        let flow = self.flow(source, destination);
+        match fabric.route(&flow) {
+            Route::Pod(address) => {
+                let back = Back { queue: Arc::downgrade(&self.queue), asked: destination };
+                let way = fabric.datagrams_beyond(&flow, address, Arc::new(back));
+                Ok((way.map_or(Target::Pod(address), Target::Sink), address))
+            }
             Route::Real(address) => {
                 let sink = splice::datagrams(address, destination, Arc::downgrade(&self.queue))?;
                 Ok((Target::Sink(sink), address))

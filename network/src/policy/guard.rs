@@ -39,7 +39,7 @@ pub struct Arrival<'a> {
 
 impl Guard {
     /// From now on policies count. `known`: what is there already is what was known last.
-    pub(super) fn follow(&self, fabric: &Arc<Fabric>, known: bool) {
+    pub(crate) fn follow(&self, fabric: &Arc<Fabric>, known: bool) {
         self.unknown.store(!known, Ordering::Release);
         if self.fabric.set(Arc::downgrade(fabric)).is_err() {
             tracing::debug!("policies know the fabric already");
@@ -118,6 +118,11 @@ impl Guard {
                 Err((to, denial.to_string()))
             }
         }
+    }
+
+    /// The fabric of this host, once policies count.
+    pub(crate) fn fabric(&self) -> Option<Arc<Fabric>> {
+        self.fabric.get()?.upgrade()
     }
 
     /// The pod of this host that has the address.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_vnet::{Fabric, NsTag, Protocol, VStream};
-use http::{Request, Response, StatusCode};
+use coracle_vnet::{DatagramSink, Fabric, NsTag, Protocol, VStream};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -20,7 +20,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::admit::admit;
-use super::head::{Head, HeadError, REASON, header_text};
+use super::datagrams::{Flows, Outgoing, exchange};
+use super::head::{CAPSULES, Head, HeadError, REASON, header_text};
 use super::keys::{Keys, node_of};
 use super::link::{
     FRAME_BYTES, KEEP_ALIVE, KEEP_ALIVE_MAX, LINK_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
@@ -47,6 +48,8 @@ pub(super) struct Inward {
     pub(super) peers: Arc<RwLock<Peers>>,
     pub(super) ranges: Ranges,
     pub(super) keys: watch::Receiver<Option<Keys>>,
+    /// The flows of datagrams that are open.
+    pub(super) flows: Arc<Flows>,
 }
 
 /// Accepts for as long as it is polled; the connections end with it.
@@ -97,6 +100,7 @@ async fn serve(stream: TcpStream, inward: Arc<Inward>) -> Result<(), String> {
         .initial_connection_window_size(LINK_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
+        .enable_connect_protocol()
         .max_header_list_size(HEAD_BYTES_MAX)
         .max_send_buf_size(STREAM_WINDOW_BYTES as usize);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -128,10 +132,13 @@ fn answer(inward: &Inward, peer: &str, request: Request<Incoming>) -> Response<E
         from: head.from.as_ref().map(NsTag::id),
         peer: Some(peer),
         destination: head.destination,
-        protocol: Protocol::Tcp,
+        protocol: head.protocol,
     };
     if let Err(why) = inward.network.admit(&arrival) {
         return refuse(StatusCode::FORBIDDEN, &why);
+    }
+    if head.protocol == Protocol::Udp {
+        return answer_datagrams(inward, head, Request::from_parts(parts, body));
     }
     let stream = match inward.fabric.deliver(head.destination, head.source) {
         Ok(stream) => stream,
@@ -142,6 +149,39 @@ fn answer(inward: &Inward, peer: &str, request: Request<Incoming>) -> Response<E
     };
     tokio::spawn(join(Request::from_parts(parts, body), stream));
     Response::new(Empty::new())
+}
+
+/// Takes the datagrams of one flow.
+fn answer_datagrams(
+    inward: &Inward,
+    head: Head,
+    request: Request<Incoming>,
+) -> Response<Empty<Bytes>> {
+    let Some(counted) = inward.flows.count(head.source.ip()) else {
+        return refuse(StatusCode::TOO_MANY_REQUESTS, "the source has too many flows");
+    };
+    if inward.fabric.get(head.destination.ip()).is_none() {
+        let why = format!("no pod here has the address {}", head.destination.ip());
+        return refuse(StatusCode::NOT_FOUND, &why);
+    }
+    let fabric = Arc::clone(&inward.fabric);
+    tokio::spawn(async move {
+        let upgraded = match hyper::upgrade::on(request).await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return tracing::debug!(%error, "a flow ended before it began"),
+        };
+        let (back, outgoing) = Outgoing::new();
+        let back: Arc<dyn DatagramSink> = Arc::new(back);
+        let deliver = |data| {
+            let back = Some(Arc::clone(&back));
+            fabric.deliver_datagram(head.destination, head.source, data, back).is_ok()
+        };
+        exchange(TokioIo::new(upgraded), outgoing, deliver).await;
+        drop(counted);
+    });
+    let mut answer = Response::new(Empty::new());
+    answer.headers_mut().insert(CAPSULES, HeaderValue::from_static("?1"));
+    answer
 }
 
 async fn join(request: Request<Incoming>, stream: VStream) {

@@ -77,6 +77,7 @@ mod tests {
             source: source.parse().unwrap(),
             from: from.map(|name| NsTag::new("uid", name)),
             destination: to.parse().unwrap(),
+            protocol: coracle_vnet::Protocol::Tcp,
         };
         let said = admit(&head, peer, &peers, &ranges).err().map(|error| error.to_string());
         assert_eq!(said.as_deref(), expected);

@@ -2,13 +2,19 @@
 
 use std::net::SocketAddr;
 
-use coracle_vnet::NsTag;
+use coracle_vnet::{NsTag, Protocol};
 use http::{HeaderValue, Method, Request, Uri, request};
 
 /// The address and port that the stream comes from: a pod's, or that of a client outside.
 pub const SOURCE: &str = "coracle-source";
 /// The pod that it comes from: `UID NAMESPACE/NAME`. For logs; who it is, the address says.
 pub const FROM: &str = "coracle-from";
+/// The protocol of a stream of datagrams. *Source:* RFC 9298.
+const CONNECT_UDP: &str = "connect-udp";
+/// Where a stream of datagrams goes, before address and port. *Source:* RFC 9298 §2.
+const UDP_PATH: &str = "/.well-known/masque/udp/";
+/// Says that capsules follow. *Source:* RFC 9297 §3.4.
+pub(super) const CAPSULES: &str = "capsule-protocol";
 /// Why a stream is refused, in the answer.
 pub const REASON: &str = "coracle-reason";
 
@@ -21,6 +27,8 @@ pub struct Head {
     pub from: Option<NsTag>,
     /// The pod's address and port that it goes to.
     pub destination: SocketAddr,
+    /// Whether it carries one connection, or the datagrams of one flow as capsules (RFC 9298).
+    pub protocol: Protocol,
 }
 
 /// Why a request is no head.
@@ -44,11 +52,22 @@ impl Head {
     /// # Errors
     /// Never for addresses; what the http crate says is passed on.
     pub fn request<B>(&self, body: B) -> Result<Request<B>, http::Error> {
-        let target: Uri = self.destination.to_string().parse()?;
+        let target: Uri = match self.protocol {
+            Protocol::Tcp => self.destination.to_string().parse()?,
+            Protocol::Udp => {
+                let ip = self.destination.ip().to_string().replace(':', "%3A");
+                let port = self.destination.port();
+                format!("https://{}{UDP_PATH}{ip}/{port}/", self.destination).parse()?
+            }
+        };
         let mut request = Request::builder()
             .method(Method::CONNECT)
             .uri(target)
             .header(SOURCE, self.source.to_string());
+        if self.protocol == Protocol::Udp {
+            let datagrams = hyper::ext::Protocol::from_static(CONNECT_UDP);
+            request = request.extension(datagrams).header(CAPSULES, "?1");
+        }
         if let Some(from) = &self.from
             && let Ok(value) = HeaderValue::try_from(format!("{} {}", from.id(), from.name()))
         {
@@ -65,7 +84,17 @@ impl Head {
         if request.method != Method::CONNECT {
             return Err(HeadError::Method);
         }
-        let target = request.uri.authority().and_then(|target| target.as_str().parse().ok());
+        let asked = request.extensions.get::<hyper::ext::Protocol>();
+        let (protocol, target) = match asked.map(AsRef::<[u8]>::as_ref) {
+            None => {
+                let target = request.uri.authority();
+                (Protocol::Tcp, target.and_then(|target| target.as_str().parse().ok()))
+            }
+            Some(name) if name == CONNECT_UDP.as_bytes() => {
+                (Protocol::Udp, udp_target(request.uri.path()))
+            }
+            Some(_) => return Err(HeadError::Method),
+        };
         let text = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
         let source = text(SOURCE).and_then(|source| source.parse().ok());
         let from = text(FROM).and_then(|from| from.split_once(' '));
@@ -73,8 +102,16 @@ impl Head {
             source: source.ok_or(HeadError::Source)?,
             from: from.map(|(id, name)| NsTag::new(id, name)),
             destination: target.ok_or(HeadError::Destination)?,
+            protocol,
         })
     }
+}
+
+/// Reads the target off the path of RFC 9298 §2.
+fn udp_target(path: &str) -> Option<SocketAddr> {
+    let (ip, port) = path.strip_prefix(UDP_PATH)?.strip_suffix('/')?.split_once('/')?;
+    let ip = ip.replace("%3A", ":").parse().ok()?;
+    Some(SocketAddr::new(ip, port.parse().ok()?))
 }
 
 /// The text as a header may have it: printable ASCII, the rest as question marks.
@@ -90,10 +127,15 @@ mod tests {
     use super::*;
 
     fn head(from: Option<NsTag>) -> Head {
+        head_of(from, Protocol::Tcp)
+    }
+
+    fn head_of(from: Option<NsTag>, protocol: Protocol) -> Head {
         Head {
             source: "10.128.0.5:40000".parse().unwrap(),
             from,
             destination: "[fd00::7]:80".parse().unwrap(),
+            protocol,
         }
     }
 
@@ -102,7 +144,15 @@ mod tests {
         for from in [None, Some(NsTag::new("uid", "default/web"))] {
             let (parts, ()) = head(from.clone()).request(()).unwrap().into_parts();
             assert_eq!(parts.uri.to_string(), "[fd00::7]:80");
-            assert_eq!(Head::read(&parts), Ok(head(from)));
+            assert_eq!(Head::read(&parts), Ok(head(from.clone())));
+            let (parts, ()) =
+                head_of(from.clone(), Protocol::Udp).request(()).unwrap().into_parts();
+            let path = "/.well-known/masque/udp/fd00%3A%3A7/80/";
+            assert_eq!(
+                (parts.uri.path(), &parts.headers[CAPSULES]),
+                (path, &"?1".parse().unwrap())
+            );
+            assert_eq!(Head::read(&parts), Ok(head_of(from, Protocol::Udp)));
         }
     }
 
@@ -117,6 +167,10 @@ mod tests {
         check(&|parts| parts.uri = Uri::from_static("web:80"), HeadError::Destination);
         check(&|parts| parts.uri = Uri::from_static("/"), HeadError::Destination);
         check(&|parts| drop(parts.headers.remove(SOURCE)), HeadError::Source);
+        let other = hyper::ext::Protocol::from_static("websocket");
+        check(&|parts| drop(parts.extensions.insert(other.clone())), HeadError::Method);
+        let udp = hyper::ext::Protocol::from_static(CONNECT_UDP);
+        check(&|parts| drop(parts.extensions.insert(udp.clone())), HeadError::Destination);
         assert_eq!(header_text("caf\u{e9}\n!"), "caf??!");
     }
 }

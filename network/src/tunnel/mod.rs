@@ -12,6 +12,8 @@
 
 mod accept;
 pub mod admit;
+mod capsule;
+mod datagrams;
 pub mod head;
 pub mod keys;
 mod link;

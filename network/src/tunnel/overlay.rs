@@ -2,19 +2,21 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use coracle_vnet::{BoxFuture, Flow, Overlay, VStream};
+use coracle_vnet::{BoxFuture, DatagramSink, Flow, Overlay, VStream};
 use futures::FutureExt as _;
 use futures::future::ready;
+use hyper_util::rt::TokioIo;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::datagrams::{Flows, Outgoing, exchange};
 use super::head::Head;
 use super::keys::Keys;
 use super::link::Link;
-use super::peers::Peers;
+use super::peers::{Peer, Peers};
 use super::splice::splice;
 
 /// Carries connections of this host's pods to other hosts.
@@ -25,12 +27,39 @@ pub(super) struct Outward {
     pub(super) keys: watch::Receiver<Option<Keys>>,
     /// By node. As many as there are nodes; one that is gone is dropped with its node.
     pub(super) links: Mutex<HashMap<String, Link>>,
+    /// The flows of datagrams that are open.
+    pub(super) flows: Arc<Flows>,
 }
 
 impl Outward {
+    fn head(&self, flow: &Flow, destination: SocketAddr) -> Head {
+        // With the host's network a pod has no address of its own: it counts as a client outside.
+        let from = flow.from.clone().filter(|_| self.is_own_pod(flow.source.ip()));
+        Head { source: flow.source, from, destination, protocol: flow.protocol }
+    }
+
+    /// Whose pod has an address, the link there, and the keys for it; why not otherwise.
+    fn way(&self, address: SocketAddr) -> Result<(Arc<Peer>, Link, Keys), String> {
+        let owner = self.peers.read().owner(address.ip()).cloned();
+        let peer = owner
+            .filter(|peer| peer.node != self.own)
+            .ok_or_else(|| format!("no host has a pod with the address {}", address.ip()))?;
+        let keys =
+            self.keys.borrow().clone().ok_or(
+                "this host has no certificate for the tunnel yet: is the server reachable?",
+            )?;
+        let link = self.links.lock().entry(peer.node.clone()).or_default().clone();
+        Ok((peer, link, keys))
+    }
+
     /// Drops the links to nodes that are gone.
     pub(super) fn forget(&self, node: &str) {
         self.links.lock().remove(node);
+    }
+
+    fn is_own_pod(&self, ip: IpAddr) -> bool {
+        let own = self.peers.read().get(&self.own).cloned();
+        own.is_none_or(|own| own.pods.iter().any(|range| range.contains(ip)))
     }
 }
 
@@ -41,22 +70,44 @@ impl Overlay for Outward {
         address: SocketAddr,
         far: VStream,
     ) -> BoxFuture<'static, io::Result<()>> {
-        let owner = self.peers.read().owner(address.ip()).cloned();
-        let Some(peer) = owner.filter(|peer| peer.node != self.own) else {
-            let why = format!("no host has a pod with the address {}", address.ip());
-            return ready(Err(io::Error::new(io::ErrorKind::HostUnreachable, why))).boxed();
+        let (peer, link, keys) = match self.way(address) {
+            Ok(way) => way,
+            Err(why) => {
+                let error = io::Error::new(io::ErrorKind::HostUnreachable, why);
+                return ready(Err(error)).boxed();
+            }
         };
-        let Some(keys) = self.keys.borrow().clone() else {
-            let why = "this host has no certificate for the tunnel yet: is the server reachable?";
-            return ready(Err(io::Error::new(io::ErrorKind::HostUnreachable, why))).boxed();
-        };
-        let link = self.links.lock().entry(peer.node.clone()).or_default().clone();
-        let head = Head { source: flow.source, from: flow.from.clone(), destination: address };
+        let head = self.head(flow, address);
         async move {
             let stream = link.open(&peer, &keys.client, &head).await?;
             tokio::spawn(splice(stream, far));
             Ok(())
         }
         .boxed()
+    }
+
+    fn datagrams(
+        &self,
+        flow: &Flow,
+        address: SocketAddr,
+        answers: Arc<dyn DatagramSink>,
+    ) -> Option<Arc<dyn DatagramSink>> {
+        let counted = self.flows.count(flow.source.ip())?;
+        let way = self.way(address);
+        let (peer, link, keys) =
+            way.inspect_err(|why| tracing::debug!(%address, why, "datagram dropped")).ok()?;
+        let head = self.head(flow, address);
+        let (near, outgoing) = Outgoing::new();
+        tokio::spawn(async move {
+            match link.open(&peer, &keys.client, &head).await {
+                Ok(stream) => {
+                    let deliver = |data| answers.send(data);
+                    exchange(TokioIo::new(stream), outgoing, deliver).await;
+                }
+                Err(error) => tracing::debug!(%address, %error, "datagrams were not let through"),
+            }
+            drop(counted);
+        });
+        Some(Arc::new(near))
     }
 }

@@ -82,6 +82,7 @@ pub async fn start(
         peers: Arc::clone(&peers),
         keys: keys.clone(),
         links: Mutex::new(HashMap::new()),
+        flows: Arc::default(),
     });
     fabric.set_overlay(Arc::clone(&outward) as _);
     let nodes: Cache<Node> = caches.get();
@@ -105,6 +106,7 @@ pub async fn start(
         peers: Arc::clone(&peers),
         ranges: config.ranges,
         keys,
+        flows: Arc::default(),
     };
     let tell = tell(caches.client().clone(), nodes.clone(), config.node, address.port());
     let tasks = [

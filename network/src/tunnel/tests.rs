@@ -4,9 +4,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use coracle_vnet::{
     BoxFuture, Fabric, Flow, NetNs, NetNsSpec, NsTag, Overlay as _, Protocol, ResolveError,
-    Resolver, Route, Router, VStream,
+    Resolver, Route, Router, UdpSocket, VStream,
 };
 use futures::FutureExt as _;
 use futures::future::{join_all, ready};
@@ -120,6 +121,7 @@ impl Host {
             peers: Arc::clone(peers),
             keys: keys.clone(),
             links: Mutex::default(),
+            flows: Arc::default(),
         });
         fabric.set_overlay(Arc::clone(&outward) as _);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -130,6 +132,7 @@ impl Host {
             peers: Arc::clone(peers),
             ranges: ranges(),
             keys,
+            flows: Arc::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&inward)));
         Self { fabric, outward, inward, address, accepting }
@@ -313,4 +316,69 @@ async fn a_link_that_broke_is_made_again() {
         tokio::task::yield_now().await;
     };
     assert_eq!(said, "10.128.0.5\nagain");
+}
+
+/// Waits for a datagram, and gives its text and where it came from.
+async fn receive(socket: &UdpSocket) -> (String, String) {
+    std::future::poll_fn(|context| socket.poll_readable(context)).await;
+    let datagram = socket.try_recv().unwrap().unwrap();
+    (String::from_utf8_lossy(&datagram.data).into_owned(), datagram.source.to_string())
+}
+
+fn text(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+#[tokio::test]
+async fn datagrams_reach_a_pod_of_another_host_and_are_answered() {
+    let world = world().await;
+    let to_pod = world.b.fabric.get("10.128.64.9".parse().unwrap()).unwrap();
+    let server = to_pod.bind_udp("0.0.0.0:53".parse().unwrap()).unwrap();
+    let client = world.from.bind_udp("0.0.0.0:5000".parse().unwrap()).unwrap();
+    let to: SocketAddr = "10.128.64.9:53".parse().unwrap();
+    // Those that wait for the link are sent in order.
+    for word in ["one", "two"] {
+        client.send(to, text(word)).unwrap();
+    }
+    for word in ["one", "two"] {
+        assert_eq!(receive(&server).await, (word.to_owned(), "10.128.0.5:5000".to_owned()));
+    }
+    server.send("10.128.0.5:5000".parse().unwrap(), text("answer")).unwrap();
+    assert_eq!(receive(&client).await, ("answer".to_owned(), to.to_string()));
+    let largest = Bytes::from(vec![7; coracle_vnet::DATAGRAM_BYTES_MAX]);
+    client.send(to, largest.clone()).unwrap();
+    std::future::poll_fn(|context| server.poll_readable(context)).await;
+    assert_eq!(server.try_recv().unwrap().unwrap().data, largest);
+    // A pod may begin to talk to one of another host, too.
+    let other = to_pod.bind_udp("0.0.0.0:54".parse().unwrap()).unwrap();
+    other.send("10.128.0.5:5000".parse().unwrap(), text("hello")).unwrap();
+    assert_eq!(receive(&client).await, ("hello".to_owned(), "10.128.64.9:54".to_owned()));
+}
+
+#[tokio::test]
+async fn datagrams_from_outside_reach_a_pod_of_another_host() {
+    let world = world().await;
+    let to_pod = world.b.fabric.get("10.128.64.9".parse().unwrap()).unwrap();
+    let server = to_pod.bind_udp("0.0.0.0:53".parse().unwrap()).unwrap();
+    let entrance = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let door = entrance.local_addr().unwrap();
+    let backend: SocketAddr = "10.128.64.9:53".parse().unwrap();
+    let fabric = Arc::clone(&world.a.fabric);
+    let serving =
+        tokio::spawn(coracle_vnet::serve_datagrams(entrance, fabric, move |_, _| Some(backend)));
+    let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(door).await.unwrap();
+    let mut seen = Vec::new();
+    for word in ["one", "two"] {
+        client.send(word.as_bytes()).await.unwrap();
+        let (said, from) = receive(&server).await;
+        assert_eq!(said, word);
+        server.send(from.parse().unwrap(), text("answer")).unwrap();
+        let mut answer = [0; 16];
+        let length = client.recv(&mut answer).await.unwrap();
+        assert_eq!(&answer[..length], b"answer");
+        seen.push(from);
+    }
+    assert_eq!(seen[0], seen[1], "one client, one flow");
+    serving.abort();
 }
