@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body::Body as _;
 use tokio::time::timeout;
 
-use crate::authn::UserInfo;
+use crate::authn::{UserInfo, take_bearer};
 use crate::body::{self, Body};
 use crate::clock;
 use crate::context::Context;
@@ -28,6 +28,7 @@ use crate::request_info::{RequestInfo, ResourcePath, Verb};
 use crate::respond::{self, Answer};
 use crate::review;
 use crate::server::{Core, Counted};
+use crate::ui;
 use crate::usage;
 use crate::verbs::write::Part;
 
@@ -46,7 +47,11 @@ impl Core {
     /// Answers a request; never fails, because a failure is an answer.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Body>, caller: Caller) -> Answer {
         let began = clock::instant();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        if let Some(file) = ui::answer(&parts.method, parts.uri.path(), &parts.headers) {
+            return file;
+        }
+        take_bearer(&mut parts.headers);
         let query = Query::parse(parts.uri.query().unwrap_or(""));
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query);
         let labels = labels(&info);
@@ -173,6 +178,10 @@ impl Core {
         check_scope(served, &path, verb)?;
         let kind = served.stored_kind();
         let negotiated = match served.custom {
+            // What answers is a program, in whatever form it has.
+            None if matches!(path.subresource.as_str(), "proxy" | "log") => {
+                Negotiated::for_plain(&parts.headers, &query)
+            }
             Some(_) => Negotiated::for_custom_objects(&parts.headers, &query)?,
             None if review::is_review(served) => Negotiated::for_answers(&parts.headers, &query)?,
             None => Negotiated::for_objects(&parts.headers, &query)?,
@@ -339,7 +348,7 @@ const AUDIT_ID_BYTES_MAX: usize = 64;
 
 /// The metric labels of a request. Only names from the registry are used, so that no client can make new ones.
 fn labels(info: &RequestInfo) -> RequestLabels {
-    let verb = info.verb.as_str();
+    let verb = reported(info.verb);
     let Some(path) = &info.resource else {
         return RequestLabels { verb, ..RequestLabels::default() };
     };
@@ -347,12 +356,35 @@ fn labels(info: &RequestInfo) -> RequestLabels {
         return RequestLabels { verb, ..RequestLabels::default() };
     };
     let subresource = kind.subresource(&path.subresource).map_or("", |sub| sub.name);
+    let scope = match (path.named_in_path || info.verb == Verb::Create, path.namespace.as_str()) {
+        (true, _) => "resource",
+        (false, "") => "cluster",
+        (false, _) => "namespace",
+    };
     RequestLabels {
         verb,
         group: kind.group,
         version: kind.version,
         resource: kind.plural,
         subresource,
+        scope,
         code: 0,
+    }
+}
+
+/// A verb as the metrics spell it: the HTTP method, and `LIST` and `WATCH` for those reads.
+///
+/// *Source:* `k8s.io/apiserver/pkg/endpoints/metrics`; the dashboards of kubernetes-mixin ask for these.
+fn reported(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Get => "GET",
+        Verb::List => "LIST",
+        Verb::Watch => "WATCH",
+        Verb::Create | Verb::Post => "POST",
+        Verb::Update | Verb::Put => "PUT",
+        Verb::Patch => "PATCH",
+        Verb::Delete | Verb::DeleteCollection => "DELETE",
+        Verb::Head => "HEAD",
+        Verb::Options | Verb::Other => "other",
     }
 }

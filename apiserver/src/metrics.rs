@@ -8,7 +8,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use crate::{process, version};
 
 /// Upper bounds in seconds of the buckets for request durations. *Source:* kube-apiserver's, thinned out.
 const DURATION_BUCKETS: [f64; 14] =
@@ -17,7 +20,7 @@ const DURATION_BUCKETS: [f64; 14] =
 /// Labels of a finished request. All values come from closed sets: the registry of kinds, the verbs, status codes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
-    /// Lower-case verb.
+    /// The HTTP method, `LIST` or `WATCH`.
     pub(crate) verb: &'static str,
     /// API group.
     pub(crate) group: &'static str,
@@ -27,6 +30,8 @@ pub(crate) struct RequestLabels {
     pub(crate) resource: &'static str,
     /// Subresource.
     pub(crate) subresource: &'static str,
+    /// `resource`, `namespace`, `cluster`, or `""` for non-resource paths.
+    pub(crate) scope: &'static str,
     /// HTTP status code.
     pub(crate) code: u16,
 }
@@ -38,6 +43,7 @@ struct DurationLabels {
     version: &'static str,
     resource: &'static str,
     subresource: &'static str,
+    scope: &'static str,
 }
 
 /// The server's metrics.
@@ -46,6 +52,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter<u64, AtomicU64>>,
     durations: Family<DurationLabels, Histogram>,
+    /// The same without streams, for objectives; the server waits for nobody within it but its own queues.
+    objectives: Family<DurationLabels, Histogram>,
     /// Requests being worked on, watches and streams not counted.
     pub(crate) in_flight: Gauge,
     /// Watches and streams.
@@ -57,6 +65,8 @@ impl Default for Metrics {
         let mut registry = Registry::default();
         let requests = Family::default();
         let durations: Family<DurationLabels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
+        let objectives: Family<DurationLabels, Histogram> =
             Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
         let (in_flight, long_running) = (Gauge::default(), Gauge::default());
         registry.register(
@@ -70,6 +80,13 @@ impl Default for Metrics {
             durations.clone(),
         );
         registry.register(
+            "apiserver_request_sli_duration_seconds",
+            "The same, streams and watches left out",
+            objectives.clone(),
+        );
+        let build = [("git_version", version::GIT_VERSION), ("platform", std::env::consts::ARCH)];
+        registry.register("kubernetes_build", "What is served", Info::new(build.to_vec()));
+        registry.register(
             "apiserver_current_inflight_requests",
             "Requests being worked on",
             in_flight.clone(),
@@ -79,16 +96,20 @@ impl Default for Metrics {
             "Watches and streams that are open",
             long_running.clone(),
         );
-        Metrics { registry, requests, durations, in_flight, long_running }
+        Metrics { registry, requests, durations, objectives, in_flight, long_running }
     }
 }
 
 impl Metrics {
     /// Counts a finished request.
     pub(crate) fn record(&self, labels: RequestLabels, took: Duration) {
-        let RequestLabels { verb, group, version, resource, subresource, .. } = labels;
-        let duration = DurationLabels { verb, group, version, resource, subresource };
+        let RequestLabels { verb, group, version, resource, subresource, scope, .. } = labels;
+        let duration = DurationLabels { verb, group, version, resource, subresource, scope };
         self.durations.get_or_create(&duration).observe(took.as_secs_f64());
+        let is_stream = ["exec", "attach", "portforward", "proxy", "log"].contains(&subresource);
+        if verb != "WATCH" && !is_stream && !resource.is_empty() {
+            self.objectives.get_or_create(&duration).observe(took.as_secs_f64());
+        }
         self.requests.get_or_create(&labels).inc();
     }
 
@@ -96,7 +117,10 @@ impl Metrics {
     pub(crate) fn encode(&self) -> String {
         let mut out = String::new();
         match text::encode(&mut out, &self.registry) {
-            Ok(()) => out,
+            Ok(()) => {
+                process::write(&mut out);
+                out
+            }
             Err(error) => format!("# cannot encode metrics: {error}\n"),
         }
     }
@@ -110,7 +134,7 @@ mod tests {
     fn counts_requests_under_upstreams_name() {
         let metrics = Metrics::default();
         let labels = RequestLabels {
-            verb: "get",
+            verb: "GET",
             resource: "pods",
             version: "v1",
             code: 200,
@@ -119,7 +143,7 @@ mod tests {
         metrics.record(labels, Duration::from_millis(2));
         let text = metrics.encode();
         assert!(text.contains(
-            r#"apiserver_request_total{verb="get",group="",version="v1",resource="pods",subresource="",code="200"} 1"#
+            r#"apiserver_request_total{verb="GET",group="",version="v1",resource="pods",subresource="",scope="",code="200"} 1"#
         ));
     }
 }

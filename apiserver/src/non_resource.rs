@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::authn::ISSUER;
 use crate::body;
+use crate::kube_state;
 use crate::negotiate::Negotiated;
 use crate::query::Query;
 use crate::request_info::{RequestInfo, Verb};
@@ -36,6 +37,7 @@ impl Core {
             "" => return Ok(respond::value(StatusCode::OK, &self.paths(), plain)),
             "/version" => return Ok(respond::value(StatusCode::OK, &version::info(), plain)),
             "/metrics" => return Ok(self.show_metrics()),
+            kube_state::PATH => return Ok(self.show_kube_state()),
             "/openapi/v3" => return self.openapi_index(headers, plain).await,
             "/openid/v1/jwks" => return Ok(self.jwks()),
             "/.well-known/openid-configuration" => return Ok(self.openid_configuration()),
@@ -94,6 +96,7 @@ impl Core {
             "/healthz",
             "/livez",
             "/metrics",
+            "/metrics/kube-state",
             "/openapi/v2",
             "/openapi/v3",
             "/openid/v1/jwks",
@@ -117,6 +120,15 @@ impl Core {
         let mut answer = respond::text(StatusCode::OK, self.metrics.encode());
         let kind =
             HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        answer
+    }
+
+    /// What the objects say, as kube-state-metrics tells it; written while it is read.
+    fn show_kube_state(&self) -> Answer {
+        let chunks = kube_state::chunks(&self.caches).map(Ok::<_, body::BoxError>);
+        let mut answer = Answer::new(body::stream(futures::stream::iter(chunks)));
+        let kind = HeaderValue::from_static(kube_state::CONTENT_TYPE);
         answer.headers_mut().insert(CONTENT_TYPE, kind);
         answer
     }

@@ -39,7 +39,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The verb's name in lower case, as RBAC rules and `apiserver_request_total` spell it.
+    /// The verb's name in lower case, as RBAC rules spell it.
     pub fn as_str(self) -> &'static str {
         match self {
             Verb::Get => "get",

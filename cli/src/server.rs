@@ -80,7 +80,8 @@ impl Server {
         let network = &flags.network;
         let (controllers, scheduler) =
             start_parts(&api, network.cluster()?, network.node_mask, told);
-        tracing::info!(%address, kubeconfig = %data.kubeconfig().display(), "the API is served");
+        let dashboard = format!("https://{}/ui/", reachable(address));
+        tracing::info!(%address, dashboard, kubeconfig = %data.kubeconfig().display(), "the API is served");
         if !flags.no_host {
             supervise::start_detached(data, &flags.host_arguments())?;
         }

@@ -12,6 +12,7 @@ mod oidc;
 mod service_account;
 mod tokens;
 mod user;
+mod websocket;
 
 pub use certificate::{CertificateError, user_of_certificate};
 pub use impersonate::Wanted;
@@ -20,6 +21,8 @@ pub use oidc::{JwtRules, Oidc, OidcError, OidcFlags, parse_configuration};
 pub use service_account::{ISSUER, ServiceAccounts, groups_of};
 pub use tokens::{TokenFileError, Tokens};
 pub use user::{ANONYMOUS, AUTHENTICATED, MASTERS, NODE_PREFIX, NODES, UNAUTHENTICATED, UserInfo};
+
+pub(crate) use websocket::take_bearer;
 
 use crate::cache::Caches;
 use coracle_api::status::Status;

@@ -430,6 +430,6 @@ async fn every_answer_has_an_audit_id_and_counts() {
     assert_eq!(header(answer.headers(), "audit-id").len(), 36);
     let metrics = session.run("GET /metrics").await;
     assert!(metrics.contains(
-        r#"apiserver_request_total{verb="list",group="",version="v1",resource="pods",subresource="",code="200"} 1"#
+        r#"apiserver_request_total{verb="LIST",group="",version="v1",resource="pods",subresource="",scope="cluster",code="200"} 1"#
     ));
 }

@@ -3,14 +3,15 @@
 use crate::files::{own_rust_files, read, root, violations};
 
 /// Folder and the crates of ours that it may depend on. `cli`, `tests` and `bench` may know all.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("api", &["coracle-descriptions"]),
     ("store", &[]),
     ("telemetry", &[]),
+    ("dashboard", &[]),
     ("host/vnet", &[]),
     ("host/runtime", &["coracle-telemetry", "coracle-vnet"]),
     ("client", &["coracle-api"]),
-    ("apiserver", &["coracle-api", "coracle-store", "coracle-telemetry"]),
+    ("apiserver", &["coracle-api", "coracle-dashboard", "coracle-store", "coracle-telemetry"]),
     ("scheduler", &["coracle-api", "coracle-client"]),
     ("controllers", &["coracle-api", "coracle-client"]),
     ("network", &["coracle-api", "coracle-client", "coracle-vnet"]),

@@ -28,6 +28,7 @@ pub(crate) fn own_rust_files() -> Vec<RustFile> {
         "api",
         "store",
         "telemetry",
+        "dashboard",
         "apiserver",
         "client",
         "scheduler",
