@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coracle_client::{Cache, Caches, Change, ObjectKey, Subscription};
@@ -12,6 +13,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::cidr::Cidr;
 use crate::health::HealthPorts;
 use crate::network::Network;
 use crate::proxy::Listeners;
@@ -89,8 +91,19 @@ pub fn follow(
     let following_node = {
         let (network, fabric, save) = (Arc::clone(network), Arc::clone(fabric), Arc::clone(&save));
         let node = node.to_owned();
+        let told = AtomicBool::new(false);
         caches.get::<Node>().observe(move |change| {
             let Some(own) = change.new.as_ref().filter(|_| change.key.name == node) else { return };
+            if let Some(range) = strange_range(&network, own)
+                && !told.swap(true, Ordering::Relaxed)
+            {
+                tracing::error!(
+                    node,
+                    range,
+                    "the range of this node's pods is outside of --cluster-cidr, so no pod is reached: start this \
+                     host with the server's --cluster-cidr"
+                );
+            }
             let zone = own.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL));
             let place = Place { node: node.clone(), zone: zone.cloned() };
             if network.read(|table| *table.place() != place) {
@@ -120,6 +133,14 @@ async fn keep_ports(network: Arc<Network>, fabric: Arc<Fabric>, changed: Arc<Not
         health.follow(&network);
         changed.notified().await;
     }
+}
+
+/// A range of the node's pods that this host does not take for one of the cluster's.
+fn strange_range<'a>(network: &Network, node: &'a Node) -> Option<&'a String> {
+    let spec = node.spec.as_ref()?;
+    let ranges = spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr);
+    let mut read = ranges.filter_map(|text| Some((text, Cidr::parse(text)?)));
+    read.find(|(_, range)| !network.is_ours(range.start())).map(|(text, _)| text)
 }
 
 /// Keeps the file in step, once what it held has been compared with the API.
