@@ -215,7 +215,9 @@ export function follow(name, namespace, tell, query = {}) {
   }
   clearTimeout(live.linger);
   live.users++;
-  live.listeners.add(tell);
+  // One of its own for each that follows: pages that come and go share the function that draws.
+  const listener = () => tell();
+  live.listeners.add(listener);
   let isOpen = true;
   return {
     get list() { return live.list; },
@@ -226,7 +228,7 @@ export function follow(name, namespace, tell, query = {}) {
     close() {
       if (!isOpen) return;
       isOpen = false;
-      live.listeners.delete(tell);
+      live.listeners.delete(listener);
       if (--live.users > 0) return;
       live.linger = setTimeout(() => {
         live.stop();
