@@ -6,6 +6,8 @@ use std::time::Duration;
 use coracle_client::{Caches, Client, Drive, Index, Recorder, Subscription};
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::nodescaler::HostHooks;
+
 /// How the controllers behave; the defaults are those of kube-controller-manager.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -22,6 +24,8 @@ pub struct Config {
     pub root_ca: Option<String>,
     /// Where hosts and clients reach the API server, `https://192.0.2.1:6443`; `None`: not told.
     pub server_url: Option<String>,
+    /// What adds and removes hosts.
+    pub hooks: HostHooks,
     /// Concurrent reconciles per controller.
     pub workers: usize,
 }
@@ -35,6 +39,7 @@ impl Default for Config {
             node_grace: Duration::from_secs(40),
             root_ca: None,
             server_url: None,
+            hooks: HostHooks::default(),
             workers: 4,
         }
     }

@@ -18,6 +18,7 @@ pub mod history;
 pub mod job;
 pub mod namespace;
 pub mod node;
+pub mod nodescaler;
 pub mod objects;
 pub mod ondemand;
 pub mod podautoscaler;

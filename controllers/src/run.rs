@@ -7,8 +7,8 @@ use coracle_client::{Caches, Index};
 use crate::context::{Config, Context, Running, node_of};
 use crate::{
     bootstrap, certificate, clusterrole, cronjob, daemonset, deployment, disruption, endpoints,
-    endpointslice, garbage, job, namespace, node, ondemand, podautoscaler, podgc, replicaset,
-    replicationcontroller, resourcequota, serviceaccount, statefulset, volumebinding,
+    endpointslice, garbage, job, namespace, node, nodescaler, ondemand, podautoscaler, podgc,
+    replicaset, replicationcontroller, resourcequota, serviceaccount, statefulset, volumebinding,
 };
 
 /// All controllers at work. Dropping it ends them in the middle; [`stop`](Self::stop) waits.
@@ -42,6 +42,7 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
         endpoints::run::start(&context),
         serviceaccount::run::start(&context),
         node::run::start(&context),
+        nodescaler::run::start(&context),
         namespace::run::start(&context),
         garbage::run::start(&context),
         podgc::run::start(&context),

@@ -499,5 +499,8 @@ async fn a_rollout_completes_though_the_controllers_restart_all_the_time() {
 #[path = "cluster/custom.rs"]
 mod custom;
 
+#[path = "cluster/nodescaler.rs"]
+mod nodescaler;
+
 #[path = "cluster/workloads.rs"]
 mod workloads;

@@ -24,6 +24,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use crate::claim::Claim;
 use crate::history::Step;
 
+pub(crate) use node::takes_pod;
 pub use reconcile::{name_taken, reconcile};
 
 /// Most pods that one pass creates or deletes. *Source:* kube-controller-manager's burst.

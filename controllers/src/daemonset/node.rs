@@ -41,6 +41,12 @@ pub(super) fn fit(spec: &PodSpec, tolerations: &[Toleration], node: &Node) -> Fi
     }
 }
 
+/// Says whether a pod of this spec may come to a node, whatever room there is: by labels and taints.
+pub(crate) fn takes_pod(spec: &PodSpec, node: &Node) -> bool {
+    let unbound = PodSpec { node_name: None, ..spec.clone() };
+    fit(&unbound, spec.tolerations.as_deref().unwrap_or_default(), node) == Fit::Wanted
+}
+
 fn selects(spec: &PodSpec, node: &Node) -> bool {
     let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key));
     let mut wanted = spec.node_selector.iter().flatten();

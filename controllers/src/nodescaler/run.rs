@@ -1,0 +1,201 @@
+//! The edge of hosts on demand: looks at the caches, cordons, evicts, and calls the operator's programs.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_client::{Cache, EventKind, Failure, Outcome, Queue, Recorder, drive};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{EvictParams, PropagationPolicy};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::{Action, MARK, Memory, Observed, reconcile};
+use crate::context::{Context, Running};
+use crate::objects::{name, namespace, pod_condition};
+use crate::write::{self, WriteError, settle};
+
+/// How long a program may take; a machine that is ordered comes later.
+const HOOK_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// Pods that a program is told of; more would say nothing new.
+const PODS_TOLD_MAX: usize = 100;
+
+/// Bytes of a program's complaint that an event repeats.
+const COMPLAINT_BYTES_MAX: usize = 300;
+
+struct Controller {
+    context: Context,
+    nodes: Cache<Node>,
+    pods: Cache<Pod>,
+    budgets: Cache<PodDisruptionBudget>,
+    memory: Mutex<Memory>,
+    recorder: Recorder,
+}
+
+/// Starts the controller, which looks from time to time; without programs it does nothing.
+pub(crate) fn start(context: &Context) -> Running {
+    let queue = Queue::new();
+    let hooks = &context.config.hooks;
+    if hooks.add.is_some() || hooks.remove.is_some() {
+        queue.add(());
+    }
+    let controller = Arc::new(Controller {
+        context: context.clone(),
+        nodes: context.caches.get(),
+        pods: context.caches.get(),
+        budgets: context.caches.get(),
+        memory: Mutex::default(),
+        recorder: context.recorder("host-autoscaler"),
+    });
+    let drive = drive("nodescaler", queue, 1, move |()| {
+        let controller = Arc::clone(&controller);
+        async move { settle(controller.reconcile().await) }
+    });
+    Running { drive, feeds: Vec::new() }
+}
+
+impl Controller {
+    #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
+    async fn reconcile(&self) -> Result<Outcome, WriteError> {
+        self.nodes.wait_synced().await;
+        self.pods.wait_synced().await;
+        self.budgets.wait_synced().await;
+        let observed = Observed {
+            nodes: self.nodes.list(),
+            pods: self.pods.list(),
+            budgets: self.budgets.list(),
+            hooks: self.context.config.hooks.clone(),
+            memory: self.memory.lock().clone(),
+        };
+        for action in reconcile(&observed, Timestamp::now()) {
+            self.apply(action).await?;
+        }
+        Ok(Outcome::RequeueAfter(observed.hooks.look_every))
+    }
+
+    async fn apply(&self, action: Action) -> Result<(), WriteError> {
+        match action {
+            Action::AddHost(pods) => self.add_host(&pods).await,
+            Action::Mark(node) => {
+                let since = now_text();
+                self.cordon(&node, &json!(since), true).await?;
+                let note = "the host is idle: its pods move, then it is removed";
+                self.recorder.event(&*node, EventKind::Normal, "ScaleDown", note.to_owned());
+            }
+            Action::Unmark(node) => {
+                self.cordon(&node, &Value::Null, false).await?;
+                let note = "the host is needed again";
+                self.recorder.event(
+                    &*node,
+                    EventKind::Normal,
+                    "ScaleDownCancelled",
+                    note.to_owned(),
+                );
+            }
+            Action::Evict(pod) => self.evict(&pod).await,
+            Action::RemoveHost(node) => self.remove_host(&node).await?,
+            Action::Remember(memory) => *self.memory.lock() = memory,
+        }
+        Ok(())
+    }
+
+    async fn cordon(&self, node: &Node, mark: &Value, cordoned: bool) -> Result<(), WriteError> {
+        let patch = json!({
+            "metadata": {"annotations": {MARK: mark}, "uid": node.metadata.uid},
+            "spec": {"unschedulable": cordoned.then_some(true)},
+        });
+        let api = self.context.client.cluster();
+        write::patch(&api, &self.nodes, &node.metadata, &patch).await
+    }
+
+    /// One that a budget forbids is asked for again at the next look.
+    async fn evict(&self, pod: &Pod) {
+        let api = write::api_of::<Pod>(&self.context.client, &pod.metadata);
+        let evicted = api.evict(name(&pod.metadata), &EvictParams::default()).await;
+        if let Err(error) = evicted
+            && !error.is_not_found()
+        {
+            let (namespace, name) = (namespace(&pod.metadata), name(&pod.metadata));
+            tracing::debug!(namespace, name, error = error.message(), "pod not evicted yet");
+        }
+    }
+
+    async fn add_host(&self, pods: &[Arc<Pod>]) {
+        let Some(program) = &self.context.config.hooks.add else { return };
+        let told: Vec<Value> = pods.iter().take(PODS_TOLD_MAX).map(|pod| describe(pod)).collect();
+        let said = call(program, &[], &json!({"pods": told})).await;
+        let (kind, reason, note) = match said {
+            Ok(()) => (EventKind::Normal, "TriggeredScaleUp", "a host was asked for".to_owned()),
+            Err(why) => (EventKind::Warning, "FailedScaleUp", why),
+        };
+        tracing::info!(pods = pods.len(), reason, note, "asked for a host");
+        for pod in pods.iter().take(PODS_TOLD_MAX) {
+            self.recorder.event(&**pod, kind, reason, note.clone());
+        }
+    }
+
+    async fn remove_host(&self, node: &Node) -> Result<(), WriteError> {
+        let Some(program) = &self.context.config.hooks.remove else { return Ok(()) };
+        let name = name(&node.metadata);
+        if let Err(why) = call(program, &[name], &json!({"node": name})).await {
+            tracing::warn!(node = name, why, "host not removed");
+            self.recorder.event(node, EventKind::Warning, "ScaleDownFailed", why);
+            return Ok(());
+        }
+        tracing::info!(node = name, "removed an idle host");
+        let api = self.context.client.cluster();
+        let background = PropagationPolicy::Background;
+        write::delete(&api, &self.nodes, &node.metadata, background, None).await
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
+fn now_text() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// What a program is told of a pod.
+fn describe(pod: &Pod) -> Value {
+    let request =
+        pod.spec.as_ref().map(coracle_api::fit::PodRequest::from_spec).unwrap_or_default();
+    let why = pod_condition(pod, "PodScheduled").and_then(|one| one.message.clone());
+    json!({
+        "namespace": namespace(&pod.metadata),
+        "name": name(&pod.metadata),
+        "requests": {
+            "cpu": format!("{}m", request.resources.cpu_millis),
+            "memory": request.resources.memory_bytes.to_string(),
+        },
+        "message": why,
+    })
+}
+
+/// Runs a program to its end; the error is what it complained of.
+async fn call(program: &Path, arguments: &[&str], input: &Value) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("run {}: {error}", program.display());
+    let mut command = Command::new(program);
+    command.args(arguments).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read its input may end before it is written.
+        let _ = stdin.write_all(input.to_string().as_bytes()).await;
+    }
+    let ended = tokio::time::timeout(HOOK_TIME_MAX, child.wait_with_output()).await;
+    let Ok(output) = ended else {
+        return Err(format!("{} took longer than {HOOK_TIME_MAX:?}", program.display()));
+    };
+    let output = output.map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let complaint: String = complaint.trim().chars().take(COMPLAINT_BYTES_MAX).collect();
+    Err(format!("{} ended with {}: {complaint}", program.display(), output.status))
+}
