@@ -37,8 +37,19 @@ pub struct Refusal {
     pub from: NsTag,
     /// Where to.
     pub destination: SocketAddr,
+    /// Whether it really was not let through.
+    pub kind: RefusalKind,
     /// Why not, and how to mend it.
     pub message: String,
+}
+
+/// Whether a flow was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// It was.
+    Refused,
+    /// It was let through; a NetworkPolicy in dry run would have refused it.
+    DryRun,
 }
 
 /// Knows Services, names and grants; answers the fabric. Shared by `Arc`.
@@ -225,8 +236,15 @@ impl Network {
             decide(&view, flow, |port| self.pick_past(port, flow.source.ip(), refused))
         };
         let route = self.guard.limit(flow, route);
-        if let (Route::Refused(message), Some(from)) = (&route, &flow.from) {
-            self.tell(from, flow.destination, message);
+        if let Some(from) = &flow.from {
+            match &route {
+                Route::Refused(message) => self.tell(from, flow.destination, message),
+                Route::Pod(_) | Route::Real(_) => {
+                    if let Some(message) = self.guard.rehearse(flow, &route) {
+                        self.tell_of(from, flow.destination, (RefusalKind::DryRun, &message));
+                    }
+                }
+            }
         }
         route
     }
@@ -242,13 +260,21 @@ impl Network {
                 self.tell(&pod, arrival.destination, &message);
             }
             message
-        })
+        })?;
+        if let Some((pod, message)) = self.guard.rehearse_arrival(arrival) {
+            self.tell_of(&pod, arrival.destination, (RefusalKind::DryRun, &message));
+        }
+        Ok(())
     }
 
     /// Tells a pod's owner of a refusal, if not too many wait to be told.
     pub(crate) fn tell(&self, pod: &NsTag, destination: SocketAddr, message: &str) {
+        self.tell_of(pod, destination, (RefusalKind::Refused, message));
+    }
+
+    fn tell_of(&self, pod: &NsTag, destination: SocketAddr, (kind, message): (RefusalKind, &str)) {
         let message = message.to_owned();
-        let refusal = Refusal { from: pod.clone(), destination, message };
+        let refusal = Refusal { from: pod.clone(), destination, kind, message };
         if let Err(error) = self.refusals.try_send(refusal) {
             tracing::debug!(%pod, %error, "refusal not told");
         }

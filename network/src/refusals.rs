@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
-use crate::network::Refusal;
+use crate::network::{Refusal, RefusalKind};
 
 /// Writes an Event about the pod for each refusal; the recorder joins equal ones and bounds their
 /// rate. Ends with the network.
@@ -18,7 +18,11 @@ pub fn tell(mut refusals: Receiver<Refusal>, recorder: Recorder) -> JoinHandle<(
                 continue;
             }
             let pod = pod_of(&refusal);
-            recorder.event_about(pod, EventKind::Warning, "ConnectionRefused", refusal.message);
+            let reason = match refusal.kind {
+                RefusalKind::Refused => "ConnectionRefused",
+                RefusalKind::DryRun => "ConnectionWouldBeRefused",
+            };
+            recorder.event_about(pod, EventKind::Warning, reason, refusal.message);
         }
     })
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use coracle_vnet::{Fabric, Flow, NsTag, Protocol, Route};
 use parking_lot::RwLock;
 
-use super::{Attempt, Policies, Verdict};
+use super::{Attempt, Direction, Policies, Verdict};
 
 /// What is said while the policies of the cluster are not known.
 const UNKNOWN: &str = "the cluster's network policies are not known yet: the server has not been reached since this \
@@ -86,6 +86,44 @@ impl Guard {
             Verdict::Allowed => route,
             Verdict::Denied(denial) => Route::Refused(denial.to_string()),
         }
+    }
+
+    /// What policies in dry run would refuse of a flow that is let through on this route.
+    pub(crate) fn rehearse(&self, flow: &Flow, route: &Route) -> Option<String> {
+        let from = flow.from.as_ref().filter(|_| self.policies.read().has_dry_runs())?;
+        let (destination, to) = match route {
+            Route::Pod(address) => (*address, self.local(address.ip())),
+            Route::Real(address) => (*address, None),
+            Route::Refused(_) => return None,
+        };
+        let attempt = Attempt {
+            source: flow.source.ip(),
+            from: Some(from.id()),
+            destination,
+            to: to.as_ref().map(NsTag::id),
+            protocol: flow.protocol,
+        };
+        let policies = self.policies.read();
+        let inward = || policies.rehearse(&attempt, Direction::Ingress).filter(|_| to.is_some());
+        let denial = policies.rehearse(&attempt, Direction::Egress).or_else(inward);
+        denial.map(|denial| format!("dry run: {denial}"))
+    }
+
+    /// As [`Guard::rehearse`], for a connection that arrives; with the pod that it goes to.
+    pub(crate) fn rehearse_arrival(&self, arrival: &Arrival<'_>) -> Option<(NsTag, String)> {
+        if !self.policies.read().has_dry_runs() {
+            return None;
+        }
+        let to = self.local(arrival.destination.ip())?;
+        let attempt = Attempt {
+            source: arrival.source,
+            from: arrival.from,
+            destination: arrival.destination,
+            to: Some(to.id()),
+            protocol: arrival.protocol,
+        };
+        let denial = self.policies.read().rehearse(&attempt, Direction::Ingress)?;
+        Some((to, format!("dry run: {denial}")))
     }
 
     /// Whether a connection may reach a pod of this host.

@@ -28,6 +28,10 @@ pub use follow::{FollowingPolicies, follow_policies};
 pub use pod::{Face, PodFace};
 use rule::{Policy, Subject};
 
+/// The annotation of a NetworkPolicy that closes nothing yet: with the value `true`, what it would
+/// refuse is let through, and told.
+pub const DRY_RUN: &str = "coracle.dev/dry-run";
+
 /// A connection that somebody wants to make, or the first datagram of a flow; after a Service's
 /// address has become a backend's.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +55,15 @@ pub enum Direction {
     Ingress,
     /// Out of a pod.
     Egress,
+}
+
+/// Which policies are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counting {
+    /// All but those in dry run.
+    Real,
+    /// Those in dry run, too.
+    All,
 }
 
 /// The answer.
@@ -160,19 +173,38 @@ impl Policies {
         self.by_uid.get(uid).map(|face| face.node == node)
     }
 
+    /// Whether any policy is there only to be tried.
+    #[must_use]
+    pub fn has_dry_runs(&self) -> bool {
+        self.policies.values().flat_map(BTreeMap::values).any(|policy| policy.dry_run)
+    }
+
+    /// What would be refused if the policies in dry run counted; `None` for what is refused or let
+    /// through either way.
+    #[must_use]
+    pub fn rehearse(&self, attempt: &Attempt<'_>, direction: Direction) -> Option<Denial> {
+        match (
+            self.decide(attempt, direction, Counting::Real),
+            self.decide(attempt, direction, Counting::All),
+        ) {
+            (Verdict::Allowed, Verdict::Denied(denial)) => Some(denial),
+            (Verdict::Allowed | Verdict::Denied(_), _) => None,
+        }
+    }
+
     /// Whether the pod that it comes from may make it.
     #[must_use]
     pub fn egress(&self, attempt: &Attempt<'_>) -> Verdict {
-        self.decide(attempt, Direction::Egress)
+        self.decide(attempt, Direction::Egress, Counting::Real)
     }
 
     /// Whether the pod that it goes to may be reached by it.
     #[must_use]
     pub fn ingress(&self, attempt: &Attempt<'_>) -> Verdict {
-        self.decide(attempt, Direction::Ingress)
+        self.decide(attempt, Direction::Ingress, Counting::Real)
     }
 
-    fn decide(&self, attempt: &Attempt<'_>, direction: Direction) -> Verdict {
+    fn decide(&self, attempt: &Attempt<'_>, direction: Direction, counting: Counting) -> Verdict {
         if self.policies.is_empty() {
             return Verdict::Allowed;
         }
@@ -196,20 +228,21 @@ impl Policies {
             port: attempt.destination.port(),
             protocol: attempt.protocol,
         };
-        self.judge(own, direction, &subject, attempt)
+        self.judge(own, (direction, counting), &subject, attempt)
     }
 
     fn judge(
         &self,
         own: &Face,
-        direction: Direction,
+        (direction, counting): (Direction, Counting),
         subject: &Subject<'_>,
         attempt: &Attempt<'_>,
     ) -> Verdict {
         let mut isolating = Vec::new();
         for (name, policy) in self.policies.get(&own.namespace).into_iter().flatten() {
             let Some(rules) = policy.rules(direction) else { continue };
-            if !policy.selects(&own.labels) {
+            let counts = counting == Counting::All || !policy.dry_run;
+            if !counts || !policy.selects(&own.labels) {
                 continue;
             }
             if rules.iter().any(|rule| rule.allows(subject)) {

@@ -42,6 +42,8 @@ pub(super) struct Policy {
     /// `None`: it says nothing about this direction.
     ingress: Option<Vec<Rule>>,
     egress: Option<Vec<Rule>>,
+    /// It closes nothing yet: its owner wants to know what it would.
+    pub(super) dry_run: bool,
 }
 
 impl Policy {
@@ -56,7 +58,10 @@ impl Policy {
         let ingress =
             spec.ingress.into_iter().flatten().map(|rule| Rule::of(rule.from, rule.ports));
         let egress = spec.egress.into_iter().flatten().map(|rule| Rule::of(rule.to, rule.ports));
+        let annotations = policy.metadata.annotations.as_ref();
+        let dry_run = annotations.and_then(|all| all.get(super::DRY_RUN));
         Self {
+            dry_run: dry_run.is_some_and(|value| value == "true"),
             selector: Labels::of(spec.pod_selector.unwrap_or_default()),
             ingress: has_ingress.then(|| ingress.collect()),
             egress: has_egress.then(|| egress.collect()),

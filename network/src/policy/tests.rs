@@ -304,6 +304,34 @@ fn a_denial_says_who_and_why() {
 }
 
 #[test]
+fn a_policy_in_dry_run_closes_nothing_and_says_what_it_would() {
+    let mut tried = deny_ingress();
+    tried["metadata"]["annotations"] = json!({(DRY_RUN): "true"});
+    let mut policies = policies_of(&[tried.clone()]);
+    let attempt = |source: &str| Attempt {
+        source: source.parse().unwrap(),
+        from: None,
+        destination: "10.128.0.2:80".parse().unwrap(),
+        to: None,
+        protocol: Protocol::Tcp,
+    };
+    let stranger = attempt("10.128.1.2");
+    assert_eq!(policies.ingress(&stranger), Verdict::Allowed);
+    let denial = policies.rehearse(&stranger, Direction::Ingress).unwrap();
+    assert!(denial.to_string().contains("NetworkPolicy closed isolates ingress to pod a/p0"));
+    assert_eq!(policies.rehearse(&stranger, Direction::Egress), None);
+    // What it allows, and what is refused anyhow, is nothing new.
+    assert_eq!(policies.rehearse(&attempt("10.128.0.4"), Direction::Ingress), None);
+    let real = serde_json::from_value(deny_ingress()).unwrap();
+    policies.set_policy("a", "real", &real);
+    assert!(matches!(policies.ingress(&stranger), Verdict::Denied(_)));
+    assert_eq!(policies.rehearse(&stranger, Direction::Ingress), None);
+    // Without the annotation's value it is a policy as any other.
+    tried["metadata"]["annotations"][DRY_RUN] = json!("no");
+    assert!(!policies_of(&[tried]).has_dry_runs());
+}
+
+#[test]
 fn an_address_that_changed_hands_is_the_new_pods() {
     let mut policies = policies_of(&[deny_ingress()]);
     let attempt = Attempt {
