@@ -3,6 +3,7 @@
 //! Pure: the objects have been fetched before, as [`Objects`]. Never here: IO, clock.
 
 pub mod argv;
+pub mod dns;
 pub mod env;
 pub mod expand;
 pub mod fields;
