@@ -7,9 +7,10 @@ use bytes::Bytes;
 use coracle_api::meta;
 use coracle_api::registry::{self, Kind};
 use coracle_api::status::Status;
-use coracle_store::{CommitError, Guard, Write};
+use coracle_store::{COMMIT_WRITES_MAX, CommitError, Guard, Write};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
 
 use crate::authz::policy;
 use crate::cache::{self, Object, Selection};
@@ -35,16 +36,18 @@ impl ApiServer {
             core.seed(object).await?;
         }
         core.seed(process_class()).await?;
+        core.seed(ingress_class()).await?;
         core.seed_access().await?;
         core.seed_trust().await?;
         core.seed(core.kubernetes_service()).await?;
+        core.seed_dns().await;
         core.seed_service_range().await?;
-        core.seed_endpoints().await
+        match &core.member {
+            Some(member) => core.renew_membership(member).await,
+            None => core.seed_endpoints().await,
+        }
     }
 }
-
-/// Values that are sealed anew in one commit: as many as do not hold up other writes for long.
-const SEALED_ANEW_AT_ONCE: usize = 200;
 
 impl Core {
     /// Writes again what is stored plain or under an old key, so that the key may go.
@@ -66,7 +69,7 @@ impl Core {
             }
         }
         tracing::info!(count = writes.len(), "sealing stored values anew");
-        for batch in writes.chunks(SEALED_ANEW_AT_ONCE) {
+        for batch in writes.chunks(COMMIT_WRITES_MAX) {
             match self.store.commit(batch.to_vec()).await {
                 // After a conflict, another server on the same store was faster.
                 Ok(_) | Err(CommitError::Conflict { .. }) => {}
@@ -85,7 +88,7 @@ impl Core {
         self.put(kind, object, Guard::Absent).await
     }
 
-    /// Makes the default roles and bindings, and gives stored ones back what they lack; one commit for all.
+    /// Makes the default roles and bindings, and gives stored ones back what they lack; many in one commit.
     async fn seed_access(&self) -> Result<(), Status> {
         let mut writes = Vec::new();
         for wanted in policy::objects() {
@@ -106,11 +109,14 @@ impl Core {
             };
             writes.push(Write::put(key, cache::encode(kind, &fresh), guard));
         }
-        match self.store.commit(writes).await {
-            // After a conflict, another server on the same store was faster.
-            Ok(_) | Err(CommitError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(write::store_failed(&error)),
+        for batch in writes.chunks(COMMIT_WRITES_MAX) {
+            match self.store.commit(batch.to_vec()).await {
+                // After a conflict, another server on the same store was faster.
+                Ok(_) | Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(write::store_failed(&error)),
+            }
         }
+        Ok(())
     }
 
     async fn put(
@@ -122,13 +128,17 @@ impl Core {
         metadata::prepare_create(&mut object, &clock::stamp())?;
         (kind.rules.default)(&mut object);
         (kind.rules.prepare_create)(&mut object);
+        let turn = self.address_turn(kind).await?;
         let claim = self.assign_addresses(kind, &mut object, None)?;
         let key = cache::object_key(kind, meta::namespace(&object), meta::name(&object));
-        match self.store.commit(vec![Write::put(key, cache::encode(kind, &object), guard)]).await {
-            Ok(_) => {
+        let mut writes = vec![Write::put(key, cache::encode(kind, &object), guard)];
+        writes.extend(turn.and_then(|turn| turn.write(claim.as_ref(), false)));
+        match self.store.commit(writes).await {
+            Ok(committed) => {
                 if let Some(claim) = claim {
                     claim.commit(&object, None);
                 }
+                self.turn_done(turn, &committed);
                 Ok(())
             }
             // Another server on the same store was faster.
@@ -149,6 +159,31 @@ impl Core {
                 "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": self.address.port()}],
             },
         })
+    }
+
+    /// Makes the Service of the cluster's DNS, which every host answers itself: it has no endpoints.
+    /// *Source:* its name, labels and ports are those of every cluster; the address is kubeadm's.
+    async fn seed_dns(&self) {
+        let ip = Ipv4Addr::from(u32::from(self.addresses.first()).saturating_add(9));
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "name": "kube-dns", "namespace": "kube-system",
+                "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true",
+                    "kubernetes.io/name": "CoreDNS"},
+            },
+            "spec": {
+                "type": "ClusterIP", "clusterIP": ip.to_string(),
+                "ports": [
+                    {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                    {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+                ],
+            },
+        });
+        // In a cluster from before, a Service of somebody may have the address.
+        if let Err(status) = self.seed(service).await {
+            tracing::warn!(%ip, error = status.message, "the Service kube-dns was not made");
+        }
     }
 
     /// Keeps what aggregated servers read to know whom to trust.
@@ -244,7 +279,8 @@ impl Core {
     }
 }
 
-fn kind_of(object: &Value) -> Result<&'static Kind, Status> {
+/// The kind of an object that the server makes itself.
+pub(crate) fn kind_of(object: &Value) -> Result<&'static Kind, Status> {
     let version = object["apiVersion"].as_str().unwrap_or("");
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     let kind = registry::by_kind(group, version, object["kind"].as_str().unwrap_or(""));
@@ -256,6 +292,18 @@ fn process_class() -> Value {
     json!({
         "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
         "metadata": {"name": "coracle-process"}, "handler": "coracle-process",
+    })
+}
+
+/// The class of Ingresses that hosts serve themselves; the default until somebody makes another one that.
+fn ingress_class() -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+        "metadata": {
+            "name": "coracle",
+            "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"},
+        },
+        "spec": {"controller": "coracle.dev/ingress"},
     })
 }
 

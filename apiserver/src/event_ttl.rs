@@ -3,7 +3,7 @@
 //! *Source:* kube-apiserver's `--event-ttl`, one hour; there etcd's leases do it, here the server looks now and then.
 
 use coracle_api::registry;
-use coracle_store::{CommitError, Guard, Write};
+use coracle_store::{COMMIT_WRITES_MAX, CommitError, Guard, Write};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -13,8 +13,6 @@ use crate::server::Core;
 
 /// How long an Event is kept after it was last seen.
 const EVENT_KEPT: SignedDuration = SignedDuration::from_hours(1);
-/// Events removed by one commit, so that no other write waits long.
-const EVENTS_REMOVED_AT_ONCE_MAX: usize = 256;
 
 impl Core {
     /// Removes the Events whose time is up.
@@ -28,7 +26,7 @@ impl Core {
         let old = events.iter().filter(|event| is_over(&event.value(), now));
         let writes: Vec<Write> =
             old.map(|event| Write::delete(event.key.clone(), Guard::At(event.revision))).collect();
-        for batch in writes.chunks(EVENTS_REMOVED_AT_ONCE_MAX) {
+        for batch in writes.chunks(COMMIT_WRITES_MAX) {
             match self.store.commit(batch.to_vec()).await {
                 // An Event that was seen again meanwhile stays, and its batch waits for the next time.
                 Ok(_) | Err(CommitError::Conflict { .. }) => {}

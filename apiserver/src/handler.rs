@@ -60,6 +60,7 @@ impl Core {
         let is_head = parts.method == Method::HEAD;
         let is_long = is_long_running(&info, &query);
         let is_write = is_write(&info);
+        let news = self.hear_news(&info, &query).await;
         let who = self.identify(&parts.headers, &info.path, caller).await;
         let id = audit_id.to_str().unwrap_or_default();
         let mut entry = self.audit_request(&parts, id, &info, &who).await;
@@ -69,7 +70,7 @@ impl Core {
             Some(_) | None => Ok(body),
         };
         let mut place = None;
-        let outcome = match body {
+        let outcome = match news.and(body) {
             Err(status) => Err(status),
             Ok(body) => {
                 place = who.as_ref().ok().and_then(|who| self.flows.place(&who.acting_as, &info));

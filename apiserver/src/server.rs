@@ -25,6 +25,7 @@ use crate::cache::{Caches, ResourceCache, Selection};
 use crate::crd::{self, Definitions};
 use crate::discovery::Discovery;
 use crate::flow::{self, Flows};
+use crate::members::{self, Member};
 use crate::metrics::Metrics;
 use crate::node_dialer::{NoNodes, NodeDialer};
 use crate::oci::{ImagePolicy, ImageRegistry, ImageStore};
@@ -77,6 +78,8 @@ pub struct Config {
     pub nodes: Arc<dyn NodeDialer>,
     /// How this server vouches for users towards aggregated servers; `None`: not at all.
     pub front_proxy: Option<FrontProxy>,
+    /// Which server this is, where there may be several; `None`: it is the only one.
+    pub member: Option<Member>,
 }
 
 impl Config {
@@ -97,6 +100,7 @@ impl Config {
             signer: None,
             nodes: Arc::new(NoNodes),
             front_proxy: None,
+            member: None,
         }
     }
 }
@@ -154,6 +158,7 @@ pub(crate) struct Core {
     /// The servers behind APIServices.
     pub(crate) remotes: Remotes,
     pub(crate) front_proxy: Option<FrontProxy>,
+    pub(crate) member: Option<Member>,
     pub(crate) audit: Option<AuditLog>,
     pub(crate) tracer: Option<Tracer>,
     pub(crate) signer: Option<Arc<Pki>>,
@@ -212,6 +217,7 @@ impl ApiServer {
             webhooks: Arc::default(),
             remotes: Remotes::default(),
             front_proxy: config.front_proxy,
+            member: config.member,
             audit: config.audit,
             tracer: config.tracer,
             signer: config.signer,
@@ -232,9 +238,20 @@ impl ApiServer {
         tokio::spawn(token_secrets::follow(Arc::downgrade(&server.core)));
         tokio::spawn(flow::follow(Arc::downgrade(&server.core)));
         tokio::spawn(aggregation::follow(Arc::downgrade(&server.core)));
+        if let Some(member) = server.core.member.clone() {
+            tokio::spawn(members::follow(Arc::downgrade(&server.core), member));
+        }
         server.core.ready.store(true, Ordering::Release);
         tokio::spawn(tick(Arc::downgrade(&server.core)));
         Ok(server)
+    }
+
+    /// Takes this server out of the endpoints of the `kubernetes` Service, where there are several.
+    pub async fn leave(&self) {
+        let Some(member) = &self.core.member else { return };
+        if let Err(status) = self.core.leave(member).await {
+            tracing::warn!(why = status.message, "the server is still in the endpoints");
+        }
     }
 
     /// Ends all watches and refuses new connections; requests in flight are finished.

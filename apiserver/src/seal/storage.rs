@@ -2,7 +2,7 @@
 
 use super::Sealer;
 use coracle_store::{
-    CommitError, Committed, Event, Observer, ReadError, Revision, Snapshot, Store, Write,
+    CommitError, Committed, Event, Kv, Observer, ReadError, Revision, Snapshot, Store, Write,
 };
 use std::io;
 use std::sync::Arc;
@@ -61,6 +61,27 @@ impl Storage {
     /// Lets an observer hear of every commit from now on.
     pub(crate) fn attach(&self, observer: Arc<dyn Observer>) {
         self.store.attach(observer);
+    }
+
+    /// Whether other servers write too; see [`Store::is_shared`].
+    pub(crate) fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    /// Waits until the caches show what any server acknowledged; see [`Store::fresh`].
+    ///
+    /// # Errors
+    /// As the store's.
+    pub(crate) async fn fresh(&self) -> Result<(), ReadError> {
+        self.store.fresh().await
+    }
+
+    /// What a key that is not sealed holds; see [`Store::get`].
+    ///
+    /// # Errors
+    /// As the store's.
+    pub(crate) async fn get(&self, key: &[u8]) -> Result<Option<Kv>, ReadError> {
+        self.store.get(key).await
     }
 
     /// The latest revision; see [`Store::revision`].

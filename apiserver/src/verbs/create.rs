@@ -1,5 +1,7 @@
 //! `POST` on a collection: make an object.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use coracle_api::meta;
 use coracle_api::status::Status;
@@ -23,6 +25,11 @@ use crate::verbs::write;
 
 /// How often a generated name that is taken is made anew. *Source:* KEP-4420.
 const GENERATE_NAME_TRIES_MAX: usize = 8;
+
+/// How often a Service is tried again because another server gave out addresses meanwhile: each time, one got its own.
+const TURN_TRIES_MAX: usize = 50;
+/// The longest pause before that, in milliseconds: some commits of etcd.
+const TURN_PAUSE_MS: u32 = 20;
 
 impl Core {
     /// Makes an object from a request body.
@@ -74,6 +81,10 @@ impl Core {
                 Err(Refused::Exists(name)) => {
                     return Err(Status::already_exists(&kind.group_resource(), &name));
                 }
+                Err(Refused::Turn) => {
+                    let resource = kind.group_resource();
+                    return Err(Status::server_timeout(&resource, "create", 1));
+                }
                 Err(Refused::Other(status)) => return Err(status),
                 Ok(json) => return Ok(json),
             }
@@ -81,7 +92,32 @@ impl Core {
         Err(Status::internal("no try to create the object was made"))
     }
 
+    /// Makes an object; a Service again when another server gave out addresses meanwhile.
     async fn insert_named(
+        &self,
+        context: &Context,
+        object: Value,
+        options: WriteOptions,
+        warnings: &mut Vec<String>,
+    ) -> Result<Bytes, Refused> {
+        if !(write::is_service(context.kind) && self.store.is_shared()) {
+            return self.insert_once(context, object, options, warnings).await;
+        }
+        for _ in 0..TURN_TRIES_MAX {
+            let untold = warnings.len();
+            match self.insert_once(context, object.clone(), options, warnings).await {
+                Err(Refused::Turn) => {
+                    warnings.truncate(untold);
+                    let pause = Duration::from_millis(u64::from(clock::random() % TURN_PAUSE_MS));
+                    tokio::time::sleep(pause).await;
+                }
+                made => return made,
+            }
+        }
+        Err(Refused::Turn)
+    }
+
+    async fn insert_once(
         &self,
         context: &Context,
         mut object: Value,
@@ -91,6 +127,7 @@ impl Core {
         let kind = context.kind;
         self.admit(context, Operation::Create, &mut object, None, warnings).await?;
         (kind.rules.prepare_create)(&mut object);
+        let turn = self.address_turn(kind).await?;
         let claim = self.assign_addresses(kind, &mut object, None)?;
         let errors = kind.validate(&object);
         if !errors.is_empty() {
@@ -111,15 +148,22 @@ impl Core {
             let charge = self.charge(context, Operation::Create, &object, None).await?;
             let mut writes = vec![put.clone()];
             writes.extend(charge.writes);
+            let taking = turn.and_then(|turn| turn.write(claim.as_ref(), false));
+            let turn_at = taking.is_some().then_some(writes.len());
+            writes.extend(taking);
             match self.store.commit(writes).await {
                 Ok(committed) => {
                     if let Some(claim) = claim {
                         claim.commit(&object, None);
                     }
+                    self.turn_done(turn, &committed);
                     return Ok(write::committed_json(&committed)?);
                 }
                 Err(CommitError::Conflict { index: 0, .. }) => {
                     return Err(Refused::Exists(meta::name(&object).to_owned()));
+                }
+                Err(CommitError::Conflict { index, .. }) if Some(index) == turn_at => {
+                    return Err(Refused::Turn);
                 }
                 // A quota was counted anew meanwhile.
                 Err(CommitError::Conflict { .. }) => {}
@@ -139,6 +183,8 @@ impl Core {
 enum Refused {
     /// There is one of that name.
     Exists(String),
+    /// Another server gave out addresses of Services meanwhile.
+    Turn,
     /// Anything else.
     Other(Status),
 }

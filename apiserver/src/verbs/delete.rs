@@ -140,12 +140,15 @@ impl Core {
             if options.dry_run {
                 return Ok(dry(plan, &current));
             }
-            match self.store.commit(vec![write]).await {
+            let turn = self.address_turn(kind).await?;
+            let freeing = turn.and_then(|turn| turn.write(None, gone));
+            match self.store.commit([write].into_iter().chain(freeing).collect()).await {
                 Ok(committed) => {
                     let json = write::committed_json(&committed)?;
                     if gone {
                         self.forget(kind, &old);
                     }
+                    self.turn_done(turn, &committed);
                     let uid = current.header.uid.clone();
                     return Ok(if gone {
                         Deleted::Gone { json, uid }

@@ -89,6 +89,7 @@ impl Core {
             if made.value == old {
                 return Ok(Changed { json: current.json.clone(), warnings: made.warnings });
             }
+            let turn = self.address_turn(context.kind).await?;
             let claim = self.assign_addresses(context.kind, &mut made.value, Some(&old))?;
             self.validate(context.kind, change, &made.value, &old)?;
             if change.part == Part::Main {
@@ -102,9 +103,12 @@ impl Core {
             }
             let mut writes = vec![write_of(context.kind, &made.value, &current)];
             writes.extend(charge.writes);
+            let frees = turn.is_some() && self.addresses.frees(&old, &made.value);
+            writes.extend(turn.and_then(|turn| turn.write(claim.as_ref(), frees)));
             match self.store.commit(writes).await {
                 Ok(committed) => {
                     self.settle_addresses(context.kind, claim, &made.value, &old);
+                    self.turn_done(turn, &committed);
                     let gone = metadata::is_finished(&made.value);
                     let json =
                         if gone { json_of(&made.value) } else { committed_json(&committed)? };

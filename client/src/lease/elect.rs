@@ -51,12 +51,27 @@ impl Sighting {
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or_default();
         let silence = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
         let free = holder.is_empty() || elapsed.saturating_sub(self.since) >= silence;
-        if holder == config.identity || free {
+        if holder == config.identity || config.alone || free {
             Step::Replace(Box::new(held(config, Some(lease), now)))
         } else {
             Step::Wait
         }
     }
+}
+
+/// The Lease given back, so that another takes over at once; `None` when it is not ours.
+///
+/// *Source:* `ReleaseOnCancel` of client-go's leader election.
+pub(super) fn released(config: &LeaseConfig, lease: &Lease, now: Timestamp) -> Option<Lease> {
+    let mut lease = lease.clone();
+    let spec = lease.spec.as_mut()?;
+    if spec.holder_identity.as_deref() != Some(&config.identity) {
+        return None;
+    }
+    spec.holder_identity = Some(String::new());
+    spec.lease_duration_seconds = Some(1);
+    spec.renew_time = Some(MicroTime(now));
+    Some(lease)
 }
 
 fn held(config: &LeaseConfig, before: Option<&Lease>, now: Timestamp) -> Lease {
@@ -92,6 +107,26 @@ mod tests {
     fn stored(mut lease: Lease, version: &str) -> Lease {
         lease.metadata.resource_version = Some(version.into());
         lease
+    }
+
+    #[test]
+    fn what_is_given_back_or_left_by_an_ended_process_is_taken_at_once() {
+        let now = Timestamp::from_second(1000).unwrap();
+        let (a, b) = (LeaseConfig::new("n", "l", "a"), LeaseConfig::new("n", "l", "b"));
+        let (mut at_a, mut at_b) = (Sighting::default(), Sighting::default());
+        let Step::Create(lease) = at_a.step(&a, None, seconds(0), now) else { panic!() };
+        let lease = stored(*lease, "1");
+        assert_eq!(at_b.step(&b, Some(&lease), seconds(1), now), Step::Wait);
+        let alone = LeaseConfig { alone: true, ..b.clone() };
+        let taken = Sighting::default().step(&alone, Some(&lease), seconds(1), now);
+        assert!(matches!(taken, Step::Replace(_)));
+        assert_eq!(released(&b, &lease, now), None);
+        let back = stored(released(&a, &lease, now).unwrap(), "2");
+        let taken = at_b.step(&b, Some(&back), seconds(1), now);
+        let Step::Replace(taken) = taken else { panic!("{taken:?}") };
+        let spec = taken.spec.unwrap();
+        assert_eq!(spec.holder_identity.as_deref(), Some("b"));
+        assert_eq!(spec.lease_duration_seconds, Some(15));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct LeaseConfig {
     pub duration: Duration,
     /// How often a holder renews, and others look.
     pub renew_every: Duration,
+    /// Nobody else can ask for it now: whoever holds it is a process that has ended.
+    pub alone: bool,
 }
 
 impl LeaseConfig {
@@ -35,6 +37,7 @@ impl LeaseConfig {
             identity: identity.into(),
             duration: Duration::from_secs(15),
             renew_every: Duration::from_secs(5),
+            alone: false,
         }
     }
 }

@@ -11,15 +11,20 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::LeaseConfig;
-use super::elect::{Sighting, Step};
+use super::elect::{Sighting, Step, released};
 use crate::client::{Client, Failure};
 
 /// A candidacy: asks for the Lease until it is dropped or stopped.
 #[derive(Debug)]
 pub struct Lease {
+    api: Api<LeaseObject>,
+    config: LeaseConfig,
     leading: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
+
+/// How long giving the Lease back may take: whoever stops does not wait for a server that is gone.
+const RELEASE_MAX: Duration = Duration::from_secs(2);
 
 impl Drop for Lease {
     fn drop(&mut self) {
@@ -32,7 +37,19 @@ impl Lease {
     pub fn start(client: &Client, config: LeaseConfig) -> Lease {
         let api = client.namespaced(&config.namespace);
         let (sender, leading) = watch::channel(false);
-        Lease { leading, task: tokio::spawn(hold(api, config, sender)) }
+        let task = tokio::spawn(hold(api.clone(), config.clone(), sender));
+        Lease { api, config, leading, task }
+    }
+
+    /// Gives the Lease back if it is ours, so that another leads at once. What was done while leading must have ended.
+    pub async fn release(self) {
+        self.task.abort();
+        let giving = give_back(&self.api, &self.config);
+        match tokio::time::timeout(RELEASE_MAX, giving).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = error.message(), "lease not given back"),
+            Err(_) => tracing::debug!("lease not given back in time"),
+        }
     }
 
     /// Says whether we lead now. Before the holder's time is over without renewal it says no.
@@ -71,6 +88,13 @@ async fn hold(api: Api<LeaseObject>, config: LeaseConfig, leading: watch::Sender
         leading.send_if_modified(|was| std::mem::replace(was, leads) != leads);
         tokio::time::sleep(config.renew_every.mul_f64(rand::random_range(0.9..=1.0))).await;
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
+async fn give_back(api: &Api<LeaseObject>, config: &LeaseConfig) -> Result<(), kube::Error> {
+    let Some(found) = api.get_opt(&config.name).await? else { return Ok(()) };
+    let Some(free) = released(config, &found, Timestamp::now()) else { return Ok(()) };
+    api.replace(&config.name, &PostParams::default(), &free).await.map(|_| ())
 }
 
 /// Reads the Lease and takes one step; `true` when it is ours afterwards.
