@@ -9,6 +9,7 @@ use coracle_store::Store;
 
 fn candidate(client: &Client, identity: &str) -> Lease {
     let config = LeaseConfig {
+        alone: false,
         duration: Duration::from_secs(1),
         renew_every: Duration::from_millis(50),
         ..LeaseConfig::new("kube-system", "kube-scheduler", identity)

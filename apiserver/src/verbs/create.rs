@@ -27,7 +27,7 @@ use crate::verbs::write;
 const GENERATE_NAME_TRIES_MAX: usize = 8;
 
 /// How often a Service is tried again because another server gave out addresses meanwhile: each time, one got its own.
-const TURN_TRIES_MAX: usize = 50;
+const TURN_TRIES_MAX: usize = 200;
 /// The longest pause before that, in milliseconds: some commits of etcd.
 const TURN_PAUSE_MS: u32 = 20;
 
