@@ -42,21 +42,36 @@ enum Figure {
     Idle,
     /// Decisions of the scheduler alone.
     Schedule,
-    /// The runtime alone: starts, sockets, calls, limits, interruption, languages.
-    Runtime,
+    /// A container's start and a kill, the runtime alone.
+    Start,
+    /// Bytes and round trips between two pods' sockets, the runtime alone.
+    Sockets,
+    /// Requests between two pods by wasi:http, the runtime alone.
+    Calls,
+    /// What it costs a guest that it can be interrupted.
+    Preempt,
+    /// How close CPU limits are kept.
+    Limits,
+    /// JavaScript and Python, fresh and pooled.
+    Languages,
     /// 10,000 idle http pods, 2,000 resident commands, 1,000 pods at once.
     Crowd,
     /// What a hostile neighbour does to the requests of another pod.
     Neighbour,
 }
 
-const ALL: [Figure; 8] = [
+const ALL: [Figure; 13] = [
     Figure::Idle,
     Figure::Ready,
     Figure::Density,
     Figure::Api,
     Figure::Hello,
-    Figure::Runtime,
+    Figure::Start,
+    Figure::Sockets,
+    Figure::Calls,
+    Figure::Preempt,
+    Figure::Limits,
+    Figure::Languages,
     Figure::Crowd,
     Figure::Neighbour,
 ];
@@ -80,7 +95,12 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
             Figure::Density => figures::density::measure().await?,
             Figure::Api => figures::api::measure(flags.with_references).await?,
             Figure::Schedule => figures::schedule::measure()?,
-            Figure::Runtime => figures::runtime::measure(flags.with_references).await?,
+            Figure::Start => figures::runtime::start::measure().await?,
+            Figure::Sockets => figures::runtime::sockets::measure().await?,
+            Figure::Calls => figures::runtime::calls::measure().await?,
+            Figure::Preempt => figures::runtime::preempt::measure(flags.with_references).await?,
+            Figure::Limits => figures::runtime::limits::measure().await?,
+            Figure::Languages => figures::runtime::languages::measure().await?,
             Figure::Crowd => figures::crowd::measure().await?,
             Figure::Neighbour => figures::neighbour::measure().await?,
             Figure::Idle => figures::idle::measure().await?,

@@ -4,18 +4,25 @@ mod apply;
 mod backup;
 mod client;
 mod config;
+mod develop;
 mod host;
 mod images;
 mod join;
+mod lead;
 mod limits;
+mod manual;
+mod migrate;
 mod nodes;
 mod out;
 mod schedule;
 mod server;
+mod shared_keys;
 mod signals;
 mod supervise;
+mod tenant;
 mod token;
 mod up;
+mod verbs;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -38,6 +45,9 @@ fn main() -> ExitCode {
     match run(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(out::Ended(code)) = error.downcast_ref() {
+                return ExitCode::from(*code);
+            }
             report(&error);
             ExitCode::FAILURE
         }
@@ -82,11 +92,21 @@ async fn dispatch(data: DataDir, command: Command) -> anyhow::Result<()> {
         }
         Command::Host(flags) => host::run(&data, &flags).await,
         Command::Token(command) => token::run(&data, command).await,
+        Command::Tenant(command) => tenant::run(&command),
         Command::Backup(flags) => backup::backup(&data, &flags).await,
         Command::Restore(flags) => backup::restore(&data, &flags),
+        Command::Store(command) => migrate::run(&data, command).await,
         Command::Push(flags) => push(&data, flags).await,
         Command::Inspect(flags) => images::inspect(&data, flags).await,
         Command::Schedule(ScheduleCommand::Explain(flags)) => schedule::explain(&data, flags).await,
+        Command::New(flags) => develop::create(&flags),
+        Command::Build(flags) => develop::build(&flags).await,
+        Command::Dev(flags) => develop::dev(data, *flags).await,
+        Command::Test(flags) => develop::test(*flags).await,
+        Command::Doctor(flags) => develop::doctor(&data, &flags).await,
+        Command::Completion(flags) => manual::completion(flags.shell),
+        Command::Man(flags) => manual::pages(&flags.folder),
+        Command::Verb(verb) => verbs::run(&data, verb).await,
         Command::Worker => anyhow::bail!("worker runs without a runtime of the program's"),
         Command::Compile { .. } => anyhow::bail!("compile runs without a runtime"),
     }

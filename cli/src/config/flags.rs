@@ -7,9 +7,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::develop_flags::{
+    BuildFlags, CompletionFlags, DevFlags, DoctorFlags, ManFlags, NewFlags, TestFlags,
+};
 use super::node_flags::NodeFlags;
 use super::oidc::OidcArguments;
+use super::store_flags::{StoreCommand, StoreFlags};
 use super::telemetry_flags::TelemetryFlags;
+use super::tenant_flags::TenantCommand;
+use super::verb_flags::Verb;
 
 /// Kubernetes manifests on WebAssembly components, in one binary.
 #[derive(Debug, Parser)]
@@ -36,14 +42,24 @@ impl Flags {
         match &mut flags.command {
             Command::Up(up) => up.server.host.log = log,
             Command::Down(down) => down.server.host.log = log,
+            Command::Dev(dev) => dev.server.host.log = log,
+            Command::Test(test) => test.server.host.log = log,
             Command::Server(server) => server.host.log = log,
             Command::Host(host) => host.limits.log = log,
             Command::Push(_)
             | Command::Inspect(_)
             | Command::Schedule(_)
             | Command::Token(_)
+            | Command::Tenant(_)
             | Command::Backup(_)
             | Command::Restore(_)
+            | Command::Store(_)
+            | Command::Verb(_)
+            | Command::New(_)
+            | Command::Build(_)
+            | Command::Doctor(_)
+            | Command::Completion(_)
+            | Command::Man(_)
             | Command::Worker
             | Command::Compile { .. } => {}
         }
@@ -60,8 +76,18 @@ impl Flags {
             | Command::Inspect(_)
             | Command::Schedule(_)
             | Command::Token(_)
+            | Command::Tenant(_)
             | Command::Backup(_)
             | Command::Restore(_)
+            | Command::Store(_)
+            | Command::Verb(_)
+            | Command::New(_)
+            | Command::Build(_)
+            | Command::Dev(_)
+            | Command::Test(_)
+            | Command::Doctor(_)
+            | Command::Completion(_)
+            | Command::Man(_)
             | Command::Worker
             | Command::Compile { .. } => "warn",
         };
@@ -83,11 +109,17 @@ pub(crate) enum Command {
     /// Tokens by which hosts on other machines join
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Tenants: what a namespace of somebody else's needs
+    #[command(subcommand)]
+    Tenant(TenantCommand),
     /// Write the whole cluster into a file, while the server goes on: all objects, the cluster's keys
     /// and the built-in registry's images
     Backup(BackupFlags),
     /// Make a data directory of a backup
     Restore(RestoreFlags),
+    /// The place of all objects
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Push a component into the built-in registry
     Push(PushFlags),
     /// Print what an image imports and exports, or what another one does beyond it
@@ -95,6 +127,22 @@ pub(crate) enum Command {
     /// What the scheduler thinks
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// Begin a guest: a folder that builds, runs and tests
+    New(NewFlags),
+    /// Build the images of a folder
+    Build(BuildFlags),
+    /// Run a folder in a cluster of its own, and follow each edit
+    Dev(Box<DevFlags>),
+    /// Run a folder in a cluster of its own, ask it, and judge the answers
+    Test(Box<TestFlags>),
+    /// Look for what is wrong with this machine or its cluster
+    Doctor(DoctorFlags),
+    /// Print the completion script of a shell
+    Completion(CompletionFlags),
+    /// Write the manual pages
+    Man(ManFlags),
+    #[command(flatten)]
+    Verb(Verb),
     /// Run one pod (internal: the host runs this in a confined child process)
     #[command(hide = true)]
     Worker,
@@ -125,11 +173,6 @@ pub(crate) struct NetworkFlags {
     pub(crate) service_cidr: String,
 }
 
-impl NetworkFlags {
-    /// The same as arguments.
-    fn arguments(&self) -> Vec<String> {
-        vec![
-            format!("--cluster-cidr={}", self.cluster_cidr),
 /// A text of ranges, by family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Families {
@@ -153,7 +196,7 @@ impl Families {
     }
 }
 
-            format!("--node-mask={}", self.node_mask),
+impl NetworkFlags {
     /// The ranges of pods.
     pub(crate) fn cluster(&self) -> anyhow::Result<Families> {
         Families::of("--cluster-cidr", &self.cluster_cidr)
@@ -164,6 +207,11 @@ impl Families {
         Families::of("--service-cidr", &self.service_cidr)
     }
 
+    /// The same as arguments.
+    fn arguments(&self) -> Vec<String> {
+        vec![
+            format!("--cluster-cidr={}", self.cluster_cidr),
+            format!("--node-mask={}", self.node_mask),
             format!("--service-cidr={}", self.service_cidr),
         ]
     }
@@ -184,6 +232,9 @@ pub(crate) struct ServerFlags {
     /// More names and addresses that the server's certificate is for
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) tls_san: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
 
     /// Static bearer tokens, one `token,user,uid,"group,group"` a line
     #[arg(long, value_name = "FILE")]
@@ -355,7 +406,8 @@ pub(crate) struct RestoreFlags {
 /// Which cluster a host belongs to, and how it may become part of it.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct JoinFlags {
-    /// URL of the API server of the cluster to join, such as https://192.0.2.1:6443
+    /// URL of the API server of the cluster to join, such as https://192.0.2.1:6443, or of several
+    /// with commas between; the others of the cluster are found by themselves
     #[arg(long, value_name = "URL", conflicts_with = "kubeconfig")]
     pub(crate) server: Option<String>,
 

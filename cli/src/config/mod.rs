@@ -2,14 +2,28 @@
 //! Everything below gets checked values as arguments.
 
 mod data_dir;
+mod develop_flags;
 mod flags;
 mod node_flags;
 mod oidc;
+mod store_flags;
 mod telemetry_flags;
+mod tenant_flags;
+mod verb_flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
+pub(crate) use develop_flags::{
+    BuildFlags, CompletionFlags, DevFlags, DoctorFlags, ManFlags, NewFlags, ReportForm, TestFlags,
+};
 pub(crate) use flags::{
     BackupFlags, Command, DownFlags, ExplainFlags, Families, Flags, HostFlags, HostLimits,
     InspectFlags, JoinFlags, NetworkFlags, PushFlags, RestoreFlags, ScheduleCommand, ServerFlags,
     TokenCommand, TokenCreateFlags, TokenFlags, UpFlags,
+};
+pub(crate) use store_flags::{MigrateFlags, StoreCommand, StorePlace};
+pub(crate) use tenant_flags::{TenantCommand, TenantFlags};
+pub(crate) use verb_flags::{
+    ApplyFlags, Cascade, ClusterFlags, DeleteFlags, DescribeFlags, EventsFlags, ExecFlags,
+    ExplainFieldFlags, GetFlags, LogsFlags, PortForwardFlags, ProxyFlags, RolloutFlags, RolloutStatusFlags,
+    RolloutUndoFlags, RolloutVerb, ScaleFlags, SelectFlags, TopFlags, TopVerb, Verb, WaitFlags,
 };

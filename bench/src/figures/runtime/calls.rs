@@ -7,7 +7,8 @@ use super::world::{Pod, World, get};
 const WARM_UP: u32 = 500;
 const CALLS: u32 = 5_000;
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn measure() -> anyhow::Result<Vec<String>> {
+    let world = &World::new()?;
     let mut lines = Vec::new();
     for (words, isolation) in [("fresh", Isolation::Request), ("pooled", Isolation::Pooled)] {
         let (callee, container) = serve(world, "hello_http", isolation).await?;

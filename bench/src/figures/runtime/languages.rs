@@ -10,7 +10,8 @@ use super::world::{World, get};
 const FRESH: u32 = 40;
 const POOLED: u32 = 1_000;
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn measure() -> anyhow::Result<Vec<String>> {
+    let world = &World::new()?;
     let mut lines = Vec::new();
     for language in ["javascript", "python"] {
         let image = world.image(&coracle_e2e::guest_in(language)).await?;

@@ -19,7 +19,8 @@ const IN_FLIGHT: usize = 8;
 /// A few milliseconds of computing for each request.
 const TURNS: &str = "/turns?5000000";
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn measure() -> anyhow::Result<Vec<String>> {
+    let world = &World::new()?;
     let mut lines = Vec::new();
     for millis in [50, 500] {
         let image = world.image(&world.guest("behave")).await?;

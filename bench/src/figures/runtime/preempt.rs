@@ -7,13 +7,14 @@ use anyhow::{Context as _, ensure};
 use super::world::World;
 use crate::reference::wasmtime::wasmtime;
 
-/// Some seconds of computing.
-const TURNS: &str = "1000000000";
+/// About a second of computing.
+const TURNS: &str = "400000000";
 
 /// Runs of each, one after the other in turn; the best of each counts, as the rest is other load.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 5;
 
-pub(crate) async fn measure(world: &World, with_references: bool) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn measure(with_references: bool) -> anyhow::Result<Vec<String>> {
+    let world = World::new()?;
     let wasm = world.guest("behave");
     let image = world.image(&wasm).await?;
     let pod = world.pod()?;

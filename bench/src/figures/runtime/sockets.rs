@@ -8,7 +8,8 @@ const MEBIBYTES: &str = "2048";
 /// Round trips.
 const PINGS: &str = "50000";
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn measure() -> anyhow::Result<Vec<String>> {
+    let world = &World::new()?;
     let image = world.image(&world.guest("net-probe")).await?;
     let (server, client) = (world.pod()?, world.pod()?);
     let ask = async |serve: &str, ask: &str, port: u16, count: &str| {

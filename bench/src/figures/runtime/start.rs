@@ -14,7 +14,8 @@ const KILLS: usize = 100;
 /// times.
 const SPIN: Duration = Duration::from_millis(30);
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn measure() -> anyhow::Result<Vec<String>> {
+    let world = &World::new()?;
     let wasm = world.guest("behave");
     // Compiled, and dropped: each start maps the code from disk again.
     drop(world.image(&wasm).await?);

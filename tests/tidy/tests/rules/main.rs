@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod arrows;
+mod book;
 mod coverage;
 mod files;
 mod tree;
