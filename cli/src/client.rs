@@ -8,10 +8,21 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 /// A client by a kubeconfig file.
 pub(crate) async fn of_kubeconfig(path: &Path) -> anyhow::Result<kube::Client> {
+    of_kubeconfig_at(path, None).await
+}
+
+/// A client by a kubeconfig file, of the server at another URL.
+pub(crate) async fn of_kubeconfig_at(
+    path: &Path,
+    url: Option<&str>,
+) -> anyhow::Result<kube::Client> {
     let kubeconfig = Kubeconfig::read_from(path).with_context(|| {
         format!("read {}: is a server running with this data directory?", path.display())
     })?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    let config = config.with_context(|| format!("use {}", path.display()))?;
+    let mut config = config.with_context(|| format!("use {}", path.display()))?;
+    if let Some(url) = url {
+        config.cluster_url = url.parse().with_context(|| format!("read the URL '{url}'"))?;
+    }
     kube::Client::try_from(config).with_context(|| format!("make a client of {}", path.display()))
 }

@@ -12,18 +12,18 @@ use coracle_apiserver::oci::ImagePolicy;
 use coracle_apiserver::pki::{Kubeconfig, Pki, kubeconfig};
 use coracle_apiserver::seal::Sealer;
 use coracle_apiserver::service_address::ServiceRanges;
-use coracle_apiserver::{ApiServer, Config, FrontProxy};
+use coracle_apiserver::{ApiServer, Config, FrontProxy, Member};
 use coracle_client::{Caches, Client};
-use coracle_controllers::Controllers;
 use coracle_store::Store;
 use coracle_telemetry::{Exporting, Resource, Telemetry};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::config::{DataDir, Families, Held, ServerFlags, node_name};
+use crate::config::{DataDir, Families, Held, ServerFlags, StorePlace, node_name};
 use crate::host::own_address;
+use crate::lead::{Led, lead};
 use crate::nodes::Nodes;
-use crate::{signals, supervise};
+use crate::{shared_keys, signals, supervise};
 
 /// Name of the cluster and of the administrator in the kubeconfig.
 const CLUSTER: &str = "coracle";
@@ -35,8 +35,8 @@ pub(crate) struct Server {
     store: Store,
     client: kube::Client,
     serving: JoinHandle<()>,
-    controllers: Controllers,
-    scheduler: coracle_scheduler::run::Running,
+    controllers: Led,
+    scheduler: Led,
     exporting: Option<Exporting>,
     _held: Held,
 }
@@ -58,9 +58,16 @@ impl Server {
             format!("listen on {}: free the port, or give another --listen", flags.listen)
         })?;
         let address = listener.local_addr().context("read the own address")?;
+        let store = open_store(data, &flags.store.place()?).await?;
+        if store.is_shared() {
+            let key = flags.store.cluster_key_file.as_deref();
+            shared_keys::settle(data, &store, key, now()).await?;
+        }
         let pki = Arc::new(Pki::open(&data.pki(), now())?);
-        let store = open_store(data).await?;
         let mut config = configure(data, flags, address)?;
+        let member = member(data, flags)?;
+        let holder = member.holder.clone();
+        config.member = store.is_shared().then_some(member);
         config.signer = Some(Arc::clone(&pki));
         config.front_proxy = Some(front_proxy(data, &pki)?);
         let telemetry = flags.host.telemetry.config();
@@ -78,8 +85,9 @@ impl Server {
         let url = format!("https://{}", advertised(flags, address));
         let told = (pki.ca_certificate().to_owned(), url);
         let network = &flags.network;
+        let parts = Parts { holder, alone: !store.is_shared(), told };
         let (controllers, scheduler) =
-            start_parts(&api, network.cluster()?, network.node_mask, told);
+            start_parts(&api, network.cluster()?, network.node_mask, parts);
         let dashboard = format!("https://{}/ui/", reachable(address));
         tracing::info!(%address, dashboard, kubeconfig = %data.kubeconfig().display(), "the API is served");
         if !flags.no_host {
@@ -98,8 +106,9 @@ impl Server {
 
     /// Finishes what is in flight and closes the store.
     pub(crate) async fn stop(self) {
-        self.scheduler.stop().await;
-        self.controllers.stop().await;
+        self.scheduler.end().await;
+        self.controllers.end().await;
+        self.api.leave().await;
         self.api.shut_down();
         if self.serving.await.is_err() {
             tracing::error!("the task that serves the API panicked");
@@ -111,11 +120,37 @@ impl Server {
     }
 }
 
-/// Opening reads the whole file, so it runs where it may block.
-async fn open_store(data: &DataDir) -> anyhow::Result<Store> {
-    let path = data.store();
-    let opened = tokio::task::spawn_blocking(move || Store::open_redb(path)).await;
-    opened.context("open the store")?.with_context(|| format!("open {}", data.store().display()))
+/// All of it is read. Reading the file blocks, so that runs where it may.
+async fn open_store(data: &DataDir, place: &StorePlace) -> anyhow::Result<Store> {
+    match place {
+        StorePlace::Redb => {
+            let path = data.store();
+            let opened = tokio::task::spawn_blocking(move || Store::open_redb(path)).await;
+            let opened = opened.context("open the store")?;
+            opened.with_context(|| format!("open {}", data.store().display()))
+        }
+        StorePlace::Etcd(config) => {
+            let opened = Store::open_etcd(config.clone()).await;
+            opened.context("open the store in etcd: is it running, and is --store its address?")
+        }
+    }
+}
+
+/// Which server this is: the same for as long as there is its data directory, which one server alone can hold.
+fn member(data: &DataDir, flags: &ServerFlags) -> anyhow::Result<Member> {
+    let path = data.root().join("server-id");
+    let found = std::fs::read_to_string(&path).ok();
+    let found = found.map(|text| text.trim().to_owned());
+    let id = match found.filter(|id| !id.is_empty()) {
+        Some(id) => id,
+        None => {
+            let id = format!("{:016x}", rand::random::<u64>());
+            data.write_private(&path, id.as_bytes())?;
+            id
+        }
+    };
+    let holder = format!("{}_{id}", node_name(flags.host.node_name.as_deref()));
+    Ok(Member { id, holder })
 }
 
 fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow::Result<Config> {
@@ -194,26 +229,42 @@ fn service_range6(cidr: &str) -> anyhow::Result<(Ipv6Addr, u8)> {
     })
 }
 
-/// Controllers and scheduler reach the API inside of the process, each under its own name.
-fn start_parts(
-    api: &ApiServer,
-    cluster: Families,
-    node_mask: u8,
-    (root_ca, server_url): (String, String),
-) -> (Controllers, coracle_scheduler::run::Running) {
+/// What the parts that one server alone runs are told.
+struct Parts {
+    /// Who this server is in their Leases.
+    holder: String,
+    /// No other server can be there.
+    alone: bool,
+    /// The certificate of the CA, and the URL of this server.
+    told: (String, String),
+}
+
+/// Controllers and scheduler reach the API inside of the process, each under its own name; of several servers, the one
+/// that holds their Lease runs them.
+fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) -> (Led, Led) {
     let as_part = |name: &str| Client::in_process(api.in_process(UserInfo::component(name)));
-    let caches = Caches::new(as_part("kube-controller-manager"));
-    let config = coracle_controllers::Config {
-        cluster_cidr: cluster.v4,
-        cluster_cidr6: cluster.v6,
-        node_mask,
-        root_ca: Some(root_ca),
-        server_url: Some(server_url),
-        ..coracle_controllers::Config::default()
+    let client = as_part("kube-controller-manager");
+    let caches = Caches::new(client.clone());
+    let Parts { holder, alone, told: (root_ca, server_url) } = parts;
+    let controllers = {
+        let caches = caches.clone();
+        move || {
+            let config = coracle_controllers::Config {
+                cluster_cidr: cluster.v4.clone(),
+                cluster_cidr6: cluster.v6.clone(),
+                node_mask,
+                root_ca: Some(root_ca.clone()),
+                server_url: Some(server_url.clone()),
+                ..coracle_controllers::Config::default()
+            };
+            coracle_controllers::run(&caches, config)
+        }
     };
-    let controllers = coracle_controllers::run(&caches, config);
-    let scheduler = coracle_scheduler::run::run(&caches, coracle_scheduler::run::Config::default());
-    (controllers, scheduler)
+    let controllers = lead(&client, "kube-controller-manager", &holder, alone, controllers);
+    let client = as_part("kube-scheduler");
+    let start =
+        move || coracle_scheduler::run::run(&caches, coracle_scheduler::run::Config::default());
+    (controllers, lead(&client, "kube-scheduler", &holder, alone, start))
 }
 
 fn write_kubeconfigs(

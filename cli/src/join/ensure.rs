@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::certificate::{Pair, Validity};
 use super::csr::{self, Use};
 use super::discover::{Token, discover};
+use super::servers;
 use crate::config::{DataDir, JoinFlags};
 
 /// What a host is in its cluster.
@@ -98,19 +99,42 @@ pub(crate) async fn ensure(
             );
         }
         if Validity::read(&before.client.certificate)?.until > now {
-            if before.server != *server {
-                before.server.clone_from(server);
+            let named = servers::named(server);
+            if !named.contains(&before.server) {
+                before.server = first(server)?;
                 data.write_private(&path, before.kubeconfig().as_bytes())?;
             }
             return Ok(());
         }
         tracing::warn!(node, "the certificate of this host has ended: joining anew");
     }
-    let joined = join(flags, server, node, now).await;
-    let joined = joined.with_context(|| format!("join {server} as node '{node}'"))?;
+    let joined = join_any(flags, server, node, now).await?;
     data.write_private(&path, joined.kubeconfig().as_bytes())?;
     tracing::info!(node, server, "joined the cluster");
     Ok(())
+}
+
+/// Joins at the first server of the list that takes it.
+async fn join_any(
+    flags: &JoinFlags,
+    list: &str,
+    node: &str,
+    now: Timestamp,
+) -> anyhow::Result<Joined> {
+    let mut failed = None;
+    for server in servers::named(list) {
+        let joined = join(flags, &server, node, now).await;
+        match joined.with_context(|| format!("join {server} as node '{node}'")) {
+            Ok(joined) => return Ok(joined),
+            Err(error) => failed = Some(failed.unwrap_or(error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| anyhow::anyhow!("--server '{list}' names no server")))
+}
+
+fn first(list: &str) -> anyhow::Result<String> {
+    let first = servers::named(list).into_iter().next();
+    first.with_context(|| format!("--server '{list}' names no server"))
 }
 
 async fn join(

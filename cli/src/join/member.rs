@@ -1,5 +1,7 @@
 //! A host as a member of its cluster: who it is, kept good, and its ways to server and other hosts.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -11,14 +13,15 @@ use coracle_network::tunnel::keys::connecting;
 use coracle_network::tunnel::reach::{PROTOCOL, Reachable};
 use coracle_network::tunnel::{self, Keys, Pem, TunnelConfig};
 use coracle_vnet::Fabric;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::certificate::Pair;
 use super::ensure::{Joined, ensure};
 use super::rotate::{Rotation, serving_pair};
+use super::servers;
 use super::switch::Switch;
-use crate::client;
 use crate::config::{DataDir, HostFlags};
 
 /// The host's certificates: to speak by, and once there is one, to serve under.
@@ -27,13 +30,21 @@ type Certificates = watch::Receiver<(Joined, Option<Pair>)>;
 /// A host in its cluster. Dropping it ends what keeps its certificates good.
 pub(crate) struct Member {
     certificates: Certificates,
+    known: Known,
     _rotating: AbortOnDropHandle<()>,
+}
+
+/// The servers of the cluster.
+struct Known {
+    given: Vec<String>,
+    switch: Switch,
+    told: watch::Sender<Vec<String>>,
 }
 
 /// The ways to other parts of the cluster, open until it is dropped.
 pub(crate) struct Ways {
     _tunnel: tunnel::Running,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _tasks: [AbortOnDropHandle<()>; 3],
 }
 
 /// Gives the host's client and, unless somebody else keeps its kubeconfig, itself as a member; joins
@@ -52,18 +63,24 @@ pub(crate) async fn open(
     let text = std::fs::read_to_string(&path);
     let text = text.with_context(|| format!("read {}", path.display()))?;
     let joined = Joined::read(&text).with_context(|| format!("understand {}", path.display()))?;
-    let switch = Switch::new(client::of_kubeconfig(&path).await?);
-    let client = switch.client();
+    let given = match &flags.join.server {
+        Some(list) => servers::named(list),
+        None => vec![joined.server.clone()],
+    };
+    let urls = servers::known(data, &given);
+    let switch = Switch::open(&path, &urls).await?;
+    let (client, servers) = (switch.client(), watch::Sender::new(urls));
+    let known = Known { given, switch: switch.clone(), told: servers };
     let serving = serving_pair(data, config.host_ip, now);
     let (told, certificates) = watch::channel((joined.clone(), serving));
     let rotation = Rotation { data: data.clone(), joined, switch, address: config.host_ip, told };
     let rotating = AbortOnDropHandle::new(tokio::spawn(rotation.run()));
-    Ok((client, Some(Member { certificates, _rotating: rotating })))
+    Ok((client, Some(Member { certificates, known, _rotating: rotating })))
 }
 
 impl Member {
-    /// Opens the ways: the tunnel to other hosts, and the connection by which the server reaches
-    /// this one.
+    /// Opens the ways: the tunnel to other hosts, and the connections by which servers reach this
+    /// one.
     pub(crate) async fn open_ways(
         &self,
         data: &DataDir,
@@ -90,11 +107,11 @@ impl Member {
                 config.host_ip
             )
         })?;
-        let reachable = Reachable {
-            server: server(&joined.server)?,
-            keys: reachable,
-            agent: data.agent_socket(),
-        };
+        let Known { given, switch, told } = &self.known;
+        let keeping = keep_reachable(told.subscribe(), reachable, data.agent_socket());
+        let slices = caches.get::<EndpointSlice>();
+        let learning =
+            servers::follow(data.clone(), slices, given.clone(), switch.clone(), told.clone());
         let mut certificates = self.certificates.clone();
         let following = async move {
             while certificates.changed().await.is_ok() {
@@ -108,8 +125,39 @@ impl Member {
                 }
             }
         };
-        let tasks = [tokio::spawn(following), tokio::spawn(reachable.keep())];
+        let tasks = [tokio::spawn(following), tokio::spawn(keeping), tokio::spawn(learning)];
         Ok(Ways { _tunnel: tunnel, _tasks: tasks.map(AbortOnDropHandle::new) })
+    }
+}
+
+/// Keeps a connection to each server, by which it reaches this host.
+async fn keep_reachable(
+    mut servers: watch::Receiver<Vec<String>>,
+    keys: watch::Receiver<ClientKeys>,
+    agent: PathBuf,
+) {
+    let mut kept: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
+    loop {
+        let urls = servers.borrow_and_update().clone();
+        kept.retain(|url, _| urls.contains(url));
+        for url in urls {
+            let (keys, agent) = (keys.clone(), agent.clone());
+            match server(&url) {
+                Ok(server) => {
+                    kept.entry(url).or_insert_with(|| {
+                        let reachable = Reachable { server, keys, agent };
+                        AbortOnDropHandle::new(tokio::spawn(reachable.keep()))
+                    });
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "a server that cannot be reached");
+                }
+            }
+        }
+        if servers.changed().await.is_err() {
+            return std::future::pending().await;
+        }
     }
 }
 

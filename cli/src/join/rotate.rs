@@ -14,7 +14,6 @@ use super::certificate::{Pair, Validity};
 use super::csr::{self, Use};
 use super::ensure::Joined;
 use super::switch::Switch;
-use crate::client;
 use crate::config::DataDir;
 
 /// The first pause after the cluster did not give a certificate; it doubles up to the longest.
@@ -99,7 +98,7 @@ impl Rotation {
         self.joined.client = csr::obtain(api, &self.joined.node, &Use::Client).await?;
         let path = self.data.host_kubeconfig();
         self.data.write_private(&path, self.joined.kubeconfig().as_bytes())?;
-        self.switch.set(client::of_kubeconfig(&path).await?);
+        self.switch.renew(&path, &self.switch.urls()).await?;
         tracing::info!(node = self.joined.node, "has a new certificate to speak by");
         Ok(())
     }

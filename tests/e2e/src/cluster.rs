@@ -82,6 +82,11 @@ impl Cluster {
         cluster
     }
 
+    /// Other flags for the next start of the server.
+    pub fn set_flags(&mut self, flags: Vec<String>) {
+        self.flags = flags;
+    }
+
     /// Starts the server again after [`Cluster::kill_server`].
     pub fn start_server(&mut self) {
         let log = self.folder.path().join("server.log");

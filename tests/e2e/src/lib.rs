@@ -14,6 +14,7 @@ mod hosts;
 mod http;
 mod languages;
 mod pods;
+mod servers;
 mod tools;
 mod wait;
 
@@ -23,5 +24,6 @@ pub use hosts::Machines;
 pub use http::{Answer, get, request};
 pub use languages::guest_in;
 pub use pods::{BEHAVE, HELLO, HTTP, LIFECYCLE, container, pod, service, sh};
+pub use servers::Servers;
 pub use tools::{KUBECTL_NEW, KUBECTL_OLD, cache, helm, kubectl, kubectl_new, oras, python};
 pub use wait::{eventually, within};

@@ -1,6 +1,7 @@
 //! kill -9 of the server and of the host: nothing acknowledged is lost, and pods serve.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -154,4 +155,137 @@ fn a_killed_host_comes_back_with_no_server_reachable() {
     cluster.start_server();
     cluster.wait_ready();
     answers(port).unwrap();
+}
+
+/// Connections of no sense at each port that a process listens on.
+fn garbage(place: SocketAddr, count: usize) {
+    use std::io::Write as _;
+    let kinds: [&[u8]; 5] = [
+        b"",
+        b"GET / HTTP/1.1\r\n\r\n\r\n",
+        // The beginning of a TLS greeting that promises more than comes.
+        b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        &[0xa5; 4096],
+    ];
+    let mut open = Vec::new();
+    for number in 0..count {
+        let Ok(mut stream) = std::net::TcpStream::connect(place) else { continue };
+        let _refused = stream.write_all(kinds[number % kinds.len()]);
+        // Some stay open and say no more.
+        if number % 4 == 0 {
+            open.push(stream);
+        }
+    }
+}
+
+/// Where a process listens for TCP, by what the kernel says of its descriptors.
+fn listening(pid: u32) -> Vec<SocketAddr> {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let sockets: std::collections::BTreeSet<String> = links
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .filter_map(|link| {
+            let link = link.to_string_lossy().into_owned();
+            Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let mut ports = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (Some(local), Some(&"0A"), Some(inode)) =
+                (words.get(1), words.get(3), words.get(9))
+            else {
+                continue;
+            };
+            if !sockets.contains(*inode) {
+                continue;
+            }
+            let (address, port) = local.split_once(':').unwrap();
+            let port = u16::from_str_radix(port, 16).unwrap();
+            // An IPv4 address is a number in the machine's order; for "all" any will do.
+            let number = u32::from_str_radix(address, 16).unwrap_or(0).swap_bytes();
+            let address = if number == 0 { Ipv4Addr::LOCALHOST } else { Ipv4Addr::from(number) };
+            ports.push(SocketAddr::from((address, port)));
+        }
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+fn pid_of(cluster: &Cluster, role: &str) -> u32 {
+    let text = std::fs::read_to_string(cluster.data().join(format!("{role}.lock"))).unwrap();
+    text.trim().parse().unwrap()
+}
+
+#[test]
+fn a_thousand_senseless_connections_at_each_port_harm_nobody() {
+    let cluster = Cluster::start();
+    let port = serve_hello(&cluster);
+    let processes = ["server", "host"].map(|role| pid_of(&cluster, role));
+    let places: Vec<SocketAddr> = processes.into_iter().flat_map(listening).collect();
+    assert!(places.iter().any(|place| place.port() == port) && places.len() >= 3, "{places:?}");
+    for place in places {
+        garbage(place, 1000);
+    }
+    eventually("the pods serve", || answers(port));
+    cluster.run(&["create", "configmap", "after"]);
+    cluster.run(&["get", "--raw", "/readyz"]);
+    // Nobody had to be started again.
+    assert_eq!(["server", "host"].map(|role| pid_of(&cluster, role)), processes);
+}
+
+/// Seconds for which processes are killed; more by an environment variable.
+fn fault_seconds() -> u64 {
+    let given = std::env::var("CORACLE_FAULT_SECONDS").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(8)
+}
+
+/// Row `cp.stateless`: whatever was killed and however often, the cluster is in the end as if nothing had been.
+#[test]
+fn processes_that_are_killed_in_turn_lose_nothing() {
+    let mut cluster = Cluster::start();
+    let port = serve_hello(&cluster);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
+    let client = runtime.block_on(async {
+        let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+        Client::try_from(config).unwrap()
+    });
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let begin = std::time::Instant::now();
+    let mut round = 0;
+    while begin.elapsed() < Duration::from_secs(fault_seconds()) {
+        let writer = write_until_it_ends(client.clone(), round, Arc::clone(&acknowledged));
+        let writing = runtime.spawn(writer);
+        let replicas = 2 + round % 3;
+        cluster.run(&["scale", "deployment", "hello", &format!("--replicas={replicas}")]);
+        if round % 2 == 1 {
+            cluster.kill_host();
+        }
+        cluster.kill_server();
+        runtime.block_on(writing).unwrap();
+        cluster.start_server();
+        cluster.wait_ready();
+        round += 1;
+    }
+    cluster.run(&["scale", "deployment", "hello", "--replicas=3"]);
+    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    eventually("three pods, each Running and Ready, and no other", || {
+        let all = cluster.get(&["pods", "-l", "app=hello"]);
+        let pods = all["items"].as_array().unwrap();
+        let ready = |pod: &Value| {
+            let status = &pod["status"]["containerStatuses"][0];
+            pod["status"]["phase"] == "Running" && status["ready"] == true
+        };
+        if pods.len() == 3 && pods.iter().all(ready) { Ok(()) } else { Err(all) }
+    });
+    eventually("the pods serve", || answers(port));
+    let names = cluster.run(&["get", "configmaps", "-o", "jsonpath={.items[*].metadata.name}"]);
+    let there: std::collections::BTreeSet<&str> = names.split(' ').collect();
+    let acknowledged = acknowledged.lock().unwrap();
+    let lost: Vec<_> = acknowledged.iter().filter(|name| !there.contains(name.as_str())).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
 }
