@@ -10,6 +10,8 @@ pub mod demand;
 pub mod dns;
 pub mod egress;
 pub mod endpoints;
+pub mod front;
+pub mod gateway;
 mod health;
 pub mod ipam;
 pub mod names;
