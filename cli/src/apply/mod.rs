@@ -5,4 +5,4 @@ mod objects;
 mod run;
 
 pub(crate) use objects::Manifests;
-pub(crate) use run::{Applied, apply, delete, wait_gone};
+pub(crate) use run::{Applied, apply, apply_in, delete, name_in, wait_gone};

@@ -63,16 +63,33 @@ impl Manifests {
         let mut objects = Vec::new();
         for file in files {
             let text = fs::read_to_string(&file).map_err(|source| unreadable(&file, source))?;
+            if is_folder && is_other_json(&file, &text) {
+                continue;
+            }
             objects.extend(parse(&file, &text)?.into_iter().map(|object| (file.clone(), object)));
         }
+        let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new(".")) };
+        Self::in_order(path, objects, folder)
+    }
+
+    /// The objects of a text that came from somewhere else, such as standard input.
+    pub(crate) fn parse(from: &Path, text: &str) -> Result<Self, ManifestError> {
+        let objects = parse(from, text)?.into_iter().map(|object| (from.to_path_buf(), object));
+        Self::in_order(from, objects.collect(), Path::new("."))
+    }
+
+    fn in_order(
+        from: &Path,
+        mut objects: Vec<(PathBuf, Value)>,
+        folder: &Path,
+    ) -> Result<Self, ManifestError> {
         if objects.is_empty() {
-            return Err(ManifestError::Empty(path.display().to_string()));
+            return Err(ManifestError::Empty(from.display().to_string()));
         }
         objects.sort_by_key(|(_, object)| {
             let kind = object["kind"].as_str().unwrap_or_default();
             FIRST.iter().position(|first| *first == kind).unwrap_or(FIRST.len())
         });
-        let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new(".")) };
         Ok(Self { objects, folder: folder.to_path_buf() })
     }
 }
@@ -88,6 +105,14 @@ fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>, ManifestError> {
         .collect();
     files.sort();
     Ok(files)
+}
+
+/// Whether a JSON file of a folder is something else, such as a package.json: it says neither
+/// apiVersion nor kind.
+fn is_other_json(file: &Path, text: &str) -> bool {
+    let is_json = file.extension().is_some_and(|extension| extension == "json");
+    let read = serde_json::from_str::<Value>(text);
+    is_json && read.is_ok_and(|value| value["apiVersion"].is_null() && value["kind"].is_null())
 }
 
 /// The documents of a text, with a `List` taken apart and empty documents left out.
@@ -154,5 +179,16 @@ mod tests {
         assert!(error.contains("m.yaml: document 1 has no `metadata.name`"), "{error}");
         assert!(check("").unwrap_err().contains("holds no manifest"));
         assert!(check("a: [").unwrap_err().contains("m.yaml: "));
+    }
+
+    #[test]
+    fn a_folder_may_hold_other_json() {
+        let other = |text: &str| is_other_json(Path::new("package.json"), text);
+        assert!(other(r#"{"name": "app"}"#));
+        assert!(
+            !other(r#"{"kind": "Pod"}"#)
+                && !other("{")
+                && !is_other_json(Path::new("a.yaml"), "{}")
+        );
     }
 }

@@ -70,19 +70,29 @@ pub(crate) struct ApplyError {
     source: kube::Error,
 }
 
-/// Brings one object to what the manifest says.
+/// Brings one object to what the manifest says, in `default` if it names no namespace.
 pub(crate) async fn apply(
     client: &kube::Client,
     object: &Value,
+) -> Result<(Applied, Outcome), ApplyError> {
+    apply_in(client, object, "default").await
+}
+
+/// The same, with the namespace of objects that name none.
+pub(crate) async fn apply_in(
+    client: &kube::Client,
+    object: &Value,
+    namespace: &str,
 ) -> Result<(Applied, Outcome), ApplyError> {
     let mut applied = name_of(object);
     let failed = |applied: &Applied| {
         let object = applied.to_string();
         move |source| ApplyError { verb: "apply", object, source }
     };
+    applied.namespace.get_or_insert_with(|| namespace.to_owned());
     let (api, namespaced) = api_of(client, &applied).await.map_err(failed(&applied))?;
-    if namespaced && applied.namespace.is_none() {
-        applied.namespace = Some("default".to_owned());
+    if !namespaced {
+        applied.namespace = None;
     }
     let outcome = write(&api, &applied.name, object).await.map_err(failed(&applied))?;
     Ok((applied, outcome))
@@ -162,6 +172,13 @@ async fn api_of(
         Api::all_with(client.clone(), &resource)
     };
     Ok((api, namespaced))
+}
+
+/// What an object is called, in a namespace if it names none.
+pub(crate) fn name_in(object: &Value, namespace: &str) -> Applied {
+    let mut applied = name_of(object);
+    applied.namespace.get_or_insert_with(|| namespace.to_owned());
+    applied
 }
 
 fn name_of(object: &Value) -> Applied {

@@ -1,5 +1,6 @@
-//! `coracle.toml`: how the images of a folder are built. Read by `up`.
+//! `coracle.toml`: how the images of a folder are built. Read by `up`, `build`, `dev` and `test`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +13,25 @@ pub(crate) struct Recipe {
     /// Command and arguments, run in the folder before the images are read. Empty: nothing to run.
     #[serde(default)]
     pub(crate) build: Vec<String>,
+    /// What the build needs to be there first.
+    #[serde(default)]
+    pub(crate) prepare: Option<Prepare>,
+    /// Environment of the commands, beside the user's own.
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, String>,
     /// The images, each a component file and the name it is pushed under.
     #[serde(default, rename = "image")]
     pub(crate) images: Vec<RecipeImage>,
+}
+
+/// A command that is run once, before the first build.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Prepare {
+    /// File or folder, relative to the folder, that tells by being there that it was run.
+    pub(crate) makes: PathBuf,
+    /// Command and arguments.
+    pub(crate) run: Vec<String>,
 }
 
 /// One image of a [`Recipe`].

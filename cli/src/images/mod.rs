@@ -8,5 +8,5 @@ mod push;
 
 pub(crate) use build::Recipe;
 pub(crate) use inspect::inspect;
-pub(crate) use name::ImageName;
+pub(crate) use name::{ImageName, InvalidName};
 pub(crate) use push::push;

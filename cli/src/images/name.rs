@@ -26,6 +26,13 @@ pub(crate) struct InvalidName {
     why: &'static str,
 }
 
+impl ImageName {
+    /// The image as a manifest refers to it by its digest.
+    pub(crate) fn by_digest(&self, digest: &str) -> String {
+        format!("{REGISTRY_HOST}/{}@{digest}", self.repository)
+    }
+}
+
 impl FromStr for ImageName {
     type Err = InvalidName;
 

@@ -7,4 +7,6 @@ mod run;
 mod urls;
 
 pub(crate) use down::down;
-pub(crate) use run::{push_file, up};
+pub(crate) use readiness::{missing, reasons};
+pub(crate) use record::remember;
+pub(crate) use run::{print_access, push_file, up, wait_ready};

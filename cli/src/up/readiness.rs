@@ -6,14 +6,14 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 
 /// What is still missing, in words for a person; empty when everything is ready.
-pub(super) fn missing(deployments: &[Deployment], pods: &[Pod]) -> Vec<String> {
+pub(crate) fn missing(deployments: &[Deployment], pods: &[Pod]) -> Vec<String> {
     let rollouts = deployments.iter().filter_map(unfinished_rollout);
     let bare = pods.iter().filter(|pod| !is_owned(pod)).filter_map(unready_pod);
     rollouts.chain(bare).collect()
 }
 
 /// Reasons that pods give for not being ready, each once, with the pods that give it.
-pub(super) fn reasons(pods: &[Pod]) -> Vec<String> {
+pub(crate) fn reasons(pods: &[Pod]) -> Vec<String> {
     let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| !is_ready(pod)) {
         let name = pod.metadata.name.as_deref().unwrap_or_default();

@@ -32,6 +32,11 @@ pub(super) fn add(data: &DataDir, applied: &[Applied]) -> anyhow::Result<()> {
     Ok(data.write_private(&data.applied(), &bytes)?)
 }
 
+/// Adds one object to the record.
+pub(crate) fn remember(data: &DataDir, applied: &Applied) -> anyhow::Result<()> {
+    add(data, std::slice::from_ref(applied))
+}
+
 /// Empties the record.
 pub(super) fn clear(data: &DataDir) -> anyhow::Result<()> {
     match fs::remove_file(data.applied()) {

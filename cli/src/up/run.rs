@@ -5,8 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use coracle_network::front;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
 use kube::api::ListParams;
 use tokio::time::Instant;
@@ -15,19 +17,22 @@ use crate::apply::{self, Applied, Manifests};
 use crate::config::{DataDir, UpFlags};
 use crate::images::{self, ImageName, Recipe};
 use crate::server::Server;
-use crate::{out, signals, supervise};
+use crate::{develop, out, signals, supervise};
 
 use super::{readiness, record, urls};
 
 /// How often readiness is looked at while a user waits.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long the output waits for the host to say where Ingresses are.
+const DOORS_MAX: Duration = Duration::from_secs(5);
+
 /// Runs everything in the foreground until SIGINT or SIGTERM.
 pub(crate) async fn up(data: DataDir, flags: UpFlags) -> anyhow::Result<()> {
     let manifests = Manifests::read(&flags.path)?;
     let recipe = Recipe::of_folder(&manifests.folder)?;
     if !flags.no_build {
-        build(&recipe, &manifests.folder).await?;
+        develop::make(&recipe, &manifests.folder).await?;
     }
     let mut stop = signals::Stop::listen()?;
     let server = Server::start(&data, &flags.server).await?;
@@ -85,21 +90,6 @@ pub(crate) async fn push_file(
     Ok(())
 }
 
-async fn build(recipe: &Recipe, folder: &Path) -> anyhow::Result<()> {
-    let Some((program, arguments)) = recipe.build.split_first() else { return Ok(()) };
-    out::line(format_args!("building images: {}", recipe.build.join(" ")));
-    let status = tokio::process::Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .status()
-        .await
-        .with_context(|| format!("run the build command '{program}' of coracle.toml"))?;
-    if !status.success() {
-        bail!("the build command of coracle.toml failed ({status}): see its output above");
-    }
-    Ok(())
-}
-
 async fn apply_all(
     client: &kube::Client,
     manifests: &Manifests,
@@ -110,7 +100,7 @@ async fn apply_all(
         let (applied, outcome) =
             apply::apply(client, object).await.with_context(|| file.display().to_string())?;
         out::line(format_args!("{applied} {outcome}"));
-        record::add(data, std::slice::from_ref(&applied))?;
+        record::remember(data, &applied)?;
         all.push(applied);
     }
     Ok(all)
@@ -124,7 +114,8 @@ fn namespaces_of(applied: &[Applied]) -> Vec<String> {
     namespaces
 }
 
-async fn wait_ready(
+/// Waits until all Deployments are rolled out and all pods are ready.
+pub(crate) async fn wait_ready(
     client: &kube::Client,
     namespaces: &[String],
     patience: Duration,
@@ -168,7 +159,35 @@ where
     Ok(list.with_context(|| format!("list {} in {namespace}", K::plural(&())))?.items)
 }
 
-async fn print_access(
+/// Where Ingresses are, as soon as the host says at which ports it listens for them.
+async fn print_ingresses(client: &kube::Client, namespaces: &[String]) -> anyhow::Result<()> {
+    let mut ingresses: Vec<Ingress> = Vec::new();
+    for namespace in namespaces {
+        ingresses.extend(list(client, namespace).await?);
+    }
+    let deadline = Instant::now() + DOORS_MAX;
+    while !ingresses.is_empty() {
+        let nodes: Api<Node> = Api::all(client.clone());
+        let nodes = nodes.list(&ListParams::default()).await.context("list nodes")?;
+        let annotations = nodes.items.iter().filter_map(|node| node.metadata.annotations.as_ref());
+        let mut told = annotations.filter_map(|all| all.get(front::doors::ANNOTATION));
+        if let Some(told) = told.next() {
+            for url in urls::of_ingresses(&ingresses, &urls::ports(told)) {
+                out::line(format_args!("  {url}"));
+            }
+            break;
+        }
+        if Instant::now() > deadline {
+            out::line("  Ingresses are not served yet: see `kubectl describe node`");
+            break;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Says where what was applied is reached.
+pub(crate) async fn print_access(
     client: &kube::Client,
     data: &DataDir,
     namespaces: &[String],
@@ -180,6 +199,7 @@ async fn print_access(
             out::line(format_args!("  {url}"));
         }
     }
+    print_ingresses(client, namespaces).await?;
     out::line(format_args!("  export KUBECONFIG={}", data.kubeconfig().display()));
     Ok(())
 }

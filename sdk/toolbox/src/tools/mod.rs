@@ -4,6 +4,7 @@ mod args;
 mod awk;
 mod curl;
 mod date;
+mod dig;
 mod expr;
 mod files;
 mod find;
@@ -58,6 +59,7 @@ async fn dispatch(name: &str, p: &mut Proc) -> Option<Done> {
         "curl" => curl::curl(p).await,
         "cut" => text::cut(p).await,
         "date" => date::date(p).await,
+        "dig" => dig::dig(p).await,
         "dirname" => print::dirname(p).await,
         "echo" => print::echo(p).await,
         "env" => system::env(p).await,

@@ -12,7 +12,8 @@ mod exchange;
 mod lingering;
 mod pace;
 mod target;
-mod tls;
+pub(crate) mod tls;
+mod trust;
 
 use std::io;
 use std::net::SocketAddr;
@@ -118,7 +119,9 @@ async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: Reque
     let stream = timeout(connect, dial(core, &addresses));
     let stream = stream.await.map_err(|_| Error::ConnectionTimeout)??;
     if target.is_tls {
-        let stream = timeout(connect, tls::connect(stream, &target.host, is_grpc(&request)));
+        let trusted = trust::config(core).ok_or(Error::ConfigurationError)?;
+        let grpc = is_grpc(&request);
+        let stream = timeout(connect, tls::connect_by(trusted, stream, &target.host, grpc));
         exchange(stream.await.map_err(|_| Error::ConnectionTimeout)??, request, options).await
     } else {
         exchange(stream, request, options).await

@@ -1,4 +1,4 @@
-//! TLS for outgoing `https` requests, trusting what the machine trusts.
+//! TLS for outgoing `https` requests and for `wasi:tls`, trusting what the machine trusts.
 //!
 //! An edge: it reads the machine's certificates once.
 
@@ -14,7 +14,7 @@ use wasmtime_wasi_http::Error;
 
 /// Makes a stream secure, and sure that `host` is at its other end, and that it speaks HTTP/2 if that
 /// is wanted.
-pub(super) async fn connect<I>(
+pub(crate) async fn connect<I>(
     stream: I,
     host: &str,
     wants_http2: bool,
@@ -22,7 +22,20 @@ pub(super) async fn connect<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut config = config().ok_or(Error::ConfigurationError)?;
+    let config = config().ok_or(Error::ConfigurationError)?;
+    connect_by(config, stream, host, wants_http2).await
+}
+
+/// The same with settings of the container's own.
+pub(super) async fn connect_by<I>(
+    mut config: Arc<ClientConfig>,
+    stream: I,
+    host: &str,
+    wants_http2: bool,
+) -> Result<TlsStream<I>, Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
     if wants_http2 {
         Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
     }
@@ -40,13 +53,13 @@ fn tls_error(error: io::Error) -> Error {
 }
 
 /// The settings, made at the first request; `None` when this machine has no certificates to trust.
-fn config() -> Option<Arc<ClientConfig>> {
+pub(super) fn config() -> Option<Arc<ClientConfig>> {
     static CONFIG: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
     CONFIG.get_or_init(make).clone()
 }
 
 /// The machine's certificates, read once.
-fn certificates() -> &'static [CertificateDer<'static>] {
+pub(super) fn certificates() -> &'static [CertificateDer<'static>] {
     static READ: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
     READ.get_or_init(|| rustls_native_certs::load_native_certs().certs)
 }
@@ -58,9 +71,13 @@ pub(crate) fn trust_what_the_machine_trusts() {
 
 fn make() -> Option<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    let found = certificates().iter().cloned();
-    let (trusted, _unreadable) = roots.add_parsable_certificates(found);
-    if trusted == 0 {
+    roots.add_parsable_certificates(certificates().iter().cloned());
+    with_roots(roots)
+}
+
+/// Settings that trust these authorities; `None` when there are none.
+pub(super) fn with_roots(roots: RootCertStore) -> Option<Arc<ClientConfig>> {
+    if roots.is_empty() {
         tracing::warn!("https requests of guests fail: this machine has no CA certificates");
         return None;
     }

@@ -1,0 +1,249 @@
+//! `coracle new`: a folder that builds, runs and tests, from a template.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use super::tools;
+use crate::config::NewFlags;
+use crate::out;
+
+/// The longest name: a Service's name is a DNS label.
+const NAME_MAX: usize = 63;
+
+/// A file of a template: where it goes, and its text.
+type File = (&'static str, &'static str);
+
+/// What a folder is made of.
+struct Template {
+    name: &'static str,
+    about: &'static str,
+    files: &'static [File],
+}
+
+/// A file of `sdk/templates`.
+macro_rules! text {
+    ($path:literal) => {
+        include_str!(concat!("../../../sdk/templates/", $path))
+    };
+}
+
+const README: File = ("README.md", text!("common/README.md"));
+const IGNORE: File = (".gitignore", text!("common/gitignore"));
+const CARGO_RECIPE: File = ("coracle.toml", text!("common/cargo.coracle.toml"));
+const CARGO_CONFIG: File = (".cargo/config.toml", text!("common/cargo.config.toml"));
+const JOB: File = ("app.yaml", text!("common/command.yaml"));
+const JOB_CASES: File = ("requests.toml", text!("common/command.requests.toml"));
+const CRON: File = ("app.yaml", text!("common/cron.yaml"));
+const CRON_CASES: File = ("requests.toml", text!("common/cron.requests.toml"));
+const HTTP: File = ("app.yaml", text!("common/http.yaml"));
+const HTTP_CASES: File = ("requests.toml", text!("common/http.requests.toml"));
+const RUST_COMMAND: [File; 2] = [
+    ("Cargo.toml", text!("rust-command/Cargo.toml")),
+    ("src/main.rs", text!("rust-command/main.rs")),
+];
+const GO_COMMAND: [File; 3] = [
+    ("coracle.toml", text!("go-command/coracle.toml")),
+    ("go.mod", text!("go-command/go.mod.template")),
+    ("main.go", text!("go-command/main.go")),
+];
+const C_COMMAND: [File; 2] =
+    [("coracle.toml", text!("c-command/coracle.toml")), ("main.c", text!("c-command/main.c"))];
+
+/// All templates, by language and kind.
+const TEMPLATES: [Template; 9] = [
+    Template {
+        name: "rust-http",
+        about: "an HTTP service in Rust",
+        files: &[
+            README,
+            IGNORE,
+            CARGO_RECIPE,
+            CARGO_CONFIG,
+            HTTP,
+            HTTP_CASES,
+            ("Cargo.toml", text!("rust-http/Cargo.toml")),
+            ("src/main.rs", text!("rust-http/main.rs")),
+        ],
+    },
+    Template {
+        name: "rust-command",
+        about: "a Job in Rust",
+        files: &[
+            README,
+            IGNORE,
+            CARGO_RECIPE,
+            CARGO_CONFIG,
+            JOB,
+            JOB_CASES,
+            RUST_COMMAND[0],
+            RUST_COMMAND[1],
+        ],
+    },
+    Template {
+        name: "rust-cron",
+        about: "a CronJob in Rust",
+        files: &[
+            README,
+            IGNORE,
+            CARGO_RECIPE,
+            CARGO_CONFIG,
+            CRON,
+            CRON_CASES,
+            RUST_COMMAND[0],
+            RUST_COMMAND[1],
+        ],
+    },
+    Template {
+        name: "rust-plugin",
+        about: "an application in Rust, and a plugin for it that can touch nothing else",
+        files: &[
+            README,
+            IGNORE,
+            CARGO_CONFIG,
+            ("coracle.toml", text!("rust-plugin/coracle.toml")),
+            ("app.yaml", text!("rust-plugin/app.yaml")),
+            ("requests.toml", text!("rust-plugin/requests.toml")),
+            ("Cargo.toml", text!("rust-plugin/Cargo.toml")),
+            ("app/Cargo.toml", text!("rust-plugin/app/Cargo.toml")),
+            ("app/src/main.rs", text!("rust-plugin/app/main.rs")),
+            ("plugin/Cargo.toml", text!("rust-plugin/plugin/Cargo.toml")),
+            ("plugin/src/lib.rs", text!("rust-plugin/plugin/lib.rs")),
+            ("wit/plugin.wit", text!("rust-plugin/wit/plugin.wit")),
+        ],
+    },
+    Template {
+        name: "go-command",
+        about: "a Job in Go",
+        files: &[README, IGNORE, JOB, JOB_CASES, GO_COMMAND[0], GO_COMMAND[1], GO_COMMAND[2]],
+    },
+    Template {
+        name: "go-cron",
+        about: "a CronJob in Go",
+        files: &[README, IGNORE, CRON, CRON_CASES, GO_COMMAND[0], GO_COMMAND[1], GO_COMMAND[2]],
+    },
+    Template {
+        name: "c-command",
+        about: "a Job in C",
+        files: &[README, IGNORE, JOB, JOB_CASES, C_COMMAND[0], C_COMMAND[1]],
+    },
+    Template {
+        name: "c-cron",
+        about: "a CronJob in C",
+        files: &[README, IGNORE, CRON, CRON_CASES, C_COMMAND[0], C_COMMAND[1]],
+    },
+    Template {
+        name: "javascript-http",
+        about: "an HTTP service in JavaScript",
+        files: &[
+            README,
+            IGNORE,
+            HTTP,
+            HTTP_CASES,
+            ("coracle.toml", text!("javascript-http/coracle.toml")),
+            ("package.json", text!("common/package.json")),
+            ("build.mjs", text!("common/build.mjs")),
+            ("app.js", text!("javascript-http/app.js")),
+        ],
+    },
+];
+
+/// Writes a folder, or lists the templates.
+pub(crate) fn create(flags: &NewFlags) -> anyhow::Result<()> {
+    if flags.list {
+        for template in &TEMPLATES {
+            out::line(format_args!("{:<17}{}", template.name, template.about));
+        }
+        return Ok(());
+    }
+    let (Some(template), Some(name)) = (&flags.template, &flags.name) else {
+        bail!("say which template and a name: `coracle new rust-http hello`");
+    };
+    let folder = PathBuf::from(name);
+    write(template, name, &folder)?;
+    out::line(format_args!("made {}", folder.display()));
+    let recipe = crate::images::Recipe::of_folder(&folder)?;
+    let program = recipe.build.first().map(String::as_str).unwrap_or_default();
+    if tools::find(program, &folder).is_none() {
+        out::note(&tools::missing(program));
+    }
+    out::line(format_args!("next: cd {} && coracle dev", folder.display()));
+    Ok(())
+}
+
+fn write(template: &str, name: &str, folder: &Path) -> anyhow::Result<()> {
+    let Some(found) = TEMPLATES.iter().find(|known| known.name == template) else {
+        let names: Vec<&str> = TEMPLATES.iter().map(|known| known.name).collect();
+        bail!("there is no template '{template}': choose one of {}", names.join(", "));
+    };
+    if !is_label(name) {
+        bail!(
+            "'{name}' must be at most {NAME_MAX} lower-case letters, digits and -, beginning with a letter"
+        );
+    }
+    if folder.exists() {
+        bail!("{} is there already: choose another name", folder.display());
+    }
+    for (path, text) in found.files {
+        let path = folder.join(path);
+        let parent = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
+        let text = text.replace("{{name}}", name).replace("{{module}}", &name.replace('-', "_"));
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A DNS label that is a crate's name too.
+fn is_label(name: &str) -> bool {
+    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= NAME_MAX
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.chars().all(letters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::Manifests;
+    use crate::develop::cases::Cases;
+    use crate::images::{ImageName, Recipe};
+
+    #[test]
+    fn every_template_is_whole() {
+        let place = tempfile::tempdir().unwrap();
+        for template in &TEMPLATES {
+            let folder = place.path().join(template.name);
+            write(template.name, "my-app", &folder).unwrap();
+            let recipe = Recipe::of_folder(&folder).unwrap();
+            assert!(tools::of_program(&recipe.build[0]).is_some(), "{}", recipe.build[0]);
+            let manifests = Manifests::read(&folder).unwrap();
+            Cases::read(&folder.join("requests.toml")).unwrap();
+            let text = format!("{:?}", manifests.objects);
+            for image in &recipe.images {
+                let name: ImageName = image.name.parse().unwrap();
+                assert!(text.contains(&name.to_string()), "{name} is not in {text}");
+            }
+            for (path, _) in template.files {
+                let text = std::fs::read_to_string(folder.join(path)).unwrap();
+                assert!(!text.contains("{{"), "{path}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let there = place.path();
+        for (template, name, folder, words) in [
+            ("perl-http", "a", there.join("a"), "choose one of rust-http"),
+            ("rust-http", "Big", there.join("b"), "must be at most 63"),
+            ("rust-http", "a-", there.join("c"), "must be at most 63"),
+            ("rust-http", "a", there.to_path_buf(), "is there already"),
+        ] {
+            let error = write(template, name, &folder).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}
