@@ -113,7 +113,6 @@ fn table_form(flags: &GetFlags, form: &Form, target: &Target) -> TableForm {
         wide: *form == Form::Wide,
         namespaces: flags.select.all_namespaces && target.kind.namespaced,
         labels: flags.show_labels,
-        no_headers: flags.no_headers,
     }
 }
 
@@ -245,7 +244,7 @@ impl Watched<'_> {
                 "ERROR" => anyhow::bail!("watch: {}", form::shown(&object["message"])),
                 _ if object["kind"] == "Table" => {
                     let headings = before.is_empty() && !self.flags.no_headers;
-                    let printed = self.printed(target, object).as_wide_as(&before);
+                    let printed = self.printed(target, object).widened_to(&before);
                     printed.lines(headings).iter().for_each(out::line);
                     if before.is_empty() {
                         before = printed;

@@ -106,8 +106,8 @@ fn kubeconfig(data: &DataDir, flags: &ClusterFlags) -> PathBuf {
 
 /// What the server said, as `kubectl` shows it, or why it was not reached.
 pub(crate) fn told(error: kube::Error) -> anyhow::Error {
-    match error {
-        kube::Error::Api(status) => anyhow!("{} ({})", status.message, status.reason),
-        other => anyhow::Error::new(other).context("reach the server"),
+    if let kube::Error::Api(status) = &error {
+        return anyhow!("{} ({})", status.message, status.reason);
     }
+    anyhow::Error::new(error).context("reach the server")
 }

@@ -15,8 +15,6 @@ pub(crate) struct TableForm {
     pub(crate) namespaces: bool,
     /// A last column with the labels.
     pub(crate) labels: bool,
-    /// No headings.
-    pub(crate) no_headers: bool,
 }
 
 /// Lines of cells under headings, each column as wide as its widest cell.
@@ -78,7 +76,7 @@ impl Printed {
     }
 
     /// The columns are at least as wide as those of a table that was printed before.
-    pub(crate) fn as_wide_as(mut self, other: &Printed) -> Self {
+    pub(crate) fn widened_to(mut self, other: &Printed) -> Self {
         self.widths = other.widths();
         self
     }
@@ -148,7 +146,7 @@ mod tests {
             ],
         });
         let printed = Printed::of(&table, form, |name| format!("pod/{name}"));
-        expected.assert_eq(&printed.lines(!form.no_headers).join("\n"));
+        expected.assert_eq(&printed.lines(true).join("\n"));
     }
 
     #[test]
@@ -161,7 +159,7 @@ mod tests {
                 pod/longer-name   3"#]],
         );
         check(
-            TableForm { wide: true, namespaces: true, labels: true, no_headers: false },
+            TableForm { wide: true, namespaces: true, labels: true },
             expect![[r#"
                 NAMESPACE   NAME              READY   IP         LABELS
                 one         pod/a             1/1                <none>
@@ -175,6 +173,6 @@ mod tests {
         first.row(vec!["a-long-name".to_owned(), "1/1".to_owned()]);
         let mut next = Printed::new(&["NAME", "READY"]);
         next.row(vec!["b".to_owned(), "0/1".to_owned()]);
-        assert_eq!(next.as_wide_as(&first).lines(false), ["b             0/1"]);
+        assert_eq!(next.widened_to(&first).lines(false), ["b             0/1"]);
     }
 }
