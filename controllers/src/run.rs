@@ -7,8 +7,9 @@ use coracle_client::{Caches, Index};
 use crate::context::{Config, Context, Running, node_of};
 use crate::{
     bootstrap, certificate, clusterrole, cronjob, daemonset, deployment, disruption, endpoints,
-    endpointslice, garbage, job, namespace, node, nodescaler, ondemand, podautoscaler, podgc,
-    replicaset, replicationcontroller, resourcequota, serviceaccount, statefulset, volumebinding,
+    endpointslice, garbage, job, loadbalancer, namespace, node, nodescaler, ondemand,
+    podautoscaler, podgc, replicaset, replicationcontroller, resourcequota, serviceaccount,
+    statefulset, volumebinding,
 };
 
 /// All controllers at work. Dropping it ends them in the middle; [`stop`](Self::stop) waits.
@@ -48,6 +49,8 @@ pub fn run(caches: &Caches, config: Config) -> Controllers {
         podgc::run::start(&context),
         podautoscaler::run::start(&context),
         ondemand::run::start(&context),
+        loadbalancer::run::start_services(&context),
+        loadbalancer::run::start_ingresses(&context),
         clusterrole::run::start(&context),
         volumebinding::run::start(&context),
         certificate::run::start(&context),

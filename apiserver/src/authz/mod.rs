@@ -5,6 +5,7 @@
 //! Node before RBAC, and the first that allows decides.
 
 mod escalation;
+mod front;
 mod node;
 pub(crate) mod policy;
 pub(crate) mod rbac;

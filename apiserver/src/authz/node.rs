@@ -3,7 +3,7 @@
 //! *Source:* Kubernetes, "Using Node Authorization"; the graph from pods to what they refer to is walked anew for each
 //! question, over the node's own pods.
 
-use super::{Attributes, Decision};
+use super::{Attributes, Decision, front};
 use crate::cache::{Caches, Object, Selection};
 use coracle_api::registry;
 use coracle_api::selector::{FieldSelector, LabelSelector};
@@ -39,6 +39,9 @@ pub(super) fn authorize(caches: &Caches, node: &str, attributes: &Attributes<'_>
         ("", "services" | "namespaces") | ("discovery.k8s.io", "endpointslices") => {
             reads && attributes.subresource.is_empty()
         }
+        // Every node is a way in.
+        ("networking.k8s.io", "ingresses" | "ingressclasses")
+        | ("gateway.networking.k8s.io", _) => reads && attributes.subresource.is_empty(),
         ("" | "events.k8s.io", "events") => {
             matches!(attributes.verb, "create" | "update" | "patch")
         }
@@ -141,7 +144,15 @@ fn referenced(caches: &Caches, node: &str, attributes: &Attributes<'_>) -> Decis
     }
     let pods = pods_of(caches, node, attributes.namespace);
     let refers = pods.iter().any(|pod| refers(&pod.value(), attributes.resource, attributes.name));
-    if refers { Decision::Allow(String::new()) } else { no_relationship(node, attributes) }
+    let is_certificate = || {
+        attributes.resource == "secrets"
+            && front::names_secret(caches, attributes.namespace, attributes.name)
+    };
+    if refers || is_certificate() {
+        Decision::Allow(String::new())
+    } else {
+        no_relationship(node, attributes)
+    }
 }
 
 fn no_relationship(node: &str, attributes: &Attributes<'_>) -> Decision {

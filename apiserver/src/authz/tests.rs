@@ -66,6 +66,25 @@ fn roles() -> Vec<Value> {
     ]
 }
 
+/// Ingresses with certificates: of a class that nodes serve, and of a foreign one.
+fn entrances() -> Vec<Value> {
+    let class = |name: &str, controller: &str| {
+        json!({"kind": "IngressClass", "metadata": {"name": name},
+        "spec": {"controller": controller}})
+    };
+    let ingress = |name: &str, class: &str, secret: &str| {
+        json!({"kind": "Ingress",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"ingressClassName": class, "tls": [{"secretName": secret}]}})
+    };
+    vec![
+        class("coracle", "coracle.dev/ingress"),
+        class("other", "example.com/ingress"),
+        ingress("own", "coracle", "served"),
+        ingress("foreign", "other", "not-served"),
+    ]
+}
+
 async fn authorizer() -> Authorizer {
     let store = Store::memory();
     let caches = Caches::start(&store);
@@ -78,6 +97,13 @@ async fn authorizer() -> Authorizer {
     for object in policy::objects().into_iter().chain(roles()) {
         let kind = object["kind"].as_str().unwrap();
         let kind = registry::by_kind(rbac::GROUP, "v1", kind).unwrap();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        let key = object_key(kind, namespace, object["metadata"]["name"].as_str().unwrap());
+        writes.push(Write::put(key, encode(kind, &object), Guard::Absent));
+    }
+    for object in entrances() {
+        let kind = object["kind"].as_str().unwrap();
+        let kind = registry::by_kind("networking.k8s.io", "v1", kind).unwrap();
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
         let key = object_key(kind, namespace, object["metadata"]["name"].as_str().unwrap());
         writes.push(Write::put(key, encode(kind, &object), Guard::Absent));
@@ -272,6 +298,9 @@ fn a_node_reads_what_its_pods_refer_to() {
         "list secrets default/-",
         "watch configmaps -",
         "update configmaps default/n1-volume",
+        "watch secrets default/served",
+        "get secrets other/served",
+        "get secrets default/not-served",
     ];
     check(
         &node(),
@@ -292,6 +321,9 @@ fn a_node_reads_what_its_pods_refer_to() {
         list secrets default/-: 403: secrets is forbidden: User "system:node:n1" cannot list resource "secrets" in API group "" in the namespace "default": can only read namespaced object of this type by name
         watch configmaps -: 403: configmaps is forbidden: User "system:node:n1" cannot watch resource "configmaps" in API group "" at the cluster scope: can only read namespaced object of this type by name
         update configmaps default/n1-volume: 403: configmaps "n1-volume" is forbidden: User "system:node:n1" cannot update resource "configmaps" in API group "" in the namespace "default": can only read resources of this type
+        watch secrets default/served: yes
+        get secrets other/served: 403: secrets "served" is forbidden: User "system:node:n1" cannot get resource "secrets" in API group "" in the namespace "other": no relationship found between node 'n1' and secrets 'served'
+        get secrets default/not-served: 403: secrets "not-served" is forbidden: User "system:node:n1" cannot get resource "secrets" in API group "" in the namespace "default": no relationship found between node 'n1' and secrets 'not-served'
     "#]],
     );
 }
@@ -309,6 +341,9 @@ fn a_node_routes_and_reports() {
         "get /v2/app/manifests/1",
         "put /v2/app/manifests/1",
         "list deployments.apps -",
+        "watch ingresses.networking.k8s.io -",
+        "update ingresses.networking.k8s.io default/x",
+        "watch gateways.gateway.networking.k8s.io -",
     ];
     check(
         &node(),
@@ -324,6 +359,9 @@ fn a_node_routes_and_reports() {
         get /v2/app/manifests/1: yes
         put /v2/app/manifests/1: 403: forbidden: User "system:node:n1" cannot put path "/v2/app/manifests/1"
         list deployments.apps -: 403: deployments.apps is forbidden: User "system:node:n1" cannot list resource "deployments" in API group "apps" at the cluster scope
+        watch ingresses.networking.k8s.io -: yes
+        update ingresses.networking.k8s.io default/x: 403: ingresses.networking.k8s.io "x" is forbidden: User "system:node:n1" cannot update resource "ingresses" in API group "networking.k8s.io" in the namespace "default"
+        watch gateways.gateway.networking.k8s.io -: yes
     "#]],
     );
 }

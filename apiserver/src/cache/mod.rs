@@ -89,6 +89,12 @@ impl Caches {
         self.resources.iter().find(|cache| wanted(cache.kind()))
     }
 
+    /// The cache of a resource of users' kinds by group and plural.
+    pub(crate) fn custom_resource(&self, group: &str, plural: &str) -> Option<Arc<ResourceCache>> {
+        let wanted = |kind: &Kind| kind.group == group && kind.plural == plural;
+        self.custom.read().iter().find(|cache| wanted(cache.kind())).cloned()
+    }
+
     /// All caches, in the order of the registry.
     pub fn resources(&self) -> &[Arc<ResourceCache>] {
         &self.resources
