@@ -88,6 +88,10 @@ where
         match api.create(&PostParams::default(), object).await {
             Ok(_) => return,
             Err(error) if error.is_already_exists() => return,
+            Err(kube::Error::Api(status)) if status.code == 422 => {
+                tracing::error!(message = status.message, "a part of the Gateway API is not valid");
+                return;
+            }
             // A kind is served a moment after its definition is there.
             Err(error) => tracing::debug!(error = error.message(), "not made yet"),
         }
