@@ -14,7 +14,9 @@ use crate::admission::matching::Written;
 use crate::admission::{self, Operation, Request, quota};
 use crate::cache;
 use crate::context::Context;
+use crate::query::Query;
 use crate::server::Core;
+use crate::streams;
 
 /// Turns for writes that are charged: namespaces share them by hash, so that their number is bounded.
 const TURNS: usize = 64;
@@ -61,7 +63,7 @@ impl Subject {
     fn of(context: &Context, operation: Operation, object: &Value) -> Subject {
         let name = match operation {
             Operation::Create | Operation::Delete => meta::name(object).to_owned(),
-            Operation::Update => context.path.name.clone(),
+            Operation::Update | Operation::Connect => context.path.name.clone(),
         };
         Subject { namespace: meta::namespace(object).to_owned(), name }
     }
@@ -132,6 +134,40 @@ impl Core {
         let dry_run = is_dry_run(context);
         self.policies.check(&written, &self.around(dry_run), warnings)?;
         self.validate_by_webhooks(&written, dry_run, warnings).await
+    }
+
+    /// Lets a stream to a pod, a Service or a node be opened, or not: policies and webhooks see its options as the
+    /// object of the operation `CONNECT`. Gives the query that it has then, as they may change what is asked for, and
+    /// what they warn of.
+    ///
+    /// # Errors
+    /// The first refusal; 500 when one changes the path of a proxy, whose request has begun already.
+    pub(crate) async fn admit_stream(
+        &self,
+        context: &Context,
+    ) -> Result<(Query, Vec<String>), Status> {
+        let asked = streams::connect_options(&context.path, &context.query);
+        let request = Request {
+            user: &context.user,
+            operation: Operation::Connect,
+            kind: context.kind,
+            subresource: &context.path.subresource,
+            namespace: &context.path.namespace,
+            name: &context.path.name,
+        };
+        let (mut options, mut warnings) = (asked.clone(), Vec::new());
+        self.mutate(&request, &mut options, None, false, &mut warnings).await?;
+        let written = Written::new(&request, &options, None);
+        self.policies.check(&written, &self.around(false), &mut warnings)?;
+        self.validate_by_webhooks(&written, false, &mut warnings).await?;
+        if options == asked {
+            return Ok((context.query.clone(), warnings));
+        }
+        if context.path.subresource == "proxy" {
+            let why = "an admission webhook or policy changed the path of a proxy, which may only be let in or refused";
+            return Err(Status::internal(why));
+        }
+        Ok((streams::query_of(&options), warnings))
     }
 
     /// Charges a write to the quotas of its namespace.

@@ -31,7 +31,9 @@ impl<'a> Written<'a> {
     ) -> Written<'a> {
         match request.operation {
             Operation::Delete => Written { request, object: None, old: Some(object) },
-            Operation::Create | Operation::Update => Written { request, object: Some(object), old },
+            Operation::Create | Operation::Update | Operation::Connect => {
+                Written { request, object: Some(object), old }
+            }
         }
     }
 
@@ -91,8 +93,11 @@ impl<'a> Written<'a> {
         !self.request.kind.namespaced || is_selected(&self.namespace(caches), selector)
     }
 
-    /// Whether the labels of the new or the old object are selected.
+    /// Whether the labels of the new or the old object are selected; options of a stream have none to be selected by.
     pub(crate) fn is_selected(&self, selector: &Value) -> bool {
+        if self.request.operation == Operation::Connect {
+            return selects_all(selector);
+        }
         selects_all(selector)
             || [self.object, self.old]
                 .into_iter()
@@ -103,18 +108,23 @@ impl<'a> Written<'a> {
     /// The write as an `AdmissionRequest`, without the objects.
     pub(crate) fn review_request(&self, uid: &str, dry_run: bool) -> Value {
         let Request { user, operation, kind, subresource, namespace, name } = *self.request;
-        let what = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+        let mut what = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+        if let Some(options) = self.object.filter(|_| operation == Operation::Connect) {
+            what["kind"] = options["kind"].clone();
+        }
         let resource =
             json!({"group": kind.group, "version": kind.version, "resource": kind.plural});
         let options = match operation {
-            Operation::Create => "CreateOptions",
-            Operation::Update => "UpdateOptions",
-            Operation::Delete => "DeleteOptions",
+            Operation::Create => Some("CreateOptions"),
+            Operation::Update => Some("UpdateOptions"),
+            Operation::Delete => Some("DeleteOptions"),
+            Operation::Connect => None,
         };
+        let options = options.map(|kind| json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"}));
         let mut out = json!({
             "uid": uid, "kind": what, "resource": resource, "requestKind": what, "requestResource": resource,
             "name": name, "operation": operation.as_str(), "userInfo": crate::review::user_value(user),
-            "dryRun": dry_run, "options": {"kind": options, "apiVersion": "meta.k8s.io/v1"},
+            "dryRun": dry_run, "options": options,
         });
         for (field, value) in [
             ("namespace", namespace),
@@ -136,6 +146,7 @@ impl Operation {
             Operation::Create => "CREATE",
             Operation::Update => "UPDATE",
             Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
         }
     }
 }

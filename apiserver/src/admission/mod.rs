@@ -17,6 +17,7 @@ pub(crate) mod quota;
 mod runtime_class;
 mod service_account;
 mod tolerations;
+pub(crate) mod topology;
 
 use crate::authn::UserInfo;
 use crate::cache::Caches;
@@ -33,6 +34,8 @@ pub enum Operation {
     Update,
     /// Its deletion is asked for.
     Delete,
+    /// A stream to it is opened; the object is then the options of the stream.
+    Connect,
 }
 
 /// A write that asks to be let in.
@@ -86,6 +89,7 @@ pub fn admit(
             tolerations::admit(request, object);
             default_class::admit(request, object, caches)?;
             runtime_class::admit(request, object, caches)?;
+            topology::admit(request, object, caches);
             Ok(())
         }
         None => node::admit_delete(request, old),

@@ -15,7 +15,7 @@ pub(super) fn admit(request: &Request<'_>, caches: &Caches) -> Result<(), Status
     match request.operation {
         Operation::Delete if request.is_core("Namespace") => deletion(request),
         Operation::Create if request.kind.namespaced => creation(request, caches),
-        Operation::Create | Operation::Update | Operation::Delete => Ok(()),
+        Operation::Create | Operation::Update | Operation::Delete | Operation::Connect => Ok(()),
     }
 }
 

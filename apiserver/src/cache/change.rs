@@ -20,6 +20,16 @@ pub enum EventType {
 }
 
 impl EventType {
+    /// What it says when the object was selected before or is after; `None` when neither.
+    fn of(before: bool, after: bool) -> Option<EventType> {
+        match (before, after) {
+            (false, true) => Some(EventType::Added),
+            (true, true) => Some(EventType::Modified),
+            (true, false) => Some(EventType::Deleted),
+            (false, false) => None,
+        }
+    }
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -78,12 +88,7 @@ impl Change {
         let selected = |object: &Option<Arc<Object>>| {
             object.as_ref().is_some_and(|object| selection.matches(&object.header))
         };
-        match (selected(&self.previous), selected(&self.current)) {
-            (false, true) => Some(EventType::Added),
-            (true, true) => Some(EventType::Modified),
-            (true, false) => Some(EventType::Deleted),
-            (false, false) => None,
-        }
+        EventType::of(selected(&self.previous), selected(&self.current))
     }
 
     fn gone(&self) -> Option<&Arc<Object>> {
@@ -110,6 +115,22 @@ impl WatchEvent {
     /// The revision of the change.
     pub fn revision(&self) -> Revision {
         self.change.revision
+    }
+
+    /// The object before and after the change, as far as the watch's selection had it and has it.
+    pub(crate) fn sides(&self) -> (Option<&Arc<Object>>, Option<&Arc<Object>>) {
+        let (previous, current) = (self.change.previous.as_ref(), self.change.current.as_ref());
+        match self.event_type {
+            EventType::Added => (None, current),
+            EventType::Modified => (previous, current),
+            EventType::Deleted => (previous, None),
+        }
+    }
+
+    /// The event for who selects its object before or after the change; `None` when neither.
+    pub(crate) fn narrowed(mut self, before: bool, after: bool) -> Option<WatchEvent> {
+        self.event_type = EventType::of(before, after)?;
+        Some(self)
     }
 
     /// The object that the event shows; for a deletion the last one that was selected, with the event's revision.

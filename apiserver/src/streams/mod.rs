@@ -4,9 +4,10 @@
 //! Comes in: a request that was authorised. Goes out: the same request to the node's agent, with the
 //! kubelet's own path, and whatever the agent answers. A connection that changes its protocol is
 //! passed on byte for byte, so that WebSocket channels and SPDY are understood on the node alone.
-//! `container`, `options` and `target` are pure; `forward` and `splice` move bytes; `pod` and `proxy`
+//! `connect`, `container`, `options` and `target` are pure; `forward` and `splice` move bytes; `pod` and `proxy`
 //! say where to.
 
+mod connect;
 mod container;
 mod forward;
 mod options;
@@ -15,6 +16,7 @@ mod proxy;
 mod splice;
 mod target;
 
+pub(crate) use connect::{connect_options, query_of};
 pub(crate) use container::container;
 pub(crate) use forward::{Outgoing, STREAMS_MAX};
 pub(crate) use pod::node;

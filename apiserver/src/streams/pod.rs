@@ -14,12 +14,13 @@ use super::options::{command_path, forward_path};
 use crate::authz::Attributes;
 use crate::body::Body;
 use crate::context::Context;
+use crate::query::Query;
 use crate::request_info::Verb;
 use crate::respond::Answer;
 use crate::server::Core;
 
 impl Core {
-    /// Passes a stream of a pod to its node.
+    /// Passes a stream of a pod to its node; `query` is what it asks for as admission let it in.
     ///
     /// # Errors
     /// 400 for a request that makes no sense, 403 for who may only read, 404, and what calling the
@@ -27,6 +28,7 @@ impl Core {
     pub(crate) async fn pod_stream(
         &self,
         context: &Context,
+        query: &Query,
         method: Method,
         body: Body,
     ) -> Result<Answer, Status> {
@@ -34,10 +36,10 @@ impl Core {
         let pod = self.current(context)?.value();
         let action = context.path.subresource.as_str();
         let path = if action == "portforward" {
-            forward_path(&pod, &context.query)
+            forward_path(&pod, query)
         } else {
-            let container = container(&pod, context.query.get("container"))?;
-            command_path(action, &pod, &container, &context.query)
+            let container = container(&pod, query.get("container"))?;
+            command_path(action, &pod, &container, query)
         };
         let node = node(&pod)?;
         if !context.headers.contains_key(UPGRADE) || context.upgrade.is_none() {

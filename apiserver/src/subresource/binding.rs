@@ -10,6 +10,7 @@ use coracle_api::status::Status;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::admission::topology;
 use crate::body::Body;
 use crate::context::Context;
 use crate::metadata;
@@ -28,8 +29,10 @@ impl Core {
         let options = WriteOptions::parse(&context.query, "CreateOptions")?;
         let ty = schema::lookup("", "v1", "Binding")
             .ok_or_else(|| Status::internal("no schema of Binding"))?;
-        let binding = context.decode(body, ty, options.field_validation).await?.value;
+        let mut binding = context.decode(body, ty, options.field_validation).await?.value;
         check_target(&binding)?;
+        let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
+        topology::label(&mut binding, &node, &self.caches);
         let change = Change {
             part: Part::Internal,
             dry_run: options.dry_run,
@@ -82,6 +85,9 @@ fn bound(pod: &Value, binding: &Value, now: &str) -> Result<Decoded, Status> {
     for (key, value) in meta::annotations(binding).into_iter().flatten() {
         meta::set_annotation(&mut new, key, value.as_str().unwrap_or(""));
     }
+    for (key, value) in meta::labels(binding).into_iter().flatten() {
+        meta::set_label(&mut new, key, value.as_str().unwrap_or(""));
+    }
     if let Some(status) = new.get_mut("status").and_then(Value::as_object_mut) {
         status.remove("nominatedNodeName");
     }
@@ -102,7 +108,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(pod: Value, expected: Expect) {
-        let binding = json!({"metadata": {"annotations": {"a": "b"}}, "target": {"kind": "Node", "name": "n1"}});
+        let binding = json!({"metadata": {"annotations": {"a": "b"}, "labels": {"zone": "z"}}, "target": {"kind": "Node", "name": "n1"}});
         let text = match bound(&pod, &binding, "2026-01-01T00:00:00Z") {
             Ok(bound) => bound.value.to_string(),
             Err(status) => status.to_string(),
@@ -115,7 +121,7 @@ mod tests {
         check(
             json!({"metadata": {"name": "a"}, "spec": {}, "status": {"phase": "Pending"}}),
             expect![[
-                r#"{"metadata":{"annotations":{"a":"b"},"name":"a"},"spec":{"nodeName":"n1"},"status":{"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","status":"True","type":"PodScheduled"}],"phase":"Pending"}}"#
+                r#"{"metadata":{"annotations":{"a":"b"},"labels":{"zone":"z"},"name":"a"},"spec":{"nodeName":"n1"},"status":{"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","status":"True","type":"PodScheduled"}],"phase":"Pending"}}"#
             ]],
         );
         check(

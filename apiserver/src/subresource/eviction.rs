@@ -29,8 +29,15 @@ const CONFLICT_TRIES_MAX: usize = 20;
 /// Most grants that a budget remembers until its controller has seen them. *Source:* `MaxDisruptedPodSize`.
 const GRANTS_MAX: usize = 2000;
 
-/// When a client that was refused may ask again. *Source:* kube-apiserver.
+/// When a client may ask again that was refused for what the server has still to do. *Source:* kube-apiserver.
 const RETRY_SECONDS: u32 = 10;
+
+/// Nobody knows when a budget bears more: a client that repeats requests by itself must not wait for it, as its caller
+/// has its own idea of patience. *Source:* kube-apiserver.
+const RETRY_UNKNOWN: u32 = 0;
+
+/// What every refusal of a budget says first. *Source:* kube-apiserver.
+const VIOLATED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
 
 impl Core {
     /// Evicts a pod.
@@ -97,6 +104,7 @@ impl Core {
         Err(refused(
             "couldn't update PodDisruptionBudget due to conflicts",
             "too many evictions at once",
+            RETRY_SECONDS,
         ))
     }
 
@@ -165,10 +173,7 @@ fn grant(budget: &Value, pod: &Value, now: &str) -> Result<Option<Value>, Status
     let name = meta::name(budget);
     if number("observedGeneration") < budget["metadata"]["generation"].as_i64().unwrap_or(0) {
         let why = format!("The disruption budget {name} is still being processed by the server.");
-        return Err(refused(
-            "Cannot evict pod as it would violate the pod's disruption budget.",
-            &why,
-        ));
+        return Err(refused(VIOLATED, &why, RETRY_SECONDS));
     }
     let resource = GroupResource::new("policy", "poddisruptionbudgets");
     let allowed = number("disruptionsAllowed");
@@ -182,13 +187,7 @@ fn grant(budget: &Value, pod: &Value, now: &str) -> Result<Option<Value>, Status
         return Err(Status::forbidden_because(&resource, name, why));
     }
     if allowed == 0 {
-        let why = format!(
-            "The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
-        );
-        return Err(refused(
-            "Cannot evict pod as it would violate the pod's disruption budget.",
-            &why,
-        ));
+        return Err(refused(VIOLATED, &why_not(budget), RETRY_UNKNOWN));
     }
     Ok(Some(counted_down(budget, meta::name(pod), allowed - 1, now)))
 }
@@ -216,8 +215,35 @@ fn is_ready(pod: &Value) -> bool {
     conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
-fn refused(message: &str, cause: &str) -> Status {
-    Status::too_many_requests(message, RETRY_SECONDS).with_cause("DisruptionBudget", cause, "")
+/// Why a budget without a grant left has none. *Source:* kube-apiserver.
+fn why_not(budget: &Value) -> String {
+    let (name, status) = (meta::name(budget), &budget["status"]);
+    let number = |field: &str| status[field].as_i64().unwrap_or(0);
+    let (healthy, desired) = (number("currentHealthy"), number("desiredHealthy"));
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or("").to_owned();
+    let told = conditions
+        .find(|condition| {
+            condition["type"] == "DisruptionAllowed" && condition["status"] == "False"
+        })
+        .map(|condition| (text(condition, "reason"), text(condition, "message")));
+    let (reason, message) = told.unwrap_or_default();
+    let does_not = format!("The disruption budget {name} does not allow evicting pods currently");
+    if reason == "SyncFailed" && !message.is_empty() {
+        format!("{does_not} because it failed sync: {message}")
+    } else if healthy <= desired {
+        format!(
+            "The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
+        )
+    } else if message.is_empty() {
+        does_not
+    } else {
+        format!("{does_not} ({reason}): {message}")
+    }
+}
+
+fn refused(message: &str, cause: &str, retry_seconds: u32) -> Status {
+    Status::too_many_requests(message, retry_seconds).with_cause("DisruptionBudget", cause, "")
 }
 
 fn marked(pod: &Value, now: &str) -> Decoded {
@@ -279,6 +305,22 @@ mod tests {
             "429 The disruption budget b is still being processed by the server.",
         );
         check(&budget(plain(), 3, 1, -1, 2), &pod("True"), "403 ");
+        let mut told = budget(plain(), 3, 1, 0, 2);
+        check(
+            &told,
+            &pod("True"),
+            "429 The disruption budget b does not allow evicting pods currently",
+        );
+        for (reason, expected) in [
+            ("Busy", "currently (Busy): later"),
+            ("SyncFailed", "currently because it failed sync: later"),
+        ] {
+            told["status"]["conditions"] = json!([{"type": "DisruptionAllowed", "status": "False",
+                "reason": reason, "message": "later"}]);
+            let expected =
+                format!("429 The disruption budget b does not allow evicting pods {expected}");
+            check(&told, &pod("True"), &expected);
+        }
     }
 
     #[test]

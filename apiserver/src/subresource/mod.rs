@@ -16,7 +16,7 @@ use http::Method;
 use crate::body::Body;
 use crate::context::Context;
 use crate::request_info::Verb;
-use crate::respond::Answer;
+use crate::respond::{self, Answer};
 use crate::server::Core;
 use crate::verbs::write::Part;
 
@@ -51,9 +51,27 @@ impl Core {
             ("approval", Verb::Patch) => self.patch(context, Part::Approval, body).await,
             ("token", Verb::Create) => self.token(context, body).await,
             ("log", Verb::Get) => self.log(context).await,
-            ("exec" | "attach" | "portforward", _) => self.pod_stream(context, method, body).await,
-            ("proxy", _) => self.proxy(context, method, body).await,
+            ("exec" | "attach" | "portforward" | "proxy", _) => {
+                self.connect(context, method, body).await
+            }
             _ => Err(Status::unknown_path()),
         }
+    }
+
+    /// Opens a stream to a pod, a Service or a node, if admission lets it.
+    async fn connect(
+        &self,
+        context: &Context,
+        method: Method,
+        body: Body,
+    ) -> Result<Answer, Status> {
+        let (query, warnings) = self.admit_stream(context).await?;
+        let mut answer = if context.path.subresource == "proxy" {
+            self.proxy(context, method, body).await?
+        } else {
+            self.pod_stream(context, &query, method, body).await?
+        };
+        respond::warn(&mut answer, &warnings);
+        Ok(answer)
     }
 }

@@ -24,6 +24,7 @@ use crate::options::{ListOptions, VersionMatch};
 use crate::respond::{self, Answer};
 use crate::server::Core;
 use crate::table::{self, IncludeObject, Tables};
+use crate::verbs::narrow::Narrow;
 
 /// How long a read waits for a revision that has not happened yet. *Source:* kube-apiserver's `blockTimeout`.
 const FUTURE_REVISION_WAIT: Duration = Duration::from_secs(3);
@@ -43,10 +44,16 @@ impl Core {
         self.wait_for(options.resource_version).await;
         let revision = list_revision(&options);
         let namespace = Some(context.path.namespace.as_str());
-        let selection = Selection::new(context.kind, namespace, options.labels, options.fields)?;
+        let (fields, narrow) = Narrow::part(context, &self.webhooks, options.fields)?;
+        let selection = Selection::new(context.kind, namespace, options.labels, fields)?;
         let ListOptions { limit, continue_token, .. } = options;
         let request = ListRequest { selection, revision, limit, continue_token };
-        let listing = self.objects(context.kind)?.list(&request)?;
+        let mut listing = self.objects(context.kind)?.list(&request)?;
+        if let Some(narrow) = narrow {
+            // A page may have fewer than were asked for, and what remains is not known.
+            listing.objects = narrow.objects(listing.objects).await?;
+            listing.remaining = None;
+        }
         let shown = Shown::new(context);
         if is_converted(context.served) && context.negotiated.form == Form::Object {
             let values = listing.objects.iter().map(|object| object.value()).collect();

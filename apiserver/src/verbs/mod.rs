@@ -11,6 +11,7 @@ mod create;
 mod delete;
 mod get;
 mod list;
+mod narrow;
 pub(crate) mod ownership;
 pub(crate) mod patch;
 pub(crate) mod update;

@@ -30,6 +30,7 @@ use crate::options::ListOptions;
 use crate::respond::Answer;
 use crate::server::{Core, Counted};
 use crate::table::{self, IncludeColumns, IncludeObject, Tables};
+use crate::verbs::narrow::Narrow;
 use crate::webhook::Clients;
 
 /// Shortest time after which a watch without `timeoutSeconds` ends; the longest is twice as much, so that clients do
@@ -55,6 +56,7 @@ impl Core {
         let form = Lines::new(context, Arc::clone(&self.webhooks));
         let encoding = form.encoding;
         let (labels, fields) = (options.labels, with_name(options.fields, context)?);
+        let (fields, narrow) = Narrow::part(context, &self.webhooks, fields)?;
         let selection =
             Selection::new(context.kind, Some(&context.path.namespace), labels, fields)?;
         let watch = match self.objects(context.kind)?.watch(selection, from) {
@@ -68,6 +70,7 @@ impl Core {
         let initial_end = options.send_initial_events == Some(true) && options.bookmarks;
         let stream = WatchStream {
             watch,
+            narrow,
             lines: form,
             phase: Phase::Initial,
             initial: Vec::new().into_iter(),
@@ -155,6 +158,7 @@ enum Phase {
 
 struct WatchStream {
     watch: Watch,
+    narrow: Option<Narrow>,
     lines: Lines,
     phase: Phase,
     initial: std::vec::IntoIter<Arc<Object>>,
@@ -206,13 +210,14 @@ impl WatchStream {
     async fn initial_frame(&mut self) -> Vec<u8> {
         let mut frame = Vec::new();
         if self.initial.len() == 0 {
-            let objects = self.watch.take_initial();
-            if let Err(status) = self.lines.convert(objects.iter()).await {
-                self.phase = Phase::Over;
-                write_value(self.lines.encoding, "ERROR", &status.to_value(), &mut frame);
-                return frame;
+            match self.take_initial().await {
+                Ok(objects) => self.initial = objects.into_iter(),
+                Err(status) => {
+                    self.phase = Phase::Over;
+                    write_value(self.lines.encoding, "ERROR", &status.to_value(), &mut frame);
+                    return frame;
+                }
             }
-            self.initial = objects.into_iter();
         }
         for object in self.initial.by_ref() {
             self.lines.write(EventType::Added, &object, &mut frame);
@@ -227,21 +232,29 @@ impl WatchStream {
         frame
     }
 
+    /// The objects that were there, ready to be written.
+    async fn take_initial(&mut self) -> Result<Vec<Arc<Object>>, Status> {
+        let mut objects = self.watch.take_initial();
+        if let Some(narrow) = &self.narrow {
+            objects = narrow.objects(objects).await?;
+        }
+        self.lines.convert(objects.iter()).await?;
+        Ok(objects)
+    }
+
     async fn wait(&mut self) -> Woken {
-        let Self { watch, tick, deadline, shutdown, bookmarks, lines, phase, .. } = self;
+        let Self { watch, narrow, tick, deadline, shutdown, bookmarks, lines, phase, .. } = self;
         tokio::select! {
             biased;
             events = watch.next() => {
                 let Some(events) = events else { return Woken::End };
                 let mut frame = Vec::new();
-                let objects = events.iter().filter_map(|event| event.object());
-                if let Err(status) = lines.convert(objects).await {
-                    write_value(lines.encoding, "ERROR", &status.to_value(), &mut frame);
-                    *phase = Phase::Over;
-                    return Woken::Events(frame);
-                }
-                for event in &events {
-                    lines.write_event(event, &mut frame);
+                match lines.prepare(narrow.as_ref(), events).await {
+                    Ok(events) => events.iter().for_each(|event| lines.write_event(event, &mut frame)),
+                    Err(status) => {
+                        write_value(lines.encoding, "ERROR", &status.to_value(), &mut frame);
+                        *phase = Phase::Over;
+                    }
                 }
                 Woken::Events(frame)
             }
@@ -299,6 +312,19 @@ impl Lines {
         let converted = convert(&self.webhooks, self.served, values).await?;
         self.converted = keys.into_iter().zip(converted).collect();
         Ok(())
+    }
+
+    /// What is to be written of the events, with their objects converted.
+    async fn prepare(
+        &mut self,
+        narrow: Option<&Narrow>,
+        mut events: Vec<WatchEvent>,
+    ) -> Result<Vec<WatchEvent>, Status> {
+        if let Some(narrow) = narrow {
+            events = narrow.events(events).await?;
+        }
+        self.convert(events.iter().filter_map(|event| event.object())).await?;
+        Ok(events)
     }
 
     /// Writes what happened; whole objects as they were encoded once for all watches.

@@ -135,7 +135,7 @@ GET /apis/networking.k8s.io/v1/servicecidrs/kubernetes | /spec/cidrs /status/con
               /endpoints/0/addresses ["10.0.0.1"]
               /ports/0/port 6443
             200
-              /spec/cidrs ["10.96.0.0/12"]
+              /spec/cidrs ["10.96.0.0/12","fd63:6f73::/108"]
               /status/conditions/0/type "Ready"
               /status/conditions/0/status "True"
         "#]],

@@ -35,8 +35,8 @@ fn convert(review: &Value) -> Value {
 }
 
 fn definition(port: u16, authority: &str, stored: &str) -> Value {
-    let version = |name: &str, spec: Value| {
-        json!({"name": name, "served": true, "storage": name == stored, "schema": {"openAPIV3Schema":
+    let version = |name: &str, path: &str, spec: Value| {
+        json!({"name": name, "served": true, "storage": name == stored, "selectableFields": [{"jsonPath": path}], "schema": {"openAPIV3Schema":
             {"type": "object", "properties": {"spec": spec}}}})
     };
     let color = json!({"type": "object", "properties": {"color": {"type": "string"}}});
@@ -44,7 +44,7 @@ fn definition(port: u16, authority: &str, stored: &str) -> Value {
     json!({"metadata": {"name": "things.x.io"}, "spec": {
         "group": "x.io", "scope": "Namespaced",
         "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
-        "versions": [version("v1", color), version("v2", paint)],
+        "versions": [version("v1", ".spec.color", color), version("v2", ".spec.paint.color", paint)],
         "conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
             "clientConfig": {"url": format!("https://127.0.0.1:{port}/"), "caBundle": STANDARD.encode(authority)}}}}})
 }
@@ -189,4 +189,67 @@ async fn what_is_kept_in_a_former_version_is_migrated() {
           /spec {"color":"red"}
     "#]]
     .assert_eq(&session.run(read).await);
+}
+
+#[tokio::test]
+async fn each_version_selects_by_its_own_fields() {
+    let (session, ..) = start().await;
+    let things = "/apis/x.io/v1/namespaces/default/things";
+    let before = session.value(&format!("GET {things}")).await;
+    let since = before["metadata"]["resourceVersion"].as_str().unwrap();
+    let make = |name: &str, color: &str| {
+        format!(
+            "POST {things} | /spec/color\n{{\"apiVersion\":\"x.io/v1\",\"kind\":\"Thing\",\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"color\":\"{color}\"}}}}\n\n"
+        )
+    };
+    let paint = |name: &str, color: &str| {
+        format!(
+            "PATCH {things}/{name} | /spec/color\nContent-Type: application/merge-patch+json\n{{\"spec\":{{\"color\":\"{color}\"}}}}\n\n"
+        )
+    };
+    session.run(&[make("a", "red"), make("b", "green"), make("c", "red")].concat()).await;
+    let read = r#"
+GET /apis/x.io/v1/namespaces/default/things?fieldSelector=spec.color%3Dred | /items/0/metadata/name /items/1/metadata/name /items/2
+
+GET /apis/x.io/v2/namespaces/default/things?fieldSelector=spec.paint.color%3Dred | /items/0/spec /items/1/metadata/name /items/2
+
+GET /apis/x.io/v2/namespaces/default/things?fieldSelector=spec.paint.color%3Dred,metadata.name%3Dc | /items/0/metadata/name /items/1
+
+GET /apis/x.io/v2/namespaces/default/things?fieldSelector=spec.paint.color%21%3Dred | /items/0/metadata/name /items/1
+
+GET /apis/x.io/v2/namespaces/default/things?fieldSelector=spec.color%3Dred
+
+GET /apis/x.io/v1/namespaces/default/things?fieldSelector=spec.paint.color%3Dred
+"#;
+    expect![[r#"
+        200
+          /items/0/metadata/name "a"
+          /items/1/metadata/name "c"
+          /items/2 -
+        200
+          /items/0/spec {"paint":{"color":"red"}}
+          /items/1/metadata/name "c"
+          /items/2 -
+        200
+          /items/0/metadata/name "c"
+          /items/1 -
+        200
+          /items/0/metadata/name "b"
+          /items/1 -
+        400 BadRequest: field label not supported: spec.color
+        400 BadRequest: field label not supported: spec.paint.color
+    "#]]
+    .assert_eq(&session.run(read).await);
+    let delete = format!("DELETE {things}/c | /status\n");
+    session.run(&[paint("a", "blue"), paint("b", "red"), paint("b", "red"), delete].concat()).await;
+    let watched = session
+        .run(&format!(
+            "GET /apis/x.io/v2/namespaces/default/things?watch=true&timeoutSeconds=1&fieldSelector=spec.paint.color%3Dred&resourceVersion={since}"
+        ))
+        .await;
+    let word = |text: &'static str| {
+        watched.split(text).skip(1).filter_map(|rest| rest.split('"').next()).collect::<Vec<_>>()
+    };
+    assert_eq!(word("\"type\":\""), ["ADDED", "ADDED", "DELETED", "ADDED", "DELETED"], "{watched}");
+    assert_eq!(word("\"name\":\""), ["a", "c", "a", "b", "c"], "{watched}");
 }

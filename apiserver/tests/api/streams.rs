@@ -180,6 +180,49 @@ DELETE /api/v1/namespaces/default/pods/a/exec
 }
 
 #[tokio::test]
+async fn policies_say_which_streams_may_be() {
+    let session = session().await;
+    session
+        .run(
+            r#"
+POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies | /metadata/name
+{"metadata":{"name":"calm"},"spec":{
+ "matchConstraints":{"resourceRules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["CONNECT"],
+  "resources":["pods/exec","pods/attach","pods/proxy"]}]},
+ "matchConditions":[{"name":"people","expression":"request.operation == 'CONNECT' && request.resource.resource == 'pods'"}],
+ "validations":[
+  {"expression":"object.kind != 'PodExecOptions' || !('rm' in object.command)","message":"nothing is removed here"},
+  {"expression":"object.kind != 'PodAttachOptions' || request.subResource != 'attach'","message":"nobody is attached"},
+  {"expression":"object.kind != 'PodProxyOptions' || !object.path.startsWith('/debug')","message":"no debugging"}]}}
+
+POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings | /metadata/name
+{"metadata":{"name":"calm"},"spec":{"policyName":"calm","validationActions":["Deny"]}}
+"#,
+        )
+        .await;
+    let script = r#"
+POST /api/v1/namespaces/default/pods/a/exec?command=rm&command=-r | /code
+
+POST /api/v1/namespaces/default/pods/a/exec?command=ls
+
+POST /api/v1/namespaces/default/pods/a/attach | /code
+
+GET /api/v1/namespaces/default/pods/a/proxy/debug/heap | /code
+
+GET /api/v1/namespaces/default/pods/nosuch/portforward
+"#;
+    let output = session.run(script).await;
+    let said: Vec<&str> = output.lines().filter(|line| !line.starts_with("  ")).collect();
+    expect![[r#"
+        422 Invalid: pods "a" is forbidden: ValidatingAdmissionPolicy 'calm' with binding 'calm' denied request: nothing is removed here
+        400 BadRequest: Upgrade request required
+        422 Invalid: pods "a" is forbidden: ValidatingAdmissionPolicy 'calm' with binding 'calm' denied request: nobody is attached
+        422 Invalid: pods "a" is forbidden: ValidatingAdmissionPolicy 'calm' with binding 'calm' denied request: no debugging
+        404 NotFound: pods "nosuch" not found
+    "#]].assert_eq(&format!("{}\n", said.join("\n")));
+}
+
+#[tokio::test]
 async fn who_may_only_get_does_not_run_commands() {
     let session = session().await;
     session

@@ -284,9 +284,50 @@ Content-Type: application/merge-patch+json
         200
           /status/disruptionsAllowed 0
         429 TooManyRequests: Cannot evict pod as it would violate the pod's disruption budget.
-          {"causes":[{"message":"The disruption budget db needs 1 healthy pods and has 2 currently","reason":"DisruptionBudget"}],"retryAfterSeconds":10}
+          {"causes":[{"message":"The disruption budget db does not allow evicting pods currently","reason":"DisruptionBudget"}]}
         201 Success: 
         404 NotFound: pods "none" not found
           {"kind":"pods","name":"none"}
+    "#]]).await;
+}
+
+#[tokio::test]
+async fn a_pod_has_the_zone_of_its_node() {
+    let mut script = ACCOUNT.to_owned();
+    script.push_str(
+        r#"
+POST /api/v1/nodes | /metadata/name
+{"metadata":{"name":"n","labels":{"topology.kubernetes.io/zone":"a","topology.kubernetes.io/region":"r","disk":"ssd"}}}
+
+POST /api/v1/namespaces/default/pods | /metadata/labels
+{"metadata":{"name":"p","labels":{"app":"x","topology.kubernetes.io/zone":"lie"}},"spec":{"containers":[{"name":"c","image":"i"}]}}
+
+POST /api/v1/namespaces/default/pods/p/binding
+{"metadata":{"name":"p","labels":{"more":"1"}},"target":{"kind":"Node","name":"n"}}
+
+GET /api/v1/namespaces/default/pods/p | /metadata/labels /spec/nodeName
+
+POST /api/v1/namespaces/default/pods | /metadata/labels
+{"metadata":{"name":"placed"},"spec":{"nodeName":"n","containers":[{"name":"c","image":"i"}]}}
+
+POST /api/v1/namespaces/default/pods | /metadata/labels
+{"metadata":{"name":"lost"},"spec":{"nodeName":"none","containers":[{"name":"c","image":"i"}]}}
+"#,
+    );
+    check(&script, expect![[r#"
+        201
+          /metadata/name "default"
+        201
+          /metadata/name "n"
+        201
+          /metadata/labels {"app":"x","topology.kubernetes.io/zone":"lie"}
+        201 Success: 
+        200
+          /metadata/labels {"app":"x","more":"1","topology.kubernetes.io/region":"r","topology.kubernetes.io/zone":"a"}
+          /spec/nodeName "n"
+        201
+          /metadata/labels {"topology.kubernetes.io/region":"r","topology.kubernetes.io/zone":"a"}
+        201
+          /metadata/labels -
     "#]]).await;
 }
