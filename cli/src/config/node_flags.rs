@@ -23,6 +23,11 @@ pub(crate) struct NodeFlags {
     #[arg(long, value_name = "PREFIX")]
     pub(crate) allow_host_path: Vec<PathBuf>,
 
+    /// Let pods have this host's network (hostNetwork): what they listen at is open on the host's own
+    /// addresses, and they reach whatever the host reaches but the host itself
+    #[arg(long)]
+    pub(crate) allow_host_network: bool,
+
     /// Labels for the Node
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
     pub(crate) node_labels: Vec<String>,
@@ -80,6 +85,11 @@ impl NodeFlags {
         let mut path =
             |name: &str, path: &PathBuf| all.push(format!("--{name}={}", path.display()));
         self.allow_host_path.iter().for_each(|prefix| path("allow-host-path", prefix));
+        if self.allow_host_network {
+            all.push("--allow-host-network".to_owned());
+        }
+        let mut path =
+            |name: &str, path: &PathBuf| all.push(format!("--{name}={}", path.display()));
         self.registries.iter().for_each(|file| path("registries", file));
         self.pod_manifest_path.iter().for_each(|folder| path("pod-manifest-path", folder));
         all.push(format!("--shutdown-grace-period={}", self.shutdown_grace_period));
@@ -114,6 +124,7 @@ impl NodeFlags {
             }
         }
         config.host_path_prefixes.clone_from(&self.allow_host_path);
+        config.host_network = self.allow_host_network;
         config.labels = pairs("--node-labels", &self.node_labels)?;
         config.reserved = pairs("--system-reserved", &self.system_reserved)?;
         let taints = self.register_with_taints.iter().map(|text| taint(text));
@@ -209,6 +220,7 @@ mod tests {
         let config = read(&[
             "--allow-host-path=/srv/a",
             "--allow-host-path=/srv/b",
+            "--allow-host-network",
             "--node-labels=gpu=true,zone=a",
             "--register-with-taints=dedicated=batch:NoSchedule,gpu:NoExecute",
             "--system-reserved=cpu=500m",
@@ -223,7 +235,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.pod_manifest_path, Some("/etc/pods".into()));
         assert_eq!((config.shutdown.total.as_secs(), config.shutdown.critical.as_secs()), (60, 10));
-        assert_eq!(config.host_path_prefixes.len(), 2);
+        assert_eq!((config.host_path_prefixes.len(), config.host_network), (2, true));
         assert_eq!(config.labels["zone"], "a");
         assert_eq!(config.reserved["cpu"], "500m");
         let taints: Vec<_> = config

@@ -37,6 +37,8 @@ pub struct AgentConfig {
     pub pods_max: u32,
     /// Prefixes of host paths that pods may mount; empty for none.
     pub host_path_prefixes: Vec<PathBuf>,
+    /// Lets pods have the host's network (`hostNetwork`).
+    pub host_network: bool,
     /// Labels for the Node besides the usual ones.
     pub labels: BTreeMap<String, String>,
     /// Taints that the Node gets when it is made; later it belongs to the cluster.
@@ -124,6 +126,7 @@ impl AgentConfig {
             host_ip,
             pods_max: PODS_MAX,
             host_path_prefixes: Vec::new(),
+            host_network: false,
             labels: BTreeMap::new(),
             taints: Vec::new(),
             register: true,

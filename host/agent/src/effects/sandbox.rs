@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use coracle_client::Failure as _;
 use coracle_vnet::Protocol;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::node::v1::RuntimeClass;
 
 use super::{Shared, Target};
 use crate::pods::hostname::hostname;
-use crate::pods::plan;
+use crate::pods::plan::{self, Role};
 use crate::pods::state::{Note, PodEvent};
 use crate::record::record;
 use crate::runtime::{HANDLER_PROCESS, HostPort, SandboxRequest};
@@ -34,11 +35,20 @@ async fn try_create(
     target: &Target,
     kept: Option<IpAddr>,
 ) -> Result<Vec<IpAddr>, String> {
+    let host_network = plan::spec(&target.pod).host_network.unwrap_or(false);
+    if host_network && !shared.config.host_network {
+        return Err(
+            "hostNetwork is not allowed on this host: start it with --allow-host-network, or \
+                    leave hostNetwork out of the pod"
+                .into(),
+        );
+    }
     let ip = match kept {
+        _ if host_network => shared.config.host_ip,
         Some(ip) => ip,
         None => shared.addresses.allocate().await?,
     };
-    let ips = shared.addresses.all_of(ip);
+    let ips = if host_network { vec![ip] } else { shared.addresses.all_of(ip) };
     let request = match handler(shared, target).await {
         Ok(handler) => request(shared, target, ips.clone(), handler),
         Err(message) => Err(message),
@@ -79,9 +89,6 @@ fn request(
     handler: String,
 ) -> Result<SandboxRequest, String> {
     let spec = plan::spec(&target.pod);
-    if spec.host_network.unwrap_or(false) {
-        return Err("hostNetwork is not allowed on this host".into());
-    }
     let mut aliases = Vec::new();
     for alias in spec.host_aliases.iter().flatten() {
         let address: IpAddr =
@@ -94,19 +101,46 @@ fn request(
     Ok(SandboxRequest {
         pod: target.key.clone(),
         ips,
+        host_network: spec.host_network.unwrap_or(false),
         hostname: hostname(&target.pod),
         host_aliases: aliases,
         egress: egress(shared, target),
-        memory_limit_bytes: limit("memory").and_then(|text| super::start::amount(&text.0)),
+        memory_limit_bytes: match limit("memory") {
+            Some(text) => super::start::amount(&text.0),
+            None => limits_together(&target.pod),
+        },
         cpu_millis: limit("cpu").and_then(|text| super::start::millis(&text.0)),
         host_ports: host_ports(target)?,
         handler,
     })
 }
 
+/// What the containers' own limits of memory come to, if every one has a limit: it bounds their memory
+/// volumes too.
+///
+/// *Source:* kubelet's `ResourceConfigForPod`: the pod's cgroup has a limit if all containers have.
+fn limits_together(pod: &Pod) -> Option<u64> {
+    let (mut together, mut init_max) = (0_u64, 0_u64);
+    for (role, container) in plan::containers(pod) {
+        let limits = container.resources.as_ref().and_then(|needs| needs.limits.as_ref());
+        let limit = limits.and_then(|limits| limits.get("memory"));
+        let bytes = limit.and_then(|text| super::start::amount(&text.0));
+        match role {
+            Role::App | Role::Sidecar => together = together.saturating_add(bytes?),
+            Role::Init => init_max = init_max.max(together.saturating_add(bytes?)),
+            Role::Ephemeral => {}
+        }
+    }
+    Some(together.max(init_max)).filter(|bytes| *bytes > 0)
+}
+
 /// The ports of the host that the pod's containers ask for.
 fn host_ports(target: &Target) -> Result<Vec<HostPort>, String> {
     let mut found = Vec::new();
+    if plan::spec(&target.pod).host_network.unwrap_or(false) {
+        // What its containers listen at is the host's already.
+        return Ok(found);
+    }
     for (_, container) in plan::containers(&target.pod) {
         for port in container.ports.iter().flatten() {
             let number = |port: i32| u16::try_from(port).ok().filter(|port| *port > 0);
@@ -155,4 +189,30 @@ pub(crate) async fn remove(shared: &Shared, target: &Target) {
         shared.addresses.release(ip);
     }
     shared.tell(&target.key.uid, PodEvent::SandboxRemoved);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_pod_may_hold_what_its_containers_may_together() {
+        let check = |init: Value, apps: Value, expected: Option<u64>| {
+            let spec = json!({"initContainers": init, "containers": apps});
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            assert_eq!(limits_together(&pod), expected, "{spec}");
+        };
+        let of = |memory: &str| json!({"name": "c", "resources": {"limits": {"memory": memory}}});
+        let side = |memory: &str| {
+            let mut side = of(memory);
+            side["restartPolicy"] = json!("Always");
+            side
+        };
+        check(json!([]), json!([of("1Ki"), of("2Ki")]), Some(3072));
+        check(json!([]), json!([of("1Ki"), {"name": "free"}]), None);
+        check(json!([side("1Ki"), of("9Ki")]), json!([of("2Ki")]), Some(10 << 10));
+        check(json!([{"name": "free"}]), json!([of("2Ki")]), None);
+        check(json!([side("1Ki")]), json!([of("2Ki")]), Some(3072));
+    }
 }

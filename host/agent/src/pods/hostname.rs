@@ -1,7 +1,7 @@
 //! A pod's host name.
 //!
 //! *Source:* kubelet's `GeneratePodHostNameAndDomain`: `spec.hostname`, else the pod's name, cut to
-//! 63 characters.
+//! 63 characters; with the host's network the node's.
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -13,7 +13,8 @@ const HOSTNAME_BYTES_MAX: usize = 63;
 #[must_use]
 pub fn hostname(pod: &Pod) -> String {
     let spec = plan::spec(pod);
-    let own = spec.hostname_override.as_ref().or(spec.hostname.as_ref());
+    let nodes = spec.node_name.as_ref().filter(|_| spec.host_network.unwrap_or(false));
+    let own = spec.hostname_override.as_ref().or(nodes).or(spec.hostname.as_ref());
     let name = own.filter(|name| !name.is_empty()).or(pod.metadata.name.as_ref());
     let name = name.map(String::as_str).unwrap_or_default();
     let cut: String = name.chars().take(HOSTNAME_BYTES_MAX).collect();

@@ -7,6 +7,7 @@ pub mod fake;
 pub mod toolbox;
 pub mod wasm;
 
+mod host_network;
 mod host_ports;
 mod programs;
 pub(crate) mod resource;
@@ -44,6 +45,8 @@ pub struct SandboxRequest {
     pub pod: PodKey,
     /// Its addresses: one of each family that it has, the one of its status first.
     pub ips: Vec<IpAddr>,
+    /// The addresses are the host's: it shares the host's network with others.
+    pub host_network: bool,
     /// Its host name.
     pub hostname: String,
     /// Lines of `/etc/hosts` besides the usual ones.

@@ -18,6 +18,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
+use super::host_network::HostNetwork;
 use super::host_ports::HostPorts;
 use super::programs::{ContainerPrograms, Prepared};
 use super::root_files::{Surroundings, ca_certificates};
@@ -46,6 +47,7 @@ pub struct WasmRuntime {
     next_port: AtomicU16,
     telemetry: Option<Telemetry>,
     workers: Option<Workers>,
+    host_network: HostNetwork,
 }
 
 /// One pod that is here.
@@ -87,6 +89,7 @@ impl WasmRuntime {
             next_port: AtomicU16::new(PORT_FIRST),
             telemetry: None,
             workers: None,
+            host_network: HostNetwork::default(),
         }
     }
 
@@ -129,21 +132,14 @@ impl WasmRuntime {
         let egress = Egress::parse(request.egress.as_deref().unwrap_or_default());
         let egress = egress.map_err(|error| error.to_string())?;
         let host_ports = HostPorts::open(&request.host_ports, &request.ips, &self.fabric)?;
-        let netns = self.fabric.add(NetNsSpec {
-            hostname: request.hostname.clone(),
-            hosts: request.host_aliases.clone(),
-            ..NetNsSpec::new(tag.clone(), request.ips.clone())
-        });
-        let netns = netns.map_err(|error| error.to_string())?;
-        self.network.grant(&tag, egress);
+        let netns = self.join(&request, &tag, egress)?;
         let spec = engine::SandboxSpec {
             netns: netns.clone(),
             memory_limit_bytes: request.memory_limit_bytes,
             cpu_millis: request.cpu_millis,
         };
         let sandbox = self.sandbox(&request.handler, spec).inspect_err(|_| {
-            self.fabric.remove(&netns);
-            self.network.forget(&tag);
+            self.part(request.host_network, &netns);
         })?;
         let uid = key.uid.clone();
         let pod = PodSandbox {
@@ -157,6 +153,43 @@ impl WasmRuntime {
         };
         self.pods.lock().insert(uid, Arc::new(pod));
         Ok(())
+    }
+
+    /// Makes the network that a pod asks for, or lets it into the host's.
+    fn join(
+        &self,
+        request: &SandboxRequest,
+        tag: &NsTag,
+        egress: Egress,
+    ) -> Result<Arc<NetNs>, String> {
+        if request.host_network && !request.handler.is_empty() {
+            return Err(format!(
+                "hostNetwork: a pod of the handler \"{}\" has no part in the host's network; leave out its runtimeClassName",
+                request.handler
+            ));
+        }
+        if request.host_network {
+            let parts = (&self.fabric, &*self.network);
+            return self.host_network.enter(&request.ips, &request.hostname, parts);
+        }
+        let netns = self.fabric.add(NetNsSpec {
+            hostname: request.hostname.clone(),
+            hosts: request.host_aliases.clone(),
+            ..NetNsSpec::new(tag.clone(), request.ips.clone())
+        });
+        let netns = netns.map_err(|error| error.to_string())?;
+        self.network.grant(tag, egress);
+        Ok(netns)
+    }
+
+    /// Takes a pod's network away.
+    fn part(&self, is_of_host: bool, netns: &Arc<NetNs>) {
+        if is_of_host {
+            self.host_network.leave(&self.fabric, &self.network);
+        } else {
+            self.fabric.remove(netns);
+            self.network.forget(netns.tag());
+        }
     }
 
     async fn run(&self, request: StartRequest) -> Result<Started, Fault> {
@@ -240,7 +273,7 @@ impl Runtime for WasmRuntime {
     fn grant(&self, pod: &PodKey, egress: Option<&str>) -> Result<(), String> {
         let egress = Egress::parse(egress.unwrap_or_default());
         let egress = egress.map_err(|error| error.to_string())?;
-        if let Some(pod) = self.pod(&pod.uid) {
+        if let Some(pod) = self.pod(&pod.uid).filter(|pod| !pod.request.host_network) {
             self.network.grant(&pod.tag, egress);
         }
         Ok(())
@@ -256,8 +289,7 @@ impl Runtime for WasmRuntime {
             for (_, container) in containers {
                 container.wait().await;
             }
-            self.fabric.remove(&pod.netns);
-            self.network.forget(&pod.tag);
+            self.part(pod.request.host_network, &pod.netns);
         }
         .boxed()
     }
@@ -331,6 +363,8 @@ impl Runtime for WasmRuntime {
     }
 
     fn traffic(&self, pod: &PodKey) -> Option<TrafficCounts> {
-        Some(self.pod(&pod.uid)?.netns.traffic().counts())
+        // What goes through the host's network is no single pod's.
+        let pod = self.pod(&pod.uid).filter(|pod| !pod.request.host_network)?;
+        Some(pod.netns.traffic().counts())
     }
 }

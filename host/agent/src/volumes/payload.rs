@@ -310,11 +310,18 @@ fn host_path(sources: &Sources<'_>, path: &str) -> Result<(PathBuf, String), Str
 fn unsupported(volume: &Volume) -> String {
     let json = serde_json::to_value(volume).unwrap_or_default();
     let kind = json.as_object().and_then(|map| map.keys().find(|key| *key != "name").cloned());
-    format!(
-        "no volume plugin matched: '{}' volumes are not served; use emptyDir, configMap, secret, \
-         projected, downwardAPI, persistentVolumeClaim, ephemeral, image or hostPath",
-        kind.unwrap_or_else(|| "unknown".into())
-    )
+    let kind = kind.unwrap_or_else(|| "unknown".into());
+    let instead = match kind.as_str() {
+        "gitRepo" => {
+            "fetch the files into an emptyDir in an init container, or use an image volume"
+        }
+        "nfs" => "mount the share on the hosts, allow its path there, and use hostPath",
+        _ => {
+            "use emptyDir, configMap, secret, projected, downwardAPI, persistentVolumeClaim, \
+              ephemeral, image or hostPath"
+        }
+    };
+    format!("no volume plugin matched: '{kind}' volumes are not served; {instead}")
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
@@ -463,9 +470,22 @@ mod tests {
         for (volume, expected) in rows {
             assert_eq!(check(volume.clone()), expected, "{volume}");
         }
-        assert!(
-            check(json!({"nfs": {"server": "s", "path": "/"}}))
-                .contains("'nfs' volumes are not served")
-        );
+        for (volume, words) in [
+            (
+                json!({"nfs": {"server": "s", "path": "/"}}),
+                "'nfs' volumes are not served; mount the",
+            ),
+            (
+                json!({"gitRepo": {"repository": "r"}}),
+                "'gitRepo' volumes are not served; fetch the",
+            ),
+            (
+                json!({"flexVolume": {"driver": "d"}}),
+                "'flexVolume' volumes are not served; use empty",
+            ),
+        ] {
+            let said = check(volume);
+            assert!(said.contains(words), "{said}");
+        }
     }
 }

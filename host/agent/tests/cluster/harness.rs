@@ -52,6 +52,11 @@ impl Cluster {
 
     /// The same with an agent whose settings `tune` changes.
     pub(crate) async fn start_with(tune: fn(&mut AgentConfig)) -> Cluster {
+        Self::start_in(tune, ["10.128.0.0/18", "fd63:6f72:a80::/64"]).await
+    }
+
+    /// The same with other ranges of the node.
+    pub(crate) async fn start_in(tune: fn(&mut AgentConfig), ranges: [&str; 2]) -> Cluster {
         let data = tempfile::tempdir().unwrap();
         let memory = tempfile::tempdir_in("/dev/shm").unwrap();
         let address = "127.0.0.1:6443".parse().unwrap();
@@ -76,7 +81,7 @@ impl Cluster {
         cluster.keep_image(IMAGE);
         cluster.furnish().await;
         cluster.start_agent();
-        cluster.give_range().await;
+        cluster.give_range(ranges).await;
         cluster
     }
 
@@ -182,9 +187,8 @@ impl Cluster {
         ended.unwrap().unwrap().unwrap();
     }
 
-    async fn give_range(&self) {
+    async fn give_range(&self, ranges: [&str; 2]) {
         self.until("node", |nodes: &Cache<Node>| nodes.get(None, "h1")).await;
-        let ranges = ["10.128.0.0/18", "fd63:6f72:a80::/64"];
         let patch = json!({"spec": {"podCIDR": ranges[0], "podCIDRs": ranges}});
         let nodes = self.admin.cluster::<Node>();
         nodes.patch("h1", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();

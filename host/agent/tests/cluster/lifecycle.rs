@@ -112,3 +112,41 @@ async fn the_node_registers_and_renews() {
     assert_eq!(status["nodeInfo"]["containerRuntimeVersion"], "wasmtime://48.0.8");
     assert_eq!(status["allocatable"]["pods"], "16k");
 }
+
+#[tokio::test]
+async fn the_hosts_network_is_for_pods_of_a_host_that_allows_it() {
+    let mut cluster = Cluster::start().await;
+    let wants = pod("web", json!({"hostNetwork": true}));
+    cluster.create::<Pod>(wants).await;
+    let said = cluster.event("FailedCreatePodSandBox").await;
+    assert!(said.contains("start it with --allow-host-network"), "{said}");
+    assert!(cluster.runtime.request("web", "app").is_none());
+    cluster.stop_agent().await;
+    cluster.retune(|config| config.host_network = true);
+    cluster.start_agent();
+    let shown = cluster.is_ready("web").await;
+    assert_eq!(shown["status"]["podIPs"], json!([{"ip": "192.0.2.1"}]));
+    let request = cluster.runtime.request("web", "app").unwrap();
+    assert!(request.env.contains(&("HOSTNAME".into(), "h1".into())), "{:?}", request.env);
+}
+
+/// Rows `cni.role` and `cni.plugins`: an address for each pod of the node's range, given back with it.
+#[tokio::test]
+async fn a_node_without_a_free_address_says_so_and_gives_it_when_one_is() {
+    let cluster = Cluster::start_in(|_| {}, ["10.128.0.0/29", "fd63:6f72:a80::/64"]).await;
+    let mut ips = std::collections::BTreeSet::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        cluster.create::<Pod>(pod(name, json!({}))).await;
+        let shown = cluster.is_ready(name).await;
+        ips.insert(shown["status"]["podIP"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ips.len(), 5, "{ips:?}");
+    cluster.create::<Pod>(pod("late", json!({}))).await;
+    let said = cluster.event("FailedCreatePodSandBox").await;
+    assert!(said.contains("no free pod address in a range of 5"), "{said}");
+    assert!(said.contains("--node-mask"), "{said}");
+    cluster.delete("c", Some(0)).await;
+    cluster.is_gone("c").await;
+    let shown = cluster.is_ready("late").await;
+    assert!(ips.contains(shown["status"]["podIP"].as_str().unwrap()), "{shown}");
+}

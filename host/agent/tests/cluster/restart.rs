@@ -24,6 +24,11 @@ async fn a_container_that_ends_is_started_again_and_the_second_time_waits() {
     assert_eq!(shown["status"]["phase"], "Running");
     let said = cluster.event("BackOff").await;
     assert_eq!(said, format!("Back-off restarting failed container app in pod web_default({uid})"));
+    // Row `cri.sandbox`: all that was in one sandbox, which nobody made again.
+    let calls = cluster.runtime.calls();
+    let of_sandboxes: Vec<_> = calls.iter().filter(|call| call.contains("sandbox")).collect();
+    assert_eq!(of_sandboxes, ["create sandbox web"], "{calls:?}");
+    assert!(calls.iter().filter(|call| *call == "start web/app").count() >= 2, "{calls:?}");
 }
 
 #[tokio::test]

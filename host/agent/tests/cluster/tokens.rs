@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::api::authentication::v1::TokenReview;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -85,6 +87,19 @@ async fn every_pod_has_a_token_of_its_account() {
     assert_eq!(status.authenticated, Some(true), "{status:?}");
     let user = status.user.unwrap().username;
     assert_eq!(user.as_deref(), Some("system:serviceaccount:default:default"));
+    let token = read("token");
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let lasts = claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
+    assert_eq!(lasts, 3607, "it expires: {claims}");
+    // One that soon ends is soon another.
+    cluster.gate.token_seconds.store(2, Ordering::SeqCst);
+    cluster.create::<Pod>(pod("turns", json!({}))).await;
+    cluster.is_ready("turns").await;
+    let turns = place(&cluster, "turns", "/var/run/secrets/kubernetes.io/serviceaccount");
+    let read = || std::fs::read_to_string(turns.join("token")).unwrap();
+    let first = read();
+    cluster.eventually("another token", || read() != first).await;
     let spec = json!({"automountServiceAccountToken": false});
     cluster.create::<Pod>(pod("bare", spec)).await;
     cluster.is_ready("bare").await;
