@@ -1,0 +1,269 @@
+//! Ingress from the outside: rules, TLS, upgrades, classes, and Services on demand behind it.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use coracle_e2e::{
+    Cluster, HELLO, HTTP, build_guests, container, coracle, eventually, pod, root, service,
+};
+use serde_json::{Value, json};
+
+/// A cluster whose hosts listen at free ports in place of 80 and 443.
+fn start() -> (Cluster, u16, u16) {
+    let (http, https) = (free_port(), free_port());
+    let flags = vec![format!("--http-port={http}"), format!("--https-port={https}")];
+    let cluster = Cluster::start_flags(|_| flags);
+    cluster.wait_ready();
+    (cluster, http, https)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
+}
+
+/// What curl shows: its exit code and what it printed, the status in the last line.
+fn curl(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new("curl")
+        .args(["-sS", "--max-time", "20", "-w", "\n%{http_code}"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (output.status.success(), said)
+}
+
+fn web(name: &str) -> [Value; 2] {
+    let ports = json!({"ports": [{"containerPort": 8080}]});
+    let spec = json!({"containers": [container("c", HTTP, &ports)]});
+    [pod(name, &spec), service(name, 8080)]
+}
+
+fn ingress(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name}, "spec": spec})
+}
+
+fn path(path: &str, kind: &str, service: &str) -> Value {
+    json!({"path": path, "pathType": kind,
+        "backend": {"service": {"name": service, "port": {"number": 80}}}})
+}
+
+/// A certificate of its own for a name: the files `NAME.crt` and `NAME.key`.
+fn certificate(folder: &Path, name: &str, host: &str) {
+    let of = |end: &str| folder.join(format!("{name}.{end}"));
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args(["-subj", &format!("/CN={host}"), "-addext", &format!("subjectAltName=DNS:{host}")])
+        .arg("-keyout")
+        .arg(of("key"))
+        .arg("-out")
+        .arg(of("crt"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn secret(cluster: &Cluster, name: &str, files: &str) {
+    let folder = cluster.folder();
+    let file = |end: &str| folder.join(format!("{files}.{end}")).display().to_string();
+    let made = cluster.run(&[
+        "create",
+        "secret",
+        "tls",
+        name,
+        "--dry-run=client",
+        "-o",
+        "json",
+        &format!("--cert={}", file("crt")),
+        &format!("--key={}", file("key")),
+    ]);
+    cluster.apply(&made);
+}
+
+fn answers(url: &str, more: &[&str], wanted: &str) -> String {
+    eventually(&format!("{url} answers {wanted}"), || {
+        let (ok, said) = curl(&[more, &[url]].concat());
+        if ok && said.trim_end().ends_with(wanted) { Ok(said) } else { Err(said) }
+    })
+}
+
+#[test]
+fn rules_tls_and_classes() {
+    let guests = build_guests("tests/guests");
+    let (cluster, http, https) = start();
+    cluster.push_guests(&guests);
+    certificate(cluster.folder(), "first", "tls.example");
+    certificate(cluster.folder(), "second", "tls.example");
+    secret(&cluster, "certificate", "first");
+    let rules = json!([
+        {"host": "a.example", "http": {"paths": [path("/header", "Prefix", "one"), path("/count", "Exact", "one")]}},
+        {"host": "tls.example", "http": {"paths": [path("/", "Prefix", "one")]}},
+    ]);
+    let tls = json!([{"hosts": ["tls.example"], "secretName": "certificate"}]);
+    let mut limited = ingress(
+        "limited",
+        &json!({"rules": [
+        {"host": "limited.example", "http": {"paths": [path("/", "Prefix", "one")]}}]}),
+    );
+    limited["metadata"]["annotations"] = json!({"coracle.dev/source-ranges": "192.0.2.0/24"});
+    let foreign_class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+        "metadata": {"name": "foreign"}, "spec": {"controller": "example.com/other"}});
+    let foreign = ingress(
+        "foreign",
+        &json!({"ingressClassName": "foreign", "rules": [
+        {"host": "foreign.example", "http": {"paths": [path("/", "Prefix", "one")]}}]}),
+    );
+    cluster.make(&web("one"));
+    cluster.make(&[foreign_class]);
+    cluster.make(&[ingress("own", &json!({"rules": rules, "tls": tls})), limited, foreign]);
+    cluster.ready("one");
+
+    let plain = format!("http://127.0.0.1:{http}");
+    let ask = |host: &str, path: &str, wanted: &str| {
+        answers(&format!("{plain}{path}"), &["-H", &format!("Host: {host}")], wanted)
+    };
+    ask("a.example", "/header?x-forwarded-proto", "http\n200");
+    ask("a.example", "/header/x", "no such behaviour\n\n404");
+    ask("a.example", "/count", "200");
+    ask("a.example", "/count/no", "no rule for this host and path\n\n404");
+    ask("a.example", "/headers", "no rule for this host and path\n\n404");
+    ask("b.example", "/header", "404");
+    ask("foreign.example", "/", "404");
+    ask("limited.example", "/", "403");
+
+    // TLS by name, with HTTP/2, and a certificate that changes while it serves.
+    let resolve = format!("tls.example:{https}:127.0.0.1");
+    let secure = format!("https://tls.example:{https}/header?x-forwarded-proto");
+    let with = |name: &str| {
+        let file = cluster.folder().join(format!("{name}.crt")).display().to_string();
+        ["--resolve".to_owned(), resolve.clone(), "--cacert".to_owned(), file]
+    };
+    let ask_secure = |name: &str, more: &[&str], wanted: &str| {
+        let with = with(name);
+        let with: Vec<&str> = with.iter().map(String::as_str).collect();
+        answers(&secure, &[&with, more].concat(), wanted)
+    };
+    ask_secure("first", &["--http1.1"], "https\n200");
+    ask_secure("first", &["--http2", "-w", " by %{http_version}"], "https by 2");
+    secret(&cluster, "certificate", "second");
+    ask_secure("second", &[], "https\n200");
+    let (ok, said) = curl(&[
+        "--resolve",
+        &format!("other.example:{https}:127.0.0.1"),
+        "-k",
+        &format!("https://other.example:{https}/"),
+    ]);
+    assert!(!ok, "no certificate is for this name: {said}");
+
+    // Statuses, as kubectl shows them.
+    let address = cluster.shows(
+        "ingress/own",
+        "/status/loadBalancer/ingress/0/ip",
+        cluster.run(&[
+            "get",
+            "nodes",
+            "-o",
+            "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}",
+        ]),
+    );
+    assert_eq!(address["spec"]["ingressClassName"], "coracle");
+    assert!(cluster.get(&["ingress/foreign"])["status"]["loadBalancer"]["ingress"].is_null());
+    let table = cluster.run(&["get", "ingress", "own"]);
+    assert!(table.contains("coracle") && table.contains("80, 443"), "{table}");
+    the_example(&cluster, http);
+    from_the_developers_machine(&cluster);
+}
+
+/// `examples/ingress` does what its README says.
+fn the_example(cluster: &Cluster, http: u16) {
+    let guests = build_guests("examples/guestbook");
+    cluster.push("ingress/quotes:1", &guests.join("guestbook-quotes.wasm"));
+    cluster.apply(&std::fs::read_to_string(root().join("examples/ingress/ingress.yaml")).unwrap());
+    let url = format!("http://127.0.0.1:{http}/");
+    let said = answers(&url, &["-H", "Host: quotes.localhost"], "200");
+    assert!(said.contains("(quotes-"), "{said}");
+    answers(&url, &["-H", "Host: admin.localhost"], "403");
+    answers(&url, &["-H", "Host: other.localhost"], "404");
+    // No step by hand: whoever is ready gets requests, and nobody else.
+    let scaled = ["-n", "ingress-example", "scale", "deployment", "quotes", "--replicas=3"];
+    cluster.run(&scaled);
+    let mut seen = std::collections::BTreeSet::new();
+    eventually("three pods answer", || {
+        let (_, said) = curl(&["-H", "Host: quotes.localhost", &url]);
+        assert!(said.trim_end().ends_with("200"), "{said}");
+        seen.insert(said.split('(').nth(1).unwrap_or_default().to_owned());
+        if seen.len() == 3 { Ok(()) } else { Err(seen.clone()) }
+    });
+}
+
+/// The very first request after a pause is held until there is a pod.
+#[test]
+fn a_service_on_demand_behind_an_ingress_is_held() {
+    let guests = build_guests("tests/guests");
+    let (cluster, http, _) = start();
+    cluster.push_guests(&guests);
+    let labels = json!({"app": "web"});
+    let mut balanced = service("web", 8080);
+    balanced["metadata"]["annotations"] = json!({"coracle.dev/scale-to-zero-after": "3s"});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"containers": [container("c", HELLO, &json!({"ports": [{"containerPort": 8080}]}))]}}}});
+    let rules = json!({"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}});
+    cluster.make(&[deployment, balanced, ingress("web", &rules)]);
+    let url = format!("http://127.0.0.1:{http}/");
+    answers(&url, &[], "200");
+    eventually("nobody uses it, so no pod is left", || {
+        let pods = cluster.get(&["pods", "-l", "app=web"]);
+        let left = pods["items"].as_array().unwrap().len();
+        if left == 0 { Ok(()) } else { Err(left) }
+    });
+    let (_, said) = curl(&[&url]);
+    assert!(said.trim_end().ends_with("200"), "{said}");
+}
+
+/// A proxy on the developer's machine, which ends with the test.
+struct Proxy(Child);
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `coracle proxy`: names and addresses of the cluster, by SOCKS5 and as an HTTP proxy.
+fn from_the_developers_machine(cluster: &Cluster) {
+    let at = format!("127.0.0.1:{}", free_port());
+    let proxy = Command::new(coracle())
+        .args(["proxy", "--listen", &at, "--kubeconfig"])
+        .arg(cluster.kubeconfig())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _proxy = Proxy(proxy);
+    let ip = |object: &str, path: &str| cluster.run(&["get", object, "-o", path]);
+    let pod = ip("pod/one", "jsonpath={.status.podIP}");
+    let service = ip("service/one", "jsonpath={.spec.clusterIP}");
+    let socks = format!("socks5h://{at}");
+    let plain = format!("http://{at}");
+    for host in [
+        "one".to_owned(),
+        "one.default.svc.cluster.local".to_owned(),
+        service,
+        format!("{pod}:8080"),
+    ] {
+        let url = format!("http://{host}/count");
+        answers(&url, &["-x", &socks], "1\n\n200");
+        answers(&url, &["-x", &plain], "1\n\n200");
+        answers(&url, &["-x", &plain, "--proxytunnel"], "1\n\n200");
+    }
+    let (ok, said) = curl(&["-x", &socks, "http://www.example.com/"]);
+    assert!(!ok, "the way out is another one: {said}");
+    let (_, said) = curl(&["-x", &plain, "http://absent/"]);
+    assert!(said.contains("not found") && said.trim_end().ends_with("502"), "{said}");
+}
