@@ -1,5 +1,5 @@
 //! Three servers on one etcd: any of them may be killed, stopped or added while clients write and pods serve.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -223,7 +223,7 @@ fn host_is_reached(servers: &Servers, at: usize) {
         let ready = servers.kubectl(at, &["get", "node", NODE, "-o", path]);
         let logs = servers.kubectl(at, &["logs", "deployment/hello"]);
         let well = ready.stdout == "True" && logs.ok;
-        if well { Ok(()) } else { Err((ready, logs, servers.logs())) }
+        if well { Ok(()) } else { Err(format!("{ready:?} {logs:?} {}", servers.logs())) }
     });
 }
 
