@@ -10,6 +10,8 @@ use coracle_agent::runtime::wasm::WasmRuntime;
 use coracle_agent::{AgentConfig, Parts, Surroundings};
 use coracle_client::{Caches, Recorder};
 use coracle_network::cidr::Cidr;
+use coracle_network::dns;
+use coracle_network::front;
 use coracle_network::network::{Answers, Network};
 use coracle_network::policy::follow_policies;
 use coracle_network::refusals;
@@ -31,11 +33,13 @@ pub(crate) async fn run(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()>
     let _held = data.hold("host")?;
     let mut stop = signals::Stop::listen()?;
     let mut power_off = signals::PowerOff::listen()?;
-    let config = agent_config(data, flags)?;
+    let mut config = agent_config(data, flags)?;
     let program = std::env::current_exe().context("find the own executable")?;
     let workers = Workers::new(&program, vec!["worker".to_owned()]);
     let engine = Engine::new(EngineConfig::new(data.host().join("compiled"), program))?;
     let ranges = ranges(&flags.network, config.host_ip)?;
+    let dns_addresses = dns_addresses(&ranges);
+    config.dns_ip = dns_addresses.first().copied();
     let (network, told) = Network::new(ranges.clone());
     let answers = Arc::new(Answers(Arc::clone(&network)));
     let fabric = Fabric::new(Arc::clone(&answers) as _, answers);
@@ -44,20 +48,22 @@ pub(crate) async fn run(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()>
     let telemetry = flags.limits.telemetry.config();
     let telemetry = telemetry.as_ref().map(Telemetry::start).transpose()?;
     let (telemetry, exporting) = telemetry.unzip();
-    let runtime = WasmRuntime::new(
-        engine,
-        Arc::clone(&fabric),
-        Arc::clone(&network),
-        config.host_ip,
-        config.dns_ip,
-        &config.cluster_domain,
-    )
-    .with_telemetry(telemetry)
-    .with_workers(workers);
+    let runtime =
+        WasmRuntime::new(engine, Arc::clone(&fabric), Arc::clone(&network), config.host_ip)
+            .with_telemetry(telemetry)
+            .with_workers(workers);
+    let _dns = dns::serve(&network, &fabric, dns_addresses).context("serve DNS to pods")?;
     let saved = (config.node_name.as_str(), data.host().join("services.json"));
     let _following = follow(&network, &fabric, &caches, saved);
     let policies = data.host().join("policies.json");
     let _policies = follow_policies(&network, &fabric, &caches, policies);
+    let instead = front::doors::Instead {
+        http: flags.limits.node.http_port,
+        https: flags.limits.node.https_port,
+    };
+    let node = config.node_name.clone();
+    let front = front::FrontConfig { node, ranges: ranges.clone(), instead };
+    let _front = front::start(front, (&network, &fabric), &caches);
     let port = flags.limits.tunnel_port;
     let ways = match &member {
         Some(member) => {
@@ -132,6 +138,17 @@ fn ranges(flags: &NetworkFlags, address: IpAddr) -> anyhow::Result<Ranges> {
         services: range("--service-cidr", &flags.service_cidr)?,
         host: [own_address(), address].into(),
     })
+}
+
+/// The addresses of the cluster's DNS, the tenth of each range of Services. *Source:* kubeadm.
+fn dns_addresses(ranges: &Ranges) -> Vec<IpAddr> {
+    let tenth = |range: &Cidr| match range.start() {
+        IpAddr::V4(first) => IpAddr::V4((first.to_bits() + 10).into()),
+        IpAddr::V6(first) => IpAddr::V6((first.to_bits() + 10).into()),
+    };
+    let mut all: Vec<IpAddr> = ranges.services.iter().map(tenth).collect();
+    all.sort_unstable();
+    all
 }
 
 /// The address of the interface that leads out; loopback on a machine without a network. Connecting

@@ -48,7 +48,10 @@ fn restrict(
             Err(request
                 .forbidden(format!("node \"{node}\" is not allowed to modify node \"{name}\"")))
         }
-        ("", "Node") => own_taints(request, node, object, old),
+        ("", "Node") => {
+            own_range(request, node, object, old)?;
+            own_taints(request, node, object, old)
+        }
         ("coordination.k8s.io", "Lease") if name != node => Err(request.forbidden(format!(
             "node \"{node}\" can only access a lease with the same name as the requesting node"
         ))),
@@ -135,6 +138,25 @@ fn refers_to(spec: &Value) -> Option<&'static str> {
     found
         .map(|(_, _, what)| what)
         .or_else(|| (!items(spec, "imagePullSecrets").is_empty()).then_some("secrets"))
+}
+
+/// A node does not choose the range of its pods: with that of another one it could speak for the pods there.
+fn own_range(
+    request: &Request<'_>,
+    node: &str,
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let ranges = |node: &Value| {
+        ["/spec/podCIDR", "/spec/podCIDRs"].map(|path| node.pointer(path).cloned())
+    };
+    let before = old.map(ranges).unwrap_or_default();
+    if ranges(object) == before {
+        return Ok(());
+    }
+    Err(request.forbidden(format!(
+        "node \"{node}\" is not allowed to choose its podCIDR: the control plane gives it one"
+    )))
 }
 
 /// A node does not lift its own taints: that is how it is kept from pods that it should not have.

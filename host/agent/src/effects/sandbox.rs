@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::node::v1::RuntimeClass;
 
 use super::{Shared, Target};
+use crate::config::dns::{self, DnsSurroundings};
 use crate::pods::hostname::hostname;
 use crate::pods::plan::{self, Role};
 use crate::pods::state::{Note, PodEvent};
@@ -17,6 +18,9 @@ use crate::runtime::{HANDLER_PROCESS, HostPort, SandboxRequest};
 
 /// The annotation that grants a pod addresses outside of the cluster.
 const EGRESS_ANNOTATION: &str = "coracle.dev/egress";
+
+/// Where the machine says who its name servers are.
+const MACHINE_RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// How long the server may take to give a RuntimeClass.
 const CLASS_TIME_MAX: Duration = Duration::from_secs(5);
@@ -105,6 +109,7 @@ fn request(
         hostname: hostname(&target.pod),
         host_aliases: aliases,
         egress: egress(shared, target),
+        resolv_conf: resolv_conf(shared, target),
         memory_limit_bytes: match limit("memory") {
             Some(text) => super::start::amount(&text.0),
             None => limits_together(&target.pod),
@@ -132,6 +137,17 @@ fn limits_together(pod: &Pod) -> Option<u64> {
         }
     }
     Some(together.max(init_max)).filter(|bytes| *bytes > 0)
+}
+
+/// The pod's `resolv.conf`; `None` when the cluster has no DNS address.
+fn resolv_conf(shared: &Shared, target: &Target) -> Option<String> {
+    let around = DnsSurroundings {
+        cluster: shared.config.dns_ip?,
+        domain: &shared.config.cluster_domain,
+        // Read for each pod: it changes when the machine moves to another network.
+        machine: &std::fs::read_to_string(MACHINE_RESOLV_CONF).unwrap_or_default(),
+    };
+    Some(dns::resolv_conf(plan::spec(&target.pod), &target.key.namespace, around))
 }
 
 /// The ports of the host that the pod's containers ask for.

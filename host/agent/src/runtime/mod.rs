@@ -53,6 +53,8 @@ pub struct SandboxRequest {
     pub host_aliases: Vec<(IpAddr, String)>,
     /// Value of the pod's egress annotation, if it has one.
     pub egress: Option<String>,
+    /// Its `/etc/resolv.conf`, by which its lookups are answered, too; none without a cluster DNS.
+    pub resolv_conf: Option<String>,
     /// Bytes that all its containers together may hold, if the pod says so itself.
     pub memory_limit_bytes: Option<u64>,
     /// Thousandths of a core that all its containers together may use, if the pod says so itself.

@@ -1,7 +1,6 @@
 //! The made-up files below `/etc` that every container has.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use bytes::Bytes;
 
@@ -14,8 +13,6 @@ const CA_FILES: [&str; 3] =
 /// What is the same for all pods of a host.
 #[derive(Clone, Debug)]
 pub(super) struct Surroundings {
-    pub(super) dns_ip: Option<IpAddr>,
-    pub(super) cluster_domain: String,
     pub(super) ca_certificates: Option<Bytes>,
 }
 
@@ -31,9 +28,8 @@ impl Surroundings {
             ("/etc/hostname".to_owned(), Bytes::from(format!("{}\n", pod.hostname))),
             ("/etc/hosts".to_owned(), Bytes::from(hosts(pod))),
         ];
-        if let Some(dns) = self.dns_ip {
-            let text = resolv_conf(dns, &pod.pod.namespace, &self.cluster_domain);
-            files.push(("/etc/resolv.conf".to_owned(), Bytes::from(text)));
+        if let Some(text) = &pod.resolv_conf {
+            files.push(("/etc/resolv.conf".to_owned(), Bytes::from(text.clone())));
         }
         if let Some(bundle) = &self.ca_certificates {
             files.push(("/etc/ssl/certs/ca-certificates.crt".to_owned(), bundle.clone()));
@@ -62,10 +58,4 @@ fn hosts(pod: &SandboxRequest) -> String {
         }
     }
     text
-}
-
-fn resolv_conf(dns: IpAddr, namespace: &str, domain: &str) -> String {
-    format!(
-        "search {namespace}.svc.{domain} svc.{domain} {domain}\nnameserver {dns}\noptions ndots:5\n"
-    )
 }

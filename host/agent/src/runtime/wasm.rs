@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use coracle_network::dns::lookup::{PodDns, name_servers};
 use coracle_network::egress::Egress;
 use coracle_network::network::Network;
 use coracle_runtime as engine;
@@ -29,6 +30,9 @@ use super::{
 use crate::images::LocalImage;
 use crate::pods::plan::PodKey;
 use crate::pods::state::Fault;
+
+/// Where the machine says who its name servers are.
+const MACHINE_RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// First port that connections from the host seem to come from.
 const PORT_FIRST: u16 = 32_768;
@@ -63,22 +67,15 @@ pub(super) struct PodSandbox {
 }
 
 impl WasmRuntime {
-    /// Puts an engine, a fabric and the network that routes for it together. `dns_ip` and
-    /// `cluster_domain` are for `/etc/resolv.conf`.
+    /// Puts an engine, a fabric and the network that routes for it together.
     #[must_use]
     pub fn new(
         engine: engine::Engine,
         fabric: Arc<Fabric>,
         network: Arc<Network>,
         host_ip: IpAddr,
-        dns_ip: Option<IpAddr>,
-        cluster_domain: &str,
     ) -> Self {
-        let surroundings = Surroundings {
-            dns_ip,
-            cluster_domain: cluster_domain.to_owned(),
-            ca_certificates: ca_certificates(),
-        };
+        let surroundings = Surroundings { ca_certificates: ca_certificates() };
         Self {
             prepared: Prepared::new(engine),
             fabric,
@@ -179,6 +176,13 @@ impl WasmRuntime {
         });
         let netns = netns.map_err(|error| error.to_string())?;
         self.network.grant(tag, egress);
+        if let (Some(text), Some(ip)) = (&request.resolv_conf, request.ips.first()) {
+            let machine = std::fs::read_to_string(MACHINE_RESOLV_CONF).unwrap_or_default();
+            let is_cluster = |ip| self.network.read(|table| table.is_dns(ip));
+            let machine = name_servers(&machine);
+            let dns = PodDns::of_resolv_conf(*ip, text, is_cluster, &machine);
+            self.network.set_lookups(tag, dns);
+        }
         Ok(netns)
     }
 
