@@ -73,6 +73,15 @@ pub(crate) struct NodeFlags {
     #[arg(long, value_name = "SECONDS", default_value_t = SHUTDOWN_CRITICAL_SECONDS)]
     pub(crate) shutdown_grace_period_critical_pods: u64,
 
+    /// Port for HTTP from outside, by Ingress and Gateways [default: 80, or 8080 where that cannot be
+    /// had]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) http_port: Option<u16>,
+
+    /// Port for HTTPS from outside [default: 443, or 8443 where that cannot be had]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) https_port: Option<u16>,
+
     /// Mirrors, private authorities and credentials of registries: a TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) registries: Option<PathBuf>,
@@ -109,6 +118,8 @@ impl NodeFlags {
         ] {
             all.extend(percent.map(|percent| format!("--{name}={percent}")));
         }
+        all.extend(self.http_port.map(|port| format!("--http-port={port}")));
+        all.extend(self.https_port.map(|port| format!("--https-port={port}")));
         all.push(format!("--register-node={}", self.register_node && !self.no_register_node));
         all
     }
