@@ -137,7 +137,7 @@ fn repository(cluster: &Cluster) {
     repository.write("old", "there");
     repository.push();
     let server = json!({"name": "git", "image": "registry.coracle.internal/git:1",
-        "volumeMounts": [{"name": "files", "mountPath": "/usr/share/nginx/html"}]});
+        "volumeMounts": [{"name": "files", "mountPath": "/usr/share/nginx/html/files"}]});
     let pod = json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "git", "labels": {"app": "git"}},
         "spec": {"containers": [server], "volumes": [{"name": "files", "configMap": {"name": "git-files"}}]}});
@@ -146,7 +146,8 @@ fn repository(cluster: &Cluster) {
         "spec": {"selector": {"app": "git"}, "ports": [{"port": 80}]}});
     cluster.apply(&service.to_string());
     let file = std::fs::read_to_string(root().join("examples/git-apply/git-apply.yaml")).unwrap();
-    cluster.apply(&file.replace("every-seconds: \"30\"", "every-seconds: \"1\""));
+    let file = file.replace("every-seconds: \"30\"", "every-seconds: \"1\"");
+    cluster.apply(&file.replace("http://git/", "http://git/files/"));
     let value = |name: &str| {
         let path = "jsonpath={.data.value}";
         cluster.kubectl(&["get", "configmap", name, "-o", path, "--ignore-not-found"]).stdout
