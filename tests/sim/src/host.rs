@@ -313,8 +313,12 @@ impl Process {
         let other = same.iter().find(|(other, _)| *other != uid);
         let Some((_, host)) = other.map(|(uid, host)| (uid.clone(), host.clone())) else { return };
         drop(running);
-        // The Node of the other was deleted: then nobody waits for it.
-        if !self.world.oracle.lock().promises.nodes_deleted.contains(&host) {
+        // The Node of the other was deleted, or the pod by force: then nobody waits for it.
+        let is_forgotten = {
+            let promises = &self.world.oracle.lock().promises;
+            promises.nodes_deleted.contains(&host) || promises.forced.contains(&place)
+        };
+        if !is_forgotten {
             self.world.broken(format!("{place} runs on {} and on {host}", self.name));
         }
     }

@@ -10,6 +10,7 @@ mod promises;
 mod rest;
 mod run;
 mod sabotage;
+mod scenario;
 mod server;
 mod trace;
 mod watcher;
@@ -31,6 +32,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::chaos::Fault;
 use crate::run::{Plan, Report};
 use crate::sabotage::Sabotage;
+use crate::scenario::Scenario;
 use crate::trace::Trace;
 use crate::workload::Size;
 
@@ -58,6 +60,9 @@ struct Flags {
     /// Breaks a promise on purpose, which must be found.
     #[arg(long)]
     sabotage: Option<Sabotage>,
+    /// Plays a written course of events in place of users and faults.
+    #[arg(long)]
+    scenario: Option<Scenario>,
     /// File for all that happened, line by line.
     #[arg(long)]
     trace: Option<PathBuf>,
@@ -76,7 +81,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let size = Size { deployments: flags.deployments, replicas: flags.replicas, config_maps: 5 };
     let faults_for = Duration::from_secs(flags.seconds);
     let faults = if flags.only.is_empty() { chaos::USUAL.to_vec() } else { flags.only.clone() };
-    let plan = Plan { hosts: flags.hosts, size, faults_for, faults, sabotage: flags.sabotage };
+    let (hosts, sabotage, scenario) = (flags.hosts, flags.sabotage, flags.scenario);
+    let plan = Plan { hosts, size, faults_for, faults, sabotage, scenario };
     let began = os::real_time();
     let seed = flags.seed;
     // A thread of its own: its clock and entropy are simulated from its first moment on.
@@ -134,10 +140,13 @@ fn tell(flags: &Flags, report: &Report, real: Duration) -> anyhow::Result<ExitCo
     let Flags { seed, hosts, deployments, replicas, seconds, .. } = flags;
     let names = flags.only.iter().filter_map(ValueEnum::to_possible_value);
     let only: String = names.map(|name| format!(" --only {}", name.get_name())).collect();
+    let scenario = flags.scenario.as_ref().and_then(ValueEnum::to_possible_value);
+    let scenario =
+        scenario.map_or(String::new(), |name| format!(" --scenario {}", name.get_name()));
     writeln!(
         out,
         "replay: cargo run -p coracle-sim -- --seed {seed} --hosts {hosts} --deployments {deployments} \
-         --replicas {replicas} --seconds {seconds}{only} --trace trace.txt"
+         --replicas {replicas} --seconds {seconds}{only}{scenario} --trace trace.txt"
     )?;
     Ok(ExitCode::FAILURE)
 }

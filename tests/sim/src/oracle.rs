@@ -12,6 +12,7 @@ use coracle_store::{Event, Mvcc};
 use serde_json::Value;
 
 use crate::promises::{PODS, Promises, text};
+use crate::scenario::Rule;
 
 /// What kind of event a watch shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +145,8 @@ pub(crate) struct Oracle {
     pub(crate) log: Vec<Logged>,
     /// The promises that are checked at each event.
     pub(crate) promises: Promises,
+    /// What a scenario has hold after each event.
+    pub(crate) always: Vec<Rule>,
     /// The promises that were broken.
     pub(crate) broken: Vec<String>,
 }
@@ -231,6 +234,8 @@ impl Oracle {
             after: after.as_ref().map(|stored| &*stored.value),
         };
         self.broken.extend(self.promises.see(now, step, &self.objects));
+        let unruly = self.always.iter().filter(|rule| !(rule.holds)(&self.objects));
+        self.broken.extend(unruly.map(|rule| format!("{}, at {key}", rule.name)));
         self.log.push(Logged { revision, key, did });
     }
 

@@ -120,7 +120,11 @@ fn services(objects: &Objects) -> Option<String> {
 }
 
 /// The ready addresses in a Service's slices.
-fn endpoints<'a>(objects: &'a Objects, namespace: &str, service: &str) -> BTreeSet<&'a str> {
+pub(crate) fn endpoints<'a>(
+    objects: &'a Objects,
+    namespace: &str,
+    service: &str,
+) -> BTreeSet<&'a str> {
     let slices = objects.below(SLICES).map(|(_, slice)| slice).filter(|slice| {
         text(slice, "/metadata/namespace") == namespace
             && slice["metadata"]["labels"]["kubernetes.io/service-name"] == service

@@ -12,6 +12,7 @@ use crate::chaos::Fault;
 use crate::host::Host;
 use crate::net::Link;
 use crate::sabotage::{self, Sabotage};
+use crate::scenario::{self, Scenario, Stage};
 use crate::trace::Trace;
 use crate::watcher::{self, Watcher};
 use crate::workload::{Size, Workload};
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
     /// What is broken on purpose.
     pub(crate) sabotage: Option<Sabotage>,
+    /// What happens in place of users and faults.
+    pub(crate) scenario: Option<Scenario>,
 }
 
 /// What came of a run.
@@ -89,6 +92,15 @@ async fn live(world: &Arc<World>, hosts: &Arc<Vec<Host>>, plan: Plan, folder: &P
     };
     for followed in watcher::ALL {
         tasks.spawn(Watcher::new(world, admin("watcher"), followed).run());
+    }
+    if let Some(scenario) = plan.scenario {
+        let stage = Stage::new(world, hosts, admin("stage"));
+        if let Err(why) = scenario::play(scenario, &stage).await {
+            world.broken(why);
+        }
+        tasks.shutdown().await;
+        server::kill(world);
+        return;
     }
     if plan.sabotage == Some(Sabotage::LyingDisk) {
         world.disk.lie();

@@ -52,11 +52,11 @@ impl Deletions {
     }
 
     fn node(&mut self, now: Duration, node: &str, step: Step<'_>) -> Option<String> {
-        let is_tainted = step.after.is_some_and(is_lost);
-        let was_tainted = step.before.is_some_and(is_lost);
-        if is_tainted || was_tainted {
+        if step.after.is_some_and(drives_out) || step.before.is_some_and(drives_out) {
             self.tainted.insert(node.to_owned(), now);
         }
+        let is_tainted = step.after.is_some_and(is_lost);
+        let was_tainted = step.before.is_some_and(is_lost);
         let heard = self.heard.get(node).filter(|_| is_tainted && !was_tainted)?;
         let silent = now.saturating_sub(*heard);
         let text = || format!("{node} counts as lost after {silent:?} of silence");
@@ -143,7 +143,17 @@ fn namespace_goes(pod: &Value, objects: &Objects) -> bool {
     namespace.is_none_or(|namespace| namespace.pointer("/metadata/deletionTimestamp").is_some())
 }
 
+/// Whether pods have to leave a node.
+fn drives_out(node: &Value) -> bool {
+    taints(node).any(|taint| taint["effect"] == "NoExecute")
+}
+
+/// Whether the node controller has given a node up.
 fn is_lost(node: &Value) -> bool {
-    let taints = node.pointer("/spec/taints").and_then(Value::as_array);
-    taints.into_iter().flatten().any(|taint| taint["effect"] == "NoExecute")
+    let own = |taint: &&Value| text(taint, "/key").starts_with("node.kubernetes.io/");
+    taints(node).filter(own).any(|taint| taint["effect"] == "NoExecute")
+}
+
+fn taints(node: &Value) -> impl Iterator<Item = &Value> {
+    node.pointer("/spec/taints").and_then(Value::as_array).into_iter().flatten()
 }

@@ -39,6 +39,8 @@ pub(crate) struct Promises {
     deletions: deletions::Deletions,
     /// Keys of what a user has asked to delete.
     pub(crate) deleted_by_user: BTreeSet<String>,
+    /// Namespace and name of pods that a user had forgotten though they may run: `--force --grace-period=0`.
+    pub(crate) forced: BTreeSet<String>,
     /// Names of nodes whose object was deleted at some time.
     pub(crate) nodes_deleted: BTreeSet<String>,
 }
