@@ -1,11 +1,15 @@
 //! Several hosts as real processes on machines of their own: network namespaces of the kernel, joined by a bridge.
 //! Needs root and `ip`; a missing right is an error.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,6 +17,9 @@ use crate::binary::coracle;
 use crate::cluster::Output;
 use crate::tools::{KUBECTL_NEW, kubectl};
 use crate::wait::eventually;
+
+/// How long a peer may say nothing.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
@@ -238,6 +245,61 @@ impl Machines {
         command.args(["netns", "exec", &self.machine(from), "bash", "-c", &script]);
         let output = of(&command.output().unwrap());
         if output.ok { Ok(output.stdout) } else { Err(output.stderr) }
+    }
+
+    /// Runs something with the network of a machine.
+    fn on<T: Send + 'static>(&self, index: usize, run: impl FnOnce() -> T + Send + 'static) -> T {
+        let path = format!("/var/run/netns/{}", self.machine(index));
+        // A thread of its own: where it went, it stays.
+        let there = std::thread::spawn(move || {
+            let network = std::fs::File::open(path).unwrap();
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(network.as_fd(), kind).unwrap();
+            run()
+        });
+        there.join().unwrap()
+    }
+
+    /// Connects from one machine, sends a text and its end, and gives all that comes back.
+    ///
+    /// # Errors
+    /// What the sockets say; a silent peer is an error after a few seconds.
+    pub fn ask_outside(&self, from: usize, to: &str, port: u16, text: &str) -> io::Result<String> {
+        let to: SocketAddr = format!("{to}:{port}").parse().unwrap();
+        let text = text.to_owned();
+        self.on(from, move || {
+            let mut stream = TcpStream::connect_timeout(&to, SILENCE_MAX)?;
+            stream.set_read_timeout(Some(SILENCE_MAX))?;
+            stream.write_all(text.as_bytes())?;
+            stream.shutdown(Shutdown::Write)?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        })
+    }
+
+    /// Sends a datagram from one machine, and gives the answer.
+    ///
+    /// # Errors
+    /// What the sockets say; no answer is an error after a second.
+    pub fn ask_by_datagram(
+        &self,
+        from: usize,
+        to: &str,
+        port: u16,
+        text: &str,
+    ) -> io::Result<String> {
+        let to: SocketAddr = format!("{to}:{port}").parse().unwrap();
+        let text = text.to_owned();
+        self.on(from, move || {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+            socket.connect(to)?;
+            socket.send(text.as_bytes())?;
+            let mut answer = [0; 512];
+            let length = socket.recv(&mut answer)?;
+            Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+        })
     }
 
     /// The last lines of all logs, for messages of failed tests.

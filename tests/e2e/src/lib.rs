@@ -14,6 +14,7 @@ mod hosts;
 mod http;
 mod languages;
 mod pods;
+pub mod probe_pods;
 mod servers;
 mod tools;
 mod wait;

@@ -3,61 +3,11 @@
 
 use std::time::Duration;
 
-use coracle_e2e::{Machines, build_guests, eventually, within};
+use coracle_e2e::probe_pods::{HELLO, ask, echo, machines_with_images, wait_pod_ready};
+use coracle_e2e::{Machines, eventually, within};
 use serde_json::{Value, json};
 
-const PROBE: &str = "registry.coracle.internal/net-probe:1";
-const HELLO: &str = "registry.coracle.internal/hello:1";
 const REQUEST: &str = "GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n";
-
-fn machines_with_images(count: usize) -> Machines {
-    let guests = build_guests("tests/guests");
-    let mut machines = Machines::start(count);
-    for (tag, file) in [("net-probe:1", "net-probe.wasm"), ("hello:1", "hello_http.wasm")] {
-        let pushed = machines.coracle(&["push", tag, guests.join(file).to_str().unwrap()]);
-        assert!(pushed.ok, "{pushed:?}");
-    }
-    machines.join_all();
-    machines
-}
-
-fn labelled(name: &str, node: &str, container: &Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {"nodeSelector": {"kubernetes.io/hostname": node}, "containers": [container]}})
-}
-
-/// A pod that answers at port 7000 with its own address, its client's, and what that sent.
-fn echo(name: &str, node: &str) -> String {
-    let container = json!({"name": "c", "image": PROBE, "args": ["serve 0.0.0.0:7000 1000"],
-        "ports": [{"containerPort": 7000, "name": "echo"}]});
-    labelled(name, node, &container).to_string()
-}
-
-fn wait_pod_ready(machines: &Machines, name: &str) -> String {
-    eventually(&format!("pod {name} is ready"), || {
-        let pod = machines.get(&["pod", name]);
-        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-        let ip = pod["status"]["podIP"].as_str().map(str::to_owned);
-        ip.filter(|_| ready).ok_or_else(|| (pod["status"].clone(), machines.logs()))
-    })
-}
-
-/// Runs commands of the probe in a pod on a machine, and gives its address and what they said.
-fn ask(machines: &Machines, name: &str, machine: usize, commands: &[&str]) -> (String, String) {
-    let container = json!({"name": "c", "image": PROBE, "args": commands});
-    let mut pod = labelled(name, &machines.node(machine), &container);
-    pod["spec"]["restartPolicy"] = json!("Never");
-    machines.apply(&pod.to_string());
-    eventually(&format!("{name} ended"), || {
-        let pod = machines.get(&["pod", name]);
-        let ip = pod["status"]["podIP"].as_str().unwrap_or_default().to_owned();
-        match pod["status"]["phase"].as_str() {
-            Some("Succeeded" | "Failed") => Ok((ip, machines.run(&["logs", name]))),
-            _ => Err((pod["status"].clone(), machines.logs())),
-        }
-    })
-}
 
 #[test]
 fn hosts_join_with_a_token_and_strangers_do_not() {
@@ -262,6 +212,9 @@ fn pods_of_a_lost_host_move_and_it_comes_back_empty() {
             "metadata": {"labels": {"app": "web"}},
             "spec": {"tolerations": tolerations, "containers": [container]}}}});
     machines.apply(&deployment.to_string());
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
+    machines.apply(&service.to_string());
     machines.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     let node =
         machines.run(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].spec.nodeName}"]);
@@ -285,4 +238,12 @@ fn pods_of_a_lost_host_move_and_it_comes_back_empty() {
         let nodes = machines.run(&["get", "pods", "-l", "app=web", "-o", path]);
         if nodes == other { Ok(()) } else { Err(nodes) }
     });
+    // The host runs it no more, and only the other pod serves.
+    eventually("the host has let go of it", || {
+        let own = machines.run(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/pods")]);
+        if own.contains("\"web-") { Err(own) } else { Ok(()) }
+    });
+    let slices = ["get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o"];
+    let path = "jsonpath={.items[*].endpoints[*].nodeName}";
+    assert_eq!(machines.run(&[&slices[..], &[path]].concat()), other);
 }
