@@ -173,12 +173,14 @@ impl Etcd {
     }
 
     /// Waits until a member takes connections, which it does when it knows a leader.
-    fn wait(&self, index: usize) {
+    fn wait(&mut self, index: usize) {
         let begin = Instant::now();
-        let port = self.members[index].client;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let log = || fs::read_to_string(self.folder.path().join(format!("m{index}.log")));
-            assert!(begin.elapsed() < PATIENCE, "etcd does not start: {:?}", log());
+        let log = self.folder.path().join(format!("m{index}.log"));
+        let member = &mut self.members[index];
+        while TcpStream::connect(("127.0.0.1", member.client)).is_err() {
+            let ended = member.process.as_mut().and_then(|process| process.try_wait().unwrap());
+            let in_time = begin.elapsed() < PATIENCE && ended.is_none();
+            assert!(in_time, "etcd does not start: {:?}", fs::read_to_string(&log));
             thread::sleep(Duration::from_millis(20));
         }
     }
