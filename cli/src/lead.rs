@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use coracle_client::{Client, Lease, LeaseConfig};
 use coracle_controllers::Controllers;
+use coracle_network::gateway::publish::Publishing;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -22,9 +23,12 @@ pub(crate) trait Part: Send + 'static {
     fn end(self) -> impl Future<Output = ()> + Send;
 }
 
-impl Part for Controllers {
+/// The controllers, and beside them what serves the Gateway API.
+impl Part for (Controllers, Publishing) {
     async fn end(self) {
-        self.stop().await;
+        let (controllers, publishing) = self;
+        drop(publishing);
+        controllers.stop().await;
     }
 }
 

@@ -257,7 +257,8 @@ fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) 
                 server_url: Some(server_url.clone()),
                 ..coracle_controllers::Config::default()
             };
-            coracle_controllers::run(&caches, config)
+            let gateways = coracle_network::gateway::publish::start(&caches);
+            (coracle_controllers::run(&caches, config), gateways)
         }
     };
     let controllers = lead(&client, "kube-controller-manager", &holder, alone, controllers);
