@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use expect_test::expect;
+use expect_test::{Expect, expect};
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
@@ -159,8 +159,8 @@ fn grpc_methods_are_paths() {
     assert_eq!(said, ["n/both", "n/service", "n/method", "404"]);
 }
 
-#[test]
-fn a_status_says_what_hosts_do() {
+/// Listeners and routes of which each shows another condition.
+fn every_condition() -> Objects {
     let at = |more: Value| {
         let mut parent = json!({"name": "gw"});
         parent.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -199,33 +199,10 @@ fn a_status_says_what_hosts_do() {
         ("o/team", json!({"parentRefs": [team], "rules": [{"backendRefs": to("root")}]})),
         ("p/team", json!({"parentRefs": [team], "rules": [{"backendRefs": to("root")}]})),
     ];
-    let objects = objects(&listeners, &routes);
-    let said = with(&objects, |world| {
-        let mut said = lines(&of_class(&objects.classes[0], "now")["conditions"]);
-        let addresses = ["192.0.2.1".to_owned()];
-        let with =
-            Surroundings { addresses: &addresses, is_certificate: &is_certificate, now: "now" };
-        let gateway = of_gateway(world, &objects.gateways[0], &with);
-        said += &format!("--- gateway {}\n{}", gateway["addresses"], lines(&gateway["conditions"]));
-        for one in gateway["listeners"].as_array().unwrap() {
-            let name = one["name"].as_str().unwrap();
-            said += &format!(
-                "--- {name} routes={}\n{}",
-                one["attachedRoutes"],
-                lines(&one["conditions"])
-            );
-        }
-        for route in world.routes() {
-            let name = format!("{}/{}", route.namespace(), route.metadata.name.as_deref().unwrap());
-            match of_route(world, &route, "now") {
-                Some(status) => {
-                    said += &format!("--- {name}\n{}", lines(&status["parents"][0]["conditions"]));
-                }
-                None => said += &format!("--- {name} is not ours\n"),
-            }
-        }
-        said
-    });
+    objects(&listeners, &routes)
+}
+
+fn conditions_as_they_should_be() -> Expect {
     expect![[r#"
         Accepted=True Accepted
         --- gateway [{"type":"IPAddress","value":"192.0.2.1"}]
@@ -292,7 +269,38 @@ fn a_status_says_what_hosts_do() {
         Accepted=False NotAllowedByListeners
         ResolvedRefs=True ResolvedRefs
     "#]]
-    .assert_eq(&said);
+}
+
+#[test]
+fn a_status_says_what_hosts_do() {
+    let objects = every_condition();
+    let said = with(&objects, |world| {
+        let mut said = lines(&of_class(&objects.classes[0], "now")["conditions"]);
+        let addresses = ["192.0.2.1".to_owned()];
+        let with =
+            Surroundings { addresses: &addresses, is_certificate: &is_certificate, now: "now" };
+        let gateway = of_gateway(world, &objects.gateways[0], &with);
+        said += &format!("--- gateway {}\n{}", gateway["addresses"], lines(&gateway["conditions"]));
+        for one in gateway["listeners"].as_array().unwrap() {
+            let name = one["name"].as_str().unwrap();
+            said += &format!(
+                "--- {name} routes={}\n{}",
+                one["attachedRoutes"],
+                lines(&one["conditions"])
+            );
+        }
+        for route in world.routes() {
+            let name = format!("{}/{}", route.namespace(), route.metadata.name.as_deref().unwrap());
+            match of_route(world, &route, "now") {
+                Some(status) => {
+                    said += &format!("--- {name}\n{}", lines(&status["parents"][0]["conditions"]));
+                }
+                None => said += &format!("--- {name} is not ours\n"),
+            }
+        }
+        said
+    });
+    conditions_as_they_should_be().assert_eq(&said);
 }
 
 #[test]

@@ -136,7 +136,14 @@ fn rules_tls_and_classes() {
     ask("foreign.example", "/", "404");
     ask("limited.example", "/", "403");
 
-    // TLS by name, with HTTP/2, and a certificate that changes while it serves.
+    by_name_over_tls(&cluster, https);
+    statuses(&cluster);
+    the_example(&cluster, http);
+    from_the_developers_machine(&cluster);
+}
+
+/// TLS by name, with HTTP/2, and a certificate that changes while it serves.
+fn by_name_over_tls(cluster: &Cluster, https: u16) {
     let resolve = format!("tls.example:{https}:127.0.0.1");
     let secure = format!("https://tls.example:{https}/header?x-forwarded-proto");
     let with = |name: &str| {
@@ -150,7 +157,7 @@ fn rules_tls_and_classes() {
     };
     ask_secure("first", &["--http1.1"], "https\n200");
     ask_secure("first", &["--http2", "-w", " by %{http_version}"], "https by 2");
-    secret(&cluster, "certificate", "second");
+    secret(cluster, "certificate", "second");
     ask_secure("second", &[], "https\n200");
     let (ok, said) = curl(&[
         "--resolve",
@@ -159,8 +166,10 @@ fn rules_tls_and_classes() {
         &format!("https://other.example:{https}/"),
     ]);
     assert!(!ok, "no certificate is for this name: {said}");
+}
 
-    // Statuses, as kubectl shows them.
+/// Statuses, as kubectl shows them.
+fn statuses(cluster: &Cluster) {
     let address = cluster.shows(
         "ingress/own",
         "/status/loadBalancer/ingress/0/ip",
@@ -175,8 +184,6 @@ fn rules_tls_and_classes() {
     assert!(cluster.get(&["ingress/foreign"])["status"]["loadBalancer"]["ingress"].is_null());
     let table = cluster.run(&["get", "ingress", "own"]);
     assert!(table.contains("coracle") && table.contains("80, 443"), "{table}");
-    the_example(&cluster, http);
-    from_the_developers_machine(&cluster);
 }
 
 /// `examples/ingress` does what its README says.
