@@ -46,6 +46,7 @@ async fn try_start(
         reason: "CreateContainerError".into(),
         message: "the pod has no such container".into(),
     })?;
+    check_user(&target.pod, container)?;
     let prepared = target.images.lock().get(&index).cloned();
     let (image, plugs) = prepared.ok_or_else(|| Fault {
         reason: "CreateContainerError".into(),
@@ -164,6 +165,32 @@ fn stdin(container: &Container) -> Stdin {
     }
 }
 
+/// Refuses a container that asks for the user 0 although it, or its pod, says that it must not be root. A component has no
+/// user, so that one which asks for none is never root.
+///
+/// *Source:* the kubelet's `verifyRunAsNonRoot`.
+fn check_user(pod: &Pod, container: &Container) -> Result<(), Fault> {
+    let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let own = container.security_context.as_ref();
+    let must_not = own
+        .and_then(|own| own.run_as_non_root)
+        .or_else(|| of_pod.and_then(|of_pod| of_pod.run_as_non_root));
+    let user = own
+        .and_then(|own| own.run_as_user)
+        .or_else(|| of_pod.and_then(|of_pod| of_pod.run_as_user));
+    if must_not == Some(true) && user == Some(0) {
+        let pod = pod.metadata.name.as_deref().unwrap_or_default();
+        let name = &container.name;
+        return Err(Fault {
+            reason: "CreateContainerConfigError".into(),
+            message: format!(
+                "container's runAsUser breaks non-root policy (pod: {pod:?}, container: {name})"
+            ),
+        });
+    }
+    Ok(())
+}
+
 fn read_only_root(container: &Container) -> bool {
     let context = container.security_context.as_ref();
     context.and_then(|context| context.read_only_root_filesystem).unwrap_or(false)
@@ -203,4 +230,31 @@ pub(crate) fn log_path(
 /// A new identifier, as long as those of other runtimes.
 fn life_id() -> String {
     format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn check(of_pod: Value, own: Value, is_refused: bool) {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"securityContext": of_pod,
+            "containers": [{"name": "c", "securityContext": own}]}});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        let refused = check_user(&pod, container).err().map(|fault| fault.reason.to_string());
+        assert_eq!(refused.as_deref(), is_refused.then_some("CreateContainerConfigError"));
+    }
+
+    #[test]
+    fn who_must_not_be_root_does_not_ask_for_it() {
+        check(json!({}), json!({}), false);
+        check(json!({"runAsNonRoot": true}), json!({}), false);
+        check(json!({"runAsUser": 0}), json!({}), false);
+        check(json!({"runAsNonRoot": true, "runAsUser": 0}), json!({}), true);
+        check(json!({"runAsNonRoot": true}), json!({"runAsUser": 0}), true);
+        check(json!({"runAsUser": 0}), json!({"runAsNonRoot": true}), true);
+        check(json!({"runAsNonRoot": true, "runAsUser": 0}), json!({"runAsUser": 7}), false);
+        check(json!({"runAsNonRoot": true, "runAsUser": 0}), json!({"runAsNonRoot": false}), false);
+    }
 }
