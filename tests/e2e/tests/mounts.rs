@@ -1,7 +1,7 @@
 //! Mounts that last, mounts of the host, and mounts that cannot be: with a host that allows a path.
 #![expect(clippy::expect_used, reason = "a test")]
 
-use coracle_e2e::{Cluster, build_guests, eventually, pod, sh};
+use coracle_e2e::{Cluster, HTTP, build_guests, eventually, pod, service, sh};
 use serde_json::{Value, json};
 
 fn mount(path: &str, more: Value) -> Value {
@@ -32,6 +32,10 @@ fn mounts() {
     an_empty_dir_outlives_a_crash(&cluster);
     paths_of_the_host_are_for_the_privileged(&cluster);
     what_cannot_be_mounted_says_so(&cluster);
+    no_way_leads_out_of_a_mount(&cluster);
+    what_is_in_a_volume_outlives_a_trap(&cluster);
+    memory_is_not_on_disk_and_is_charged(&cluster);
+    files_come_from_a_repository_by_an_init_container(&cluster);
     a_claim_is_shared_by_sub_paths(&cluster);
     access_modes_hold(&cluster);
     what_is_retained_and_what_goes(&cluster);
@@ -118,8 +122,8 @@ fn paths_of_the_host_are_for_the_privileged(cluster: &Cluster) {
     cluster.run(&["delete", "pod", "created", "no-file", "nowhere", "--grace-period=0", "--force"]);
 }
 
-/// Row `vol.awsebs`, and what of `vol.nfs` and `vol.gitrepo` can be without such servers: the pod waits and
-/// says why; the node goes on.
+/// Rows `vol.awsebs` and `csi.flex`, and what of `vol.nfs` and `vol.gitrepo` can be without such servers: the
+/// pod waits and says why; the node goes on.
 fn what_cannot_be_mounted_says_so(cluster: &Cluster) {
     let rows = [
         (
@@ -129,6 +133,7 @@ fn what_cannot_be_mounted_says_so(cluster: &Cluster) {
         ),
         ("nfs", json!({"nfs": {"server": "files.example", "path": "/"}}), "nfs"),
         ("git", json!({"gitRepo": {"repository": "https://git.example/x.git"}}), "gitRepo"),
+        ("flex", json!({"flexVolume": {"driver": "example/lvm"}}), "flexVolume"),
     ];
     for (name, source, word) in rows {
         let mut volume = source;
@@ -141,7 +146,117 @@ fn what_cannot_be_mounted_says_so(cluster: &Cluster) {
     }
     let ready = cluster.run(&["get", "nodes", "--no-headers"]);
     assert!(ready.contains(" Ready "), "{ready}");
-    cluster.run(&["delete", "pod", "ebs", "nfs", "git", "--grace-period=0", "--force"]);
+    let pods = ["delete", "pod", "ebs", "nfs", "git", "flex", "--grace-period=0", "--force"];
+    cluster.run(&pods);
+}
+
+/// Row `vol.readonly-escape`: neither dots nor links lead out, those of the host's own folder neither.
+fn no_way_leads_out_of_a_mount(cluster: &Cluster) {
+    let outside = cluster.folder().join("outside");
+    std::fs::write(&outside, "of the host\n").expect("a file");
+    let allowed = cluster.folder().join("allowed/ways");
+    std::fs::create_dir_all(&allowed).expect("a folder");
+    std::fs::write(allowed.join("inside"), "inside\n").expect("a file");
+    for (name, to) in
+        [("root", "/"), ("far", outside.to_str().expect("UTF-8")), ("up", "../../outside")]
+    {
+        std::os::unix::fs::symlink(to, allowed.join(name)).expect("a link");
+    }
+    let mounts = json!({"volumeMounts": [
+        {"name": "h", "mountPath": "/ways", "readOnly": true}, {"name": "v", "mountPath": "/rw"},
+        {"name": "v", "mountPath": "/ro", "readOnly": true}]});
+    let tries = format!(
+        "echo kept > /rw/f; ln -s / /rw/root; ln -s ../../../../etc/passwd /rw/up; cat /ro/f /ways/inside; \
+         for f in /ro/../../etc/passwd /rw/root/etc/passwd /rw/up /ro/up /ways/root{0} /ways/far /ways/up \
+         /ways/../../../../../..{0} {0}; do cat $f 2>/dev/null && echo reached $f; done; \
+         (echo x > /ro/f) 2>/dev/null || echo refused; rm /ways/inside 2>/dev/null || echo refused; \
+         (echo x > /ways/new) 2>/dev/null || echo refused; cat /rw/f",
+        outside.display()
+    );
+    let spec = json!({"restartPolicy": "Never", "containers": [sh("c", &tries, &mounts)], "volumes": [
+        {"name": "v", "emptyDir": {}}, {"name": "h", "hostPath": {"path": allowed}}]});
+    cluster.make(&[pod("escapes", &spec)]);
+    assert_eq!(cluster.printed("escapes"), "kept\ninside\nrefused\nrefused\nrefused\nkept\n");
+    assert!(!allowed.join("new").exists());
+}
+
+/// Row `vol.survive-restart`.
+fn what_is_in_a_volume_outlives_a_trap(cluster: &Cluster) {
+    cluster.make(&[claim("tough", &["ReadWriteOnce"])]);
+    let mounts = json!([{"name": "e", "mountPath": "/empty"}, {"name": "m", "mountPath": "/memory"},
+        {"name": "v", "mountPath": "/claim"}]);
+    // Its one instance is the container, which ends when that traps.
+    let http = json!({"name": "c", "image": HTTP, "ports": [{"containerPort": 8080}], "volumeMounts": mounts});
+    let mut falls = pod(
+        "falls",
+        &json!({"containers": [http], "volumes": [{"name": "e", "emptyDir": {}},
+        {"name": "m", "emptyDir": {"medium": "Memory"}}, of_claim("tough")]}),
+    );
+    falls["metadata"]["annotations"] = json!({"coracle.dev/isolation": "resident"});
+    cluster.make(&[falls]);
+    cluster.ready("falls");
+    let written =
+        cluster.exec("falls", "for d in /empty /memory /claim; do echo kept in $d > $d/f; done");
+    assert!(written.ok, "{written:?}");
+    let _ends = cluster.exec("falls", "curl -s http://127.0.0.1:8080/trap");
+    let path = "/status/containerStatuses/0/restartCount";
+    cluster.shows("pod/falls", path, 1);
+    let last = "/status/containerStatuses/0/lastState/terminated/exitCode";
+    cluster.shows("pod/falls", last, 134);
+    let kept = "kept in /empty\nkept in /memory\nkept in /claim";
+    cluster.exec_prints("falls", "cat /empty/f /memory/f /claim/f", kept);
+    cluster.run(&["delete", "pod", "falls"]);
+}
+
+/// Row `vol.emptydir-memory`.
+fn memory_is_not_on_disk_and_is_charged(cluster: &Cluster) {
+    let marker = "a-word-that-is-nowhere-else";
+    let line = "x".repeat(1023);
+    let fill = |kib: u32| {
+        format!(
+            "for i in $(seq 1 {kib}); do echo {line}; done > /m/fill && echo filled {kib} || echo refused {kib}"
+        )
+    };
+    let mount = json!({"volumeMounts": [{"name": "m", "mountPath": "/m"}]});
+    let script = |kib: u32| format!("echo {marker} > /m/word; {}; sleep 600", fill(kib));
+    let small = json!({"containers": [sh("c", &script(2048), &mount)],
+        "volumes": [{"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}]});
+    let mut limited = sh("c", &script(20_480), &mount);
+    limited["resources"] = json!({"limits": {"memory": "16Mi"}});
+    let limited = json!({"containers": [limited], "volumes": [{"name": "m", "emptyDir": {"medium": "Memory"}}]});
+    cluster.make(&[pod("small", &small), pod("limited", &limited)]);
+    for (name, kib) in [("small", 2048), ("limited", 20_480)] {
+        eventually("the volume is full", || {
+            let log = cluster.kubectl(&["logs", name]);
+            if log.stdout.contains(&format!("refused {kib}")) { Ok(()) } else { Err(log) }
+        });
+    }
+    cluster.exec_prints("small", "cat /m/word", marker);
+    // Pods' folders are all that holds what pods write.
+    let pods = cluster.data().join("host/pods");
+    let found = std::process::Command::new("grep").args(["-rl", marker]).arg(&pods).output();
+    let found = found.expect("grep runs").stdout;
+    assert_eq!(String::from_utf8_lossy(&found), "", "it is on disk");
+    cluster.run(&["delete", "pod", "small", "limited", "--grace-period=0", "--force"]);
+}
+
+/// Row `vol.gitrepo`: what to do instead. A server of archives stands for one of repositories.
+fn files_come_from_a_repository_by_an_init_container(cluster: &Cluster) {
+    let serve = "mkdir /src; echo from the repository > /src/index.html; tar -c -f /tmp/a.tar -C /src index.html; \
+        while true; do (printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; cat /tmp/a.tar) | nc -l -p 8080; done";
+    let mut archives = sh("c", serve, &json!({}));
+    archives["ports"] = json!([{"containerPort": 8080}]);
+    let fetch = "until wget -q -O /tmp/a.tar http://archives/main.tar; do sleep 1; done; tar -x -f /tmp/a.tar -C /repo";
+    let mount = mount("/repo", json!({}));
+    let spec = json!({"restartPolicy": "Never", "initContainers": [sh("fetch", fetch, &mount)],
+        "containers": [sh("c", "cat /repo/index.html", &mount)], "volumes": [{"name": "v", "emptyDir": {}}]});
+    cluster.make(&[
+        service("archives", 8080),
+        pod("archives", &json!({"containers": [archives]})),
+        pod("site", &spec),
+    ]);
+    assert_eq!(cluster.printed("site"), "from the repository\n");
+    cluster.run(&["delete", "pod", "archives", "--grace-period=0", "--force"]);
 }
 
 /// Row `pvc.shared-subdir`.

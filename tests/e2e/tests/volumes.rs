@@ -186,10 +186,35 @@ fn a_pod_sees_all_kinds_of_volumes_and_nothing_else() {
     assert!(cluster.data().join("host/persistent").join(volume).join("all/f").exists());
 }
 
+/// The first half of row `vol.emptydir`.
+fn shared_by_containers_and_gone_with_the_pod(cluster: &Cluster, mounts: &Value) {
+    let image = "registry.coracle.internal/behave:1";
+    let sleeps = |name: &str| json!({"name": name, "image": image, "args": ["sleep", "600000"], "volumeMounts": mounts});
+    let spec = json!({"containers": [sleeps("one"), sleeps("two")], "terminationGracePeriodSeconds": 0,
+        "volumes": [{"name": "d", "emptyDir": {}}]});
+    let pod =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "shares"}, "spec": spec});
+    cluster.apply(&pod.to_string());
+    cluster.ready("shares");
+    let run = |container: &str, script: &str| {
+        cluster.run(&["exec", "shares", "-c", container, "--", "sh", "-c", script])
+    };
+    assert_eq!(run("one", "ls -a /d | grep -v '^\\.*$'; echo of one > /d/f; ls /d"), "f\n");
+    assert_eq!(run("two", "cat /d/f; echo of two >> /d/f"), "of one\n");
+    assert_eq!(run("one", "cat /d/f"), "of one\nof two\n");
+    let uid = cluster.run(&["get", "pod", "shares", "-o", "jsonpath={.metadata.uid}"]);
+    let folder = cluster.data().join("host/pods").join(uid);
+    assert!(folder.join("volumes/d/f").exists());
+    cluster.run(&["delete", "pod", "shares"]);
+    eventually("the folder is gone", || if folder.exists() { Err(()) } else { Ok(()) });
+}
+
+/// Row `vol.emptydir`.
 #[test]
 fn a_pod_over_the_limit_of_its_empty_dir_is_evicted() {
     let cluster = cluster();
     let mounts = json!([{"name": "d", "mountPath": "/d"}]);
+    shared_by_containers_and_gone_with_the_pod(&cluster, &mounts);
     let mut fill = probe(&["fill /d/f 1500000"], &mounts);
     fill["name"] = json!("fill");
     let sleeps = json!({"name": "c", "image": "registry.coracle.internal/behave:1", "args": ["sleep", "600000"]});
