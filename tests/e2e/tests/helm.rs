@@ -79,11 +79,25 @@ fn charts_come_from_the_built_in_registry(cluster: &Cluster) {
     assert_eq!(cluster.get(&["configmap", "pulled"])["data"]["greeting"], "hello");
 }
 
+/// `helm test` runs a pod to its end and gives its log; one that fails fails the command.
+fn hooks_test_the_release(cluster: &Cluster, chart: &str) {
+    let tested = succeeds(cluster, &["test", "site", "--logs", "--timeout=90s"]);
+    assert!(tested.contains("Phase:          Succeeded"), "{tested}");
+    assert!(tested.contains("POD LOGS: site-answers\nhello\n"), "{tested}");
+    let away = ["install", "away", chart, "--set=replicas=0", "--set=testPath=:1/"];
+    succeeds(cluster, &away);
+    let tested = run(cluster, &["test", "away", "--timeout=90s"]);
+    assert!(!tested.ok && tested.stdout.contains("Phase:          Failed"), "{tested:?}");
+    succeeds(cluster, &["uninstall", "away", "--wait", "--timeout=90s"]);
+    cluster.run(&["delete", "pod", "site-answers", "away-answers", "--now"]);
+}
+
 #[test]
 fn install_upgrade_roll_back_uninstall() {
     let guests = build_guests("tests/guests");
     let cluster = Cluster::start();
     cluster.push("hello:1", &guests.join("hello_http.wasm"));
+    cluster.push("behave:1", &guests.join("behave.wasm"));
     let chart = root().join("tests/e2e/charts/web");
     let chart = chart.to_str().unwrap();
 
@@ -95,8 +109,12 @@ fn install_upgrade_roll_back_uninstall() {
     assert_eq!(cluster.get(&["deployment", "site"])["status"]["readyReplicas"], 1);
     let hook = cluster.get(&["configmap", "site-before"]);
     assert_eq!(hook["data"], json!({"revision": "1"}));
+    // The chart's own kind came before its objects, with its defaults.
+    assert_eq!(cluster.get(&["page", "site"])["spec"], json!({"title": "hello", "draft": false}));
     let again = run(&cluster, &["install", "site", chart]);
     assert!(!again.ok && again.stderr.contains("cannot re-use a name"), "{again:?}");
+
+    hooks_test_the_release(&cluster, chart);
 
     let values = ["--set=replicas=2", "--set=greeting=hi"];
     let upgrade = ["upgrade", "site", chart, "--wait", "--timeout=90s"];
@@ -114,6 +132,8 @@ fn install_upgrade_roll_back_uninstall() {
     assert!(manifest.contains("replicas: 1"), "{manifest}");
 
     succeeds(&cluster, &["uninstall", "site", "--wait", "--timeout=90s"]);
+    assert!(!cluster.kubectl(&["get", "page", "site"]).ok);
+    assert!(cluster.kubectl(&["get", "crd", "pages.web.example.com"]).ok, "Helm keeps definitions");
     let left = cluster.run(&["get", "deployment,service,secret,pods", "-o", "name"]);
     assert_eq!(left, "service/kubernetes\n");
     assert_eq!(succeeds(&cluster, &["list", "--short"]), "");
