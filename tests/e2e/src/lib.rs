@@ -9,6 +9,7 @@
 )]
 
 mod binary;
+mod browser;
 mod cluster;
 mod hosts;
 mod http;
@@ -20,6 +21,7 @@ mod tools;
 mod wait;
 
 pub use binary::{build_guests, coracle, root};
+pub use browser::{in_chromium, in_node};
 pub use cluster::{Cluster, Output};
 pub use hosts::Machines;
 pub use http::{Answer, get, request};

@@ -1,0 +1,314 @@
+// What somebody does with the dashboard of a running cluster; see tests/e2e/tests/dashboard.rs.
+
+import assert from "node:assert/strict";
+import { given, withBrowser } from "./browser.mjs";
+
+const { admin, viewer, node } = given;
+
+/** The door: nobody comes in without a token, and a wrong one is told so. */
+async function signingIn(tab) {
+  const { page } = tab;
+  await page.goto(`${given.url}/ui/`);
+  await page.getByLabel("Token").fill("wrong");
+  await tab.accessible("the door");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByText("does not know this token").waitFor();
+  await tab.signIn(admin);
+}
+
+/** Row obs.whats-running: what runs, where, how it does, and its name, on one page. */
+async function overviewTells(tab) {
+  const { page } = tab;
+  const runs = page.getByRole("region", { name: "What runs" }).first();
+  const web = runs.getByRole("row", { name: /^web Deployment shop/ });
+  await web.getByText("3/3").waitFor();
+  await web.getByText("healthy").waitFor();
+  await web.getByRole("link", { name: node }).waitFor();
+  await web.getByText("web.shop.svc.cluster.local").waitFor();
+  const wrong = page.getByRole("region", { name: "What is wrong" });
+  await wrong.getByRole("listitem").filter({ hasText: "default/crasher" }).getByText("exit code 3").waitFor();
+  await wrong.getByRole("listitem").filter({ hasText: "shop/broken-" }).getByText("registry.coracle.internal/missing:1").waitFor();
+  await wrong.getByRole("listitem").filter({ hasText: "shop/orphan" }).getByText("no ready endpoints").waitFor();
+  await tab.shot("overview-light");
+  await tab.accessible("the overview");
+  const bytes = [...tab.files.values()].reduce((sum, each) => sum + each, 0);
+  assert.ok(tab.files.size > 10 && bytes < 300 * 1024, `${bytes} bytes in ${tab.files.size} files`);
+}
+
+/** A pod: imports, grants, image digest, use against its limit, and the flag of one without. Row obs.mem-check. */
+async function podsTell(tab) {
+  const { page } = tab;
+  await tab.go("/pods", "Pods");
+  const row = (name) => page.getByRole("row").filter({ hasText: name }).first();
+  await row("talker-").getByText("no limit").waitFor();
+  await row("web-").getByText("/ 64.0 MiB").waitFor();
+  await tab.shot("pods-light");
+  await tab.accessible("the pods");
+  await page.getByRole("button", { name: "Tiles" }).click();
+  await page.getByRole("link", { name: /^default\/crasher: .*0\/1 ready/ }).waitFor();
+  await tab.accessible("the pods as tiles");
+  await page.getByRole("button", { name: "List" }).click();
+  await page.getByPlaceholder("Filter by name").fill("app=web");
+  await page.getByText("3 of").waitFor();
+  await page.getByRole("link", { name: /^web-/ }).first().click();
+  await page.getByRole("heading", { level: 1, name: /^web-/ }).waitFor();
+  await page.getByText("wasi:http/incoming-handler").waitFor();
+  await page.getByText(/^sha256:/).waitFor();
+  await page.getByText("api.example.com:443").waitFor();
+  await page.getByRole("meter", { name: "memory of web" }).waitFor();
+  await tab.accessible("a pod");
+  await tab.shot("pod-light");
+  await tab.go("/pods/default/crasher", "crasher");
+  await page.getByRole("region", { name: "Restarts" }).getByText("exit code 3").first().waitFor();
+  await page.getByText("no limit").first().waitFor();
+  await page.getByRole("tab", { name: "About" }).focus();
+  await page.keyboard.press("ArrowRight");
+  await page.getByRole("region", { name: "Events" }).first().getByText("BackOff").first().waitFor();
+}
+
+/** Row obs.log-viewer: several pods in one stream, by Service, Deployment and labels, and on they go. */
+async function logsStream(tab) {
+  const { page } = tab;
+  const log = page.getByRole("log", { name: "Log lines" });
+  for (const kind of ["Service", "Deployment"]) {
+    await tab.go("/logs", "Logs");
+    await page.getByRole("button", { name: kind, exact: true }).click();
+    await page.getByRole("combobox", { name: kind }).selectOption("default/talker");
+    await page.getByText("2 pods").waitFor();
+    const sources = () => log.locator(".source").evaluateAll((all) => new Set(all.map((each) => each.textContent)).size);
+    await until(async () => (await sources()) === 2, `lines of two pods by ${kind}`);
+    const lines = log.locator(".line");
+    const before = await lines.count();
+    await until(async () => (await lines.count()) > before, "more lines");
+  }
+  await tab.shot("logs-light");
+  await tab.go("/logs?kind=selector&q=app%3Dtalker", "Logs");
+  await log.locator(".line").nth(1).waitFor();
+  const one = await log.locator(".line .text").first().textContent();
+  await page.getByPlaceholder("Filter lines").fill(one);
+  await until(async () => (await log.locator(".line:visible").count()) === 1, "one line by its own text");
+  await tab.accessible("the logs");
+}
+
+/** Scale, restart, pause, undo: with the keyboard where it matters. */
+async function workloadsChange(tab) {
+  const { page } = tab;
+  await tab.go("/workloads", "Workloads");
+  await tab.accessible("the workloads");
+  await tab.go("/workloads/Deployment/shop/web", "web");
+  await page.getByRole("button", { name: "Scale web" }).focus();
+  await page.keyboard.press("Enter");
+  const replicas = page.getByRole("spinbutton", { name: "Replicas" });
+  await replicas.fill("2");
+  await tab.accessible("a question");
+  await page.keyboard.press("Enter");
+  await page.getByText("2 of 2").waitFor();
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByText("paused", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Resume" }).click();
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+  await page.getByRole("tab", { name: "History" }).click();
+  await page.getByRole("button", { name: "Go back to revision 1" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Go back" }).click();
+  await page.getByRole("row").filter({ hasText: "current" }).getByRole("cell", { name: "3", exact: true }).waitFor();
+  await tab.accessible("a history");
+  await page.getByRole("button", { name: "Restart web" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Restart" }).click();
+  await page.getByText("is being restarted").waitFor();
+  await page.getByRole("row").filter({ hasText: "current" }).getByRole("cell", { name: "4", exact: true }).waitFor();
+  await page.getByRole("tab", { name: "About" }).click();
+  await page.getByText("2 of 2").waitFor();
+  await tab.shot("deployment-light");
+}
+
+/** Services with endpoints and names; YAML with a comparison before it is applied. */
+async function servicesTell(tab) {
+  const { page } = tab;
+  await tab.go("/services", "Services");
+  await page.getByRole("row").filter({ hasText: "web.shop.svc.cluster.local" }).getByText("2 of 2 answer").waitFor();
+  await page.getByRole("row").filter({ hasText: "orphan" }).getByText("nobody answers").waitFor();
+  await tab.accessible("the Services");
+  await tab.go("/services/shop/web", "web");
+  await page.getByRole("region", { name: "Endpoints" }).first().getByRole("link", { name: /^web-/ }).first().waitFor();
+  await page.getByRole("tab", { name: "YAML" }).click();
+  await page.getByRole("button", { name: "Edit" }).click();
+  const text = page.getByRole("textbox", { name: "YAML of web" });
+  const before = await text.inputValue();
+  await text.fill(before.replace("metadata:\n", "metadata:\n  labels:\n    seen: dashboard\n"));
+  await page.getByRole("button", { name: "Show changes" }).click();
+  await page.getByRole("region", { name: "Changes" }).getByText("seen: dashboard").waitFor();
+  await tab.accessible("an editor");
+  await tab.shot("yaml-light");
+  await page.getByRole("button", { name: "Apply" }).click();
+  await page.getByText("web applied").waitFor();
+}
+
+/** A shell in a container, over a WebSocket with the token among its protocols. */
+async function terminalWorks(tab) {
+  const { page } = tab;
+  await tab.go("/pods?q=talker", "Pods");
+  await page.getByRole("link", { name: /^talker-/ }).first().click();
+  await page.getByRole("tab", { name: "Terminal" }).click();
+  await page.getByRole("button", { name: "Connect" }).click();
+  await page.getByText("connected", { exact: true }).waitFor();
+  const screen = page.getByRole("application");
+  await screen.click();
+  await page.keyboard.type("echo from-$POD_WORD\n");
+  await screen.getByText("from-inside", { exact: true }).waitFor();
+  await tab.shot("terminal-light");
+  await tab.accessible("a terminal");
+}
+
+/** The other pages, and every page in the dark. */
+async function otherPages(tab) {
+  const { page } = tab;
+  await tab.go("/network", "Network");
+  await page.getByRole("row").filter({ hasText: "only-talkers" }).waitFor();
+  const names = await page.locator("#pod-names option").evaluateAll((all) => all.map((each) => each.value));
+  const [web, talker, crasher] = ["shop/web-", "default/talker-", "default/crasher"].map((start) => names.find((name) => name.startsWith(start)));
+  await page.getByLabel("From").fill(talker);
+  await page.getByLabel("To", { exact: true }).fill(web);
+  await page.getByText("allowed", { exact: true }).waitFor();
+  await page.getByLabel("From").fill(crasher);
+  await page.getByText("refused", { exact: true }).waitFor();
+  await tab.accessible("the network");
+  await tab.go("/tenants", "Tenants");
+  await page.getByRole("meter", { name: "pods of shop" }).waitFor();
+  await tab.accessible("the tenants");
+  await tab.go("/nodes", "Nodes");
+  await page.getByRole("link", { name: new RegExp(node) }).getByText("Ready", { exact: true }).waitFor();
+  await tab.accessible("the nodes");
+  await tab.go(`/nodes/${node}`, node);
+  await page.getByText("wasmtime://").waitFor();
+  await tab.accessible("a node");
+}
+
+/** Dark, and as narrow as a phone. */
+async function otherLooks(open) {
+  for (const [look, options] of [["dark", { scheme: "dark" }], ["phone", { width: 390, height: 844 }]]) {
+    const tab = await open(options);
+    await tab.signIn(admin);
+    for (const [hash, title] of [["/", "Overview"], ["/pods", "Pods"], ["/workloads", "Workloads"], ["/workloads/Deployment/shop/web", "web"], ["/services", "Services"], ["/nodes", "Nodes"], ["/logs?kind=Service&q=default%2Ftalker", "Logs"], ["/pods/default/crasher", "crasher"]]) {
+      await tab.go(hash, title);
+      await tab.page.waitForLoadState("domcontentloaded");
+      await tab.page.locator("main .loading").first().waitFor({ state: "detached" });
+      await tab.fits(`${title} on ${look}`);
+      // What differs on a phone is how things are laid out, which two pages have all kinds of.
+      if (look === "dark" || ["Overview", "Pods"].includes(title)) await tab.accessible(`${title} in ${look}`);
+      await tab.shot(`${title.toLowerCase()}-${look}`);
+    }
+    tab.check();
+    await tab.page.close();
+  }
+}
+
+/** Somebody who may look at one namespace sees that one, and is told of the rest. */
+async function rightsAreKept(open) {
+  const tab = await open({});
+  const { page } = tab;
+  await tab.signIn(viewer);
+  await page.getByRole("region", { name: "What runs" }).first().getByRole("row", { name: /^web Deployment shop/ }).waitFor();
+  assert.equal(await page.getByText("default/crasher").count(), 0);
+  await tab.go("/nodes", "Nodes");
+  await page.getByText("You may not see nodes").waitFor();
+  await tab.go("/workloads/Deployment/shop/web", "web");
+  await until(async () => (await page.getByRole("button", { name: "Scale web" }).getAttribute("title")) === "Your roles do not allow this", "the button tells");
+  assert.ok(await page.getByRole("button", { name: "Scale web" }).isDisabled());
+  await tab.go("/pods?q=web", "Pods");
+  await page.getByRole("link", { name: /^web-/ }).first().click();
+  await page.getByRole("tab", { name: "Terminal" }).click();
+  await page.getByText("You may not run commands").waitFor();
+  await tab.shot("rights-light");
+  await tab.accessible("what is refused");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("Token").waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.getItem("coracle.token")), null);
+}
+
+/** Ten thousand pods: the list is the server's form, made up here, because the page is what is tried. */
+async function tenThousandPods(open) {
+  const tab = await open({});
+  const { page } = tab;
+  const names = ["Name", "Ready", "Status", "Restarts", "Age", "IP", "Node"];
+  const all = 10_000;
+  await page.route(/\/api\/v1\/pods\?/, async (route) => {
+    const query = new URL(route.request().url()).searchParams;
+    if (query.get("watch")) return route.fulfill({ status: 200, contentType: "application/json", body: "" });
+    const from = Number(query.get("continue") ?? 0);
+    const rows = Array.from({ length: Number(query.get("limit")) }, (_, each) => {
+      const name = `pod-${String(from + each).padStart(5, "0")}`;
+      return { cells: [name, "1/1", "Running", "0", "1m", "10.0.0.1", node], object: { metadata: { name, namespace: "many", uid: name, resourceVersion: "1", creationTimestamp: "2026-01-01T00:00:00Z", labels: {} } } };
+    });
+    const next = from + rows.length;
+    const metadata = { resourceVersion: "1", ...(next < all ? { continue: String(next) } : {}) };
+    return route.fulfill({ json: { kind: "Table", metadata, columnDefinitions: names.map((name) => ({ name })), rows } });
+  });
+  await tab.signIn(admin);
+  await tab.go("/pods", "Pods");
+  await page.getByText("10,000 pods").waitFor();
+  const body = page.locator(".virtual-body");
+  const rows = page.locator(".virtual-inner > .row");
+  assert.ok((await rows.count()) < 80, `${await rows.count()} rows`);
+  await page.getByText("pod-00000").waitFor();
+  const frames = await body.evaluate(async (box) => {
+    let count = 0;
+    const began = performance.now();
+    while (box.scrollTop + box.clientHeight < box.scrollHeight - 1) {
+      box.scrollTop += 10_000;
+      await new Promise((done) => requestAnimationFrame(done));
+      count++;
+    }
+    return { count, milliseconds: performance.now() - began };
+  });
+  console.log(`10,000 pods scrolled in ${frames.count} frames, ${(1000 * frames.count / frames.milliseconds).toFixed(0)} a second`);
+  await page.getByText("pod-09999").waitFor();
+  assert.ok((await rows.count()) < 80);
+  await page.getByRole("button", { name: "Tiles" }).click();
+  await until(async () => (await page.locator(".tile").count()) > 100, "tiles");
+  assert.ok((await page.locator(".tile").count()) < 3000);
+  await tab.shot("tiles-light");
+}
+
+/** Row obs.node-view: a host that was stopped is red, and its tooltip says NotReady and since when. */
+async function nodeIsRed(open) {
+  const tab = await open({});
+  const { page } = tab;
+  await tab.signIn(admin);
+  await tab.go("/nodes", "Nodes");
+  const tile = page.locator(".node-tile.bad");
+  await tile.waitFor();
+  const [red, green] = await tile.evaluate((box) => getComputedStyle(box).borderTopColor.match(/\d+/g).map(Number));
+  assert.ok(red > 150 && green < 90, `red ${red}, green ${green}`);
+  await tile.hover();
+  const tip = page.getByRole("tooltip");
+  await tip.filter({ hasText: /: NotReady since .*20\d\d/ }).waitFor();
+  await until(async () => (await tip.evaluate((box) => getComputedStyle(box).visibility)) === "visible", "the tooltip shows");
+  await tab.shot("node-notready-light");
+  await tab.accessible("a map with a node that is not ready");
+  await tab.go("/", "Overview");
+  await page.getByRole("region", { name: "What is wrong" }).getByRole("listitem").filter({ hasText: `Node${node}` }).getByText("NotReady").waitFor();
+}
+
+async function until(look, what) {
+  const end = Date.now() + 45_000;
+  while (!(await look())) {
+    if (Date.now() > end) throw new Error(`not within 45 s: ${what}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+await withBrowser(async (open) => {
+  if (given.part === "node") return nodeIsRed(open);
+  const tab = await open({});
+  const steps = [signingIn, overviewTells, podsTell, logsStream, workloadsChange, servicesTell, terminalWorks, otherPages];
+  for (const step of steps) {
+    const began = Date.now();
+    await step(tab);
+    console.log(`${step.name}: ${Date.now() - began} ms`);
+  }
+  for (const step of [otherLooks, rightsAreKept, tenThousandPods]) {
+    const began = Date.now();
+    await step(open);
+    console.log(`${step.name}: ${Date.now() - began} ms`);
+  }
+});
