@@ -57,12 +57,7 @@ pub(crate) async fn run(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()>
     let _following = follow(&network, &fabric, &caches, saved);
     let policies = data.host().join("policies.json");
     let _policies = follow_policies(&network, &fabric, &caches, policies);
-    let instead = front::doors::Instead {
-        http: flags.limits.node.http_port,
-        https: flags.limits.node.https_port,
-    };
-    let node = config.node_name.clone();
-    let front = front::FrontConfig { node, ranges: ranges.clone(), instead };
+    let front = front_config(flags, &config, &ranges);
     let _front = front::start(front, (&network, &fabric), &caches);
     let port = flags.limits.tunnel_port;
     let ways = match &member {
@@ -138,6 +133,13 @@ fn ranges(flags: &NetworkFlags, address: IpAddr) -> anyhow::Result<Ranges> {
         services: range("--service-cidr", &flags.service_cidr)?,
         host: [own_address(), address].into(),
     })
+}
+
+/// How the way in from outside is.
+fn front_config(flags: &HostFlags, config: &AgentConfig, ranges: &Ranges) -> front::FrontConfig {
+    let ports = &flags.limits.node;
+    let instead = front::doors::Instead { http: ports.http_port, https: ports.https_port };
+    front::FrontConfig { node: config.node_name.clone(), ranges: ranges.clone(), instead }
 }
 
 /// The addresses of the cluster's DNS, the tenth of each range of Services. *Source:* kubeadm.

@@ -88,31 +88,7 @@ pub fn follow(
             save.notify_one();
         })
     };
-    let following_node = {
-        let (network, fabric, save) = (Arc::clone(network), Arc::clone(fabric), Arc::clone(&save));
-        let node = node.to_owned();
-        let told = AtomicBool::new(false);
-        caches.get::<Node>().observe(move |change| {
-            let Some(own) = change.new.as_ref().filter(|_| change.key.name == node) else { return };
-            if let Some(range) = strange_range(&network, own)
-                && !told.swap(true, Ordering::Relaxed)
-            {
-                tracing::error!(
-                    node,
-                    range,
-                    "the range of this node's pods is outside of --cluster-cidr, so no pod is reached: start this \
-                     host with the server's --cluster-cidr"
-                );
-            }
-            let zone = own.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL));
-            let place = Place { node: node.clone(), zone: zone.cloned() };
-            if network.read(|table| *table.place() != place) {
-                network.change(|table| table.set_place(place));
-                fabric.forget_flows();
-                save.notify_one();
-            }
-        })
-    };
+    let following_node = observe_node(network, fabric, caches, (node, &save));
     let open =
         tokio::spawn(keep_ports(Arc::clone(network), Arc::clone(fabric), Arc::clone(&ports)));
     let keep = Keep { network: Arc::clone(network), services, slices, file, saved, ports };
@@ -124,6 +100,38 @@ pub fn follow(
         _node: following_node,
         tasks,
     }
+}
+
+/// Follows the host's own Node: its zone, and the range of its pods.
+fn observe_node(
+    network: &Arc<Network>,
+    fabric: &Arc<Fabric>,
+    caches: &Caches,
+    (node, save): (&str, &Arc<Notify>),
+) -> Subscription {
+    let (network, fabric, save) = (Arc::clone(network), Arc::clone(fabric), Arc::clone(save));
+    let node = node.to_owned();
+    let told = AtomicBool::new(false);
+    caches.get::<Node>().observe(move |change| {
+        let Some(own) = change.new.as_ref().filter(|_| change.key.name == node) else { return };
+        if let Some(range) = strange_range(&network, own)
+            && !told.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(
+                node,
+                range,
+                "the range of this node's pods is outside of --cluster-cidr, so no pod is reached: start this \
+                 host with the server's --cluster-cidr"
+            );
+        }
+        let zone = own.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL));
+        let place = Place { node: node.clone(), zone: zone.cloned() };
+        if network.read(|table| *table.place() != place) {
+            network.change(|table| table.set_place(place));
+            fabric.forget_flows();
+            save.notify_one();
+        }
+    })
 }
 
 async fn keep_ports(network: Arc<Network>, fabric: Arc<Fabric>, changed: Arc<Notify>) {

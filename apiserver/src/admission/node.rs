@@ -147,9 +147,8 @@ fn own_range(
     object: &Value,
     old: Option<&Value>,
 ) -> Result<(), Status> {
-    let ranges = |node: &Value| {
-        ["/spec/podCIDR", "/spec/podCIDRs"].map(|path| node.pointer(path).cloned())
-    };
+    let ranges =
+        |node: &Value| ["/spec/podCIDR", "/spec/podCIDRs"].map(|path| node.pointer(path).cloned());
     let before = old.map(ranges).unwrap_or_default();
     if ranges(object) == before {
         return Ok(());

@@ -70,9 +70,9 @@ fn holds_for(answer: &Message) -> Option<Duration> {
     if let Some(least) = answer.answers.iter().map(|record| record.ttl).min() {
         return Some(seconds(least));
     }
-    let negative = answer.authorities.iter().find_map(|record| match &record.data {
-        RData::SOA(soa) => Some(seconds(record.ttl.min(soa.minimum))),
-        _other_types => None,
+    let negative = answer.authorities.iter().find_map(|record| {
+        let RData::SOA(soa) = &record.data else { return None };
+        Some(seconds(record.ttl.min(soa.minimum)))
     });
     Some(negative.unwrap_or(NOTHING_KEPT))
 }

@@ -19,6 +19,16 @@ const DATAGRAM_BYTES_MAX: u16 = 4096;
 /// What we say that we take. *Source:* DNS Flag Day 2020.
 const PAYLOAD_BYTES: u16 = 1232;
 
+/// The types of records that the zone has.
+const KINDS: [(RecordType, Kind); 6] = [
+    (RecordType::A, Kind::A),
+    (RecordType::AAAA, Kind::Aaaa),
+    (RecordType::CNAME, Kind::Cname),
+    (RecordType::SRV, Kind::Srv),
+    (RecordType::PTR, Kind::Ptr),
+    (RecordType::TXT, Kind::Txt),
+];
+
 /// A question that can be answered.
 pub(crate) struct Asked {
     /// The message that it came in.
@@ -58,15 +68,8 @@ pub(crate) fn read(bytes: &[u8]) -> Read {
     if !matches!(query.query_class(), DNSClass::IN) {
         return refuse(ResponseCode::Refused);
     }
-    let kind = match query.query_type() {
-        RecordType::A => Kind::A,
-        RecordType::AAAA => Kind::Aaaa,
-        RecordType::CNAME => Kind::Cname,
-        RecordType::SRV => Kind::Srv,
-        RecordType::PTR => Kind::Ptr,
-        RecordType::TXT => Kind::Txt,
-        _none_of_the_zone => Kind::Other,
-    };
+    let of_zone = KINDS.iter().find(|(wire, _)| *wire == query.query_type());
+    let kind = of_zone.map_or(Kind::Other, |(_, kind)| *kind);
     let takes = message.edns.as_ref().map_or(DATAGRAM_BYTES, Edns::max_payload);
     let datagram_bytes = takes.clamp(DATAGRAM_BYTES, DATAGRAM_BYTES_MAX).into();
     let query = query.clone();
@@ -158,10 +161,12 @@ fn same(query: &Query) -> (Name, RecordType) {
 
 /// The addresses in an answer.
 pub(crate) fn addresses(answer: &Message) -> Vec<IpAddr> {
-    let ip = |record: &WireRecord| match &record.data {
-        RData::A(A(ip)) => Some(IpAddr::V4(*ip)),
-        RData::AAAA(AAAA(ip)) => Some(IpAddr::V6(*ip)),
-        _other_types => None,
+    let ip = |record: &WireRecord| {
+        if let RData::A(A(ip)) = &record.data {
+            return Some(IpAddr::V4(*ip));
+        }
+        let RData::AAAA(AAAA(ip)) = &record.data else { return None };
+        Some(IpAddr::V6(*ip))
     };
     answer.answers.iter().filter_map(ip).collect()
 }

@@ -78,9 +78,10 @@ fn say(question: &[u8], whole: bool) -> Vec<u8> {
     let long = name.to_ascii().starts_with("long");
     answer.metadata.truncation = long && !whole;
     if code == ResponseCode::NoError && !answer.metadata.truncation {
-        let data = match question.queries[0].query_type() {
-            RecordType::TXT => RData::TXT(TXT::new(vec!["x".repeat(200); 30])),
-            _any => RData::A(A::new(198, 51, 100, 7)),
+        let data = if question.queries[0].query_type() == RecordType::TXT {
+            RData::TXT(TXT::new(vec!["x".repeat(200); 30]))
+        } else {
+            RData::A(A::new(198, 51, 100, 7))
         };
         answer.answers.push(Record::from_rdata(name, 60, data));
     }
