@@ -12,6 +12,7 @@ use wasmtime_wasi::p2::bindings::cli::environment;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
+use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxView, WasiTlsView};
 
 use crate::container::Core;
 use crate::http::outgoing::Outgoing;
@@ -22,6 +23,7 @@ use crate::mounts::Tree;
 use crate::stdio::{GuestInput, Output};
 use crate::wasi::filesystem::{self, FsCtx, FsView};
 use crate::wasi::sockets::{self, NetCtx, NetState, NetView};
+use crate::wasi::tls;
 
 /// Resources (streams, sockets, files, requests) that one instance may hold at once.
 const RESOURCES_MAX: usize = 64 << 10;
@@ -55,6 +57,7 @@ pub(crate) struct State {
     wasi: Option<WasiCtx>,
     net: Option<NetState>,
     tree: Option<Tree>,
+    tls: Option<WasiTlsCtx>,
 }
 
 /// A store with its state.
@@ -81,6 +84,7 @@ pub(crate) fn store(core: &Arc<Core>) -> Store {
         wasi: None,
         net: None,
         tree: None,
+        tls: None,
         core: core.clone(),
     };
     let mut store = wasmtime::Store::new(core.pre().wasmtime(), state);
@@ -155,6 +159,12 @@ impl FsView for State {
     }
 }
 
+impl WasiTlsView for State {
+    fn tls(&mut self) -> WasiTlsCtxView<'_> {
+        WasiTlsCtxView { ctx: self.tls.get_or_insert_with(tls::context), table: &mut self.table }
+    }
+}
+
 /// Makes the linker with everything that a guest may import.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
@@ -169,6 +179,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     sockets::add_to_linker(&mut linker)?;
     filesystem::add_to_linker(&mut linker)?;
     lifecycle::add_to_linker(&mut linker)?;
+    tls::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

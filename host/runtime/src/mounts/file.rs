@@ -1,5 +1,6 @@
 //! An open file.
 
+use super::aside::aside;
 use super::ground::Times;
 use super::quota::Charge;
 use super::stat::{Kind, Stat};
@@ -232,7 +233,7 @@ impl FileHandle {
     /// What the disk says.
     pub fn sync(&self) -> Result<(), Errno> {
         match &self.content {
-            Content::Disk(file) => rustix::fs::fsync(file),
+            Content::Disk(file) => aside(|| rustix::fs::fsync(file)),
             Content::Memory(..) | Content::Null(_) => Ok(()),
         }
     }
@@ -243,7 +244,7 @@ impl FileHandle {
     /// What the disk says.
     pub fn sync_data(&self) -> Result<(), Errno> {
         match &self.content {
-            Content::Disk(file) => rustix::fs::fdatasync(file),
+            Content::Disk(file) => aside(|| rustix::fs::fdatasync(file)),
             Content::Memory(..) | Content::Null(_) => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! One instance's view of the root layer: copy-up over made-up files over the image.
 
+use super::aside::aside;
 use super::disk;
 use super::file::{Content, FileHandle};
 use super::ground::{Ground, Open, Times};
@@ -169,7 +170,8 @@ impl Layers {
             (Layer::Image, Kind::File, Keep::Content) => {
                 let image = self.image()?.ok_or(Errno::NOENT)?;
                 let (mut from, stat) = disk::open_file(image, path, OFlags::RDONLY)?;
-                self.place(path, stat.size, |to| std::io::copy(&mut from, to).map(|_| ()))
+                let copy = |to: &mut File| aside(|| std::io::copy(&mut from, to)).map(|_| ());
+                self.place(path, stat.size, copy)
             }
             (Layer::Memory(content), Kind::File, Keep::Content) => {
                 self.place(path, content.len() as u64, |to| to.write_all(&content))

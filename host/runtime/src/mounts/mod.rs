@@ -6,8 +6,9 @@
 //! host's disk is taken beneath the mount's own directory, so no guest path leads out of its mount,
 //! whatever is done to the directory meanwhile.
 //!
-//! Never in here: wasmtime, waiting, and the meaning of a volume.
+//! Never in here: wasmtime, waiting (but for the disk, `aside`), and the meaning of a volume.
 
+mod aside;
 mod disk;
 mod file;
 mod ground;

@@ -37,7 +37,7 @@ pub(crate) fn unsatisfied(imports: &[String]) -> Vec<String> {
 }
 
 fn is_provided(import: &str) -> bool {
-    if import == crate::lifecycle::INTERFACE {
+    if import == crate::lifecycle::INTERFACE || import == crate::wasi::tls::INTERFACE {
         return true;
     }
     let Some((interface, version)) = import.split_once('@') else {
@@ -66,6 +66,7 @@ mod tests {
         let imports = [
             "wasi:io/poll@0.2.6",
             "coracle:lifecycle/stop@0.1.0",
+            "wasi:tls/types@0.2.0-draft",
             "wasi:nn/graph@0.2.0-rc-2024-10-28",
             "acme:auth/token@1.0.0",
             "wasi:cli/environment@0.3.0-rc-2025-09-16",

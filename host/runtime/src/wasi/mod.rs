@@ -7,6 +7,7 @@
 
 pub mod filesystem;
 pub mod sockets;
+pub(crate) mod tls;
 
 use wasmtime::component::Resource;
 

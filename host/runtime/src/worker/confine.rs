@@ -61,6 +61,18 @@ pub fn confine() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this kernel has Landlock, and has it switched on.
+#[expect(unsafe_code, reason = "the kernel is asked by a call of its own")]
+pub(super) fn has_landlock() -> bool {
+    /// *Source:* `LANDLOCK_CREATE_RULESET_VERSION` of Linux' `landlock.h`.
+    const VERSION: libc::c_uint = 1;
+    let nothing = std::ptr::null::<libc::c_void>();
+    // SAFETY: with this flag the call reads no memory, makes nothing, and answers with a number.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, VERSION) };
+    version > 0
+}
+
 /// Refuses all that Landlock knows of, without an exception.
 fn landlock() -> Result<(), landlock::RulesetError> {
     Ruleset::default()

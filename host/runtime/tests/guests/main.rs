@@ -14,6 +14,7 @@ mod logs;
 mod p3;
 mod prepare;
 mod sockets;
+mod tls;
 mod toolbox;
 mod traces;
 mod world;

@@ -10,6 +10,8 @@ use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::worker::confine;
+
 /// A program that can be a worker: it must call [`crate::worker::child_main`] before anything else.
 #[derive(Debug, Clone)]
 pub struct Workers(Arc<Inner>);
@@ -50,6 +52,9 @@ impl Workers {
         if let Some(thread) = self.0.thread.get() {
             return Ok(thread);
         }
+        if !confine::has_landlock() {
+            tracing::warn!("this kernel has no Landlock: workers are confined by seccomp alone");
+        }
         let (sender, jobs) = mpsc::channel::<Job>();
         let (program, args) = (self.0.program.clone(), self.0.args.clone());
         std::thread::Builder::new().name("coracle-workers".into()).spawn(move || {
@@ -64,11 +69,19 @@ impl Workers {
     }
 }
 
+/// What says where the machine's certificates are; a worker has nothing else of the environment.
+///
+/// *Source:* OpenSSL's names for it.
+const CERTIFICATE_PLACES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 fn command(program: &PathBuf, args: &[String], socket: OwnedFd) -> Command {
     let mut command = Command::new(program);
+    let places =
+        CERTIFICATE_PLACES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     command
         .args(args)
         .env_clear()
+        .envs(places)
         .stdin(Stdio::from(socket))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
