@@ -1,5 +1,4 @@
 //! Several hosts, one cluster: joining, and pods that talk across machines.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 

@@ -101,7 +101,7 @@ fn a_service_is_one_address_inside(machines: &Machines) {
     apply_all(machines, &[server("other", "many", &machines.node(1), 9090)]);
     let other = wait_pod_ready(machines, "other");
     wait_endpoints(machines, "plain", 7);
-    let (plain, sticky) = (cluster_ip(machines, "plain"), cluster_ip(machines, "sticky"));
+    let plain = cluster_ip(machines, "plain");
     let (at_plain, at_sticky) = (format!("ask {plain}:70 x"), "ask sticky:70 x");
     let mut commands = vec![at_plain.as_str(); 100];
     commands.extend([at_sticky; 100]);
