@@ -1,5 +1,6 @@
 //! What a host gives its pods, as a user meets it: addresses of both families, its own network where that
 //! is granted, what init containers are for, and one copy of what many pods run.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
