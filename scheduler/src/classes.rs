@@ -7,12 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
 use crate::terms::controller_uid;
 
-/// Number of pods at each value of one label of nodes; values without pods are left out.
-pub type Counts = HashMap<String, i64>;
+/// Number of pods at each value of one label of nodes; values without pods are left out. Whoever may label nodes may do
+/// worse than make them collide.
+pub type Counts = FxHashMap<String, i64>;
 
 /// Placed pods with the same namespace, labels, controller and terms.
 #[derive(Debug, Clone)]
@@ -20,7 +23,7 @@ pub struct Class {
     /// One of them; the others look the same to every question that is asked of a class.
     pub sample: Arc<PodInfo>,
     /// How many are on each node, by the node's slot; never 0.
-    pub nodes: HashMap<usize, u32>,
+    pub nodes: FxHashMap<usize, u32>,
     by_label: BTreeMap<Arc<str>, Counts>,
 }
 
@@ -77,7 +80,7 @@ impl Classes {
     pub fn keep<'a>(&mut self, label: &str, node: impl Fn(usize) -> &'a NodeInfo) {
         let label: Arc<str> = label.into();
         for class in self.all.values_mut() {
-            let mut counts = Counts::new();
+            let mut counts = Counts::default();
             for (slot, count) in &class.nodes {
                 if let Some(value) = node(*slot).label(&label) {
                     change(&mut counts, value, i64::from(*count));
@@ -132,9 +135,12 @@ impl Classes {
         if let Some(uid) = controller_uid(&pod.pod) {
             self.by_controller.entry(uid.to_owned()).or_default().insert(Arc::clone(key));
         }
-        let by_label = self.labels.iter().map(|label| (Arc::clone(label), Counts::new()));
-        let class =
-            Class { sample: Arc::clone(pod), nodes: HashMap::new(), by_label: by_label.collect() };
+        let by_label = self.labels.iter().map(|label| (Arc::clone(label), Counts::default()));
+        let class = Class {
+            sample: Arc::clone(pod),
+            nodes: FxHashMap::default(),
+            by_label: by_label.collect(),
+        };
         self.all.insert(Arc::clone(key), class);
     }
 

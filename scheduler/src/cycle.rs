@@ -4,9 +4,10 @@
 //! takes pods out of the counts and puts them back, one at a time.
 //! *Source:* the `PreFilter` and `PreScore` extension points of `pkg/scheduler/framework`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::Pod;
+use rustc_hash::FxHashSet;
 
 use crate::classes::Class;
 use crate::filters::{affinity_allows, restricts_nodes, tolerates_binding_taints};
@@ -26,7 +27,7 @@ pub(crate) struct SpreadState<'a> {
     /// Whether the pod itself is counted.
     pub(crate) counts_itself: bool,
     /// All places that the pod could use.
-    values: HashSet<&'a str>,
+    values: FxHashSet<&'a str>,
     /// Number of pods at the emptiest of them.
     fewest: i64,
 }

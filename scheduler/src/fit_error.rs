@@ -25,6 +25,8 @@ pub struct FitError {
     pub preemption: BTreeMap<String, usize>,
     /// Whether the pod may displace others at all.
     pub may_preempt: bool,
+    /// What is wrong with the group that it is placed together with, if that is it.
+    pub group: Option<String>,
 }
 
 impl FitError {
@@ -54,6 +56,13 @@ impl FitError {
 
 impl fmt::Display for FitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(group) = &self.group {
+            f.write_str(group)?;
+            if self.reasons.is_empty() {
+                return Ok(());
+            }
+            f.write_str(": ")?;
+        }
         if self.nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
         }

@@ -8,6 +8,9 @@ use k8s_openapi::api::core::v1::{Node, Taint};
 
 use crate::pod_info::PodInfo;
 
+const HOSTNAME: &str = "kubernetes.io/hostname";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
 /// A node with its pods. A node that pods name but that is not known has no `node`.
 #[derive(Debug, Clone, Default)]
 pub struct NodeInfo {
@@ -23,25 +26,53 @@ pub struct NodeInfo {
     pub pods: BTreeMap<String, Arc<PodInfo>>,
     /// Bytes of the images that it holds, by each of their names.
     pub images: HashMap<String, i64>,
+    /// What every decision asks of the node, taken out of it so that nothing else need be read.
+    pub(crate) hot: Hot,
+}
+
+/// The labels that default constraints ask for, the taints, and whether the node is cordoned.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hot {
+    hostname: Option<String>,
+    zone: Option<String>,
+    taints: Vec<Taint>,
+    unschedulable: bool,
+}
+
+impl Hot {
+    fn of(node: &Node) -> Hot {
+        let spec = node.spec.as_ref();
+        let label = |key| node.metadata.labels.as_ref().and_then(|labels| labels.get(key).cloned());
+        Hot {
+            hostname: label(HOSTNAME),
+            zone: label(ZONE),
+            taints: spec.and_then(|spec| spec.taints.clone()).unwrap_or_default(),
+            unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or_default(),
+        }
+    }
 }
 
 impl NodeInfo {
     /// Gives the value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        let labels = self.node.as_ref()?.metadata.labels.as_ref()?;
-        labels.get(key).map(String::as_str)
+        match key {
+            HOSTNAME => self.hot.hostname.as_deref(),
+            ZONE => self.hot.zone.as_deref(),
+            other => {
+                let labels = self.node.as_ref()?.metadata.labels.as_ref()?;
+                labels.get(other).map(String::as_str)
+            }
+        }
     }
 
     /// Gives the taints.
     pub fn taints(&self) -> &[Taint] {
-        let spec = self.node.as_ref().and_then(|node| node.spec.as_ref());
-        spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
+        &self.hot.taints
     }
 
     /// Tells whether the node was told to take no more pods.
     pub fn is_unschedulable(&self) -> bool {
-        let spec = self.node.as_ref().and_then(|node| node.spec.as_ref());
-        spec.and_then(|spec| spec.unschedulable).unwrap_or_default()
+        self.hot.unschedulable
     }
 
     /// Gives the node's name.
@@ -59,6 +90,7 @@ impl NodeInfo {
             image.names.iter().flatten().map(move |name| (name.clone(), bytes))
         });
         self.images = names.collect();
+        self.hot = Hot::of(&node);
         self.node = Some(node);
     }
 
@@ -66,6 +98,7 @@ impl NodeInfo {
     pub(crate) fn unset(&mut self) {
         self.node = None;
         self.images.clear();
+        self.hot = Hot::default();
         self.state.capacity = NodeCapacity::default();
     }
 

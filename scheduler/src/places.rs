@@ -1,6 +1,6 @@
 //! Number of pods at each place, put together from the counts of classes.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::classes::{Class, Counts};
 use crate::node_info::NodeInfo;
@@ -10,7 +10,7 @@ use crate::snapshot::Snapshot;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places<'a> {
     kept: Vec<&'a Counts>,
-    changed: HashMap<&'a str, i64>,
+    changed: FxHashMap<&'a str, i64>,
 }
 
 impl<'a> Places<'a> {

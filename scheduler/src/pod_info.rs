@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coracle_api::fit::PodRequest;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Toleration};
 
+use crate::groups::Group;
 use crate::terms::{self, Terms};
 
 /// A pod with its requests summed up.
@@ -18,6 +19,8 @@ pub struct PodInfo {
     pub terms: Terms,
     /// Equal for pods that look alike to every selector and ask the same about other pods.
     pub class: Arc<str>,
+    /// The pods that it is placed together with.
+    pub group: Option<Group>,
 }
 
 impl PodInfo {
@@ -25,7 +28,8 @@ impl PodInfo {
     pub fn new(pod: Arc<Pod>) -> Self {
         let request = pod.spec.as_ref().map(PodRequest::from_spec).unwrap_or_default();
         let (terms, class) = (Terms::of(&pod), class_of(&pod).into());
-        PodInfo { pod, request, terms, class }
+        let group = Group::of(&pod);
+        PodInfo { pod, request, terms, class, group }
     }
 
     /// Gives the uid, empty when the server has not given one.
@@ -92,12 +96,16 @@ pub fn is_terminal(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Tells whether a pod waits for the scheduler of this name: without a node, alive, not gated.
-pub fn is_pending(pod: &Pod, scheduler_name: &str) -> bool {
+/// Gives the name of the scheduler that a pod asks for.
+pub fn scheduler_name(pod: &Pod) -> &str {
+    let named = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref());
+    named.filter(|name| !name.is_empty()).unwrap_or(crate::SCHEDULER_NAME_DEFAULT)
+}
+
+/// Tells whether a pod waits for a scheduler: without a node, alive, not gated.
+pub fn is_pending(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let wanted = spec.scheduler_name.as_deref().filter(|name| !name.is_empty());
     node_name(pod).is_none()
-        && wanted.unwrap_or(crate::SCHEDULER_NAME_DEFAULT) == scheduler_name
         && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
         && pod.metadata.deletion_timestamp.is_none()
         && !is_terminal(pod)

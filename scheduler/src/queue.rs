@@ -106,6 +106,18 @@ impl Queue {
         Some(Arc::clone(&entry.pod))
     }
 
+    /// Takes out a pod wherever it stands, as [`Queue::pop`] does; `None` for one that is out or not known.
+    pub fn take(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        if self.entries.get(uid)?.place == Place::Flying {
+            return None;
+        }
+        self.unplace(uid);
+        let entry = self.entries.get_mut(uid)?;
+        entry.place = Place::Flying;
+        entry.attempts += 1;
+        Some(Arc::clone(&entry.pod))
+    }
+
     /// Puts a pod that no node took back: it waits for a change that helps one of the causes.
     pub fn refused(&mut self, uid: &str, causes: BTreeSet<Cause>, now: Duration) {
         if let Some(entry) = self.entries.get_mut(uid) {

@@ -3,6 +3,7 @@
 //! One task owns the books, so nothing is locked while it decides. Bindings and conditions are sent
 //! by tasks of their own that report back to it; a decision never waits for one of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coracle_client::events::EventKind;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use crate::condition::{disruption_patch, unschedulable_patch};
 use crate::fit_error::FitError;
 use crate::pod_info;
+use crate::profile::{Allocation, Profile};
 use crate::scheduler::{BindFailure, Scheduler, Step};
 
 /// Requests in flight at once. More would only queue up in the server; when so many are out, the
@@ -33,13 +35,14 @@ const REQUESTS_IN_FLIGHT_MAX: usize = 128;
 /// How a scheduler is run.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Takes the pods with this `schedulerName`; also the component of its events.
-    pub name: String,
+    /// Takes the pods whose `schedulerName` is one of these; it is also the component of their events.
+    pub profiles: Vec<Profile>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { name: crate::SCHEDULER_NAME_DEFAULT.to_owned() }
+        let name = crate::SCHEDULER_NAME_DEFAULT.to_owned();
+        Config { profiles: vec![Profile { name, allocation: Allocation::Least }] }
     }
 }
 
@@ -79,9 +82,9 @@ enum End {
 }
 
 struct Edge {
-    name: String,
     client: Client,
-    recorder: Recorder,
+    /// By the name of a profile.
+    recorders: BTreeMap<String, Recorder>,
     scheduler: Scheduler,
     requests: JoinSet<End>,
     began: Instant,
@@ -89,13 +92,22 @@ struct Edge {
 
 impl Edge {
     fn new(caches: &Caches, config: &Config) -> Self {
+        let recorder = |profile: &Profile| {
+            (profile.name.clone(), Recorder::new(caches.client(), &profile.name, ""))
+        };
         Edge {
-            name: config.name.clone(),
             client: caches.client().clone(),
-            recorder: Recorder::new(caches.client(), &config.name, ""),
-            scheduler: Scheduler::new(config.name.clone()),
+            recorders: config.profiles.iter().map(recorder).collect(),
+            scheduler: Scheduler::with_profiles(config.profiles.clone()),
             requests: JoinSet::new(),
             began: Instant::now(),
+        }
+    }
+
+    /// Tells a pod's owner something in the name of the profile that `by` asks for.
+    fn tell(&self, about: &Pod, by: &Pod, kind: EventKind, reason: &'static str, message: String) {
+        if let Some(recorder) = self.recorders.get(pod_info::scheduler_name(by)) {
+            recorder.event(about, kind, reason, message);
         }
     }
 
@@ -243,12 +255,15 @@ impl Edge {
     /// Deletes the victims, after their status says why.
     #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
     fn preempt(&mut self, pod: &Arc<Pod>, node: &str, victims: Vec<Arc<Pod>>) {
-        let message = format!("{}: preempting to accommodate a higher priority pod", self.name);
+        let message = format!(
+            "{}: preempting to accommodate a higher priority pod",
+            pod_info::scheduler_name(pod)
+        );
         for victim in victims {
             let by = pod_info::uid(pod);
             tracing::info!(pod = %key(&victim), node, by = %key(pod), "preempting pod");
             let note = format!("Preempted by pod {by} on node {node}");
-            self.recorder.event(&*victim, EventKind::Normal, "Preempted", note);
+            self.tell(&victim, pod, EventKind::Normal, "Preempted", note);
             let patch = disruption_patch(&victim, &message, Timestamp::now());
             let client = self.client.clone();
             self.requests.spawn(async move {
@@ -267,7 +282,7 @@ impl Edge {
     fn refuse(&mut self, pod: &Arc<Pod>, error: &FitError, nominated: Option<&str>) {
         let message = error.to_string();
         tracing::debug!(pod = %key(pod), message, "no node takes the pod");
-        self.recorder.event(&**pod, EventKind::Warning, "FailedScheduling", message.clone());
+        self.tell(pod, pod, EventKind::Warning, "FailedScheduling", message.clone());
         let Some(patch) = unschedulable_patch(pod, &message, nominated, Timestamp::now()) else {
             return;
         };
@@ -288,7 +303,7 @@ impl Edge {
                 tracing::info!(pod = %key(&pod), node, "bound pod");
                 self.scheduler.bound(pod_info::uid(&pod));
                 let message = format!("Successfully assigned {} to {node}", key(&pod));
-                self.recorder.event(&*pod, EventKind::Normal, "Scheduled", message);
+                self.tell(&pod, &pod, EventKind::Normal, "Scheduled", message);
             }
             Ok(End::Bound { pod, node, result: Err(error) }) => self.not_bound(&pod, &node, &error),
             Ok(End::Told) => {}
@@ -302,7 +317,7 @@ impl Edge {
         self.scheduler.bind_failed(pod_info::uid(pod), failure, self.now());
         if failure == BindFailure::Retry {
             let message = format!("binding to {node} rejected: {}", error.message());
-            self.recorder.event(pod, EventKind::Warning, "FailedScheduling", message);
+            self.tell(pod, pod, EventKind::Warning, "FailedScheduling", message);
         }
     }
 }

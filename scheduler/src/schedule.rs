@@ -39,12 +39,17 @@ pub enum Decision {
 /// begin looking, because there it is enough to find some that do. A pod for which others are
 /// leaving already displaces no more.
 pub fn schedule(snapshot: &Snapshot, pod: &PodInfo, seed: u64) -> Decision {
+    schedule_from(snapshot, pod, seed, seed)
+}
+
+/// As [`schedule`], with one number for where to begin looking and another for the choice among equals.
+pub(crate) fn schedule_from(snapshot: &Snapshot, pod: &PodInfo, start: u64, seed: u64) -> Decision {
     let number = snapshot.nodes().len();
     let cycle = Cycle::new(snapshot, pod);
     let mut error = FitError::new(number, pod.may_preempt());
     let mut feasible: Vec<&NodeInfo> = vec![];
     let mut helped: Vec<&NodeInfo> = vec![];
-    for node in snapshot.nodes_from(index(seed, number)) {
+    for node in snapshot.nodes_from(index(start, number)) {
         match refusal(&cycle, node) {
             None => feasible.push(node),
             Some(refusal) => {

@@ -4,7 +4,7 @@
 //! edge carries it out and reports the end of each binding. A decided pod holds its place at once
 //! (it is *assumed*), so the next decision does not wait for the API server.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,11 @@ use crate::budgets::Budgets;
 use crate::condition::nomination;
 use crate::filters::Cause;
 use crate::fit_error::FitError;
+use crate::groups::{GROUP_MIN_ANNOTATION, Group, Groups};
 use crate::pod_info::{self, PodInfo};
+use crate::profile::{Allocation, Profile, Profiles};
 use crate::queue::Queue;
-use crate::schedule::{Decision, is_awaited, schedule};
+use crate::schedule::{Decision, is_awaited, schedule_from};
 use crate::snapshot::Snapshot;
 use crate::volumes::Volumes;
 
@@ -26,6 +28,10 @@ const OTHER_PODS: [Cause; 2] = [Cause::Spread, Cause::PodAffinity];
 /// What another pod's leaving may help.
 const LEFT: [Cause; 5] =
     [Cause::Resources, Cause::Ports, Cause::Spread, Cause::PodAffinity, Cause::Volumes];
+
+/// Decisions after which the search begins at other nodes. Until then the same nodes are looked at first, which are
+/// near the processor and would do just as well; upstream goes on by as many nodes as it looked at.
+const DECISIONS_PER_START: u32 = 64;
 
 /// What the edge shall do next.
 #[derive(Debug, Clone)]
@@ -72,24 +78,37 @@ pub enum BindFailure {
 /// The books of one scheduler.
 #[derive(Debug)]
 pub struct Scheduler {
-    name: String,
     snapshot: Snapshot,
     queue: Queue,
     /// Pods that were decided and whose node has not been seen in the API yet.
     assumed: HashSet<String>,
     /// Last state of every pod that matters, to tell what a change changed.
     pods: HashMap<String, Arc<Pod>>,
+    groups: Groups,
+    /// Steps that were decided together and not given yet.
+    decided: VecDeque<Step>,
+    /// Where the search begins, and for how many decisions it has.
+    start: (u64, u32),
 }
 
 impl Scheduler {
     /// Begins with empty books; takes the pods that name this scheduler.
     pub fn new(name: impl Into<String>) -> Self {
+        Scheduler::with_profiles([Profile { name: name.into(), allocation: Allocation::Least }])
+    }
+
+    /// Begins with empty books; takes the pods that name one of the profiles.
+    pub fn with_profiles(profiles: impl IntoIterator<Item = Profile>) -> Self {
+        let mut snapshot = Snapshot::default();
+        snapshot.profiles = Profiles::new(profiles);
         Scheduler {
-            name: name.into(),
-            snapshot: Snapshot::default(),
+            snapshot,
             queue: Queue::default(),
             assumed: HashSet::new(),
             pods: HashMap::new(),
+            groups: Groups::default(),
+            decided: VecDeque::new(),
+            start: (0, 0),
         }
     }
 
@@ -97,6 +116,7 @@ impl Scheduler {
     pub fn pod_set(&mut self, pod: Arc<Pod>, now: Duration) {
         let uid = pod_info::uid(&pod).to_owned();
         let old = self.pods.insert(uid.clone(), Arc::clone(&pod));
+        self.count_in_group(&pod, &uid, now);
         if pod_info::is_terminal(&pod) {
             self.leave(&uid, now);
         } else if let Some(node) = pod_info::node_name(&pod) {
@@ -108,7 +128,7 @@ impl Scheduler {
             if alone {
                 self.queue.happened(&OTHER_PODS, now);
             }
-        } else if pod_info::is_pending(&pod, &self.name) {
+        } else if self.is_own(&pod) {
             self.wait(old, pod, now);
         } else if !self.assumed.contains(&uid) {
             self.queue.remove(&uid);
@@ -118,6 +138,7 @@ impl Scheduler {
     /// Takes that a pod is gone.
     pub fn pod_gone(&mut self, uid: &str, now: Duration) {
         self.pods.remove(uid);
+        self.groups.leave(uid);
         self.leave(uid, now);
     }
 
@@ -141,12 +162,21 @@ impl Scheduler {
 
     /// Gives the next step, `None` when no pod is ready. `seed` chooses among equal nodes.
     pub fn next(&mut self, now: Duration, seed: u64) -> Option<Step> {
+        if let Some(step) = self.decided.pop_front() {
+            return Some(step);
+        }
         let info = self.queue.pop(now)?;
+        let start = self.start(seed);
+        if let Some(group) = info.group.clone()
+            && self.groups.placed(&group) < group.min.unwrap_or(usize::MAX)
+        {
+            self.decide_together(&group, info, (start, seed), now);
+            return self.decided.pop_front();
+        }
         let pod = Arc::clone(&info.pod);
-        match schedule(&self.snapshot, &info, seed) {
+        match schedule_from(&self.snapshot, &info, start, seed) {
             Decision::Assign { node } => {
-                self.snapshot.place(&info, &node);
-                self.assumed.insert(info.uid().to_owned());
+                self.assume(&info, &node);
                 self.queue.happened(&OTHER_PODS, now);
                 Some(Step::Bind { pod, node })
             }
@@ -177,8 +207,11 @@ impl Scheduler {
         }
         self.snapshot.displace(uid);
         self.queue.happened(&LEFT, now);
-        let name = &self.name;
-        let waits = self.pods.get(uid).is_some_and(|pod| pod_info::is_pending(pod, name));
+        let pod = self.pods.get(uid).cloned();
+        let waits = pod.as_ref().is_some_and(|pod| self.is_own(pod));
+        if let Some(pod) = pod {
+            self.count_in_group(&pod, uid, now);
+        }
         match failure {
             BindFailure::Retry if waits => self.queue.failed(uid, now),
             BindFailure::Retry | BindFailure::Final => {
@@ -223,6 +256,107 @@ impl Scheduler {
     /// Gives the budgets, to take changes of PodDisruptionBudgets into.
     pub fn budgets(&mut self) -> &mut Budgets {
         &mut self.snapshot.budgets
+    }
+
+    /// Gives where the search begins: the same for some decisions.
+    fn start(&mut self, seed: u64) -> u64 {
+        let (start, served) = self.start;
+        self.start = if served.is_multiple_of(DECISIONS_PER_START) {
+            (seed, 1)
+        } else {
+            (start, served + 1)
+        };
+        self.start.0
+    }
+
+    /// Tells whether a pod waits for one of our profiles.
+    fn is_own(&self, pod: &Pod) -> bool {
+        pod_info::is_pending(pod) && self.snapshot.profiles.takes(pod_info::scheduler_name(pod))
+    }
+
+    /// Gives a pod its place before the API shows it.
+    fn assume(&mut self, info: &Arc<PodInfo>, node: &str) {
+        self.snapshot.place(info, node);
+        self.assumed.insert(info.uid().to_owned());
+        if let Some(group) = &info.group {
+            self.groups.place(group, info.uid());
+        }
+    }
+
+    /// Takes where a pod stands in its group; one more may be what the others wait for.
+    fn count_in_group(&mut self, pod: &Pod, uid: &str, now: Duration) {
+        let Some(group) = Group::of(pod) else { return self.groups.leave(uid) };
+        let is_new = if pod_info::node_name(pod).is_some() || self.assumed.contains(uid) {
+            self.groups.place(&group, uid)
+        } else if self.is_own(pod) {
+            self.groups.wait(&group, uid)
+        } else {
+            self.groups.leave(uid);
+            false
+        };
+        if is_new {
+            self.queue.happened(&[Cause::Group], now);
+        }
+    }
+
+    /// Decides about all waiting pods of a group: enough of them get a node, or none does. Displaces nobody.
+    fn decide_together(
+        &mut self,
+        group: &Group,
+        first: Arc<PodInfo>,
+        (start, seed): (u64, u64),
+        now: Duration,
+    ) {
+        let others = self.groups.waiting(group);
+        let mut members = vec![first];
+        members.extend(others.iter().filter_map(|uid| self.queue.take(uid)));
+        let (mut chosen, mut left) = (vec![], vec![]);
+        let missing = group.min.map(|min| min.saturating_sub(self.groups.placed(group)));
+        let are_there = missing.is_some_and(|missing| members.len() >= missing);
+        for member in members.iter().filter(|_| are_there) {
+            match schedule_from(&self.snapshot, member, start, seed) {
+                Decision::Assign { node } => {
+                    self.snapshot.place(member, &node);
+                    chosen.push((Arc::clone(member), node));
+                }
+                Decision::Preempt { error, .. } | Decision::Unschedulable(error) => {
+                    left.push((Arc::clone(member), error));
+                }
+            }
+        }
+        if missing.is_some_and(|missing| chosen.len() >= missing) {
+            for (member, node) in chosen {
+                self.assume(&member, &node);
+                self.decided.push_back(Step::Bind { pod: Arc::clone(&member.pod), node });
+            }
+            self.queue.happened(&OTHER_PODS, now);
+        } else {
+            chosen.iter().for_each(|(member, _)| drop(self.snapshot.displace(member.uid())));
+            let why = self.why_not_together(group, members.len(), chosen.len());
+            let mut error = left.pop().map(|(_, error)| error).unwrap_or_default();
+            error.group = Some(why);
+            error.causes.insert(Cause::Group);
+            left = members.into_iter().map(|member| (member, error.clone())).collect();
+        }
+        for (member, error) in left {
+            self.queue.refused(member.uid(), error.causes.clone(), now);
+            let pod = Arc::clone(&member.pod);
+            self.decided.push_back(Step::Refuse { pod, error, nominated: None });
+        }
+    }
+
+    fn why_not_together(&self, group: &Group, waiting: usize, fitting: usize) -> String {
+        let key = &group.key;
+        let Some(min) = group.min else {
+            return format!(
+                "pod group {key}: annotation '{GROUP_MIN_ANNOTATION}' must be a number from 1, on every pod of it"
+            );
+        };
+        let placed = self.groups.placed(group);
+        if placed + waiting < min {
+            return format!("pod group {key}: {} of {min} pods are there", placed + waiting);
+        }
+        format!("pod group {key}: {} of {min} pods fit", placed + fitting)
     }
 
     /// A node that was being cleared stays kept only while pods are still leaving it.

@@ -11,6 +11,7 @@ use crate::classes::Classes;
 use crate::namespaces::Namespaces;
 use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
+use crate::profile::Profiles;
 use crate::volumes::Volumes;
 
 /// All nodes, and where each placed pod is.
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub budgets: Budgets,
     /// Claims and volumes.
     pub volumes: Volumes,
+    /// How the scheduler that a pod asks for chooses.
+    pub profiles: Profiles,
 }
 
 impl Snapshot {

@@ -5,6 +5,7 @@
 //! *Source:* `pkg/scheduler/framework/plugins`.
 
 mod affinity;
+mod claims;
 mod node_name;
 mod pod_affinity;
 mod ports;
@@ -45,11 +46,15 @@ pub enum Cause {
     PodAffinity,
     /// Claims, and where their volumes are.
     Volumes,
+    /// Devices that the pod claims.
+    Claims,
+    /// Too few pods of a group that is placed together.
+    Group,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Cause; 9] = [
+    pub const ALL: [Cause; 11] = [
         Cause::Unschedulable,
         Cause::NodeName,
         Cause::Taints,
@@ -59,6 +64,8 @@ impl Cause {
         Cause::Spread,
         Cause::PodAffinity,
         Cause::Volumes,
+        Cause::Claims,
+        Cause::Group,
     ];
 }
 
@@ -75,6 +82,8 @@ impl fmt::Display for Cause {
             Cause::Spread => "PodTopologySpread",
             Cause::PodAffinity => "InterPodAffinity",
             Cause::Volumes => "VolumeBinding",
+            Cause::Claims => "DynamicResources",
+            Cause::Group => "Coscheduling",
         })
     }
 }
@@ -99,7 +108,7 @@ impl Refusal {
 
 type Filter = fn(&Cycle<'_>, &NodeInfo) -> Option<Refusal>;
 
-const FILTERS: [Filter; 9] = [
+const FILTERS: [Filter; 10] = [
     unschedulable::check,
     node_name::check,
     taints::check,
@@ -107,6 +116,7 @@ const FILTERS: [Filter; 9] = [
     ports::check,
     resources::check,
     volumes::check,
+    claims::check,
     spread::check,
     pod_affinity::check,
 ];

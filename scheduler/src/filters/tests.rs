@@ -108,3 +108,10 @@ fn preemption_helps_only_where_the_node_is_large_enough() {
     assert!(helps("1"));
     assert!(!helps("5"));
 }
+
+#[test]
+fn claimed_devices() {
+    let claims = json!({"resourceClaims": [{"name": "gpu", "resourceClaimName": "mine"}]});
+    check(claims, json!({}), "node(s) had no driver that allocates resource claims");
+    check(json!({"resourceClaims": []}), json!({}), "");
+}

@@ -5,6 +5,8 @@ use crate::testing::{cpu_pod, node, pod};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod groups;
+
 const NOW: Duration = Duration::ZERO;
 
 fn with_node(change: Value) -> Scheduler {

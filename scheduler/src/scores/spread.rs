@@ -1,7 +1,7 @@
 //! Prefers places with fewer of the pod's kind: soft topology spread constraints.
 //! *Source:* `pkg/scheduler/framework/plugins/podtopologyspread/scoring.go`.
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 use super::SCORE_MAX;
 use crate::cycle::{Cycle, spread_places};
@@ -25,20 +25,21 @@ pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<i64> {
 /// node has it.
 fn costs(cycle: &Cycle<'_>, constraint: &Spread, nodes: &[&NodeInfo]) -> Vec<Option<f64>> {
     let key = &constraint.topology_key;
-    let sizes: HashSet<&str> = nodes.iter().filter_map(|node| node.label(key)).collect();
+    let values: Vec<Option<&str>> = nodes.iter().map(|node| node.label(key)).collect();
+    let sizes: FxHashSet<&str> = values.iter().copied().flatten().collect();
     if sizes.is_empty() {
         return vec![Some(0.0); nodes.len()];
     }
     let places = spread_places(constraint, cycle.pod, cycle.snapshot);
     #[expect(clippy::cast_precision_loss, reason = "a weight of a score")]
     let weight = ((sizes.len() + 2) as f64).ln();
-    let cost = |node: &&NodeInfo| {
-        let here = places.at(node.label(key)?);
+    let cost = |value: &Option<&str>| {
+        let here = places.at((*value)?);
         #[expect(clippy::cast_precision_loss, reason = "numbers of pods")]
         let (here, skew) = (here as f64, (constraint.max_skew - 1) as f64);
         Some(here * weight + skew)
     };
-    nodes.iter().map(cost).collect()
+    values.iter().map(cost).collect()
 }
 
 /// Turns costs round: the cheapest node gets 100; nodes without the labels get 0.
