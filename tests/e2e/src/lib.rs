@@ -10,6 +10,7 @@
 
 mod binary;
 mod browser;
+mod clients;
 mod cluster;
 mod hosts;
 mod http;
@@ -22,6 +23,7 @@ mod wait;
 
 pub use binary::{build_guests, coracle, root};
 pub use browser::{in_chromium, in_node};
+pub use clients::{go_client, node_client};
 pub use cluster::{Cluster, Output};
 pub use hosts::Machines;
 pub use http::{Answer, get, request};
