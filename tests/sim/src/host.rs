@@ -58,10 +58,26 @@ struct Record {
 /// What is on the host's own disk: pods by uid.
 type Checkpoint = Arc<Mutex<BTreeMap<String, Record>>>;
 
+/// What a machine has for pods.
+#[derive(Debug, Clone)]
+pub(crate) struct Capacity {
+    /// Such as `1100m`.
+    pub(crate) cpu: String,
+    /// Such as `4Gi`.
+    pub(crate) memory: String,
+    /// Number of pods.
+    pub(crate) pods: u32,
+}
+
+/// Zones that the machines are in, one after the other.
+const ZONES: usize = 3;
+
 /// A machine; it may be up or down.
 pub(crate) struct Host {
     /// The node's name.
     pub(crate) name: String,
+    zone: String,
+    capacity: Capacity,
     world: Arc<World>,
     checkpoint: Checkpoint,
     /// What runs on it while it is up.
@@ -70,9 +86,11 @@ pub(crate) struct Host {
 
 impl Host {
     /// A machine that is down.
-    pub(crate) fn new(world: &Arc<World>, name: &str) -> Host {
+    pub(crate) fn new(world: &Arc<World>, index: usize, capacity: &Capacity) -> Host {
         Host {
-            name: name.to_owned(),
+            name: format!("n{index}"),
+            zone: format!("z{}", index % ZONES),
+            capacity: capacity.clone(),
             world: Arc::clone(world),
             checkpoint: Checkpoint::default(),
             process: Mutex::new(None),
@@ -98,6 +116,8 @@ impl Host {
         let process = Process {
             world: Arc::clone(&self.world),
             name: self.name.clone(),
+            zone: self.zone.clone(),
+            capacity: self.capacity.clone(),
             client,
             checkpoint: Arc::clone(&self.checkpoint),
         };
@@ -125,6 +145,8 @@ impl Host {
 struct Process {
     world: Arc<World>,
     name: String,
+    zone: String,
+    capacity: Capacity,
     client: Client,
     checkpoint: Checkpoint,
 }
@@ -146,7 +168,8 @@ impl Process {
     async fn register(&self) -> Result<(), kube::Error> {
         let nodes: Api<Node> = self.client.cluster();
         if nodes.get_opt(&self.name).await?.is_none() {
-            let labels = json!({"kubernetes.io/hostname": self.name});
+            let labels = json!({"kubernetes.io/hostname": self.name,
+                "topology.kubernetes.io/zone": self.zone});
             let node = json!({"metadata": {"name": self.name, "labels": labels}});
             let node = serde_json::from_value(node).map_err(kube::Error::SerdeError)?;
             match nodes.create(&PostParams::default(), &node).await {
@@ -169,7 +192,8 @@ impl Process {
     }
 
     async fn send_status(&self) -> Result<(), kube::Error> {
-        let resources = json!({"cpu": "1100m", "memory": "4Gi", "pods": "20"});
+        let Capacity { cpu, memory, pods } = &self.capacity;
+        let resources = json!({"cpu": cpu, "memory": memory, "pods": pods.to_string()});
         let now = now().to_string();
         let ready = json!({"type": "Ready", "status": "True", "reason": "KubeletReady",
             "lastHeartbeatTime": now, "lastTransitionTime": now});

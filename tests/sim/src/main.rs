@@ -2,6 +2,7 @@
 
 mod chaos;
 mod disk;
+mod forecast;
 mod host;
 mod net;
 mod oracle;
@@ -30,6 +31,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::chaos::Fault;
+use crate::forecast::Question;
+use crate::host::Capacity;
 use crate::run::{Plan, Report};
 use crate::sabotage::Sabotage;
 use crate::scenario::Scenario;
@@ -63,6 +66,21 @@ struct Flags {
     /// Plays a written course of events in place of users and faults.
     #[arg(long)]
     scenario: Option<Scenario>,
+    /// Plays what happens to the objects on standard input, a JSON array, in place of users and faults
+    #[arg(long)]
+    forecast: bool,
+    /// Share of the hosts that dies in a forecast, in percent
+    #[arg(long, default_value_t = 0.0)]
+    kill_node: f64,
+    /// CPU of each host
+    #[arg(long, default_value = "1100m")]
+    node_cpu: String,
+    /// Memory of each host
+    #[arg(long, default_value = "4Gi")]
+    node_memory: String,
+    /// Pods that each host takes
+    #[arg(long, default_value_t = 20)]
+    node_pods: u32,
     /// File for all that happened, line by line.
     #[arg(long)]
     trace: Option<PathBuf>,
@@ -82,7 +100,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let faults_for = Duration::from_secs(flags.seconds);
     let faults = if flags.only.is_empty() { chaos::USUAL.to_vec() } else { flags.only.clone() };
     let (hosts, sabotage, scenario) = (flags.hosts, flags.sabotage, flags.scenario);
-    let plan = Plan { hosts, size, faults_for, faults, sabotage, scenario };
+    let (cpu, memory) = (flags.node_cpu.clone(), flags.node_memory.clone());
+    let capacity = Capacity { cpu, memory, pods: flags.node_pods };
+    let question = question(&flags)?;
+    let plan = Plan { hosts, capacity, size, faults_for, faults, sabotage, scenario, question };
     let began = os::real_time();
     let seed = flags.seed;
     // A thread of its own: its clock and entropy are simulated from its first moment on.
@@ -93,6 +114,16 @@ fn main() -> anyhow::Result<ExitCode> {
     let Ok(report) = world.join() else { anyhow::bail!("the simulation panicked: seed {seed}") };
     let report = report?;
     tell(&flags, &report, os::real_time().saturating_sub(began))
+}
+
+/// Reads the objects of a forecast.
+fn question(flags: &Flags) -> anyhow::Result<Option<Question>> {
+    if !flags.forecast {
+        return Ok(None);
+    }
+    let objects =
+        serde_json::from_reader(std::io::stdin()).context("read objects from standard input")?;
+    Ok(Some(Question { objects, dies: flags.kill_node / 100.0 }))
 }
 
 fn simulate(
@@ -117,6 +148,12 @@ fn simulate(
 
 fn tell(flags: &Flags, report: &Report, real: Duration) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
+    for line in &report.said {
+        writeln!(out, "{line}")?;
+    }
+    if flags.forecast && report.broken.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let ratio = report.simulated.as_secs_f64() / real.as_secs_f64().max(0.001);
     writeln!(
         out,

@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::chaos::Fault;
-use crate::host::Host;
+use crate::forecast::{self, Question};
+use crate::host::{Capacity, Host};
 use crate::net::Link;
 use crate::sabotage::{self, Sabotage};
 use crate::scenario::{self, Scenario, Stage};
@@ -24,6 +25,8 @@ use crate::{chaos, rest, server};
 pub(crate) struct Plan {
     /// Hosts.
     pub(crate) hosts: usize,
+    /// What each of them has.
+    pub(crate) capacity: Capacity,
     /// What users make.
     pub(crate) size: Size,
     /// How long things go wrong.
@@ -34,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) sabotage: Option<Sabotage>,
     /// What happens in place of users and faults.
     pub(crate) scenario: Option<Scenario>,
+    /// What a user wants to know, in place of both.
+    pub(crate) question: Option<Question>,
 }
 
 /// What came of a run.
@@ -47,6 +52,8 @@ pub(crate) struct Report {
     pub(crate) notes: u64,
     /// The last lines of the trace.
     pub(crate) last: Vec<String>,
+    /// The answer to a question.
+    pub(crate) said: Vec<String>,
     /// How long it took in the world.
     pub(crate) simulated: Duration,
     /// The store's last revision.
@@ -66,13 +73,14 @@ const REST_KEPT_FOR: Duration = Duration::from_secs(60);
 pub(crate) async fn run(seed: u64, plan: Plan, trace: Trace, folder: &Path) -> Report {
     let world = Arc::new(World::new(seed, trace, plan.sabotage));
     let hosts: Vec<Host> =
-        (0..plan.hosts).map(|index| Host::new(&world, &format!("n{index}"))).collect();
+        (0..plan.hosts).map(|index| Host::new(&world, index, &plan.capacity)).collect();
     let hosts = Arc::new(hosts);
-    live(&world, &hosts, plan, folder).await;
+    let said = live(&world, &hosts, plan, folder).await;
     let trace = world.trace.lock();
     let oracle = world.oracle.lock();
     Report {
         broken: oracle.broken.clone(),
+        said,
         hash: trace.hash(),
         notes: trace.count(),
         last: trace.last().map(str::to_owned).collect(),
@@ -81,7 +89,13 @@ pub(crate) async fn run(seed: u64, plan: Plan, trace: Trace, folder: &Path) -> R
     }
 }
 
-async fn live(world: &Arc<World>, hosts: &Arc<Vec<Host>>, plan: Plan, folder: &Path) {
+/// Lives through a world; gives what there is to say about it beyond broken promises.
+async fn live(
+    world: &Arc<World>,
+    hosts: &Arc<Vec<Host>>,
+    plan: Plan,
+    folder: &Path,
+) -> Vec<String> {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_server(Arc::clone(world), folder.to_owned()));
     let idle = usize::from(plan.sabotage == Some(Sabotage::IdleHost));
@@ -93,14 +107,12 @@ async fn live(world: &Arc<World>, hosts: &Arc<Vec<Host>>, plan: Plan, folder: &P
     for followed in watcher::ALL {
         tasks.spawn(Watcher::new(world, admin("watcher"), followed).run());
     }
-    if let Some(scenario) = plan.scenario {
+    if plan.scenario.is_some() || plan.question.is_some() {
         let stage = Stage::new(world, hosts, admin("stage"));
-        if let Err(why) = scenario::play(scenario, &stage).await {
-            world.broken(why);
-        }
+        let said = play(&stage, &plan).await;
         tasks.shutdown().await;
         server::kill(world);
-        return;
+        return said;
     }
     if plan.sabotage == Some(Sabotage::LyingDisk) {
         world.disk.lie();
@@ -124,6 +136,20 @@ async fn live(world: &Arc<World>, hosts: &Arc<Vec<Host>>, plan: Plan, folder: &P
     }
     tasks.shutdown().await;
     server::kill(world);
+    Vec::new()
+}
+
+/// Plays a scenario, and answers a question.
+async fn play(stage: &Stage, plan: &Plan) -> Vec<String> {
+    if let Some(scenario) = plan.scenario
+        && let Err(why) = scenario::play(scenario, stage).await
+    {
+        stage.world.broken(why);
+    }
+    match &plan.question {
+        Some(question) => forecast::answer(stage, question).await,
+        None => Vec::new(),
+    }
 }
 
 fn is_broken(world: &World) -> bool {

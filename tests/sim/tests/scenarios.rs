@@ -16,6 +16,12 @@ fn check(scenario: &str, seeds: &[u64]) {
     }
 }
 
+/// Rows `cron.loop`, `cron.object`.
+#[test]
+fn a_cron_job_makes_a_job_each_minute() {
+    check("cron-each-minute", &[1, 2]);
+}
+
 /// Row `job.completions`.
 #[test]
 fn a_job_of_six_never_has_more_than_two_pods() {
@@ -32,6 +38,12 @@ fn a_lost_host_is_noticed_and_its_pods_start_elsewhere() {
 #[test]
 fn a_stateful_pod_of_a_cut_off_host_is_never_doubled() {
     check("partition", &[1]);
+}
+
+/// Row `sched.toleration`.
+#[test]
+fn taints_drive_out_who_does_not_bear_them() {
+    check("taint", &[1]);
 }
 
 #[test]
