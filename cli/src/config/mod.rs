@@ -13,7 +13,7 @@ mod verb_flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use develop_flags::{
-    BuildFlags, CompletionFlags, DevFlags, DoctorFlags, ManFlags, NewFlags, ReportForm, TestFlags,
+    BuildFlags, DevFlags, DoctorFlags, NewFlags, ReportForm, TestFlags,
 };
 pub(crate) use flags::{
     BackupFlags, Command, DownFlags, ExplainFlags, Families, Flags, HostFlags, HostLimits,
@@ -24,6 +24,7 @@ pub(crate) use store_flags::{MigrateFlags, StoreCommand, StorePlace};
 pub(crate) use tenant_flags::{TenantCommand, TenantFlags};
 pub(crate) use verb_flags::{
     ApplyFlags, Cascade, ClusterFlags, DeleteFlags, DescribeFlags, EventsFlags, ExecFlags,
-    ExplainFieldFlags, GetFlags, LogsFlags, PortForwardFlags, ProxyFlags, RolloutFlags, RolloutStatusFlags,
-    RolloutUndoFlags, RolloutVerb, ScaleFlags, SelectFlags, TopFlags, TopVerb, Verb, WaitFlags,
+    ExplainFieldFlags, GetFlags, LogsFlags, PortForwardFlags, ProxyFlags, RolloutFlags,
+    RolloutStatusFlags, RolloutUndoFlags, RolloutVerb, ScaleFlags, SelectFlags, TopFlags, TopVerb,
+    Verb, WaitFlags,
 };

@@ -110,7 +110,7 @@ fn requests_go_where_the_spec_says() {
     let hosts = json!({"parentRefs": parent, "hostnames": ["a.b", "*.wild.b"], "rules": matches});
     let any = json!({"parentRefs": parent, "rules": [{"backendRefs": to("any")}]});
     let objects = objects(&http_listener(), &[("n/hosts", hosts), ("n/any", any)]);
-    let routes = Routes::new(with(&objects, |world| listeners(world)));
+    let routes = Routes::new(with(&objects, listeners));
     let requests = [
         "GET a.b/",
         "GET a.b/a",
@@ -153,7 +153,7 @@ fn grpc_methods_are_paths() {
     ]});
     let mut objects = objects(&http_listener(), &[]);
     objects.grpc = vec![object("n/grpc", &spec)];
-    let routes = Routes::new(with(&objects, |world| listeners(world)));
+    let routes = Routes::new(with(&objects, listeners));
     let said = ["pkg.S/M", "pkg.S/O", "other/N", "other/O"]
         .map(|path| goes(&routes, 80, &format!("POST h/{path}")));
     assert_eq!(said, ["n/both", "n/service", "n/method", "404"]);
@@ -312,7 +312,7 @@ fn a_grant_opens_another_namespace_for_whom_it_names() {
         let from =
             json!([{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": from}]);
         objects.grants = vec![object("o/grant", &json!({"from": from, "to": [to]}))];
-        let routes = Routes::new(with(&objects, |world| listeners(world)));
+        let routes = Routes::new(with(&objects, listeners));
         assert_eq!(goes(&routes, 80, "GET h/"), wanted);
     };
     check("n", json!({"group": "", "kind": "Service"}), "o/root");

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::HttpContainer;
 use super::counting::Counting;
@@ -32,6 +33,10 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// *Source:* nginx's `keepalive_timeout`.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(75);
 
+/// How long a container that stops waits for the first request of a connection that it had taken: the
+/// client is about to send it, and would see a reset. Shorter than what the stop waits for connections.
+const FIRST_REQUEST_TIME_MAX: Duration = Duration::from_millis(400);
+
 /// Where connections to a container come in.
 pub(crate) struct Door(pub(super) Arc<HttpContainer>);
 
@@ -46,6 +51,10 @@ impl Accept for Door {
     }
 
     fn accept_real(&self, stream: TcpStream) -> Result<(), TcpStream> {
+        if self.0.core.scope.is_draining() {
+            // Refused as any other, so that it is led to another backend.
+            return Err(stream);
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(stream);
         };
@@ -102,9 +111,12 @@ where
     let container = http.clone();
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = has_asked.clone();
+    let first_request = Arc::new(Notify::new());
+    let asks = first_request.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let container = container.clone();
         asked.store(true, Ordering::Relaxed);
+        asks.notify_one();
         if container.core.spec.tracer.is_some()
             && let Some(ends) = ends
         {
@@ -118,7 +130,12 @@ where
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     // Until the version of HTTP is known, hyper has no clock of its own.
     let silence = tokio::time::sleep(IDLE_TIME_MAX);
-    tokio::pin!(connection, silence);
+    // Ends at the first request, and soon after the stop begins.
+    let settled = async {
+        http.stopping.cancelled().await;
+        let _ = tokio::time::timeout(FIRST_REQUEST_TIME_MAX, first_request.notified()).await;
+    };
+    tokio::pin!(connection, silence, settled);
     let (mut is_closing, mut is_early) = (false, true);
     loop {
         tokio::select! {
@@ -130,7 +147,7 @@ where
                     return;
                 }
             }
-            () = http.stopping.cancelled(), if !is_closing => {
+            () = settled.as_mut(), if !is_closing => {
                 is_closing = true;
                 connection.as_mut().graceful_shutdown();
             }

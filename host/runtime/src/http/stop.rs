@@ -73,21 +73,31 @@ impl HttpContainer {
 
     async fn drained(&self) {
         loop {
+            self.answered().await;
+            // The last bytes of the last response are on their way, and a connection that was just
+            // taken may be about to ask; a client that does neither is not waited for.
+            let closed = async {
+                while self.connections() > 0 {
+                    tokio::time::sleep(CLOSE_LOOK).await;
+                }
+            };
+            let _ = tokio::time::timeout(CLOSE_TIME_MAX, closed).await;
+            if self.in_flight.load(Ordering::Acquire) == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Waits until nothing is in flight.
+    async fn answered(&self) {
+        loop {
             let idle = self.idle.notified();
             tokio::pin!(idle);
             idle.as_mut().enable();
             if self.in_flight.load(Ordering::Acquire) == 0 {
-                break;
+                return;
             }
             idle.await;
         }
-        // The last bytes of the last response are on their way; a client that does not read them
-        // is not waited for.
-        let closed = async {
-            while self.connections() > 0 {
-                tokio::time::sleep(CLOSE_LOOK).await;
-            }
-        };
-        let _ = tokio::time::timeout(CLOSE_TIME_MAX, closed).await;
     }
 }

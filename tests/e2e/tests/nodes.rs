@@ -1,0 +1,191 @@
+//! Several hosts as kubectl sees them: where pods go, what a DaemonSet makes of a new host, and draining under a budget.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coracle_e2e::{BEHAVE, HELLO, Machines, build_guests, container, eventually, sh};
+use serde_json::{Value, json};
+
+#[test]
+fn nodes() {
+    let guests = build_guests("tests/guests");
+    let mut machines = Machines::start(5);
+    for (image, file) in [(BEHAVE, "behave.wasm"), (HELLO, "hello_http.wasm")] {
+        let tag = image.rsplit('/').next().unwrap();
+        let pushed = machines.coracle(&["push", tag, guests.join(file).to_str().unwrap()]);
+        assert!(pushed.ok, "{pushed:?}");
+    }
+    let words = machines.token();
+    for index in 1..4 {
+        machines.start_host(index, &words);
+    }
+    (1..4).for_each(|index| machines.wait_ready(index));
+    containers_stay_together(&machines);
+    hosts_answer_whom_they_know(&machines);
+    daemons_and_the_control_plane(&mut machines, &words);
+    let machines = Arc::new(machines);
+    drained_under_a_budget(&machines);
+}
+
+fn make(machines: &Machines, object: &Value) {
+    machines.apply(&object.to_string());
+}
+
+/// Row `pod.colocated`.
+fn containers_stay_together(machines: &Machines) {
+    let containers = ["a", "b", "c"].map(|name| sh(name, "sleep 600", &json!({})));
+    make(
+        machines,
+        &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "three"},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": containers}}),
+    );
+    machines.run(&["wait", "--for=condition=Ready", "pod/three", "--timeout=60s"]);
+    let pod = machines.get(&["pod", "three"]);
+    let node = pod["spec"]["nodeName"].as_str().unwrap();
+    assert_eq!(pod["status"]["containerStatuses"].as_array().unwrap().len(), 3);
+    // The host itself says that it runs all three.
+    let stats =
+        machines.run(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/stats/summary")]);
+    let stats: Value = serde_json::from_str(&stats).unwrap();
+    let pods = stats["pods"].as_array().unwrap();
+    let own = pods.iter().find(|pod| pod["podRef"]["name"] == "three").unwrap();
+    let mut names: Vec<&str> =
+        own["containers"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a", "b", "c"]);
+    machines.run(&["delete", "pod", "three", "--wait=false"]);
+}
+
+/// Row `node.daemon`. A host listens at no port for this: it is asked over a connection that it made, by the server alone.
+fn hosts_answer_whom_they_know(machines: &Machines) {
+    let path = "/api/v1/nodes/host-1/proxy/healthz";
+    assert_eq!(machines.run(&["get", "--raw", path]), "ok");
+    let stranger = |server: &str| {
+        let flags = ["--kubeconfig=/dev/null", "--insecure-skip-tls-verify", "--server", server];
+        machines.kubectl(&[&flags[..], &["get", "--raw", path]].concat())
+    };
+    let closed = stranger(&format!("https://{}:10250", machines.address(1)));
+    assert!(!closed.ok && closed.stderr.contains("refused"), "{closed:?}");
+    let unknown = stranger(&machines.url());
+    assert!(!unknown.ok, "{unknown:?}");
+    let words = ["Unauthorized", "Forbidden", "forbidden", "must be logged in"];
+    assert!(words.iter().any(|word| unknown.stderr.contains(word)), "{unknown:?}");
+}
+
+fn daemon_nodes(machines: &Machines) -> Vec<String> {
+    let path = "jsonpath={range .items[?(@.status.phase=='Running')]}{.spec.nodeName} {end}";
+    let nodes = machines.run(&["get", "pods", "-l", "app=daemon", "-o", path]);
+    let mut nodes: Vec<String> = nodes.split_whitespace().map(str::to_owned).collect();
+    nodes.sort();
+    nodes
+}
+
+fn until_daemons_on(machines: &Machines, wanted: &[&str]) {
+    eventually(&format!("daemons on {wanted:?}"), || {
+        let nodes = daemon_nodes(machines);
+        if nodes == wanted { Ok(()) } else { Err((nodes, machines.logs())) }
+    });
+}
+
+/// Rows `ds.object`, `sched.master-taint`.
+fn daemons_and_the_control_plane(machines: &mut Machines, words: &[String]) {
+    let labels = json!({"app": "daemon"});
+    let spec = json!({"terminationGracePeriodSeconds": 0, "tolerations": [{"operator": "Exists"}],
+        "containers": [sh("c", "sleep 6000", &json!({}))]});
+    make(
+        machines,
+        &json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "daemon"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}}}),
+    );
+    until_daemons_on(machines, &["host-1", "host-2", "host-3"]);
+    let mut tainted = words.to_vec();
+    tainted.push(
+        "--register-with-taints=node-role.kubernetes.io/control-plane=:NoSchedule".to_owned(),
+    );
+    machines.start_host(4, &tainted);
+    until_daemons_on(machines, &["host-1", "host-2", "host-3", "host-4"]);
+    let described = machines.run(&["describe", "node", "host-4"]);
+    assert!(described.contains("node-role.kubernetes.io/control-plane:NoSchedule"), "{described}");
+
+    // The pods of users go to the others.
+    let labels = json!({"app": "web"});
+    let hello = container(
+        "hello",
+        HELLO,
+        &json!({"ports": [{"containerPort": 8080}],
+        "volumeMounts": [{"name": "d", "mountPath": "/d"}]}),
+    );
+    let spread = json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": labels}}]);
+    make(
+        machines,
+        &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 6, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"topologySpreadConstraints": spread, "containers": [hello],
+                "volumes": [{"name": "d", "emptyDir": {}}]}}}}),
+    );
+    machines.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    let nodes = web_nodes(machines);
+    assert!(nodes.len() == 6 && !nodes.contains(&"host-4".to_owned()), "{nodes:?}");
+
+    machines.kill_host(4);
+    machines.run(&["delete", "node", "host-4"]);
+    until_daemons_on(machines, &["host-1", "host-2", "host-3"]);
+}
+
+fn web_nodes(machines: &Machines) -> Vec<String> {
+    let nodes =
+        machines.run(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].spec.nodeName}"]);
+    nodes.split_whitespace().map(str::to_owned).collect()
+}
+
+/// How many pods of the Deployment serve.
+fn n_serving(machines: &Machines) -> usize {
+    let pods = machines.get(&["pods", "-l", "app=web"]);
+    let serves = |pod: &&Value| {
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        pod["metadata"]["deletionTimestamp"].is_null()
+            && conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+    };
+    pods["items"].as_array().unwrap().iter().filter(serves).count()
+}
+
+/// Row `node.drain`.
+fn drained_under_a_budget(machines: &Arc<Machines>) {
+    machines.run(&["create", "pdb", "web", "--selector=app=web", "--min-available=5"]);
+    machines.run(&[
+        "wait",
+        "--for=jsonpath={.status.disruptionsAllowed}=1",
+        "pdb/web",
+        "--timeout=60s",
+    ]);
+    let refused = machines.kubectl(&["drain", "host-1", "--timeout=5s"]);
+    assert!(!refused.ok && refused.stderr.contains("--ignore-daemonsets"), "{refused:?}");
+    assert!(refused.stderr.contains("--delete-emptydir-data"), "{refused:?}");
+    let over = Arc::new(AtomicBool::new(false));
+    let watcher = std::thread::spawn({
+        let (machines, over) = (Arc::clone(machines), Arc::clone(&over));
+        move || {
+            let mut least = usize::MAX;
+            while !over.load(Ordering::Relaxed) {
+                least = least.min(n_serving(&machines));
+            }
+            least
+        }
+    });
+    let drain =
+        ["drain", "host-1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s"];
+    let said = machines.run(&drain);
+    over.store(true, Ordering::Relaxed);
+    assert!(said.ends_with("drained\n"), "{said}");
+    assert!(watcher.join().unwrap() >= 5, "the budget was broken");
+    machines.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    eventually("all serve elsewhere", || {
+        let nodes = web_nodes(machines);
+        let away = nodes.len() == 6 && !nodes.contains(&"host-1".to_owned());
+        if away && n_serving(machines) == 6 { Ok(()) } else { Err(nodes) }
+    });
+    assert_eq!(daemon_nodes(machines), ["host-1", "host-2", "host-3"], "daemons stay");
+    assert_eq!(machines.run(&["uncordon", "host-1"]), "node/host-1 uncordoned\n");
+}
