@@ -247,21 +247,6 @@ fn a_node_writes_about_itself() {
         node("n1", json!({})),
         expect![[r#"403: nodes "n1" is forbidden: node "n1" is not allowed to modify taints"#]],
     );
-    let ranged = |range: &str| node("n1", json!({"podCIDR": range, "podCIDRs": [range]}));
-    for (old, new) in [
-        (None, ranged("10.128.0.0/18")),
-        (Some(node("n1", json!({}))), ranged("10.128.0.0/18")),
-        (Some(ranged("10.128.0.0/18")), ranged("10.128.64.0/18")),
-    ] {
-        let operation = if old.is_none() { Operation::Create } else { Operation::Update };
-        check(
-            by_node(operation, old),
-            new,
-            expect![[
-                r#"403: nodes "n1" is forbidden: node "n1" is not allowed to choose its podCIDR: the control plane gives it one"#
-            ]],
-        );
-    }
     let own = pod("default", json!({"nodeName": "n1"}));
     let other = pod("default", json!({"nodeName": "n2"}));
     let status = |old: &Value| Case {
@@ -301,6 +286,25 @@ fn a_node_writes_about_itself() {
             r#"403: leases.coordination.k8s.io "n2" is forbidden: node "n1" can only access a lease with the same name as the requesting node"#
         ]],
     );
+}
+
+#[test]
+fn a_node_is_given_its_range() {
+    let ranged = |range: &str| node("n1", json!({"podCIDR": range, "podCIDRs": [range]}));
+    for (old, new) in [
+        (None, ranged("10.128.0.0/18")),
+        (Some(node("n1", json!({}))), ranged("10.128.0.0/18")),
+        (Some(ranged("10.128.0.0/18")), ranged("10.128.64.0/18")),
+    ] {
+        let operation = if old.is_none() { Operation::Create } else { Operation::Update };
+        check(
+            by_node(operation, old),
+            new,
+            expect![[
+                r#"403: nodes "n1" is forbidden: node "n1" is not allowed to choose its podCIDR: the control plane gives it one"#
+            ]],
+        );
+    }
 }
 
 /// *Source:* the `NodeRestriction` and `ServiceAccount` plugins, for mirror pods.
