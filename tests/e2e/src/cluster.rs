@@ -1,11 +1,11 @@
 //! A cluster of a test's own: server and host from the real binary, in a folder of its own.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use coracle_etcd::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -274,9 +274,4 @@ fn output(child: Child) -> Output {
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         ok: output.status.success(),
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

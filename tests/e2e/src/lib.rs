@@ -25,6 +25,7 @@ pub use binary::{build_guests, coracle, root};
 pub use browser::{in_chromium, in_node};
 pub use clients::{go_client, node_client};
 pub use cluster::{Cluster, Output};
+pub use coracle_etcd::free_port;
 pub use hosts::Machines;
 pub use http::{Answer, get, request};
 pub use languages::guest_in;

@@ -1,10 +1,9 @@
 //! Several servers on one etcd, and a host that belongs to all of them: real processes on this machine.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use coracle_etcd::Etcd;
+use coracle_etcd::{Etcd, free_port};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -83,7 +82,7 @@ impl Servers {
 
     /// Adds a server, and gives its number.
     pub fn add(&mut self) -> usize {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         self.servers.push(One { port, process: None });
         let index = self.servers.len() - 1;
         self.start_server(index);

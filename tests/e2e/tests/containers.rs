@@ -2,7 +2,7 @@
 //! termination messages, restart rules, ports of the host.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use coracle_e2e::{Cluster, build_guests, eventually, get};
+use coracle_e2e::{Cluster, build_guests, eventually, free_port, get};
 use serde_json::{Value, json};
 
 const BEHAVE: &str = "registry.coracle.internal/behave:1";
@@ -125,7 +125,7 @@ fn restart_rules(cluster: &Cluster) {
 }
 
 fn a_port_of_the_host(cluster: &Cluster) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let ports = json!([{"containerPort": 8080, "hostPort": port}]);
     make(cluster, "outward", "Always", json!({"image": HELLO, "ports": ports}));
     eventually("the host's port answers", || match get(port, "/") {

@@ -2,14 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use coracle_e2e::{Cluster, cache, coracle, eventually, get, guest_in, root};
+use coracle_e2e::{Cluster, cache, coracle, eventually, free_port, get, guest_in, root};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -80,7 +79,7 @@ struct Dev {
 
 impl Dev {
     fn start(projects: &Projects, name: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let listen = format!("127.0.0.1:{port}");
         let range = ["--service-node-port-range", "29000-29999"];
         let mut child = projects

@@ -2,15 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::process::Command;
 
-use coracle_e2e::{Cluster, HTTP, build_guests, container, eventually, get, pod, service};
+use coracle_e2e::{
+    Cluster, HTTP, build_guests, container, eventually, free_port, get, pod, service,
+};
 use serde_json::{Value, json};
-
-fn free_port() -> u16 {
-    TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
-}
 
 /// The status and the body of a request for a host.
 fn ask(port: u16, host: &str, path: &str, more: &[&str]) -> (String, String) {

@@ -1,12 +1,12 @@
 //! Ingress from the outside: rules, TLS, upgrades, classes, and Services on demand behind it.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use coracle_e2e::{
-    Cluster, HELLO, HTTP, build_guests, container, coracle, eventually, pod, root, service,
+    Cluster, HELLO, HTTP, build_guests, container, coracle, eventually, free_port, pod, root,
+    service,
 };
 use serde_json::{Value, json};
 
@@ -17,10 +17,6 @@ fn start() -> (Cluster, u16, u16) {
     let cluster = Cluster::start_flags(|_| flags);
     cluster.wait_ready();
     (cluster, http, https)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
 }
 
 /// What curl shows: its exit code and what it printed, the status in the last line.

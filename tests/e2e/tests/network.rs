@@ -4,7 +4,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use coracle_e2e::{Cluster, build_guests, eventually, get, pod};
+use coracle_e2e::{Cluster, build_guests, eventually, free_port, get, pod};
 use serde_json::json;
 
 /// The answer to a datagram from outside; asked again when one is lost before the server is there.
@@ -25,7 +25,7 @@ fn datagrams_reach_services_host_ports_and_their_own_pod() {
     let cluster = Cluster::start();
     cluster.push("net-probe:1", &guests.join("net-probe.wasm"));
     let image = "registry.coracle.internal/net-probe:1";
-    let host_port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let host_port = free_port();
     let node_port = cluster.node_port(0);
     let ports = json!([{"containerPort": 5353, "protocol": "UDP", "hostPort": host_port}]);
     // The last container shares the pod's address: what it asks the Service comes back to it. The short

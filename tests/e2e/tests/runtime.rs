@@ -6,14 +6,10 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use coracle_e2e::{
-    BEHAVE, Cluster, HELLO, HTTP, build_guests, container, eventually, get, pod, service, sh,
+    BEHAVE, Cluster, HELLO, HTTP, build_guests, container, eventually, free_port, get, pod,
+    service, sh,
 };
 use serde_json::{Value, json};
-
-/// A port of this machine that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
-}
 
 fn texts(value: &Value) -> Vec<String> {
     let all = value.as_array().unwrap().iter();

@@ -9,7 +9,7 @@
 )]
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -17,6 +17,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+mod port;
+
+pub use port::free_port;
 
 /// How long members may take until they answer, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -193,9 +197,4 @@ impl Drop for Etcd {
             let _ended = process.wait();
         }
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
