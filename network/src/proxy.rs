@@ -77,6 +77,26 @@ async fn serve_tcp(port: u16, network: Arc<Network>, fabric: Arc<Fabric>) {
     }
 }
 
+/// What came of a connection so far.
+enum Tried {
+    /// A pod of this host has it.
+    Taken,
+    /// It is a pod's of another host, if that one takes it.
+    Beyond(TcpStream, SocketAddr),
+    /// Nobody takes it, and why.
+    Nobody(TcpStream, String),
+}
+
+/// A connection that came to a node port.
+struct Coming {
+    peer: SocketAddr,
+    port: u16,
+    network: Arc<Network>,
+    fabric: Arc<Fabric>,
+    /// The backends that were tried since it was last held.
+    tried: Vec<SocketAddr>,
+}
+
 /// Joins a real connection with a pod's; without a backend it is reset, which a client sees as
 /// "connection refused" does elsewhere. A backend that does not take it is passed over for another.
 ///
@@ -89,59 +109,76 @@ fn connect(
     network: &Arc<Network>,
     fabric: &Arc<Fabric>,
 ) {
-    let mut refused = Vec::new();
-    let tried = try_backends(stream, peer, port, &mut refused, (network, fabric));
-    let Err((stream, why)) = tried else { return };
-    let on_demand = network.read(|table| {
-        table.node_port(port, Protocol::Tcp).is_some_and(|service| service.on_demand)
-    });
-    if !on_demand {
-        return refuse(&stream, port, &why);
-    }
     let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
-    tokio::spawn(async move {
-        let mut held = (stream, why);
-        for _ in 0..HOLDS_MAX {
-            if network.await_node_port(port, peer.ip(), &refused).await.is_none() {
-                break;
-            }
-            refused.clear();
-            held = match try_backends(held.0, peer, port, &mut refused, (&network, &fabric)) {
-                Ok(()) => return,
-                Err(held) => held,
-            };
+    let mut coming = Coming { peer, port, network, fabric, tried: Vec::new() };
+    match coming.try_here(stream) {
+        Tried::Taken => {}
+        tried @ (Tried::Beyond(..) | Tried::Nobody(..)) => {
+            tokio::spawn(coming.go_on(tried));
         }
-        refuse(&held.0, port, &held.1);
-    });
+    }
 }
 
-/// Gives the connection to the first backend that takes it; those that do not are added to
-/// `refused`.
-///
-/// # Errors
-/// The connection and why nobody took it.
-fn try_backends(
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    port: u16,
-    refused: &mut Vec<SocketAddr>,
-    (network, fabric): (&Network, &Fabric),
-) -> Result<(), (TcpStream, String)> {
-    let mut why = "no ready endpoints".to_owned();
-    while refused.len() < BACKENDS_TRIED_MAX {
-        let picked = network.pick_node_port(port, Protocol::Tcp, peer.ip(), refused);
-        let Some(backend) = picked else { break };
-        refused.push(backend);
-        if let Err(closed) = may_enter(network, peer, backend, Protocol::Tcp) {
-            why = closed;
-            continue;
+impl Coming {
+    /// Tries backends until one has it, or one of another host has to be asked.
+    fn try_here(&mut self, mut stream: TcpStream) -> Tried {
+        let mut why = "no ready endpoints".to_owned();
+        while self.tried.len() < BACKENDS_TRIED_MAX {
+            let client = self.peer.ip();
+            let picked = self.network.pick_node_port(self.port, Protocol::Tcp, client, &self.tried);
+            let Some(backend) = picked else { break };
+            self.tried.push(backend);
+            if let Err(closed) = may_enter(&self.network, self.peer, backend, Protocol::Tcp) {
+                why = closed;
+                continue;
+            }
+            if self.fabric.is_beyond(backend.ip()) {
+                return Tried::Beyond(stream, backend);
+            }
+            match self.fabric.deliver_real(backend, stream, self.peer) {
+                Ok(()) => return Tried::Taken,
+                Err((back, error)) => (stream, why) = (back, error.to_string()),
+            }
         }
-        match fabric.deliver_real(backend, stream, peer) {
-            Ok(()) => return Ok(()),
-            Err((back, error)) => (stream, why) = (back, error.to_string()),
+        Tried::Nobody(stream, why)
+    }
+
+    /// Does what takes time: asks other hosts, and waits for pods that are being started.
+    async fn go_on(mut self, mut tried: Tried) {
+        let mut holds = 0;
+        loop {
+            tried = match tried {
+                Tried::Taken => return,
+                Tried::Beyond(stream, backend) => {
+                    match self.fabric.deliver_anywhere(backend, self.peer).await {
+                        Ok(far) => return coracle_vnet::splice(stream, far).await,
+                        Err(error) => {
+                            tracing::debug!(%error, %backend, "passed over");
+                            self.try_here(stream)
+                        }
+                    }
+                }
+                Tried::Nobody(stream, why) => {
+                    holds += 1;
+                    if holds > HOLDS_MAX || !self.is_worth_waiting().await {
+                        return refuse(&stream, self.port, &why);
+                    }
+                    self.tried.clear();
+                    self.try_here(stream)
+                }
+            };
         }
     }
-    Err((stream, why))
+
+    /// Waits until the Service has a backend that was not tried, if it is one on demand.
+    async fn is_worth_waiting(&self) -> bool {
+        let on_demand = self.network.read(|table| {
+            let port = table.node_port(self.port, Protocol::Tcp);
+            port.is_some_and(|service| service.on_demand)
+        });
+        on_demand
+            && self.network.await_node_port(self.port, self.peer.ip(), &self.tried).await.is_some()
+    }
 }
 
 /// What policies say to a client of a node port; on another host, that one asks.

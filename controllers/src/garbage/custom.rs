@@ -129,6 +129,7 @@ impl Customs {
         };
         let watch = Watch {
             kind,
+            resource: resource.clone(),
             followed: Arc::clone(&followed),
             graph: Arc::clone(&self.graph),
             queue: self.queue.clone(),
@@ -152,6 +153,7 @@ impl Customs {
 /// The watch of one kind.
 struct Watch {
     kind: usize,
+    resource: ApiResource,
     followed: Arc<Followed>,
     graph: Arc<Mutex<Graph>>,
     queue: Queue<String>,
@@ -226,6 +228,13 @@ impl Watch {
             self.visit(visits);
         }
         self.followed.is_settled.store(true, Ordering::Release);
+        // What names owners of this kind could not be judged before, and an owner that came and went
+        // before the first list was never seen.
+        let graph = self.graph.lock();
+        let owned = graph.owned_by_kind(&self.resource.group, &self.resource.kind);
+        let owned: Vec<String> = owned.map(str::to_owned).collect();
+        drop(graph);
+        self.visit(owned);
     }
 }
 

@@ -74,6 +74,20 @@ impl Graph {
         uids.filter_map(|uid| self.objects.get(uid))
     }
 
+    /// Gives the uids of the objects that name an owner of a kind.
+    pub fn owned_by_kind<'a>(
+        &'a self,
+        group: &'a str,
+        kind: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
+        let of_kind = move |owner: &OwnerReference| {
+            let of = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+            owner.kind == kind && of == group
+        };
+        let owned = self.objects.values().filter(move |entry| entry.owners.iter().any(of_kind));
+        owned.map(|entry| entry.uid.as_str())
+    }
+
     /// Takes an object's state; gives the uids that are to be looked at because of it.
     pub fn put(&mut self, entry: Entry) -> Vec<String> {
         let old = self.take(&entry.uid);

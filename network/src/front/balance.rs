@@ -191,6 +191,12 @@ async fn connect(
         if !shared.may_enter(client, backend, Protocol::Tcp) {
             continue;
         }
+        if shared.fabric.is_beyond(backend.ip()) {
+            if let Ok(far) = shared.fabric.deliver_anywhere(backend, client).await {
+                return coracle_vnet::splice(stream, far).await;
+            }
+            continue;
+        }
         match shared.fabric.deliver_real(backend, stream, client) {
             Ok(()) => return,
             Err((back, _)) => stream = back,

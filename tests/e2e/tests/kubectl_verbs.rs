@@ -64,6 +64,12 @@ fn every_verb() {
     let guests = build_guests("tests/guests");
     let cluster = Cluster::start();
     cluster.push_guests(&guests);
+    // The last of the kinds that are made after the start.
+    let conditions = "jsonpath={.status.conditions[?(@.type=='Established')].status}";
+    eventually("the kinds of the Gateway API are there", || {
+        let tls = cluster.kubectl(&["get", "crd", "tlsroutes.gateway.networking.k8s.io", "-o", conditions]);
+        if tls.stdout == "True" { Ok(()) } else { Err(tls) }
+    });
     let node = cluster.get(&["nodes"])["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
     let clients =
         [KUBECTL_NEW, KUBECTL_OLD].map(|version| Client::new(&cluster, version, node.clone()));

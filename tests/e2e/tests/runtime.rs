@@ -2,7 +2,7 @@
 //! is granted, what init containers are for, and one copy of what many pods run.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use coracle_e2e::{
@@ -69,8 +69,11 @@ fn serve_on_the_host() -> u16 {
     let port = own.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in own.incoming() {
-            // A client that is gone is none of ours.
-            let _ = stream.and_then(|mut stream| stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhost"));
+            // A client that is gone is none of ours. What is not read would make the end a reset.
+            let _ = stream.and_then(|mut stream| {
+                let asked = stream.read(&mut [0; 4096])?;
+                if asked > 0 { stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhost") } else { Ok(()) }
+            });
         }
     });
     assert_eq!(get(port, "/").unwrap().body, "host");
