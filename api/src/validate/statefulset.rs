@@ -1,6 +1,6 @@
 //! Rules for StatefulSets. *Source:* `ValidateStatefulSetSpec` in `pkg/apis/apps/validation`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Errors, amount, has, items, metadata, non_negative, number, one_of, same, text, workload,
@@ -80,7 +80,7 @@ fn check_spec(errors: &mut Errors, spec: &Value) {
         let path = SPEC.child("ordinals");
         non_negative(errors, path.child("start"), Some(start));
     }
-    workload::check_as(errors, spec, "StatefulSet", "statefulset");
+    workload::check_as(errors, &with_claims(spec), "StatefulSet", "statefulset");
     let path = SPEC.child("volumeClaimTemplates");
     for (index, template) in items(spec, "volumeClaimTemplates").iter().enumerate() {
         let path = path.index(index);
@@ -89,6 +89,30 @@ fn check_spec(errors: &mut Errors, spec: &Value) {
             errors.push(FieldError::required(path.child("name"), ""));
         }
     }
+}
+
+/// The spec with a volume for each claim, as the pods will have: containers may mount them.
+fn with_claims(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let names: Vec<Value> = items(&spec, "volumeClaimTemplates")
+        .iter()
+        .map(|claim| claim["metadata"]["name"].clone())
+        .filter(|name| {
+            let volumes = items(&spec["template"]["spec"], "volumes");
+            name.is_string() && volumes.iter().all(|volume| volume["name"] != *name)
+        })
+        .collect();
+    if let Some(pod) = spec["template"]["spec"].as_object_mut().filter(|_| !names.is_empty()) {
+        let volumes = pod.entry("volumes").or_insert_with(|| json!([]));
+        if let Some(volumes) = volumes.as_array_mut() {
+            volumes.extend(
+                names.into_iter().map(
+                    |name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}),
+                ),
+            );
+        }
+    }
+    spec
 }
 
 fn check_strategy(errors: &mut Errors, strategy: &Value) {
@@ -132,7 +156,6 @@ fn check_retention(errors: &mut Errors, policy: &Value) {
 mod tests {
     use super::super::testing::{check, workload};
     use super::*;
-    use serde_json::json;
 
     fn set(change: Value) -> Value {
         let mut object = workload(change);
@@ -162,6 +185,21 @@ mod tests {
         check(
             validate(&set(json!({"selector": {}}))),
             &["spec.selector: Invalid value: {}: empty selector is invalid for statefulset"],
+        );
+    }
+
+    #[test]
+    fn containers_mount_claims() {
+        let claimed = |mounted: &str| {
+            let mut object = set(json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}));
+            object["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
+                json!([{"name": mounted, "mountPath": "/data"}]);
+            object
+        };
+        check(validate(&claimed("data")), &[]);
+        check(
+            validate(&claimed("other")),
+            &["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"other\""],
         );
     }
 

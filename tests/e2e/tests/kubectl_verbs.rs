@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::RwLock;
 
 use coracle_e2e::{
-    BEHAVE, Cluster, HELLO, KUBECTL_NEW, KUBECTL_OLD, build_guests, container, kubectl, sh,
+    BEHAVE, Cluster, HELLO, KUBECTL_NEW, KUBECTL_OLD, build_guests, container, eventually, kubectl,
+    sh,
 };
 use expect_test::expect_file;
 use regex::Regex;
@@ -67,7 +68,13 @@ fn every_verb() {
     // The last of the kinds that are made after the start.
     let conditions = "jsonpath={.status.conditions[?(@.type=='Established')].status}";
     eventually("the kinds of the Gateway API are there", || {
-        let tls = cluster.kubectl(&["get", "crd", "tlsroutes.gateway.networking.k8s.io", "-o", conditions]);
+        let tls = cluster.kubectl(&[
+            "get",
+            "crd",
+            "tlsroutes.gateway.networking.k8s.io",
+            "-o",
+            conditions,
+        ]);
         if tls.stdout == "True" { Ok(()) } else { Err(tls) }
     });
     let node = cluster.get(&["nodes"])["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
