@@ -305,16 +305,7 @@ impl Machines {
     /// The last lines of all logs, for messages of failed tests.
     #[must_use]
     pub fn logs(&self) -> String {
-        let mut all = String::new();
-        for entry in std::fs::read_dir(self.folder.path()).unwrap().flatten() {
-            if entry.path().extension().is_some_and(|end| end == "log") {
-                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().rev().take(25).collect();
-                let lines: Vec<&str> = lines.into_iter().rev().collect();
-                all += &format!("--- {}\n{}\n", entry.path().display(), lines.join("\n"));
-            }
-        }
-        all
+        crate::logs::last_lines(self.folder.path())
     }
 }
 

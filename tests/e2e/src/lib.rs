@@ -15,6 +15,7 @@ mod cluster;
 mod hosts;
 mod http;
 mod languages;
+mod logs;
 mod pods;
 pub mod probe_pods;
 mod servers;
