@@ -102,7 +102,8 @@ fn with_claims(spec: &Value) -> Value {
             name.is_string() && volumes.iter().all(|volume| volume["name"] != *name)
         })
         .collect();
-    if let Some(pod) = spec["template"]["spec"].as_object_mut().filter(|_| !names.is_empty()) {
+    let pod = spec.pointer_mut("/template/spec").and_then(Value::as_object_mut);
+    if let Some(pod) = pod.filter(|_| !names.is_empty()) {
         let volumes = pod.entry("volumes").or_insert_with(|| json!([]));
         if let Some(volumes) = volumes.as_array_mut() {
             volumes.extend(

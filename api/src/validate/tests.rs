@@ -9,7 +9,7 @@ use crate::patch::{merge, strategic};
 use crate::{registry, table};
 
 /// Field names that rules look at, so that random objects get past the first of them.
-const FIELDS: [&str; 40] = [
+const FIELDS: [&str; 52] = [
     "metadata",
     "spec",
     "status",
@@ -21,6 +21,18 @@ const FIELDS: [&str; 40] = [
     "finalizers",
     "ownerReferences",
     "template",
+    "jobTemplate",
+    "volumeClaimTemplates",
+    "versions",
+    "schema",
+    "openAPIV3Schema",
+    "rules",
+    "parentRefs",
+    "backendRefs",
+    "metrics",
+    "schedule",
+    "data",
+    "items",
     "selector",
     "matchLabels",
     "matchExpressions",
