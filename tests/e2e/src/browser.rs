@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::binary::root;
+use crate::packages::{npm, run};
 use crate::tools::{cache, need, one_at_a_time};
 
 /// Packages beside the browser's own: without any font a page cannot be drawn.
@@ -53,25 +54,8 @@ fn screenshots() -> PathBuf {
 fn scripts() -> PathBuf {
     let _one = one_at_a_time();
     need("node", "the tests open the dashboard in Chromium, by a script");
-    need("npm", "the tests drive Chromium with a package of npm");
     let tools = root().join("tests/e2e/tools/dashboard");
-    let path = cache().join("dashboard");
-    let wanted = fs::read(tools.join("package.json")).unwrap();
-    let stamp = path.join("installed.json");
-    if !fs::read(&stamp).is_ok_and(|have| have == wanted) {
-        fs::create_dir_all(&path).unwrap();
-        fs::write(path.join("package.json"), &wanted).unwrap();
-        let quiet = ["install", "--no-audit", "--no-fund", "--silent"];
-        run(Command::new("npm").args(quiet).current_dir(&path));
-        fs::write(stamp, wanted).unwrap();
-    }
-    for entry in fs::read_dir(&tools).unwrap() {
-        let file = entry.unwrap().path();
-        if file.extension().is_some_and(|extension| extension == "mjs") {
-            fs::copy(&file, path.join(file.file_name().unwrap())).unwrap();
-        }
-    }
-    path
+    npm("dashboard", &tools, "the tests drive Chromium with a package of npm")
 }
 
 /// How the script finds the browser: the machine's own, else one of Debian's packages, unpacked into the cache.
@@ -153,9 +137,4 @@ fn fonts(folder: &Path) -> PathBuf {
     );
     fs::write(&file, text).unwrap();
     file
-}
-
-fn run(command: &mut Command) {
-    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(status.success(), "{command:?}: {status}");
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::binary::root;
-use crate::tools::{cache, need, one_at_a_time};
+use crate::packages::npm;
+use crate::tools::{cache, one_at_a_time};
 
 /// Runs a client of `tools/clients-go`, which has to succeed, and gives what it printed.
 #[must_use]
@@ -54,19 +55,7 @@ fn go_clients() -> PathBuf {
 
 /// A folder with the packages of `package.json` and our script.
 fn node_packages() -> PathBuf {
-    need("npm", "the tests drive the JavaScript client");
-    let tools = root().join("tests/e2e/tools/node");
-    let path = cache().join("clients-node");
-    let wanted = fs::read(tools.join("package.json")).unwrap();
-    let stamp = path.join("installed.json");
     let _one = one_at_a_time();
-    if !fs::read(&stamp).is_ok_and(|have| have == wanted) {
-        fs::create_dir_all(&path).unwrap();
-        fs::write(path.join("package.json"), &wanted).unwrap();
-        let quiet = ["install", "--no-audit", "--no-fund", "--silent"];
-        printed(Command::new("npm").args(quiet).current_dir(&path));
-        fs::write(stamp, wanted).unwrap();
-    }
-    fs::copy(tools.join("client.mjs"), path.join("client.mjs")).unwrap();
-    path
+    let tools = root().join("tests/e2e/tools/node");
+    npm("clients-node", &tools, "the tests drive the JavaScript client")
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::binary::root;
-use crate::tools::{cache, need, one_at_a_time};
+use crate::packages::{npm, pip, run};
+use crate::tools::{cache, one_at_a_time};
 
 /// Builds a guest of `tests/languages` and gives its file: `c`, `go`, `python` or `javascript`.
 ///
@@ -63,43 +64,21 @@ fn stamp_of(sources: &Path) -> Vec<u8> {
     files.iter().flat_map(|file| fs::read(file).unwrap()).collect()
 }
 
-fn run(command: &mut Command) {
-    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(status.success(), "{command:?}: {status}");
-}
-
-/// The Python of an environment with the packages of `requirements.txt`.
+/// The Python of an environment with what builds guests.
 fn python() -> PathBuf {
-    need("python3", "the tests build guests in Python and C with packages of PyPI");
-    let requirements = root().join("tests/e2e/tools/languages/requirements.txt");
-    let (wanted, path) = (fs::read(&requirements).unwrap(), cache().join("languages-python"));
-    let (stamp, python) = (path.join("requirements.txt"), path.join("bin/python"));
-    if !fs::read(&stamp).is_ok_and(|have| have == wanted) {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&path));
-        run(Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "-r"])
-            .arg(requirements));
-        fs::write(stamp, wanted).unwrap();
-    }
-    python
+    let tools = root().join("tests/e2e/tools/languages");
+    let why = "the tests build guests in Python and C with packages of PyPI";
+    pip("languages-python", &tools, why).join("python")
 }
 
 /// A folder with the packages of `package.json` and our script.
 fn javascript_tools() -> PathBuf {
-    need("npm", "the tests build a guest in JavaScript with packages of npm");
     let tools = root().join("tests/e2e/tools/languages");
-    let path = cache().join("languages-javascript");
-    let wanted = fs::read(tools.join("package.json")).unwrap();
-    let stamp = path.join("installed.json");
-    if !fs::read(&stamp).is_ok_and(|have| have == wanted) {
-        fs::create_dir_all(&path).unwrap();
-        fs::write(path.join("package.json"), &wanted).unwrap();
-        let quiet = ["install", "--no-audit", "--no-fund", "--silent"];
-        run(Command::new("npm").args(quiet).current_dir(&path));
-        fs::write(stamp, wanted).unwrap();
-    }
-    fs::copy(tools.join("build.mjs"), path.join("build.mjs")).unwrap();
-    path
+    npm(
+        "languages-javascript",
+        &tools,
+        "the tests build a guest in JavaScript with packages of npm",
+    )
 }
 
 /// A folder with our world and the WIT packages of WASI, which come with jco.

@@ -16,6 +16,7 @@ mod hosts;
 mod http;
 mod languages;
 mod logs;
+mod packages;
 mod pods;
 pub mod probe_pods;
 mod servers;

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use crate::binary::root;
+use crate::packages::pip;
 
 /// The newest kubectl that the API is served for.
 pub const KUBECTL_NEW: &str = "1.35.4";
@@ -21,7 +22,7 @@ static BUILDING: Mutex<()> = Mutex::new(());
 #[must_use]
 pub fn kubectl(version: &str) -> PathBuf {
     let path = cache().join(format!("kubectl-{version}"));
-    let _one = BUILDING.lock().unwrap();
+    let _one = one_at_a_time();
     if !path.exists() {
         let minor = version.rsplit_once('.').unwrap().0;
         let fresh = cache().join(format!("kubectl-{version}.{}", std::process::id()));
@@ -62,7 +63,7 @@ const HELM: &str = "3.19.5";
 #[must_use]
 pub fn helm() -> PathBuf {
     let path = cache().join(format!("helm-{HELM}"));
-    let _one = BUILDING.lock().unwrap();
+    let _one = one_at_a_time();
     if !path.exists() {
         let fresh = cache().join(format!("helm-{HELM}.{}", std::process::id()));
         let flags = format!("-s -w -X helm.sh/helm/v3/internal/version.version=v{HELM}");
@@ -89,7 +90,7 @@ const ORAS: &str = "1.2.3";
 #[must_use]
 pub fn oras() -> PathBuf {
     let path = cache().join(format!("oras-{ORAS}"));
-    let _one = BUILDING.lock().unwrap();
+    let _one = one_at_a_time();
     if !path.exists() {
         let fresh = cache().join(format!("oras-{ORAS}.{}", std::process::id()));
         let status = Command::new("go")
@@ -112,7 +113,7 @@ pub fn oras() -> PathBuf {
 /// succeed, and gives what it printed.
 #[must_use]
 pub fn python(script: &str, arguments: &[&str]) -> String {
-    let output = Command::new(python_environment().join("bin/python"))
+    let output = Command::new(python_environment().join("python"))
         .arg(root().join(script))
         .args(arguments)
         .output()
@@ -121,24 +122,11 @@ pub fn python(script: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A virtual environment in the cache, made when its requirements change.
+/// The programs of a Python environment with the clients.
 fn python_environment() -> PathBuf {
-    let requirements = root().join("tests/e2e/tools/python/requirements.txt");
-    let wanted = fs::read_to_string(&requirements).unwrap();
-    let path = cache().join("python");
-    let stamp = path.join("requirements.txt");
-    let _one = BUILDING.lock().unwrap();
-    if fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
-        return path;
-    }
-    let run = |command: &mut Command| {
-        let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        assert!(status.success(), "{command:?}: {status}");
-    };
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&path));
-    run(Command::new(path.join("bin/pip")).args(["install", "--quiet", "-r"]).arg(&requirements));
-    fs::write(stamp, wanted).unwrap();
-    path
+    let _one = one_at_a_time();
+    let tools = root().join("tests/e2e/tools/python");
+    pip("python", &tools, "the tests drive the Python client")
 }
 
 /// Waits for whoever builds something into the cache in this process.
