@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use coracle_simulate::disk::Health;
+use coracle_simulate::host::Host;
+use coracle_simulate::note;
+use coracle_simulate::server;
+use coracle_simulate::world::{Weather, World};
 use tokio::time::sleep;
-
-use crate::disk::Health;
-use crate::host::Host;
-use crate::server;
-use crate::world::{Weather, World, note};
 
 /// One thing that can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -147,7 +147,8 @@ pub(crate) fn heal(world: &World, hosts: &[Host]) {
     world.disk.set_health(Health::Good);
     world.disk.live_on();
     world.weather.send_modify(|weather| {
-        *weather = Weather { streams_cut: weather.streams_cut, ..Weather::default() };
+        let Weather { streams_cut, tampered, .. } = *weather;
+        *weather = Weather { streams_cut, tampered, ..Weather::default() };
     });
     for host in hosts.iter().filter(|host| !host.is_up()) {
         host.start();

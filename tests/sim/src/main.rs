@@ -1,23 +1,13 @@
-//! The whole control plane on one seeded virtual clock, disk and network: see the README.
+//! A simulated cluster with users, dice for faults and a model's promises around it: see the README.
 
 mod chaos;
-mod disk;
-mod forecast;
-mod host;
-mod net;
-mod oracle;
-mod os;
 mod promises;
 mod rest;
 mod run;
 mod sabotage;
 mod scenario;
-mod server;
-mod trace;
 mod watcher;
-mod witness;
 mod workload;
-mod world;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _, stderr};
@@ -27,16 +17,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
+use coracle_simulate::host::Capacity;
+use coracle_simulate::life::live;
+use coracle_simulate::os;
+use coracle_simulate::trace::Trace;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::chaos::Fault;
-use crate::forecast::Question;
-use crate::host::Capacity;
 use crate::run::{Plan, Report};
 use crate::sabotage::Sabotage;
 use crate::scenario::Scenario;
-use crate::trace::Trace;
 use crate::workload::Size;
 
 /// Runs the control plane in a simulated world and checks its promises.
@@ -66,12 +57,6 @@ struct Flags {
     /// Plays a written course of events in place of users and faults.
     #[arg(long)]
     scenario: Option<Scenario>,
-    /// Plays what happens to the objects on standard input, a JSON array, in place of users and faults
-    #[arg(long)]
-    forecast: bool,
-    /// Share of the hosts that dies in a forecast, in percent
-    #[arg(long, default_value_t = 0.0)]
-    kill_node: f64,
     /// CPU of each host
     #[arg(long, default_value = "1100m")]
     node_cpu: String,
@@ -102,58 +87,16 @@ fn main() -> anyhow::Result<ExitCode> {
     let (hosts, sabotage, scenario) = (flags.hosts, flags.sabotage, flags.scenario);
     let (cpu, memory) = (flags.node_cpu.clone(), flags.node_memory.clone());
     let capacity = Capacity { cpu, memory, pods: flags.node_pods };
-    let question = question(&flags)?;
-    let plan = Plan { hosts, capacity, size, faults_for, faults, sabotage, scenario, question };
+    let plan = Plan { hosts, capacity, size, faults_for, faults, sabotage, scenario };
     let began = os::real_time();
     let seed = flags.seed;
-    // A thread of its own: its clock and entropy are simulated from its first moment on.
-    let world = std::thread::Builder::new().name("world".to_owned());
     let path = folder.path().to_owned();
-    let world =
-        world.spawn(move || simulate(seed, plan, trace, &path)).context("start a thread")?;
-    let Ok(report) = world.join() else { anyhow::bail!("the simulation panicked: seed {seed}") };
-    let report = report?;
+    let report = live(seed, move || async move { run::run(seed, plan, trace, &path).await })?;
     tell(&flags, &report, os::real_time().saturating_sub(began))
-}
-
-/// Reads the objects of a forecast.
-fn question(flags: &Flags) -> anyhow::Result<Option<Question>> {
-    if !flags.forecast {
-        return Ok(None);
-    }
-    let objects =
-        serde_json::from_reader(std::io::stdin()).context("read objects from standard input")?;
-    Ok(Some(Question { objects, dies: flags.kill_node / 100.0 }))
-}
-
-fn simulate(
-    seed: u64,
-    plan: Plan,
-    trace: Trace,
-    folder: &std::path::Path,
-) -> anyhow::Result<Report> {
-    os::simulate(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .on_thread_unpark(os::follow_runtime)
-        .build()
-        .context("make the runtime")?;
-    let report = runtime.block_on(async {
-        os::begin();
-        run::run(seed, plan, trace, folder).await
-    });
-    Ok(report)
 }
 
 fn tell(flags: &Flags, report: &Report, real: Duration) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    for line in &report.said {
-        writeln!(out, "{line}")?;
-    }
-    if flags.forecast && report.broken.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
     let ratio = report.simulated.as_secs_f64() / real.as_secs_f64().max(0.001);
     writeln!(
         out,

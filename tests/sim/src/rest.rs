@@ -2,18 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use crate::host::Host;
-use crate::oracle::{Logged, Objects};
-use crate::promises::{
-    DEPLOYMENTS, JOBS, NAMESPACES, NODES, PODS, REPLICA_SETS, STATEFUL_SETS, is_ready, is_terminal,
-    text,
+use coracle_simulate::host::Host;
+use coracle_simulate::objects::{
+    DEPLOYMENTS, JOBS, NAMESPACES, NODES, Objects, PODS, REPLICA_SETS, SERVICES, SLICES,
+    STATEFUL_SETS, is_ready, is_terminal, text,
 };
-use crate::world::World;
-
-const SERVICES: &str = "/registry/core/services/";
-const SLICES: &str = "/registry/discovery.k8s.io/endpointslices/";
+use coracle_simulate::oracle::Logged;
+use coracle_simulate::world::World;
+use serde_json::Value;
 
 /// What is not yet as it should be; `None` when everything is.
 pub(crate) fn unrest(world: &World, hosts: &[Host]) -> Option<String> {

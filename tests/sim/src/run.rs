@@ -5,20 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_apiserver::authn::UserInfo;
+use coracle_simulate::host::{Capacity, Host};
+use coracle_simulate::net::Link;
+use coracle_simulate::note;
+use coracle_simulate::server;
+use coracle_simulate::trace::Trace;
+use coracle_simulate::world::World;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::chaos::Fault;
-use crate::forecast::{self, Question};
-use crate::host::{Capacity, Host};
-use crate::net::Link;
+use crate::promises::Promises;
 use crate::sabotage::{self, Sabotage};
 use crate::scenario::{self, Scenario, Stage};
-use crate::trace::Trace;
 use crate::watcher::{self, Watcher};
 use crate::workload::{Size, Workload};
-use crate::world::{World, note};
-use crate::{chaos, rest, server};
+use crate::{chaos, rest};
 
 /// How large a run is.
 #[derive(Debug, Clone)]
@@ -37,8 +39,6 @@ pub(crate) struct Plan {
     pub(crate) sabotage: Option<Sabotage>,
     /// What happens in place of users and faults.
     pub(crate) scenario: Option<Scenario>,
-    /// What a user wants to know, in place of both.
-    pub(crate) question: Option<Question>,
 }
 
 /// What came of a run.
@@ -52,8 +52,6 @@ pub(crate) struct Report {
     pub(crate) notes: u64,
     /// The last lines of the trace.
     pub(crate) last: Vec<String>,
-    /// The answer to a question.
-    pub(crate) said: Vec<String>,
     /// How long it took in the world.
     pub(crate) simulated: Duration,
     /// The store's last revision.
@@ -71,16 +69,16 @@ const REST_KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// Runs a world to its end.
 pub(crate) async fn run(seed: u64, plan: Plan, trace: Trace, folder: &Path) -> Report {
-    let world = Arc::new(World::new(seed, trace, plan.sabotage));
+    let world = Arc::new(World::new(seed, trace));
     let hosts: Vec<Host> =
         (0..plan.hosts).map(|index| Host::new(&world, index, &plan.capacity)).collect();
     let hosts = Arc::new(hosts);
-    let said = live(&world, &hosts, plan, folder).await;
+    world.oracle.lock().judges.push(Box::<Promises>::default());
+    live(&world, &hosts, plan, folder).await;
     let trace = world.trace.lock();
     let oracle = world.oracle.lock();
     Report {
         broken: oracle.broken.clone(),
-        said,
         hash: trace.hash(),
         notes: trace.count(),
         last: trace.last().map(str::to_owned).collect(),
@@ -89,13 +87,8 @@ pub(crate) async fn run(seed: u64, plan: Plan, trace: Trace, folder: &Path) -> R
     }
 }
 
-/// Lives through a world; gives what there is to say about it beyond broken promises.
-async fn live(
-    world: &Arc<World>,
-    hosts: &Arc<Vec<Host>>,
-    plan: Plan,
-    folder: &Path,
-) -> Vec<String> {
+/// Lives through a world.
+async fn live(world: &Arc<World>, hosts: &Arc<Vec<Host>>, plan: Plan, folder: &Path) {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_server(Arc::clone(world), folder.to_owned()));
     let idle = usize::from(plan.sabotage == Some(Sabotage::IdleHost));
@@ -107,15 +100,16 @@ async fn live(
     for followed in watcher::ALL {
         tasks.spawn(Watcher::new(world, admin("watcher"), followed).run());
     }
-    if plan.scenario.is_some() || plan.question.is_some() {
+    if let Some(scenario) = plan.scenario {
         let stage = Stage::new(world, hosts, admin("stage"));
-        let said = play(&stage, &plan).await;
+        if let Err(why) = scenario::play(scenario, &stage).await {
+            world.broken(why);
+        }
         tasks.shutdown().await;
-        server::kill(world);
-        return said;
+        return server::kill(world);
     }
-    if plan.sabotage == Some(Sabotage::LyingDisk) {
-        world.disk.lie();
+    if let Some(sabotage) = plan.sabotage {
+        sabotage::prepare(world, sabotage);
     }
     let mut workload = Workload::new(world, admin("user"), plan.size);
     workload.fill().await;
@@ -136,20 +130,6 @@ async fn live(
     }
     tasks.shutdown().await;
     server::kill(world);
-    Vec::new()
-}
-
-/// Plays a scenario, and answers a question.
-async fn play(stage: &Stage, plan: &Plan) -> Vec<String> {
-    if let Some(scenario) = plan.scenario
-        && let Err(why) = scenario::play(scenario, stage).await
-    {
-        stage.world.broken(why);
-    }
-    match &plan.question {
-        Some(question) => forecast::answer(stage, question).await,
-        None => Vec::new(),
-    }
 }
 
 fn is_broken(world: &World) -> bool {

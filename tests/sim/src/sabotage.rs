@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use coracle_client::Client;
+use coracle_simulate::note;
+use coracle_simulate::objects::{PODS, is_active, text};
+use coracle_simulate::world::{Tampering, World};
 use http::{Method, Request};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::sleep;
-
-use crate::promises::{PODS, is_active, text};
-use crate::world::{World, note};
 
 /// What is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,6 +34,19 @@ pub(crate) enum Sabotage {
 
 /// Time between two tries of a rogue.
 const EVERY: Duration = Duration::from_secs(3);
+
+/// Breaks what is broken from the beginning on: the disk, or the watches of the clients that compare.
+pub(crate) fn prepare(world: &World, sabotage: Sabotage) {
+    let tamper = |how| {
+        world.weather.send_modify(|weather| weather.tampered = Some(("watcher", how)));
+    };
+    match sabotage {
+        Sabotage::LyingDisk => world.disk.lie(),
+        Sabotage::LostEvent => tamper(Tampering::LeftOut),
+        Sabotage::DoubledEvent => tamper(Tampering::Doubled),
+        Sabotage::Deletion | Sabotage::Pod | Sabotage::Placement | Sabotage::IdleHost => {}
+    }
+}
 
 /// Lets a rogue client do its harm again and again; nothing for the other kinds.
 pub(crate) async fn run(world: Arc<World>, client: Client, sabotage: Sabotage) {
@@ -61,7 +74,7 @@ fn harm(world: &World, sabotage: Sabotage) -> Option<(Method, String, Value)> {
         let (key, pod) = pods.find(|(_, pod)| !text(pod, "/spec/nodeName").is_empty())?;
         (key.to_owned(), pod.clone())
     };
-    let name = crate::promises::name_of(&key);
+    let name = coracle_simulate::objects::name_of(&key);
     match sabotage {
         Sabotage::Deletion => Some((Method::DELETE, format!("{all}/{name}"), json!({}))),
         Sabotage::Pod => {

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use coracle_client::Client;
+use coracle_simulate::note;
+use coracle_simulate::objects::text;
+use coracle_simulate::oracle::Did;
+use coracle_simulate::world::World;
 use futures::StreamExt;
 use http::Request;
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::Value;
 use tokio::time::sleep;
-
-use crate::oracle::Did;
-use crate::promises::text;
-use crate::world::{World, note};
 
 /// What a watcher follows.
 #[derive(Debug, Clone, Copy)]

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_client::Client;
+use coracle_simulate::note;
+use coracle_simulate::objects::{NODES, PODS, name_of};
+use coracle_simulate::world::World;
 use http::{Method, Request};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::sleep;
-
-use crate::promises::{NODES, PODS, name_of};
-use crate::world::{World, note};
 
 /// Namespace of everything that users make.
 const NAMESPACE: &str = "default";
@@ -208,7 +208,7 @@ impl Workload {
             return;
         }
         let key = &keys[self.world.pick(0..keys.len())];
-        self.world.oracle.lock().promises.deleted_by_user.insert(key.clone());
+        self.world.oracle.lock().known.deleted_by_user.insert(key.clone());
         let path = match key.strip_prefix(PODS).and_then(|place| place.split_once('/')) {
             Some((namespace, name)) => format!("/api/v1/namespaces/{namespace}/pods/{name}"),
             None => format!("/api/v1/nodes/{}", name_of(key)),

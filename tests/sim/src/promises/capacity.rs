@@ -1,10 +1,8 @@
 //! A pod is bound once, and a node never holds more than it has.
 
 use coracle_api::quantity::Quantity;
+use coracle_simulate::objects::{NODES, Objects, PODS, Step, is_terminal, text};
 use serde_json::Value;
-
-use super::{NODES, PODS, is_terminal, text};
-use crate::oracle::{Objects, Step};
 
 /// Checks a step of a pod.
 pub(super) fn check(step: Step<'_>, objects: &Objects) -> Option<String> {

@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coracle_simulate::objects::{
+    DEPLOYMENTS, Objects, PODS, REPLICA_SETS, STATEFUL_SETS, Step, count, is_active, text,
+};
 use serde_json::Value;
 
-use super::fields::count;
-use super::{
-    DEPLOYMENTS, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active, ordinal, text,
-};
-use crate::oracle::{Objects, Step};
+use super::{Recent, controller, ordinal};
 
 /// What was asked for, by uid.
 #[derive(Debug, Default)]

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use coracle_simulate::objects::{
+    NAMESPACES, NODES, Objects, PODS, REPLICA_SETS, STATEFUL_SETS, Step, count, is_active,
+    is_terminal, text,
+};
 use serde_json::Value;
 
 use super::counts::n_active;
-use super::fields::count;
-use super::{
-    NAMESPACES, NODES, PODS, REPLICA_SETS, Recent, STATEFUL_SETS, controller, is_active,
-    is_terminal, ordinal, text,
-};
-use crate::oracle::{Objects, Step};
+use super::{Recent, controller, ordinal};
 
 /// Where the nodes' heartbeats are.
 const LEASES: &str = "/registry/coordination.k8s.io/leases/kube-node-lease/";

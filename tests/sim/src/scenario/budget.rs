@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use coracle_simulate::objects::{PODS, is_active, is_ready, text};
+use coracle_simulate::server;
+use coracle_simulate::stage::{n_ready, pods_of};
 use http::Method;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Stage;
-use super::stage::{n_ready, pods_of};
-use crate::promises::{PODS, is_active, is_ready, text};
-use crate::server;
 
 const REPLICAS: usize = 5;
 const AVAILABLE: usize = 4;
@@ -35,13 +35,7 @@ pub(super) async fn evictions(stage: &Stage) -> Result<(), String> {
         };
         // All of them in one go: at most one may leave.
         for name in names {
-            stage
-                .world
-                .oracle
-                .lock()
-                .promises
-                .deleted_by_user
-                .insert(format!("{PODS}default/{name}"));
+            stage.world.oracle.lock().known.deleted_by_user.insert(format!("{PODS}default/{name}"));
             let path = format!("/api/v1/namespaces/default/pods/{name}/eviction");
             let eviction =
                 json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}});

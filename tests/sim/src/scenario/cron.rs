@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coracle_simulate::objects::{JOBS, text};
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::Stage;
-use crate::promises::{JOBS, text};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -41,6 +41,8 @@ pub(super) async fn each_minute(stage: &Stage) -> Result<(), String> {
             return Err(format!("the Job of minute {minute} came at {at:?} for {due}"));
         }
     }
-    let few = |objects: &crate::oracle::Objects| (objects.below(JOBS).count() <= 3).then_some(());
+    let few = |objects: &coracle_simulate::objects::Objects| {
+        (objects.below(JOBS).count() <= 3).then_some(())
+    };
     stage.until("old Jobs go", MINUTE, few).await
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use coracle_simulate::objects::{JOBS, PODS, is_active, text};
 use serde_json::json;
 
 use super::Stage;
-use crate::promises::{JOBS, PODS, is_active, text};
 
 /// Pods that end badly are made again, later each time.
 const DONE_WITHIN: Duration = Duration::from_secs(1_800);

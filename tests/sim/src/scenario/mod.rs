@@ -8,12 +8,11 @@ mod cron;
 mod job;
 mod node;
 mod rollout;
-mod stage;
 mod taint;
 
 use clap::ValueEnum;
 
-pub(crate) use stage::{Rule, Stage};
+pub(crate) use coracle_simulate::stage::Stage;
 
 /// A course of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

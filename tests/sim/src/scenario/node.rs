@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use coracle_simulate::objects::{NODES, Objects, PODS, is_active, is_ready, text};
+use coracle_simulate::stage::{n_ready, pods_of};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Stage;
-use super::stage::{n_ready, pods_of};
-use crate::oracle::Objects;
-use crate::promises::{NODES, PODS, is_active, is_ready, text};
 use crate::rest;
 
 /// How long a lost host may count as ready. *Source:* the row `node.lost-status`.
@@ -54,8 +53,8 @@ pub(super) async fn lost(stage: &Stage) -> Result<(), String> {
         .await?;
     // A StatefulSet's pod is not: nobody knows that it runs no more.
     let old = stays(stage, Duration::from_secs(600)).await?;
-    stage.world.oracle.lock().promises.forced.insert("default/db-0".to_owned());
-    stage.world.oracle.lock().promises.deleted_by_user.insert(DB.to_owned());
+    stage.world.oracle.lock().known.forced.insert("default/db-0".to_owned());
+    stage.world.oracle.lock().known.deleted_by_user.insert(DB.to_owned());
     let force = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});
     stage.send(Method::DELETE, "/api/v1/namespaces/default/pods/db-0", &force).await;
     elsewhere(stage, &old, &node).await?;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use coracle_simulate::objects::{DEPLOYMENTS, is_active, text};
+use coracle_simulate::server;
+use coracle_simulate::stage::{n_ready, pods_of};
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::Stage;
-use super::stage::{n_ready, pods_of};
-use crate::promises::{DEPLOYMENTS, is_active, text};
-use crate::server;
 
 const REPLICAS: usize = 10;
 const SURGE: usize = 2;
@@ -47,7 +47,7 @@ pub(super) async fn with_crashes(stage: &Stage) -> Result<(), String> {
 }
 
 /// Whether the Deployment says that it is done, and all pods have the image.
-fn rolled(objects: &crate::oracle::Objects, image: &str) -> Option<()> {
+fn rolled(objects: &coracle_simulate::objects::Objects, image: &str) -> Option<()> {
     let deployment = objects.get(&format!("{DEPLOYMENTS}default/web"))?;
     let status = &deployment["status"];
     let seen = status["observedGeneration"] == deployment["metadata"]["generation"];

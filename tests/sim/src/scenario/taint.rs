@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use coracle_simulate::objects::{PODS, is_active, text};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Stage;
-use crate::promises::{PODS, is_active, text};
 
 /// What the events and the answer may take on their way.
 const SLACK: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ async fn set_taint(stage: &Stage, effect: &str) -> Result<(), String> {
 
 async fn leaves(stage: &Stage, name: &str) -> Result<(), String> {
     let key = format!("{PODS}default/{name}");
-    let gone = |objects: &crate::oracle::Objects| {
+    let gone = |objects: &coracle_simulate::objects::Objects| {
         objects.get(&key).is_none_or(|pod| !is_active(pod)).then_some(())
     };
     stage.until(&format!("{name} leaves"), Duration::from_secs(60), gone).await

@@ -3,7 +3,7 @@
 use crate::files::{own_rust_files, read, root, violations};
 
 /// Folder and the crates of ours that it may depend on. `cli`, `tests` and `bench` may know all.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("api", &["coracle-descriptions"]),
     ("store", &[]),
     ("telemetry", &[]),
@@ -24,6 +24,17 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "coracle-runtime",
             "coracle-telemetry",
             "coracle-vnet",
+        ],
+    ),
+    (
+        "simulate",
+        &[
+            "coracle-api",
+            "coracle-apiserver",
+            "coracle-client",
+            "coracle-controllers",
+            "coracle-scheduler",
+            "coracle-store",
         ],
     ),
 ];

@@ -35,6 +35,7 @@ pub(crate) fn own_rust_files() -> Vec<RustFile> {
         "controllers",
         "network",
         "host",
+        "simulate",
         "cli",
         "tests/tidy",
         "tests/collector",

@@ -12,7 +12,7 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// FNV-1a, which is the same on every machine.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fnv(pub u64);
+pub struct Fnv(pub u64);
 
 impl Default for Fnv {
     fn default() -> Fnv {
@@ -22,14 +22,14 @@ impl Default for Fnv {
 
 impl Fnv {
     /// Takes bytes in.
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    pub fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
         }
     }
 
     /// The hash of bytes.
-    pub(crate) fn of(bytes: &[u8]) -> u64 {
+    pub fn of(bytes: &[u8]) -> u64 {
         let mut hash = Fnv::default();
         hash.add(bytes);
         hash.0
@@ -38,17 +38,17 @@ impl Fnv {
 
 /// Everything that was noted.
 #[derive(Debug, Default)]
-pub(crate) struct Trace {
+pub struct Trace {
     hash: Fnv,
     count: u64,
     last: VecDeque<String>,
     /// Also goes here, line by line.
-    pub(crate) output: Option<std::io::BufWriter<std::fs::File>>,
+    pub output: Option<std::io::BufWriter<std::fs::File>>,
 }
 
 impl Trace {
     /// Notes what happened at a virtual time.
-    pub(crate) fn note(&mut self, at: Duration, what: fmt::Arguments<'_>) {
+    pub fn note(&mut self, at: Duration, what: fmt::Arguments<'_>) {
         let mut line = String::new();
         // Writing to a string cannot fail.
         let _ = write!(line, "{:>12.6} {what}", at.as_secs_f64());
@@ -64,17 +64,17 @@ impl Trace {
     }
 
     /// The hash of all that was noted.
-    pub(crate) fn hash(&self) -> u64 {
+    pub fn hash(&self) -> u64 {
         self.hash.0
     }
 
     /// How much was noted.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.count
     }
 
     /// The last lines.
-    pub(crate) fn last(&self) -> impl Iterator<Item = &str> {
+    pub fn last(&self) -> impl Iterator<Item = &str> {
         self.last.iter().map(String::as_str)
     }
 }

@@ -23,7 +23,7 @@ enum Change {
 
 /// What happens to operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Health {
+pub enum Health {
     /// They succeed.
     Good,
     /// Nothing can be written that makes the file longer, and nothing synced.
@@ -56,7 +56,7 @@ struct State {
 
 /// The disk of a server; clones are the same disk.
 #[derive(Debug, Clone)]
-pub(crate) struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<Mutex<State>>);
 
 impl Default for Disk {
     fn default() -> Disk {
@@ -75,44 +75,44 @@ impl Default for Disk {
 
 impl Disk {
     /// Gives the disk to a new process.
-    pub(crate) fn attach(&self) -> Handle {
+    pub fn attach(&self) -> Handle {
         Handle { disk: self.clone(), process: self.0.lock().owner }
     }
 
     /// Sets how operations fare from now on.
-    pub(crate) fn set_health(&self, health: Health) {
+    pub fn set_health(&self, health: Health) {
         self.0.lock().health = health;
     }
 
     /// Lets syncs do nothing, for tests of the oracle.
-    pub(crate) fn lie(&self) {
+    pub fn lie(&self) {
         self.0.lock().lies = true;
     }
 
     /// Lets the owner die with so many further writes and syncs, in the middle of whatever it does.
-    pub(crate) fn die_after(&self, operations: u64) {
+    pub fn die_after(&self, operations: u64) {
         self.0.lock().dies_after = Some(operations);
     }
 
     /// Takes [`Disk::die_after`] back, unless the owner is dead already.
-    pub(crate) fn live_on(&self) {
+    pub fn live_on(&self) {
         let mut state = self.0.lock();
         state.dies_after = state.dies_after.filter(|left| *left == 0);
     }
 
     /// Says whether nothing goes wrong with it.
-    pub(crate) fn is_well(&self) -> bool {
+    pub fn is_well(&self) -> bool {
         let state = self.0.lock();
         state.health == Health::Good && state.dies_after != Some(0)
     }
 
     /// Says whether the owner died by [`Disk::die_after`].
-    pub(crate) fn is_dead(&self) -> bool {
+    pub fn is_dead(&self) -> bool {
         self.0.lock().dies_after == Some(0)
     }
 
     /// Ends the process: what was not synced is written in part, as the dice say, and its handles are dead.
-    pub(crate) fn crash(&self, dice: &mut StdRng) {
+    pub fn crash(&self, dice: &mut StdRng) {
         let mut state = self.0.lock();
         let mut file = std::mem::take(&mut state.durable);
         for change in std::mem::take(&mut state.pending) {
@@ -146,14 +146,14 @@ fn tear(file: &mut [u8], offset: usize, data: &[u8], dice: &mut StdRng) {
 
 /// The disk as one process has it.
 #[derive(Debug)]
-pub(crate) struct Handle {
+pub struct Handle {
     disk: Disk,
     process: u64,
 }
 
 impl Handle {
     /// Another handle of the same process.
-    pub(crate) fn again(&self) -> Handle {
+    pub fn again(&self) -> Handle {
         Handle { disk: self.disk.clone(), process: self.process }
     }
 

@@ -6,17 +6,17 @@ use coracle_store::{Committed, Event, Mvcc, Observer, Revision};
 use tokio_util::sync::CancellationToken;
 
 use crate::trace::Fnv;
-use crate::world::{World, note};
+use crate::world::World;
 
 /// The store's observer.
-pub(crate) struct Witness {
+pub struct Witness {
     world: Arc<World>,
     died: CancellationToken,
 }
 
 impl Witness {
     /// The witness of a life that ends when `died` is cancelled.
-    pub(crate) fn new(world: &Arc<World>, died: CancellationToken) -> Witness {
+    pub fn new(world: &Arc<World>, died: CancellationToken) -> Witness {
         Witness { world: Arc::clone(world), died }
     }
 

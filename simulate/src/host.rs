@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::net::Link;
-use crate::world::{World, note};
+use crate::world::World;
 
 /// Time between two heartbeats, as in the agent.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -60,22 +60,22 @@ type Checkpoint = Arc<Mutex<BTreeMap<String, Record>>>;
 
 /// What a machine has for pods.
 #[derive(Debug, Clone)]
-pub(crate) struct Capacity {
+pub struct Capacity {
     /// Such as `1100m`.
-    pub(crate) cpu: String,
+    pub cpu: String,
     /// Such as `4Gi`.
-    pub(crate) memory: String,
+    pub memory: String,
     /// Number of pods.
-    pub(crate) pods: u32,
+    pub pods: u32,
 }
 
 /// Zones that the machines are in, one after the other.
 const ZONES: usize = 3;
 
 /// A machine; it may be up or down.
-pub(crate) struct Host {
+pub struct Host {
     /// The node's name.
-    pub(crate) name: String,
+    pub name: String,
     zone: String,
     capacity: Capacity,
     world: Arc<World>,
@@ -86,7 +86,7 @@ pub(crate) struct Host {
 
 impl Host {
     /// A machine that is down.
-    pub(crate) fn new(world: &Arc<World>, index: usize, capacity: &Capacity) -> Host {
+    pub fn new(world: &Arc<World>, index: usize, capacity: &Capacity) -> Host {
         Host {
             name: format!("n{index}"),
             zone: format!("z{}", index % ZONES),
@@ -98,12 +98,12 @@ impl Host {
     }
 
     /// Whether its process runs.
-    pub(crate) fn is_up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         self.process.lock().is_some()
     }
 
     /// Starts its process; pods of the checkpoint start again.
-    pub(crate) fn start(&self) {
+    pub fn start(&self) {
         note!(self.world, "host {} starts", self.name);
         let user = UserInfo::new(&format!("system:node:{}", self.name), ["system:nodes"]);
         let client = Link::outside(&self.world, &self.name, user).client();
@@ -128,13 +128,13 @@ impl Host {
     }
 
     /// Kills its process in the middle of whatever it does.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         note!(self.world, "host {} dies", self.name);
         *self.process.lock() = None;
     }
 
     /// The uids of the pods that run on it.
-    pub(crate) fn running(&self) -> Vec<String> {
+    pub fn running(&self) -> Vec<String> {
         let checkpoint = self.checkpoint.lock();
         let live = checkpoint.iter().filter(|(_, record)| matches!(record.life, Life::Running(_)));
         live.map(|(uid, _)| uid.clone()).collect()
@@ -339,8 +339,8 @@ impl Process {
         drop(running);
         // The Node of the other was deleted, or the pod by force: then nobody waits for it.
         let is_forgotten = {
-            let promises = &self.world.oracle.lock().promises;
-            promises.nodes_deleted.contains(&host) || promises.forced.contains(&place)
+            let known = &self.world.oracle.lock().known;
+            known.nodes_deleted.contains(&host) || known.forced.contains(&place)
         };
         if !is_forgotten {
             self.world.broken(format!("{place} runs on {} and on {host}", self.name));

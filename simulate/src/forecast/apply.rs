@@ -1,28 +1,48 @@
 //! Makes a user's objects through the API.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use coracle_api::registry::{Kind, by_kind};
 use http::Method;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use crate::promises::text;
-use crate::scenario::Stage;
+use crate::objects::text;
+use crate::stage::Stage;
 
-/// Makes all objects, and what the server's other controllers would have made; tells what was refused or left out.
+/// Times that refused objects are tried again: what they need may be made a moment later, such as the ServiceAccount of
+/// a new namespace.
+const TRIES: usize = 4;
+
+/// Time between two tries.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Makes all objects; tells what was refused or left out.
 pub(super) async fn all(stage: &Stage, objects: &[Value]) -> Vec<String> {
-    let mut lines = Vec::new();
     for namespace in namespaces(objects) {
         let object =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         // One that is there already is as good.
         let _ = stage.make("/api/v1/namespaces", object).await;
     }
-    for object in objects {
-        if let Err(why) = one(stage, object).await {
-            let (kind, name) = (text(object, "/kind"), text(object, "/metadata/name"));
-            lines.push(format!("  {kind} {name}: {why}"));
+    let mut left: Vec<&Value> = objects.iter().collect();
+    let mut lines = Vec::new();
+    for _ in 0..TRIES {
+        lines.clear();
+        let mut refused = Vec::new();
+        for object in left {
+            if let Err(why) = one(stage, object).await {
+                let (kind, name) = (text(object, "/kind"), text(object, "/metadata/name"));
+                lines.push(format!("  {kind} {name}: {why}"));
+                refused.push(object);
+            }
         }
+        if refused.is_empty() {
+            break;
+        }
+        left = refused;
+        sleep(AGAIN_AFTER).await;
     }
     lines
 }

@@ -12,9 +12,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::host::Host;
-use crate::oracle::Objects;
-use crate::promises::{PODS, is_active, is_ready, text};
-use crate::world::{World, note};
+use crate::objects::{Objects, PODS, is_active, is_ready, text};
+use crate::world::World;
 
 /// How often the store is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -26,11 +25,11 @@ const TRIES_MAX: usize = 100;
 const CORE: &str = "/api/v1/namespaces/default";
 
 /// Something that has to be so after every event of the store.
-pub(crate) struct Rule {
+pub struct Rule {
     /// What is broken when it is not so.
-    pub(crate) name: String,
+    pub name: String,
     /// Tells whether it is so.
-    pub(crate) holds: Box<dyn Fn(&Objects) -> bool + Send>,
+    pub holds: Box<dyn Fn(&Objects) -> bool + Send>,
 }
 
 impl fmt::Debug for Rule {
@@ -40,23 +39,23 @@ impl fmt::Debug for Rule {
 }
 
 /// A scenario's world.
-pub(crate) struct Stage {
+pub struct Stage {
     /// All of it.
-    pub(crate) world: Arc<World>,
+    pub world: Arc<World>,
     /// The machines, all up at first.
-    pub(crate) hosts: Arc<Vec<Host>>,
+    pub hosts: Arc<Vec<Host>>,
     client: Client,
 }
 
 impl Stage {
     /// A stage with an administrator's client.
-    pub(crate) fn new(world: &Arc<World>, hosts: &Arc<Vec<Host>>, client: Client) -> Stage {
+    pub fn new(world: &Arc<World>, hosts: &Arc<Vec<Host>>, client: Client) -> Stage {
         Stage { world: Arc::clone(world), hosts: Arc::clone(hosts), client }
     }
 
     /// Sends a request until an answer comes; gives its status and body. A request may have had its effect though its
     /// answer was lost.
-    pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         for _ in 0..TRIES_MAX {
             if let Some(answer) = self.try_send(method.clone(), path, body).await {
                 note!(self.world, "stage: {method} {path}: {}", answer.0);
@@ -83,13 +82,13 @@ impl Stage {
     }
 
     /// Makes an object; one that is there already is as good.
-    pub(crate) async fn make(&self, path: &str, object: Value) -> Result<(), String> {
+    pub async fn make(&self, path: &str, object: Value) -> Result<(), String> {
         let (code, answer) = self.send(Method::POST, path, &object).await;
         if matches!(code, 201 | 409) { Ok(()) } else { Err(format!("{path}: {code} {answer}")) }
     }
 
     /// Makes a workload of the `apps` group with pods that are labelled with its name.
-    pub(crate) async fn workload(&self, kind: &str, name: &str, spec: Value) -> Result<(), String> {
+    pub async fn workload(&self, kind: &str, name: &str, spec: Value) -> Result<(), String> {
         let mut spec = spec;
         spec["selector"] = json!({"matchLabels": {"app": name}});
         spec["template"] = json!({"metadata": {"labels": {"app": name}},
@@ -101,27 +100,27 @@ impl Stage {
     }
 
     /// Makes a Service of the pods that are labelled with its name.
-    pub(crate) async fn service(&self, name: &str) -> Result<(), String> {
+    pub async fn service(&self, name: &str) -> Result<(), String> {
         let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
             "spec": {"selector": {"app": name}, "ports": [{"port": 80}]}});
         self.make(&format!("{CORE}/services"), object).await
     }
 
     /// Makes a pod that is labelled with its name.
-    pub(crate) async fn pod(&self, name: &str, spec: &Value) -> Result<(), String> {
+    pub async fn pod(&self, name: &str, spec: &Value) -> Result<(), String> {
         let object = json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "labels": {"app": name}}, "spec": pod_spec(spec, "sim/1")});
         self.make(&format!("{CORE}/pods"), object).await
     }
 
     /// Merges into an object; what was there is changed whatever answers are lost.
-    pub(crate) async fn patch(&self, path: &str, patch: Value) -> Result<(), String> {
+    pub async fn patch(&self, path: &str, patch: Value) -> Result<(), String> {
         let (code, answer) = self.send(Method::PATCH, path, &patch).await;
         if code == 200 { Ok(()) } else { Err(format!("{path}: {code} {answer}")) }
     }
 
     /// Has something hold after every event from now on.
-    pub(crate) fn always(&self, name: &str, holds: impl Fn(&Objects) -> bool + Send + 'static) {
+    pub fn always(&self, name: &str, holds: impl Fn(&Objects) -> bool + Send + 'static) {
         let rule = Rule { name: name.to_owned(), holds: Box::new(holds) };
         self.world.oracle.lock().always.push(rule);
     }
@@ -130,7 +129,7 @@ impl Stage {
     ///
     /// # Errors
     /// That it did not within a time, or that a promise was broken meanwhile.
-    pub(crate) async fn until<T>(
+    pub async fn until<T>(
         &self,
         what: &str,
         within: Duration,
@@ -155,20 +154,20 @@ impl Stage {
     }
 
     /// Waits until so many pods with a label `app` are ready.
-    pub(crate) async fn until_ready(&self, app: &str, wanted: usize) -> Result<(), String> {
+    pub async fn until_ready(&self, app: &str, wanted: usize) -> Result<(), String> {
         let what = format!("{wanted} pods of {app} are ready");
         let limit = Duration::from_secs(120);
         self.until(&what, limit, |all| (n_ready(all, app) == wanted).then_some(())).await
     }
 
     /// The host of a name.
-    pub(crate) fn host(&self, name: &str) -> Result<&Host, String> {
+    pub fn host(&self, name: &str) -> Result<&Host, String> {
         let found = self.hosts.iter().find(|host| host.name == name);
         found.ok_or_else(|| format!("there is no host '{name}'"))
     }
 
     /// One object, as it is now.
-    pub(crate) fn get(&self, key: &str) -> Result<Value, String> {
+    pub fn get(&self, key: &str) -> Result<Value, String> {
         let oracle = self.world.oracle.lock();
         oracle.objects.get(key).cloned().ok_or_else(|| format!("there is no {key}"))
     }
@@ -185,12 +184,12 @@ fn pod_spec(more: &Value, image: &str) -> Value {
 }
 
 /// The pods with a label `app`.
-pub(super) fn pods_of<'a>(objects: &'a Objects, app: &'a str) -> impl Iterator<Item = &'a Value> {
+pub fn pods_of<'a>(objects: &'a Objects, app: &'a str) -> impl Iterator<Item = &'a Value> {
     let all = objects.below(PODS).map(|(_, pod)| pod);
     all.filter(move |pod| text(pod, "/metadata/labels/app") == app)
 }
 
 /// How many pods with a label `app` serve.
-pub(super) fn n_ready(objects: &Objects, app: &str) -> usize {
+pub fn n_ready(objects: &Objects, app: &str) -> usize {
     pods_of(objects, app).filter(|pod| is_ready(pod) && is_active(pod)).count()
 }

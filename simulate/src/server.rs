@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::disk::Handle;
 use crate::net::Link;
 use crate::witness::Witness;
-use crate::world::{World, note};
+use crate::world::World;
 
 /// The database's page cache: as small as redb lets it be useful, so that it reads from the disk too.
 const CACHE_BYTES: usize = 1 << 20;
@@ -30,9 +30,9 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 const STOPS_WITHIN: Duration = Duration::from_secs(90);
 
 /// One life of the server.
-pub(crate) struct Incarnation {
+pub struct Incarnation {
     /// Its API.
-    pub(crate) api: ApiServer,
+    pub api: ApiServer,
     died: CancellationToken,
     store: Store,
     writer: AbortHandle,
@@ -41,18 +41,18 @@ pub(crate) struct Incarnation {
 
 impl Incarnation {
     /// Whether it can still do or answer anything.
-    pub(crate) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         !self.died.is_cancelled()
     }
 
     /// Waits for its end.
-    pub(crate) async fn died(&self) {
+    pub async fn died(&self) {
         self.died.cancelled().await;
     }
 }
 
 /// Starts a server and tries until one is up.
-pub(crate) async fn start(world: &Arc<World>, folder: &Path) {
+pub async fn start(world: &Arc<World>, folder: &Path) {
     loop {
         match try_start(world, folder).await {
             Ok(()) => return,
@@ -141,7 +141,7 @@ fn start_parts(
 }
 
 /// Asks the server that runs to end, as SIGTERM does, and waits for it.
-pub(crate) async fn stop(world: &World) {
+pub async fn stop(world: &World) {
     let Some(server) = world.server.borrow().clone() else { return };
     note!(world, "the server is asked to end");
     let parts = server.parts.lock().take();
@@ -164,7 +164,7 @@ pub(crate) async fn stop(world: &World) {
 }
 
 /// Kills the server that runs: nothing that it does from now on has an effect.
-pub(crate) fn kill(world: &World) {
+pub fn kill(world: &World) {
     let Some(server) = world.server.send_replace(None) else { return };
     note!(world, "the server dies");
     server.died.cancel();

@@ -20,16 +20,18 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::Service;
 
-use crate::sabotage::Sabotage;
 use crate::server::Incarnation;
-use crate::world::{World, note};
+use crate::world::{Tampering, World};
 
 /// After so long without an answer a connection counts as dead, as TCP's timeouts have it.
 const CONNECTION_DEAD_AFTER: Duration = Duration::from_secs(20);
 
+/// Share of the changed objects in a tampered watch that do not arrive as they were sent.
+const TAMPERED_SHARE: f64 = 0.1;
+
 /// Where a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// In the server's own process: short delays, no losses, and it dies with it.
     Inside,
     /// On another machine.
@@ -38,7 +40,7 @@ pub(crate) enum Place {
 
 /// A peer's way to the server.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub struct Link {
     world: Arc<World>,
     peer: Arc<str>,
     user: UserInfo,
@@ -49,20 +51,20 @@ pub(crate) struct Link {
 
 impl Link {
     /// The way of a peer on another machine to whichever server runs.
-    pub(crate) fn outside(world: &Arc<World>, peer: &str, user: UserInfo) -> Link {
+    pub fn outside(world: &Arc<World>, peer: &str, user: UserInfo) -> Link {
         let world = Arc::clone(world);
         Link { world, peer: peer.into(), user, place: Place::Outside, process: None }
     }
 
     /// The way of a part of the server to its own server.
-    pub(crate) fn inside(world: &Arc<World>, peer: &str, process: &Arc<Incarnation>) -> Link {
+    pub fn inside(world: &Arc<World>, peer: &str, process: &Arc<Incarnation>) -> Link {
         let user = UserInfo::component(peer);
         let process = Some(Arc::clone(process));
         Link { world: Arc::clone(world), peer: peer.into(), user, place: Place::Inside, process }
     }
 
     /// A client over this link.
-    pub(crate) fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         Client::in_process(self.clone())
     }
 
@@ -193,17 +195,17 @@ impl Carried {
         Some(Ok(data))
     }
 
-    /// Breaks a promise for a test: gives true when the frame is to be left out.
+    /// Gives true when the frame is to be left out.
     fn is_tampered_with(&mut self, data: &Bytes) -> bool {
-        let Some(sabotage) = self.link.world.sabotage else { return false };
-        let chosen = &*self.link.peer == "watcher" && data.starts_with(br#"{"type":"MOD"#);
-        if !chosen || !self.link.world.chance(0.1) {
+        let Some((peer, how)) = self.link.world.weather.borrow().tampered else { return false };
+        let chosen = &*self.link.peer == peer && data.starts_with(br#"{"type":"MOD"#);
+        if !chosen || !self.link.world.chance(TAMPERED_SHARE) {
             return false;
         }
-        if sabotage == Sabotage::DoubledEvent {
+        if how == Tampering::Doubled {
             self.again = Some(data.clone());
         }
-        sabotage == Sabotage::LostEvent
+        how == Tampering::LeftOut
     }
 
     fn broken(&mut self) -> Option<Result<Bytes, BoxError>> {
