@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
 use crate::compile::cache::{Cache, CacheError};
-use crate::image::Image;
+use crate::image::{Image, Parts};
+use crate::mapped::Mapped;
 #[cfg(feature = "wasi-p3")]
 use crate::p3::Concurrent;
 use crate::store::State;
@@ -106,6 +107,7 @@ struct Inner {
     #[cfg(feature = "wasi-p3")]
     concurrent: Mutex<Option<Arc<Concurrent>>>,
     images: Mutex<HashMap<String, Weak<Image>>>,
+    mapped: Mutex<Mapped>,
     preparing: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
@@ -149,6 +151,7 @@ impl Engine {
             #[cfg(feature = "wasi-p3")]
             concurrent: Mutex::default(),
             images: Mutex::default(),
+            mapped: Mutex::default(),
             preparing: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -177,6 +180,7 @@ impl Engine {
             #[cfg(feature = "wasi-p3")]
             concurrent: Mutex::default(),
             images: Mutex::default(),
+            mapped: Mutex::default(),
             preparing: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -231,9 +235,23 @@ impl Engine {
         self.inner.images.lock().get(key).and_then(Weak::upgrade)
     }
 
+    /// What an image is made of that stays mapped while nobody holds it.
+    pub(crate) fn mapped(&self, key: &str) -> Option<Parts> {
+        self.inner.mapped.lock().take_up(key)
+    }
+
+    /// Keeps what an image is made of, within bounds: the next start need not map it again.
+    pub(crate) fn keep(&self, key: &str, parts: &Parts) {
+        let gone = self.inner.mapped.lock().keep(key, parts.clone());
+        // Unmapped after the lock is given back.
+        drop(gone);
+    }
+
     /// Forgets an image whose compiled code is gone, so that it is compiled anew.
     pub(crate) fn forget(&self, key: &str) {
         self.inner.images.lock().remove(key);
+        let gone = self.inner.mapped.lock().forget(key);
+        drop(gone);
     }
 
     /// Remembers an image for as long as somebody holds it.

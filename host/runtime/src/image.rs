@@ -81,6 +81,18 @@ pub struct Image {
     pub(crate) pre: Pre,
 }
 
+/// What an image is made of, but for its engine: that holds these while nobody holds the image.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) kind: ComponentKind,
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+    pub(crate) memory_bytes_min: u64,
+    /// Bytes of compiled code that are mapped.
+    pub(crate) code_bytes: usize,
+    pub(crate) pre: Pre,
+}
+
 /// A component with its imports resolved, by kind.
 #[derive(Clone)]
 pub(crate) enum Pre {
@@ -109,6 +121,19 @@ impl Pre {
 }
 
 impl Image {
+    /// Puts an image together for `engine`.
+    pub(crate) fn of(digest: &str, parts: Parts, engine: &Engine) -> Self {
+        Self {
+            digest: digest.to_owned(),
+            kind: parts.kind,
+            imports: parts.imports,
+            exports: parts.exports,
+            memory_bytes_min: parts.memory_bytes_min,
+            engine: engine.clone(),
+            pre: parts.pre,
+        }
+    }
+
     /// Says whether a guest of this image takes the stop notice itself.
     #[must_use]
     pub fn takes_stop_notice(&self) -> bool {

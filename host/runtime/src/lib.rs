@@ -21,6 +21,7 @@ mod image;
 mod latency;
 mod lifecycle;
 mod logs;
+mod mapped;
 mod memory;
 mod meter;
 pub mod mounts;

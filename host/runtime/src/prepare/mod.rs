@@ -23,7 +23,7 @@ use wasmtime::component::{Component, InstancePre};
 
 use crate::compile;
 use crate::engine::Engine;
-use crate::image::{ComponentKind, Image, ImageSource, Pre};
+use crate::image::{ComponentKind, Image, ImageSource, Parts, Pre};
 use crate::store::State;
 
 pub use capabilities::{Capabilities, capabilities};
@@ -62,7 +62,8 @@ impl Engine {
     ///
     /// `plugs` are library components whose exports are plugged into the imports of `source`. Calls
     /// for the same content wait for the first of them, and share one [`Image`] for as long as
-    /// anybody holds it. Cancel safe: a dropped call ends its compiling child.
+    /// anybody holds it; some that nobody holds stay mapped for a while. Cancel safe: a dropped call
+    /// ends its compiling child.
     ///
     /// # Errors
     /// See [`PrepareError`]; [`PrepareError::is_transient`] says which are worth a retry.
@@ -99,18 +100,34 @@ impl Engine {
         if let Some(image) = self.loaded(&digest) {
             return Ok(image);
         }
-        let code = self.cache().path(&key(&digest));
-        let image = match self.load(&digest, &code) {
-            Ok(image) => image,
-            Err(missing_or_stale) => {
-                tracing::debug!(%digest, reason = %missing_or_stale, "compiling");
-                compile::run(self, purpose, &source, plugs, &code).await?;
-                self.load(&digest, &code)?
+        let parts = match self.mapped(&digest) {
+            Some(parts) => parts,
+            None => {
+                let parts = self.load_or_compile(purpose, &digest, &source, plugs).await?;
+                self.keep(&digest, &parts);
+                parts
             }
         };
-        let image = Arc::new(image);
+        let image = Arc::new(Image::of(&digest, parts, self));
         self.remember(&digest, &image);
         Ok(image)
+    }
+
+    async fn load_or_compile(
+        &self,
+        purpose: Purpose,
+        digest: &str,
+        source: &ImageSource,
+        plugs: &[ImageSource],
+    ) -> Result<Parts, PrepareError> {
+        let code = self.cache().path(&key(digest));
+        let missing_or_stale = match self.load(digest, &code) {
+            Ok(parts) => return Ok(parts),
+            Err(error) => error,
+        };
+        tracing::debug!(%digest, reason = %missing_or_stale, "compiling");
+        compile::run(self, purpose, source, plugs, &code).await?;
+        self.load(digest, &code)
     }
 
     /// Opens the compiled code of an image, for another process to map.
@@ -143,19 +160,19 @@ impl Engine {
         let mut bytes = Vec::new();
         code.read_to_end(&mut bytes).map_err(|error| failed(&error))?;
         let component = copy_for(self, &bytes).map_err(|error| failed(&error))?;
-        let image = Arc::new(self.image(digest, &component)?);
+        let image = Arc::new(Image::of(digest, self.parts(digest, &component)?, self));
         self.remember(digest, &image);
         Ok(image)
     }
 
     /// Maps compiled code and links it.
-    fn load(&self, digest: &str, code: &Path) -> Result<Image, PrepareError> {
+    fn load(&self, digest: &str, code: &Path) -> Result<Parts, PrepareError> {
         let component = map_for(self, code)
             .map_err(|error| PrepareError::file("load", code, &format!("{error:#}")))?;
-        self.image(digest, &component)
+        self.parts(digest, &component)
     }
 
-    fn image(&self, digest: &str, component: &Component) -> Result<Image, PrepareError> {
+    fn parts(&self, digest: &str, component: &Component) -> Result<Parts, PrepareError> {
         let names = names(component.engine(), component);
         let kind = match Purpose::of(digest) {
             Purpose::Run => inspect::kind(&names)?,
@@ -168,13 +185,13 @@ impl Engine {
             let pages = needs.max_initial_memory_size.unwrap_or(0);
             pages.saturating_mul(PAGE_BYTES).saturating_mul(u64::from(needs.num_memories))
         });
-        Ok(Image {
-            digest: digest.to_owned(),
+        let code = component.image_range();
+        Ok(Parts {
             kind,
             imports: names.imports,
             exports: names.exports,
             memory_bytes_min,
-            engine: self.clone(),
+            code_bytes: code.end.addr().saturating_sub(code.start.addr()),
             pre,
         })
     }

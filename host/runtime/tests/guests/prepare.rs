@@ -94,6 +94,25 @@ async fn code_is_compiled_once_and_kept_on_disk() {
     assert!(error.is_transient());
 }
 
+/// What ran before is not mapped again, as far as there is room; and nobody need hold it for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_runs_any_more_stays_mapped_for_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("code");
+    let engine = Engine::new(config(cache.clone())).unwrap();
+    let bytes = std::fs::read(guest("hello_http")).unwrap();
+    drop(engine.prepare(source(bytes.clone()), &[]).await.unwrap());
+    std::fs::remove_dir_all(&cache).unwrap();
+    let again = engine.prepare(source(bytes.clone()), &[]).await.unwrap();
+    assert_eq!(again.kind, ComponentKind::Http);
+    // An engine does not outlive its images because of what it keeps.
+    drop((engine, again));
+    let mut config = config(cache);
+    config.compiler.program = "/nonexistent".into();
+    let other = Engine::new(config).unwrap();
+    assert!(other.prepare(source(bytes), &[]).await.is_err(), "its own has nothing mapped");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_library_is_plugged_into_what_imports_it() {
     let bytes = |name| std::fs::read(guest(name)).unwrap();
