@@ -8,7 +8,7 @@ use crate::container::{self, Above, Container};
 use crate::logs::Log;
 use crate::memory::Account;
 use crate::meter::{self, CpuMeter};
-use crate::mounts::Charge;
+use crate::mounts::{Charge, Service};
 use crate::spec::ContainerSpec;
 use crate::worker::{WorkerPod, Workers};
 
@@ -62,6 +62,16 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The guest imports a service that keeps things for it, and was granted no place for them.
+    #[error("imports that nothing satisfies: {}", .imports.join(", "))]
+    NotGranted {
+        /// The container's name.
+        container: String,
+        /// The service.
+        service: Service,
+        /// The names of the imports.
+        imports: Vec<String>,
+    },
     /// A resident http container's instance cannot be made.
     #[error("make the instance of container {container}: {message}")]
     Instance {
@@ -93,8 +103,23 @@ impl StartError {
             Self::Log { .. } => Some("check that the data directory is writable and not full"),
             Self::Worker { .. } => Some("check the host's limits of processes and open files"),
             Self::Instance { .. } => Some("raise `limits.memory`, or run fewer instances"),
+            Self::NotGranted { .. } => Some("grant the container a place for what it keeps"),
         }
     }
+}
+
+/// Refuses a guest whose services have no place to keep its things in.
+fn check_granted(spec: &ContainerSpec) -> Result<(), StartError> {
+    let missing = |service: &Service| service.needs_place() && !spec.mounts.has_service(*service);
+    for service in Service::ALL.into_iter().filter(missing) {
+        let is_of = |name: &&String| name.starts_with(service.package());
+        let imports: Vec<_> = spec.image.imports.iter().filter(is_of).cloned().collect();
+        if !imports.is_empty() {
+            let container = spec.name.clone();
+            return Err(StartError::NotGranted { container, service, imports });
+        }
+    }
+    Ok(())
 }
 
 impl Sandbox {
@@ -125,6 +150,7 @@ impl Sandbox {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(&self, spec: ContainerSpec) -> Result<Container, StartError> {
+        check_granted(&spec)?;
         self.start_logged(spec, None).await
     }
 

@@ -19,11 +19,11 @@ use crate::http::outgoing::Outgoing;
 use crate::lifecycle;
 use crate::logs::{self, LogStream};
 use crate::memory::MemoryHold;
-use crate::mounts::Tree;
+use crate::mounts::{Service, Tree};
 use crate::stdio::{GuestInput, Output};
 use crate::wasi::filesystem::{self, FsCtx, FsView};
 use crate::wasi::sockets::{self, NetCtx, NetState, NetView};
-use crate::wasi::tls;
+use crate::wasi::{self, tls};
 
 /// Resources (streams, sockets, files, requests) that one instance may hold at once.
 const RESOURCES_MAX: usize = 64 << 10;
@@ -58,6 +58,7 @@ pub(crate) struct State {
     net: Option<NetState>,
     tree: Option<Tree>,
     tls: Option<WasiTlsCtx>,
+    kept: Option<Arc<Tree>>,
 }
 
 /// A store with its state.
@@ -85,6 +86,7 @@ pub(crate) fn store(core: &Arc<Core>) -> Store {
         net: None,
         tree: None,
         tls: None,
+        kept: None,
         core: core.clone(),
     };
     let mut store = wasmtime::Store::new(core.pre().wasmtime(), state);
@@ -103,6 +105,25 @@ impl State {
     /// Says in which span the guest works from now on: what it sends belongs there.
     pub(crate) fn works_within(&mut self, span: Option<SpanContext>) {
         self.hooks.within = span;
+    }
+
+    /// In which span the guest works.
+    pub(crate) fn within(&self) -> Option<&SpanContext> {
+        self.hooks.within.as_ref()
+    }
+
+    /// What a service keeps for the guest; nothing when it was granted no place for it.
+    pub(crate) fn kept(&mut self, service: Service) -> Option<Arc<Tree>> {
+        let mounts = &self.core.spec.mounts;
+        if !mounts.has_service(service) {
+            return None;
+        }
+        if self.kept.is_none() {
+            let memory = self.core.memory.clone();
+            let tree = Tree::new(mounts.services()?.clone()).charging(memory);
+            self.kept = Some(Arc::new(tree));
+        }
+        self.kept.clone()
     }
 }
 
@@ -180,6 +201,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     filesystem::add_to_linker(&mut linker)?;
     lifecycle::add_to_linker(&mut linker)?;
     tls::add_to_linker(&mut linker)?;
+    wasi::add_drafts_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -1,8 +1,39 @@
-//! Configuration that may change while the guest runs: the files of a mounted ConfigMap or Secret.
+//! Configuration that may change while the guest runs: the files of a mounted ConfigMap or Secret,
+//! by [`Config`]; and whatever the pod gives by `wasi:config`, by [`get`] and [`all`].
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::drafts::wasi::config::store;
+
+/// Gives a value of `wasi:config`: of the volume that the pod names for it, else a variable of the
+/// environment. Each call sees the value of the moment.
+///
+/// ```no_run
+/// let title = coracle_sdk::config::get("title")?.unwrap_or_else(|| "untitled".to_owned());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// When the value can't be read or is no UTF-8.
+pub fn get(key: &str) -> io::Result<Option<String>> {
+    store::get(key).map_err(failed)
+}
+
+/// Gives all values of `wasi:config`.
+///
+/// # Errors
+/// As [`get`], and when they are too many for one call.
+pub fn all() -> io::Result<BTreeMap<String, String>> {
+    Ok(store::get_all().map_err(failed)?.into_iter().collect())
+}
+
+fn failed(error: store::Error) -> io::Error {
+    match error {
+        store::Error::Upstream(words) | store::Error::Io(words) => io::Error::other(words),
+    }
+}
 
 /// The values of a folder, one file a key, as they were when they were last read.
 ///

@@ -272,7 +272,9 @@ impl Watch {
             }
         }
         if self.unread.len() > EVENT_BYTES_MAX {
-            return Err(Error::Connection(format!("an event of more than {EVENT_BYTES_MAX} bytes")));
+            return Err(Error::Connection(format!(
+                "an event of more than {EVENT_BYTES_MAX} bytes"
+            )));
         }
         Ok(())
     }

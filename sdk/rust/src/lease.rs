@@ -85,9 +85,8 @@ impl Lease {
             seen = Some((version, since));
             let seconds = lease["spec"]["leaseDurationSeconds"].as_u64().unwrap_or(self.seconds);
             let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-            let free = holder.is_empty()
-                || holder == self.holder
-                || since.elapsed().as_secs() >= seconds;
+            let free =
+                holder.is_empty() || holder == self.holder || since.elapsed().as_secs() >= seconds;
             if free && self.write(lease).await.is_ok() {
                 return Ok(());
             }

@@ -5,7 +5,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 /// Does work that may take long on a slow disk. On a runtime of several threads whatever else waits
 /// for this one is taken over by another meanwhile, so that no guest's `fsync` or large copy holds up
 /// its neighbours; anywhere else it is plainly done.
-pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
     let has_others = |runtime: Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
     if Handle::try_current().is_ok_and(has_others) {
         tokio::task::block_in_place(work)

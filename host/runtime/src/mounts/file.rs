@@ -6,7 +6,7 @@ use super::quota::Charge;
 use super::stat::{Kind, Stat};
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
-use rustix::fs::Advice;
+use rustix::fs::{Advice, FlockOperation};
 use rustix::io::{Errno, ReadWriteFlags};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -246,6 +246,21 @@ impl FileHandle {
         match &self.content {
             Content::Disk(file) => aside(|| rustix::fs::fdatasync(file)),
             Content::Memory(..) | Content::Null(_) => Ok(()),
+        }
+    }
+
+    /// Takes the lock that only one opening of it has at a time, in whatever process; says whether it
+    /// was free. The lock ends with the last clone of this handle.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn try_lock(&self) -> Result<bool, Errno> {
+        let Content::Disk(file) = &self.content else { return Ok(true) };
+        let lock = || rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
+        match rustix::io::retry_on_intr(lock) {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

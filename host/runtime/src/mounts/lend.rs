@@ -46,7 +46,7 @@ pub(crate) struct Lent {
 
 impl Lent {
     pub(crate) fn new(table: MountTable) -> Self {
-        let mounts = table.0.placed.iter().map(|_| OnceLock::new()).collect();
+        let mounts = (0..table.numbers()).map(|_| OnceLock::new()).collect();
         Self {
             root: Layers::new(table.clone()),
             table,
@@ -102,7 +102,7 @@ impl Lent {
         if let Some(ground) = cell.get() {
             return Ok(&**ground);
         }
-        let placed = self.table.0.placed.get(index).ok_or(Errno::NOENT)?;
+        let placed = self.table.numbered(index).ok_or(Errno::NOENT)?;
         let opened = open_mount::open(&placed.mount, &path::relative(&placed.at))?;
         Ok(&**cell.get_or_init(|| opened))
     }

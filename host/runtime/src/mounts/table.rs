@@ -5,6 +5,7 @@ use super::lent::Lender;
 use super::path;
 use super::quota::Charge;
 use super::root::Root;
+use super::service::Service;
 use bytes::Bytes;
 use std::fmt;
 use std::fs::File;
@@ -140,12 +141,15 @@ pub(crate) struct Inner {
     pub(crate) files: Arc<Files>,
     /// Who has the root layer, when it is another process.
     pub(crate) lender: Option<Arc<dyn Lender>>,
+    /// What no path of the guest leads to: where the host's services keep things for it.
+    pub(crate) services: Option<MountTable>,
 }
 
 /// Collects the grants of a container.
 #[derive(Default)]
 pub struct MountTableBuilder {
     placed: Vec<Placed>,
+    services: Vec<Placed>,
     root: RootSpec,
 }
 
@@ -162,14 +166,21 @@ impl MountTableBuilder {
     /// # Errors
     /// See [`MountError`].
     pub fn mount(mut self, path: &str, mount: Mount) -> Result<MountTableBuilder, MountError> {
-        let at = path::granted(path).ok_or_else(|| MountError::Path(path.to_owned()))?;
-        if self.placed.iter().any(|placed| placed.at == at) {
-            return Err(MountError::Taken(path.to_owned()));
-        }
-        if self.placed.len() >= MOUNTS_MAX {
-            return Err(MountError::TooMany);
-        }
-        self.placed.push(Placed { at, mount });
+        place(&mut self.placed, path, mount)?;
+        Ok(self)
+    }
+
+    /// Grants a service of the host a place to keep the guest's things in; no path of the guest leads
+    /// there.
+    ///
+    /// # Errors
+    /// See [`MountError`].
+    pub fn service(
+        mut self,
+        service: Service,
+        mount: Mount,
+    ) -> Result<MountTableBuilder, MountError> {
+        place(&mut self.services, service.place(), mount)?;
         Ok(self)
     }
 
@@ -184,13 +195,35 @@ impl MountTableBuilder {
             // The way to a mount point is there even when the image has no such directory.
             path::ancestors(&path::relative(&placed.at)).for_each(|dir| root.add_dir(dir));
         }
-        Ok(MountTable(Arc::new(Inner {
-            placed: self.placed,
-            root,
-            files: Arc::default(),
-            lender: None,
-        })))
+        let files = Arc::default();
+        let services = services(self.services, &files);
+        let placed = self.placed;
+        Ok(MountTable(Arc::new(Inner { placed, root, files, lender: None, services })))
     }
+}
+
+fn place(all: &mut Vec<Placed>, path: &str, mount: Mount) -> Result<(), MountError> {
+    let at = path::granted(path).ok_or_else(|| MountError::Path(path.to_owned()))?;
+    if all.iter().any(|placed| placed.at == at) {
+        return Err(MountError::Taken(path.to_owned()));
+    }
+    if all.len() >= MOUNTS_MAX {
+        return Err(MountError::TooMany);
+    }
+    all.push(Placed { at, mount });
+    Ok(())
+}
+
+/// The table of what services keep; what they do with files counts as the guest's doing.
+fn services(placed: Vec<Placed>, files: &Arc<Files>) -> Option<MountTable> {
+    let inner = |placed| Inner {
+        placed,
+        root: Root::default(),
+        files: files.clone(),
+        lender: None,
+        services: None,
+    };
+    (!placed.is_empty()).then(|| MountTable(Arc::new(inner(placed))))
 }
 
 /// All that one container sees under `/`. Clones are the same tree: the copy-up layer is shared by
@@ -209,7 +242,35 @@ impl MountTable {
     #[must_use]
     pub fn empty() -> MountTable {
         let (placed, root) = (Vec::new(), Root::default());
-        MountTable(Arc::new(Inner { placed, root, files: Arc::default(), lender: None }))
+        let files = Arc::default();
+        MountTable(Arc::new(Inner { placed, root, files, lender: None, services: None }))
+    }
+
+    /// What services of the host may keep for the guest, if it was granted any.
+    pub(crate) fn services(&self) -> Option<&MountTable> {
+        self.0.services.as_ref()
+    }
+
+    /// Whether a service was granted a place.
+    #[must_use]
+    pub fn has_service(&self, service: Service) -> bool {
+        let of = |table: &MountTable| {
+            let points = table.points();
+            points.iter().any(|at| format!("/{}", at.join("/")) == service.place())
+        };
+        self.services().is_some_and(of)
+    }
+
+    /// A mount by its number: those of services follow the guest's own.
+    pub(crate) fn numbered(&self, index: usize) -> Option<&Placed> {
+        let own = self.0.placed.len();
+        let of_service = || self.services()?.0.placed.get(index.checked_sub(own)?);
+        self.0.placed.get(index).or_else(of_service)
+    }
+
+    /// How many mounts have a number.
+    pub(crate) fn numbers(&self) -> usize {
+        self.0.placed.len() + self.services().map_or(0, |services| services.0.placed.len())
     }
 
     /// What was read and written through it.
@@ -222,16 +283,24 @@ impl MountTable {
         self.0.placed.iter().map(|placed| placed.at.clone()).collect()
     }
 
-    /// The table that another process has, with its mount points in that table's order.
-    pub(crate) fn lent(points: Vec<Vec<String>>, lender: Arc<dyn Lender>) -> MountTable {
+    /// The table that another process has, with its mount points, and those of its services, in that
+    /// table's order.
+    pub(crate) fn lent(
+        points: Vec<Vec<String>>,
+        of_services: Vec<Vec<String>>,
+        lender: Arc<dyn Lender>,
+    ) -> MountTable {
+        let own = points.len();
         let place = |(index, at)| {
             let source = Source::Lent(lender.clone(), index);
             Placed { at, mount: Mount::new(source) }
         };
-        let placed = points.into_iter().enumerate().map(place).collect();
-        let root = Root::default();
+        let mut placed: Vec<_> =
+            points.into_iter().chain(of_services).enumerate().map(place).collect();
         let files = Arc::default();
-        MountTable(Arc::new(Inner { placed, root, files, lender: Some(lender) }))
+        let services = services(placed.split_off(own), &files);
+        let (root, lender) = (Root::default(), Some(lender));
+        MountTable(Arc::new(Inner { placed, root, files, lender, services }))
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn unsatisfied(imports: &[String]) -> Vec<String> {
 }
 
 fn is_provided(import: &str) -> bool {
-    if import == crate::lifecycle::INTERFACE || import == crate::wasi::tls::INTERFACE {
+    if import == crate::lifecycle::INTERFACE || crate::wasi::is_draft(import) {
         return true;
     }
     let Some((interface, version)) = import.split_once('@') else {
@@ -67,6 +67,11 @@ mod tests {
             "wasi:io/poll@0.2.6",
             "coracle:lifecycle/stop@0.1.0",
             "wasi:tls/types@0.2.0-draft",
+            "wasi:config/store@0.2.0-rc.1",
+            "wasi:keyvalue/atomics@0.2.0-draft2",
+            "wasi:blobstore/container@0.2.0-draft",
+            "wasi:logging/logging",
+            "wasi:keyvalue/watcher@0.2.0-draft2",
             "wasi:nn/graph@0.2.0-rc-2024-10-28",
             "acme:auth/token@1.0.0",
             "wasi:cli/environment@0.3.0-rc-2025-09-16",
@@ -75,6 +80,7 @@ mod tests {
         ];
         let imports: Vec<String> = imports.map(str::to_owned).to_vec();
         let want = [
+            "wasi:keyvalue/watcher@0.2.0-draft2",
             "wasi:nn/graph@0.2.0-rc-2024-10-28",
             "acme:auth/token@1.0.0",
             "wasi:cli/environment@0.3.0-rc-2025-09-16",

@@ -105,6 +105,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_fdatasync,
     libc::SYS_fadvise64,
     libc::SYS_fcntl,
+    libc::SYS_flock,
     libc::SYS_close,
     libc::SYS_sendmsg,
     libc::SYS_recvmsg,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exec::{ExecError, ExecSpec};
 use crate::exit::Exit;
-use crate::mounts;
+use crate::mounts::{self, MountTable};
 use crate::sandbox::StartError;
 use crate::spec::{ContainerSpec, Fault, HttpLimits, Isolation, Limits, Stdin, Usage};
 
@@ -92,6 +92,8 @@ pub(super) struct Start {
     pub(super) cwd: Option<String>,
     /// Mount points, in the order of the host's table.
     pub(super) points: Vec<Vec<String>>,
+    /// The same of what services keep.
+    pub(super) services: Vec<Vec<String>>,
     pub(super) limits: Limits,
     pub(super) http_port: u16,
     pub(super) isolation: Isolation,
@@ -116,6 +118,7 @@ impl Start {
             env: spec.env.clone(),
             cwd: spec.cwd.clone(),
             points: spec.mounts.points(),
+            services: spec.mounts.services().map(MountTable::points).unwrap_or_default(),
             limits: spec.limits,
             http_port: spec.http_port,
             isolation: spec.isolation,
@@ -158,6 +161,7 @@ impl StartFailure {
         match error {
             StartError::Listen { port, source, .. } => Self::Listen(*port, IoError::of(source)),
             StartError::Instance { message, .. } => Self::Other(short(message)),
+            StartError::NotGranted { .. } => Self::Other(short(&error.to_string())),
             StartError::Log { source, .. } | StartError::Worker { source, .. } => {
                 Self::Other(short(&source.to_string()))
             }

@@ -7,6 +7,7 @@ mod command;
 mod exec;
 mod files;
 mod http;
+mod kept;
 mod lifecycle;
 mod limits;
 mod logs;

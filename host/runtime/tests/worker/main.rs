@@ -12,6 +12,8 @@ mod exec;
 mod files;
 #[path = "../guests/http.rs"]
 mod http;
+#[path = "../guests/kept.rs"]
+mod kept;
 #[path = "../guests/lifecycle.rs"]
 mod lifecycle;
 #[path = "../guests/limits.rs"]

@@ -196,7 +196,7 @@ impl Worker {
             argv: start.argv,
             env: start.env,
             cwd: start.cwd,
-            mounts: MountTable::lent(start.points, lender),
+            mounts: MountTable::lent(start.points, start.services, lender),
             limits: start.limits,
             http_port: start.http_port,
             isolation: start.isolation,
