@@ -102,6 +102,22 @@ pub(crate) struct DoctorFlags {
     pub(crate) output: ReportForm,
 }
 
+/// `coracle upgrade`.
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeFlags {
+    /// Look at the cluster as this binary would meet it; nothing is changed
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// Kubeconfig of the cluster [default: $KUBECONFIG, else the one in the data directory]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// Form of the result
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub(crate) output: ReportForm,
+}
+
 /// `coracle completion`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionFlags {

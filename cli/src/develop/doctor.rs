@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
-use anyhow::bail;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::ListParams;
 use rustix::process::{Resource, getrlimit};
-use serde_json::json;
 
 use super::tools;
 use crate::config::{DataDir, DoctorFlags};
-use crate::{client, out, up};
+use crate::findings::{self, Finding, ok, warning, wrong};
+use crate::{client, up};
 
 /// Open files that a host of some hundred pods needs.
 const FILES_MIN: u64 = 4096;
@@ -20,69 +19,13 @@ const FILES_MIN: u64 = 4096;
 /// Free bytes below which images and volumes soon have no room.
 const DISK_BYTES_MIN: u64 = 1 << 30;
 
-/// How well something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Ok,
-    Warning,
-    Wrong,
-}
-
-/// Something that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
-    state: State,
-    what: String,
-    cure: String,
-}
-
-fn ok(what: impl Into<String>) -> Finding {
-    Finding { state: State::Ok, what: what.into(), cure: String::new() }
-}
-
-fn warning(what: impl Into<String>, cure: impl Into<String>) -> Finding {
-    Finding { state: State::Warning, what: what.into(), cure: cure.into() }
-}
-
-fn wrong(what: impl Into<String>, cure: impl Into<String>) -> Finding {
-    Finding { state: State::Wrong, what: what.into(), cure: cure.into() }
-}
-
 /// Looks at everything, says it, and fails if something is wrong.
 pub(crate) async fn doctor(data: &DataDir, flags: &DoctorFlags) -> anyhow::Result<()> {
     let mut findings = machine(data);
     findings.extend(languages());
     let kubeconfig = flags.kubeconfig.clone().unwrap_or_else(|| data.kubeconfig());
     findings.extend(cluster(data, &kubeconfig, flags.kubeconfig.is_some()).await);
-    report(flags, &findings)?;
-    let count = findings.iter().filter(|finding| finding.state == State::Wrong).count();
-    if count > 0 {
-        bail!("{count} of {} checks found something wrong", findings.len());
-    }
-    Ok(())
-}
-
-fn report(flags: &DoctorFlags, findings: &[Finding]) -> anyhow::Result<()> {
-    let word = |state| match state {
-        State::Ok => "ok",
-        State::Warning => "warning",
-        State::Wrong => "wrong",
-    };
-    if flags.output.is_json() {
-        let all: Vec<_> = findings
-            .iter()
-            .map(|f| json!({"state": word(f.state), "what": f.what, "cure": f.cure}))
-            .collect();
-        out::line(serde_json::to_string_pretty(&json!({"findings": all}))?);
-        return Ok(());
-    }
-    for finding in findings {
-        out::line(format_args!("{:<8} {}", word(finding.state), finding.what));
-        if !finding.cure.is_empty() {
-            out::line(format_args!("         -> {}", finding.cure));
-        }
-    }
-    Ok(())
+    findings::report(&findings, flags.output)
 }
 
 fn machine(data: &DataDir) -> Vec<Finding> {
@@ -225,7 +168,10 @@ fn judge_pods(deployments: &[Deployment], pods: &[Pod]) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::findings::State;
 
     #[test]
     fn findings_say_what_to_do() {

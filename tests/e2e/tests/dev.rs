@@ -252,6 +252,9 @@ fn a_pipeline_builds_pushes_and_applies_with_a_token_of_its_own() {
         String::from_utf8(output.stdout).unwrap()
     };
     let first = step(&["build", "-o", "json"]);
+    // Its tests have a cluster of their own, so that nothing is pushed that fails them.
+    let tested = step(&["test"]);
+    assert!(tested.starts_with("ok    job-name=pipe"), "{tested}");
     step(&["push", "team/pipe:1", "pipe.wasm"]);
     assert_eq!(step(&["apply", "-f", "app.yaml"]), "job.batch/pipe created\n");
     step(&["wait", "job/pipe", "--for", "condition=complete", "--timeout", "60s"]);
