@@ -30,6 +30,7 @@ mod manifests;
 mod objects;
 mod record;
 mod tokens;
+mod turns;
 mod worker;
 
 pub use run::{AgentError, Parts, run};

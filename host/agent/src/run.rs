@@ -26,6 +26,7 @@ use crate::runtime::Runtime;
 use crate::server;
 use crate::settings::{AgentConfig, Services};
 use crate::tokens::Tokens;
+use crate::turns::Turns;
 use crate::volumes::VolumeRoots;
 use crate::volumes::payload::PERSISTENT;
 
@@ -146,8 +147,10 @@ fn share(
     };
     let folders = config.data_dir.join(PERSISTENT);
     let node = config.node_name.clone();
+    let turns = Turns::default();
     Ok(Shared {
-        tokens: Tokens::new(parts.client.clone(), files.clone(), news.clone()),
+        tokens: Tokens::new(parts.client.clone(), files.clone(), turns.clone(), news.clone()),
+        turns,
         claims: Claims::new(parts.client.clone(), files.clone(), node, folders, news.clone()),
         pressure: Pressure::default(),
         client: parts.client.clone(),

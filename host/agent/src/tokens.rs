@@ -21,6 +21,7 @@ use crate::clock::now;
 use crate::config::tokens::{self, Token, TokenSpec};
 use crate::effects::{Message, Target};
 use crate::pods::plan;
+use crate::turns::Turns;
 
 /// How long a pod waits for its first token.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -57,6 +58,7 @@ impl State {
 pub(crate) struct Tokens {
     client: Client,
     files: Files,
+    turns: Turns,
     news: mpsc::UnboundedSender<Message>,
     state: Mutex<State>,
     changed: Notify,
@@ -66,10 +68,11 @@ impl Tokens {
     pub(crate) fn new(
         client: Client,
         files: Files,
+        turns: Turns,
         news: mpsc::UnboundedSender<Message>,
     ) -> Arc<Self> {
         let (state, changed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { client, files, news, state, changed })
+        Arc::new(Self { client, files, turns, news, state, changed })
     }
 
     /// Gives every token that the volumes of a pod ask for; those that are due are renewed before.
@@ -179,11 +182,16 @@ impl Tokens {
         let api = self.client.namespaced::<ServiceAccount>(&target.key.namespace);
         let params = PostParams::default();
         let asked = api.create_token_request(account, &params, &wanted);
-        let patience = if at_hand { RENEWAL_MAX } else { FIRST_ANSWER_MAX };
-        let answer = match tokio::time::timeout(patience, asked).await {
-            Ok(answer) => answer.map_err(|error| error.message())?,
-            Err(_) => return Err("timed out waiting for the API server".into()),
+        let answer = if at_hand {
+            // There is something to go on with, so the wait for a turn counts too.
+            let asked = tokio::time::timeout(RENEWAL_MAX, self.turns.ask(asked));
+            asked.await.ok().flatten()
+        } else {
+            let asked = self.turns.ask(tokio::time::timeout(FIRST_ANSWER_MAX, asked));
+            asked.await.and_then(Result::ok)
         };
+        let answer = answer.ok_or("timed out waiting for the API server")?;
+        let answer = answer.map_err(|error| error.message())?;
         let status = answer.status.ok_or("the API server gave no token")?;
         Ok(Token {
             value: status.token,

@@ -40,6 +40,7 @@ use crate::pods::status::HostFacts;
 use crate::runtime::{ExitReport, Runtime};
 use crate::settings::{AgentConfig, Services};
 use crate::tokens::Tokens;
+use crate::turns::Turns;
 use crate::volumes::VolumeRoots;
 use crate::worker::MountedVolumes;
 
@@ -87,6 +88,7 @@ pub(crate) struct PodView {
 pub(crate) struct Shared {
     pub(crate) config: AgentConfig,
     pub(crate) client: Client,
+    pub(crate) turns: Turns,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) images: Images,
     pub(crate) objects: Followed,

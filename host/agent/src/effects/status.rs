@@ -17,12 +17,17 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn send(shared: &Shared, target: &Target, patch: Value, sent: Map<String, Value>) {
     let api = shared.client.namespaced::<Pod>(&target.key.namespace);
     let params = PatchParams::default();
-    let written = api.patch_status(&target.key.name, &params, &Patch::Strategic(&patch)).await;
-    let sent = match written {
-        Ok(_) => Some(sent),
+    let patch = Patch::Strategic(&patch);
+    let written = api.patch_status(&target.key.name, &params, &patch);
+    let sent = match shared.turns.ask(written).await {
+        Some(Ok(_)) => Some(sent),
         // The pod is gone or another one has its name: nobody is left to be told.
-        Err(error) if error.is_not_found() || error.is_conflict() => Some(sent),
-        Err(error) => {
+        Some(Err(error)) if error.is_not_found() || error.is_conflict() => Some(sent),
+        None => {
+            tracing::debug!(pod = %target.key, "status not sent: the server does not answer");
+            None
+        }
+        Some(Err(error)) => {
             if error.is_refusal() {
                 tracing::warn!(pod = %target.key, error = error.message(), "status refused");
             } else {
@@ -46,13 +51,13 @@ pub(crate) async fn finalize(shared: &Shared, target: &Target) {
         }),
         ..DeleteParams::default()
     };
-    match api.delete(&target.key.name, &params).await {
-        Ok(_) => {}
-        Err(error) if error.is_not_found() || error.is_conflict() => {}
-        Err(error) => {
-            tracing::debug!(pod = %target.key, error = error.message(), "pod not deleted");
-            tokio::time::sleep(RETRY_PAUSE).await;
-            shared.tell(&target.key.uid, PodEvent::FinalizeFailed);
-        }
-    }
+    let error = match shared.turns.ask(api.delete(&target.key.name, &params)).await {
+        Some(Ok(_)) => return,
+        Some(Err(error)) if error.is_not_found() || error.is_conflict() => return,
+        Some(Err(error)) => error.message(),
+        None => "the server does not answer".to_owned(),
+    };
+    tracing::debug!(pod = %target.key, error, "pod not deleted");
+    tokio::time::sleep(RETRY_PAUSE).await;
+    shared.tell(&target.key.uid, PodEvent::FinalizeFailed);
 }

@@ -7,7 +7,7 @@ use coracle_client::Cache;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
-use super::harness::{Cluster, container, pod};
+use super::harness::{Cluster, IMAGE, container, pod};
 use super::volumes::place;
 
 fn look_often(config: &mut AgentConfig) {
@@ -113,4 +113,30 @@ async fn the_best_effort_pod_goes_first_and_the_guaranteed_one_last() {
     }
     let events = cluster.evictions(3).await;
     assert_eq!(events, ["best-effort", "burstable", "guaranteed"]);
+}
+
+/// Any disk counts as too full, and nothing as too fresh to go.
+fn full_disk(config: &mut AgentConfig) {
+    look_often(config);
+    (config.images.gc_high_percent, config.images.gc_low_percent) = (0, 0);
+    config.images.min_age = jiff::SignedDuration::ZERO;
+}
+
+/// Row `cri.image-service`.
+#[tokio::test]
+async fn a_disk_over_its_high_mark_costs_only_images_that_nobody_uses() {
+    let mut cluster = Cluster::start_with(look_often).await;
+    let used = cluster.keep_image(IMAGE, '1');
+    let unused = cluster.keep_image("registry.coracle.internal/old:1", '2');
+    let created: Pod = cluster.create(pod("web", json!({}))).await;
+    cluster.is_ready("web").await;
+    assert!(used.exists() && unused.exists(), "below the mark all stay");
+    cluster.saved(&created.metadata.uid.unwrap()).await;
+    cluster.stop_agent().await;
+    cluster.retune(full_disk);
+    cluster.runtime.calls();
+    cluster.start_agent();
+    cluster.eventually("room where the old image was", || !unused.exists()).await;
+    cluster.heard("start web/app").await;
+    assert!(used.exists(), "what the pod runs stays");
 }

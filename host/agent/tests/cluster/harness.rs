@@ -78,7 +78,7 @@ impl Cluster {
             tune,
             agent: None,
         };
-        cluster.keep_image(IMAGE);
+        cluster.keep_image(IMAGE, '1');
         cluster.furnish().await;
         cluster.start_agent();
         cluster.give_range(ranges).await;
@@ -100,16 +100,17 @@ impl Cluster {
         self.memory.path().join("agent")
     }
 
-    fn keep_image(&self, name: &str) {
+    /// Puts an image on the host whose digest is this digit again and again; gives its file.
+    pub(crate) fn keep_image(&self, name: &str, digit: char) -> PathBuf {
         let store = ImageStore::open(self.agent_dir().join("images")).unwrap();
         let reference = Reference::parse(name).unwrap();
-        let digest = format!("sha256:{}", "1".repeat(64));
+        let digest = format!("sha256:{}", digit.to_string().repeat(64));
         let wasm = store.blob(&digest);
         std::fs::write(&wasm, b"\0asm").unwrap();
         let image = LocalImage {
             image_id: reference.image_id(&digest),
             manifest_digest: digest.clone(),
-            wasm,
+            wasm: wasm.clone(),
             wasm_digest: digest,
             rootfs: None,
             entrypoint: Vec::new(),
@@ -119,6 +120,7 @@ impl Cluster {
             size_bytes: 4,
         };
         store.keep(&reference, &image).unwrap();
+        wasm
     }
 
     /// Starts the agent as the node `h1`, with the rights of a node.
