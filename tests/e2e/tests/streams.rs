@@ -297,6 +297,10 @@ fn pods_are_attached_to_and_debugged() {
     }
     attached(&cluster);
     debugged(&cluster);
+    // With the above, all that one does with a running container: row `cri.runtime-service`.
+    let client = clients(&cluster).next().unwrap();
+    copies_files(&client);
+    a_terminal_echoes(&client);
 }
 
 fn attached(cluster: &Cluster) {
