@@ -40,6 +40,8 @@ fn mounts() {
     access_modes_hold(&cluster);
     what_is_retained_and_what_goes(&cluster);
     a_claim_grows_under_its_pod(&cluster);
+    cluster.push("keeper:1", &guests.join("keeper.wasm"));
+    services_keep_things_in_volumes(&cluster);
 }
 
 /// Row `vol.lifetimes`.
@@ -366,4 +368,46 @@ fn a_claim_grows_under_its_pod(cluster: &Cluster) {
         if filled.ok { Ok(()) } else { Err(filled) }
     });
     assert_eq!(cluster.get(&["pod", "fills"])["status"]["containerStatuses"][0]["restartCount"], 0);
+}
+
+/// What a guest keeps by `wasi:keyvalue` and `wasi:blobstore` is in the volume that its pod names, in a
+/// process of its own too; a guest that is granted none waits and says what it wants.
+fn services_keep_things_in_volumes(cluster: &Cluster) {
+    let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "keeps"},
+        "data": {"title": "Shop"}});
+    cluster.make(&[claim("keeps", &["ReadWriteMany"]), settings]);
+    let keeps = |name: &str, class: Value, grants: Value| {
+        let calls = ["config title", "kv shop increment n 1", "blob a write b c", "log cart full"];
+        let image = "registry.coracle.internal/keeper:1";
+        let spec = json!({"restartPolicy": "Never", "runtimeClassName": class,
+            "containers": [{"name": "c", "image": image, "args": calls}],
+            "volumes": [of_claim("keeps"), {"name": "s", "configMap": {"name": "keeps"}}]});
+        let mut made = pod(name, &spec);
+        made["metadata"]["annotations"] = grants;
+        cluster.make(&[made]);
+    };
+    keeps("ungranted", Value::Null, json!({"coracle.dev/keyvalue.c": "v"}));
+    let waits = "/status/containerStatuses/0/state/waiting";
+    let shown = cluster.shows("pod/ungranted", &format!("{waits}/reason"), "ErrImportsUnsatisfied");
+    let said = shown.pointer(waits).expect("a waiting state")["message"].to_string();
+    for part in ["wasi:blobstore/container@0.2.0-draft", "coracle.dev/blobstore.c"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let all = json!({"coracle.dev/keyvalue.c": "v", "coracle.dev/blobstore.c": "v",
+        "coracle.dev/config.c": "s"});
+    for (name, class, count) in [("one", Value::Null, 1), ("two", json!("coracle-process"), 2)] {
+        keeps(name, class, all.clone());
+        let printed = cluster.printed(name);
+        let sum = format!("kv shop increment n 1 => {count}");
+        let log = r#"{"level":"warn","message":"full","context":"cart"}"#;
+        for line in ["config title => Some(\"Shop\")", &sum, "blob a write b c => ok", log] {
+            assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
+        }
+    }
+    let script = "cat /d/keyvalue/shop/n; echo; cat /d/blobstore/a/b";
+    let spec = json!({"restartPolicy": "Never", "containers": [sh("c", script, &mount("/d", json!({})))],
+        "volumes": [of_claim("keeps")]});
+    cluster.make(&[pod("looks", &spec)]);
+    assert_eq!(cluster.printed("looks"), "2\nc");
+    cluster.run(&["delete", "pod", "ungranted", "one", "two", "looks", "--now"]);
 }

@@ -15,7 +15,7 @@ use crate::pods::state::{Fault, Note, PodEvent};
 use crate::record::record;
 use crate::runtime::resource::{Facts, resource};
 use crate::runtime::{FaultSink, Isolation, StartRequest, Stdin};
-use crate::volumes::mounts;
+use crate::volumes::{kept, mounts};
 
 /// The annotation that says how requests of http containers share instances.
 const ISOLATION_ANNOTATION: &str = "coracle.dev/isolation";
@@ -59,6 +59,7 @@ async fn try_start(
         container: container.name.clone(),
         argv: argv::argv(container, &image.entrypoint, &image.arguments, &env),
         mounts: mounts::mounts(container, &volumes, &env)?,
+        services: kept::services(&target.pod, container, &volumes, &env)?,
         cwd: container.working_dir.clone().or_else(|| image.working_dir.clone()),
         stdin: stdin(container),
         tty: container.tty.unwrap_or(false),

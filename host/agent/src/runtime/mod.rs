@@ -24,6 +24,7 @@ pub use coracle_runtime::exec::{
     Attached, Exec, ExecError, ExecHandle, ExecSpec, Reader, TerminalSize, Writer,
 };
 pub use coracle_runtime::{Stdin, Usage};
+use coracle_runtime::mounts::Service;
 use coracle_telemetry::Resource;
 use coracle_vnet::{Protocol, TrafficCounts};
 use futures::future::BoxFuture;
@@ -106,6 +107,15 @@ pub struct MountRequest {
 }
 
 /// A volume that may hold only so much.
+/// A place in which a service of the host keeps a container's things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRequest {
+    /// The service.
+    pub service: Service,
+    /// The place; its path means nothing.
+    pub mount: MountRequest,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaRequest {
     /// The volume; all mounts of it share the quota.
@@ -160,6 +170,8 @@ pub struct StartRequest {
     /// Its volumes.
     pub mounts: Vec<MountRequest>,
     /// What it reads (`stdin`, `stdinOnce`).
+    /// What services of the host keep for it.
+    pub services: Vec<ServiceRequest>,
     pub stdin: Stdin,
     /// Its streams are a terminal.
     pub tty: bool,

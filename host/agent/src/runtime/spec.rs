@@ -9,7 +9,7 @@ use coracle_runtime::mounts::{Charge, Mount, MountTable, Quota, RootSpec};
 
 use super::root_files::Surroundings;
 use super::wasm::{PodSandbox, fault};
-use super::{ExitReport, Isolation, MountSource, QuotaRequest, StartRequest};
+use super::{ExitReport, Isolation, MountRequest, MountSource, QuotaRequest, StartRequest};
 use crate::eviction::measure::bytes_below;
 use crate::pods::state::Fault;
 
@@ -83,20 +83,28 @@ fn table(
         builder = builder.mount(&request.termination_message_path, file).map_err(bad)?;
     }
     for wanted in &request.mounts {
-        let mut mount = match &wanted.source {
-            MountSource::Host(path) => Mount::host(path),
-            MountSource::SubPath { volume, path } => Mount::sub_path(volume, path),
-            MountSource::Pinned(bytes) => Mount::bytes(bytes.to_vec()),
-        };
-        if wanted.read_only {
-            mount = mount.read_only();
-        }
-        if let Some(quota) = &wanted.quota {
-            mount = mount.quota(charge(pod, quota));
-        }
-        builder = builder.mount(&wanted.path, mount).map_err(bad)?;
+        builder = builder.mount(&wanted.path, mount(wanted, pod)).map_err(bad)?;
+    }
+    for wanted in &request.services {
+        let place = mount(&wanted.mount, pod);
+        builder = builder.service(wanted.service, place).map_err(bad)?;
     }
     builder.build().map_err(bad)
+}
+
+fn mount(wanted: &MountRequest, pod: &PodSandbox) -> Mount {
+    let mut mount = match &wanted.source {
+        MountSource::Host(path) => Mount::host(path),
+        MountSource::SubPath { volume, path } => Mount::sub_path(volume, path),
+        MountSource::Pinned(bytes) => Mount::bytes(bytes.to_vec()),
+    };
+    if wanted.read_only {
+        mount = mount.read_only();
+    }
+    match &wanted.quota {
+        Some(quota) => mount.quota(charge(pod, quota)),
+        None => mount,
+    }
 }
 
 /// What the copy-up layer may hold. The eviction at the limit itself looks only from time to time;

@@ -31,6 +31,7 @@ use crate::images::LocalImage;
 use crate::pods::plan::PodKey;
 use crate::pods::state::Fault;
 
+use crate::volumes::kept;
 /// Where the machine says who its name servers are.
 const MACHINE_RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -267,6 +268,11 @@ pub(super) fn prepare_fault(error: &engine::PrepareError) -> Fault {
 
 fn start_fault(error: &engine::StartError) -> Fault {
     fault("RunContainerError", with_hint(error, error.hint()))
+    if let engine::StartError::NotGranted { container, service, .. } = error {
+        let annotation = kept::annotation(*service, container);
+        let how = format!("name a volume of the pod in its annotation {annotation}");
+        return fault("ErrImportsUnsatisfied", format!("{error}; {how}"));
+    }
 }
 
 impl Runtime for WasmRuntime {

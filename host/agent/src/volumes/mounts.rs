@@ -74,7 +74,12 @@ pub fn resized(
     after.iter().filter_map(changed).collect()
 }
 
-fn one(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<MountRequest, Fault> {
+/// What one mount of a volume is.
+pub(super) fn one(
+    mount: &VolumeMount,
+    volume: &Mounted,
+    env: &Environment,
+) -> Result<MountRequest, Fault> {
     let fixed = match &volume.content {
         Content::Files(_) | Content::Image { .. } => true,
         Content::Empty { .. } => false,
