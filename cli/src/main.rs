@@ -18,6 +18,7 @@ mod schedule;
 mod server;
 mod shared_keys;
 mod signals;
+mod simulate;
 mod supervise;
 mod tenant;
 mod token;
@@ -76,6 +77,10 @@ fn run(flags: Flags) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
     limits::raise_descriptors();
+    if let Command::Simulate(flags) = &flags.command {
+        // Before there is a second thread: it takes over the clock of its process.
+        return simulate::run(flags);
+    }
     let data = DataDir::open(flags.data_dir.as_deref())?;
     let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
     runtime.block_on(dispatch(data, flags.command))
@@ -107,6 +112,7 @@ async fn dispatch(data: DataDir, command: Command) -> anyhow::Result<()> {
         Command::Completion(flags) => manual::completion(flags.shell),
         Command::Man(flags) => manual::pages(&flags.folder),
         Command::Verb(verb) => verbs::run(&data, verb).await,
+        Command::Simulate(_) => anyhow::bail!("simulate runs without a runtime of the program's"),
         Command::Worker => anyhow::bail!("worker runs without a runtime of the program's"),
         Command::Compile { .. } => anyhow::bail!("compile runs without a runtime"),
     }

@@ -14,6 +14,8 @@ use coracle_apiserver::seal::Sealer;
 use coracle_apiserver::service_address::ServiceRanges;
 use coracle_apiserver::{ApiServer, Config, FrontProxy, Member};
 use coracle_client::{Caches, Client};
+use coracle_controllers::nodescaler::HostHooks;
+use coracle_scheduler::Profile;
 use coracle_store::Store;
 use coracle_telemetry::{Exporting, Resource, Telemetry};
 use tokio::net::TcpListener;
@@ -53,6 +55,7 @@ pub(crate) async fn run(data: &DataDir, flags: &ServerFlags) -> anyhow::Result<(
 impl Server {
     /// Starts everything; the API answers when this returns.
     pub(crate) async fn start(data: &DataDir, flags: &ServerFlags) -> anyhow::Result<Self> {
+        let workload = (flags.workload.hooks()?, flags.workload.profiles()?);
         let held = data.hold("server")?;
         let listener = TcpListener::bind(flags.listen).await.with_context(|| {
             format!("listen on {}: free the port, or give another --listen", flags.listen)
@@ -85,7 +88,8 @@ impl Server {
         let url = format!("https://{}", advertised(flags, address));
         let told = (pki.ca_certificate().to_owned(), url);
         let network = &flags.network;
-        let parts = Parts { holder, alone: !store.is_shared(), told };
+        let (hooks, profiles) = workload;
+        let parts = Parts { holder, alone: !store.is_shared(), told, hooks, profiles };
         let (controllers, scheduler) =
             start_parts(&api, network.cluster()?, network.node_mask, parts);
         let dashboard = format!("https://{}/ui/", reachable(address));
@@ -237,6 +241,10 @@ struct Parts {
     alone: bool,
     /// The certificate of the CA, and the URL of this server.
     told: (String, String),
+    /// What adds and removes hosts.
+    hooks: HostHooks,
+    /// How pods may be scheduled.
+    profiles: Vec<Profile>,
 }
 
 /// Controllers and scheduler reach the API inside of the process, each under its own name; of several servers, the one
@@ -245,7 +253,7 @@ fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) 
     let as_part = |name: &str| Client::in_process(api.in_process(UserInfo::component(name)));
     let client = as_part("kube-controller-manager");
     let caches = Caches::new(client.clone());
-    let Parts { holder, alone, told: (root_ca, server_url) } = parts;
+    let Parts { holder, alone, told: (root_ca, server_url), hooks, profiles } = parts;
     let controllers = {
         let caches = caches.clone();
         move || {
@@ -255,6 +263,7 @@ fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) 
                 node_mask,
                 root_ca: Some(root_ca.clone()),
                 server_url: Some(server_url.clone()),
+                hooks: hooks.clone(),
                 ..coracle_controllers::Config::default()
             };
             let gateways = coracle_network::gateway::publish::start(&caches);
@@ -263,8 +272,8 @@ fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) 
     };
     let controllers = lead(&client, "kube-controller-manager", &holder, alone, controllers);
     let client = as_part("kube-scheduler");
-    let start =
-        move || coracle_scheduler::run::run(&caches, coracle_scheduler::run::Config::default());
+    let config = coracle_scheduler::Config { profiles };
+    let start = move || coracle_scheduler::run(&caches, config.clone());
     (controllers, lead(&client, "kube-scheduler", &holder, alone, start))
 }
 

@@ -7,6 +7,7 @@
 pub mod budgets;
 pub mod classes;
 pub mod condition;
+pub mod configuration;
 mod cycle;
 pub mod filters;
 pub mod fit_error;

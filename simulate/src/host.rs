@@ -19,13 +19,19 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::net::Link;
-use crate::world::World;
+use crate::world::{Stay, World};
 
 /// Time between two heartbeats, as in the agent.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Longest time without a look at the pods, for what failed to be told.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Image of a container that crashes soon after each start.
+pub const CRASHING_IMAGE: &str = "sim/crash";
+
+/// How long such a container runs.
+const CRASHES_AFTER: Duration = Duration::from_secs(1);
 
 /// How far a pod has come on its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +42,30 @@ enum Life {
     Running(Timestamp),
     /// It runs and will end by itself at this time.
     Working(Instant),
+    /// It runs since the first and crashes at the second.
+    Crashing(Timestamp, Instant),
+    /// It has crashed and is started again at this time.
+    BackOff(Instant),
     /// It has ended by itself, in this phase.
     Ended(&'static str),
     /// It has ended at this time.
     Stopping(Instant),
     /// Nothing of it runs any more.
     Over,
+}
+
+impl Life {
+    /// Whether it runs, or will.
+    fn goes_on(self) -> bool {
+        match self {
+            Life::Starting(_)
+            | Life::Running(_)
+            | Life::Working(_)
+            | Life::Crashing(..)
+            | Life::BackOff(_) => true,
+            Life::Ended(_) | Life::Stopping(_) | Life::Over => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -53,6 +77,8 @@ struct Record {
     address: String,
     /// It ends by itself.
     ends: bool,
+    /// It crashes again and again.
+    crashes: bool,
 }
 
 /// What is on the host's own disk: pods by uid.
@@ -108,7 +134,7 @@ impl Host {
         let user = UserInfo::new(&format!("system:node:{}", self.name), ["system:nodes"]);
         let client = Link::outside(&self.world, &self.name, user).client();
         for record in self.checkpoint.lock().values_mut() {
-            if matches!(record.life, Life::Running(_) | Life::Working(_) | Life::Starting(_)) {
+            if record.life.goes_on() {
                 record.life = Life::Starting(Instant::now() + self.world.millis(1.0..2_000.0));
                 record.restarts += 1;
             }
@@ -131,6 +157,10 @@ impl Host {
     pub fn kill(&self) {
         note!(self.world, "host {} dies", self.name);
         *self.process.lock() = None;
+        let now = self.world.now();
+        for stay in self.world.stays.lock().iter_mut().filter(|stay| stay.host == self.name) {
+            stay.until.get_or_insert(now);
+        }
     }
 
     /// The uids of the pods that run on it.
@@ -265,6 +295,7 @@ impl Process {
                             .spec
                             .as_ref()
                             .is_some_and(|spec| spec.restart_policy.as_deref() == Some("Never")),
+                        crashes: crashes(pod),
                     };
                     note!(
                         self.world,
@@ -282,7 +313,7 @@ impl Process {
     }
 
     fn stop(&self, record: &mut Record) {
-        if matches!(record.life, Life::Starting(_) | Life::Running(_) | Life::Working(_)) {
+        if record.life.goes_on() {
             record.life = Life::Stopping(Instant::now() + self.world.millis(1.0..10_000.0));
         }
     }
@@ -304,7 +335,9 @@ impl Process {
             record.life = match record.life {
                 Life::Starting(at) if at <= Instant::now() => {
                     self.begins(uid, record);
-                    if record.ends {
+                    if record.crashes {
+                        Life::Crashing(now(), Instant::now() + CRASHES_AFTER)
+                    } else if record.ends {
                         Life::Working(Instant::now() + self.world.millis(10.0..20_000.0))
                     } else {
                         Life::Running(now())
@@ -318,9 +351,19 @@ impl Process {
                     self.ends(uid, record);
                     Life::Over
                 }
+                Life::Crashing(_, at) if at <= Instant::now() => {
+                    self.ends(uid, record);
+                    Life::BackOff(Instant::now() + back_off(record.restarts))
+                }
+                Life::BackOff(at) if at <= Instant::now() => {
+                    record.restarts += 1;
+                    Life::Starting(Instant::now())
+                }
                 same @ (Life::Starting(_)
                 | Life::Running(_)
                 | Life::Working(_)
+                | Life::Crashing(..)
+                | Life::BackOff(_)
                 | Life::Ended(_)
                 | Life::Stopping(_)
                 | Life::Over) => same,
@@ -331,6 +374,13 @@ impl Process {
     fn begins(&self, uid: &str, record: &Record) {
         let place = format!("{}/{}", record.namespace, record.name);
         note!(self.world, "{} runs {place}", self.name);
+        self.world.stays.lock().push(Stay {
+            place: place.clone(),
+            uid: uid.to_owned(),
+            host: self.name.clone(),
+            from: self.world.now(),
+            until: None,
+        });
         let mut running = self.world.running.lock();
         let same = running.entry(place.clone()).or_default();
         same.insert(uid.to_owned(), self.name.clone());
@@ -349,6 +399,13 @@ impl Process {
 
     fn ends(&self, uid: &str, record: &Record) {
         let place = format!("{}/{}", record.namespace, record.name);
+        let now = self.world.now();
+        let mut stays = self.world.stays.lock();
+        let own = stays.iter_mut().rev().find(|stay| stay.uid == uid && stay.until.is_none());
+        if let Some(stay) = own {
+            stay.until = Some(now);
+        }
+        drop(stays);
         let mut running = self.world.running.lock();
         if let Some(same) = running.get_mut(&place) {
             same.remove(uid);
@@ -359,7 +416,11 @@ impl Process {
         let far = Instant::now() + LOOK_EVERY;
         let checkpoint = self.checkpoint.lock();
         let due = checkpoint.values().filter_map(|record| match record.life {
-            Life::Starting(at) | Life::Working(at) | Life::Stopping(at) => Some(at),
+            Life::Starting(at)
+            | Life::Working(at)
+            | Life::Crashing(_, at)
+            | Life::BackOff(at)
+            | Life::Stopping(at) => Some(at),
             Life::Running(_) | Life::Ended(_) | Life::Over => None,
         });
         due.min().unwrap_or(far)
@@ -371,7 +432,12 @@ impl Process {
         let Some(record) = self.checkpoint.lock().get(&uid).cloned() else { return };
         let api: Api<Pod> = self.client.namespaced(&record.namespace);
         match record.life {
-            Life::Running(since) => {
+            Life::BackOff(_) if !waits(pod, record.restarts) => {
+                let status = waiting(&record);
+                let body = Patch::Strategic(json!({"metadata": {"uid": uid}, "status": status}));
+                let _ = api.patch_status(&record.name, &PatchParams::default(), &body).await;
+            }
+            Life::Running(since) | Life::Crashing(since, _) => {
                 let status = running(since, &record);
                 if shows(pod, record.restarts) {
                     return;
@@ -393,7 +459,11 @@ impl Process {
             Life::Over if pod.metadata.deletion_timestamp.is_some() => {
                 self.confirm(&api, &record, uid).await;
             }
-            Life::Starting(_) | Life::Working(_) | Life::Stopping(_) | Life::Over => {}
+            Life::Starting(_)
+            | Life::Working(_)
+            | Life::BackOff(_)
+            | Life::Stopping(_)
+            | Life::Over => {}
         }
     }
 
@@ -430,6 +500,39 @@ fn shows(pod: &Pod, restarts: u32) -> bool {
     status.phase.as_deref() == Some("Running")
         && status.conditions.iter().flatten().any(ready)
         && status.container_statuses.iter().flatten().any(counted)
+}
+
+/// What is told of a pod that waits for its next start.
+fn waiting(record: &Record) -> Value {
+    let at = now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let condition = |kind| json!({"type": kind, "status": "False", "lastTransitionTime": at});
+    let container = json!({"name": "main", "ready": false, "started": false, "image": "sim",
+        "imageID": "sim", "restartCount": record.restarts,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
+    let conditions = ["ContainersReady", "Ready"].map(condition);
+    json!({"phase": "Running", "conditions": conditions,
+        "podIP": record.address, "podIPs": [{"ip": record.address}],
+        "containerStatuses": [container]})
+}
+
+/// Whether the pod's object says that it waits for its next start.
+fn waits(pod: &Pod, restarts: u32) -> bool {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.into_iter().flatten().any(|container| {
+        !container.ready && u32::try_from(container.restart_count).is_ok_and(|n| n == restarts)
+    })
+}
+
+fn crashes(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.into_iter().any(|container| container.image.as_deref() == Some(CRASHING_IMAGE))
+}
+
+/// As the agent waits between crashes: 10 s, twice that each time, five minutes at most.
+fn back_off(restarts: u32) -> Duration {
+    const FIRST: Duration = Duration::from_secs(10);
+    const LONGEST: Duration = Duration::from_secs(300);
+    FIRST.saturating_mul(1 << restarts.min(8)).min(LONGEST)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the host's clock, which is the virtual one")]

@@ -11,6 +11,7 @@ pub mod disk;
 pub mod forecast;
 pub mod host;
 pub mod life;
+mod metrics;
 pub mod net;
 pub mod objects;
 pub mod oracle;

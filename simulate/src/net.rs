@@ -20,6 +20,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::Service;
 
+use crate::metrics;
 use crate::server::Incarnation;
 use crate::world::{Tampering, World};
 
@@ -106,6 +107,9 @@ impl Link {
         self.pass().await?;
         let server = self.server()?;
         note!(self.world, "-> {what}");
+        if let Some(answer) = metrics::answer(&self.world, request.uri().path()) {
+            return Ok(answer);
+        }
         let answering = server.api.in_process(self.user.clone()).call(request);
         let answer = tokio::select! {
             biased;
@@ -197,6 +201,10 @@ impl Carried {
 
     /// Gives true when the frame is to be left out.
     fn is_tampered_with(&mut self, data: &Bytes) -> bool {
+        if self.is_lost(data) {
+            note!(self.link.world, "a frame to {} is lost", self.link.peer);
+            return true;
+        }
         let Some((peer, how)) = self.link.world.weather.borrow().tampered else { return false };
         let chosen = &*self.link.peer == peer && data.starts_with(br#"{"type":"MOD"#);
         if !chosen || !self.link.world.chance(TAMPERED_SHARE) {
@@ -206,6 +214,14 @@ impl Carried {
             self.again = Some(data.clone());
         }
         how == Tampering::LeftOut
+    }
+
+    fn is_lost(&self, data: &Bytes) -> bool {
+        let weather = self.link.world.weather.borrow();
+        let Some((peer, text)) = &weather.lost else { return false };
+        &*self.link.peer == *peer
+            && data.starts_with(br#"{"type":"ADDED"#)
+            && data.windows(text.len().max(1)).any(|part| part == text.as_bytes())
     }
 
     fn broken(&mut self) -> Option<Result<Bytes, BoxError>> {

@@ -1,19 +1,15 @@
 //! The process's clock and entropy, taken over for the simulation's threads.
 //!
-//! Everything in the process, product code and libraries alike, asks the C library for the time and for random bytes.
-//! The two functions below stand in its place: on a simulated thread they answer from the virtual clock and from the
-//! seed, on any other thread they hand the call on to the C library's own. So no product code knows that it is
-//! simulated, and all others pay a look at a variable of their thread (`specs/decisions.md`).
-#![expect(
-    unsafe_code,
-    reason = "two functions of the C library are defined anew, with its signatures"
-)]
+//! Everything in a process, product code and libraries alike, asks the C library for the time and for random bytes.
+//! [`take_over`] leads the C library's two functions to those below, in a process that simulates and in no other: a
+//! server never calls it. On a simulated thread they answer from the virtual clock and from the seed, on any other
+//! thread they ask the kernel. So no product code knows that it is simulated (`specs/decisions.md`).
+#![expect(unsafe_code, reason = "two functions of the C library are replaced, with its signatures")]
 
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::mem::transmute;
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use libc::{c_int, c_uint, c_void, clockid_t, size_t, ssize_t, timespec};
@@ -27,11 +23,15 @@ const UPTIME_SECONDS: u64 = 1_000;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-type ClockGettime = unsafe extern "C" fn(clockid_t, *mut timespec) -> c_int;
-type Getrandom = unsafe extern "C" fn(*mut c_void, size_t, c_uint) -> ssize_t;
-
-static OWN_CLOCK: Own = Own::new(c"clock_gettime");
-static OWN_ENTROPY: Own = Own::new(c"getrandom");
+/// Code that goes on at an address: this and the eight bytes of the address.
+#[cfg(target_arch = "x86_64")]
+const JUMP: &[u8] = &[0xff, 0x25, 0, 0, 0, 0];
+/// The same: load what stands behind the two instructions into the register for such jumps, and go there.
+#[cfg(target_arch = "aarch64")]
+const JUMP: &[u8] = &[0x50, 0, 0, 0x58, 0, 0x02, 0x1f, 0xd6];
+/// How to jump on this machine is not known.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const JUMP: &[u8] = &[];
 
 thread_local! {
     /// Nanoseconds since the simulation's begin; `None` on threads that are not simulated.
@@ -42,29 +42,72 @@ thread_local! {
     static ENTROPY: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A function of the C library that one of ours hides.
-struct Own {
-    name: &'static CStr,
-    found: AtomicPtr<c_void>,
-    looked: AtomicBool,
+/// Leads the C library's clock and entropy to the functions of this file, for the rest of the process. Call it while the
+/// process has one thread: another one could be in the middle of what is replaced.
+///
+/// # Errors
+/// The machine is of a kind that is not known, or does not let a process change its own code.
+pub fn take_over() -> io::Result<()> {
+    static DONE: OnceLock<Result<(), (io::ErrorKind, String)>> = OnceLock::new();
+    let take = || {
+        replace(c"clock_gettime", clock_gettime as *const () as usize)?;
+        replace(c"getrandom", getrandom as *const () as usize)
+    };
+    let done = DONE.get_or_init(|| take().map_err(|error| (error.kind(), error.to_string())));
+    done.clone().map_err(|(kind, text)| io::Error::new(kind, text))
 }
 
-impl Own {
-    const fn new(name: &'static CStr) -> Own {
-        Own { name, found: AtomicPtr::new(null_mut()), looked: AtomicBool::new(false) }
+/// Writes a jump over the beginning of a function of the C library.
+fn replace(name: &CStr, with: usize) -> io::Result<()> {
+    if JUMP.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "simulations run on x86_64 and aarch64 machines alone",
+        ));
     }
-
-    /// Where it is; `None` in a program that was linked statically, which has one definition of each name.
-    fn get(&self) -> Option<*mut c_void> {
-        if !self.looked.load(Ordering::Acquire) {
-            // SAFETY: the name ends with a zero byte; the result is only called as what the C library declares it to be.
-            let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
-            self.found.store(found, Ordering::Relaxed);
-            self.looked.store(true, Ordering::Release);
+    // SAFETY: the name ends with a zero byte.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    if found.is_null() {
+        let text = format!("the C library has no {name:?} that could be replaced");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    let code = [JUMP, &with.to_ne_bytes()].concat();
+    // SAFETY: asks for a number.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    let first = found as usize / page * page;
+    let length = (found as usize + code.len()).next_multiple_of(page) - first;
+    let pages = first as *mut c_void;
+    let (reads, writes) = (libc::PROT_READ | libc::PROT_EXEC, libc::PROT_WRITE);
+    // SAFETY: the pages are those of the function, which stays readable and executable; the mapping is private to this
+    // process. Both functions are longer than the jump, and nobody else runs.
+    unsafe {
+        if libc::mprotect(pages, length, reads | writes) != 0 {
+            return Err(io::Error::last_os_error());
         }
-        let found = self.found.load(Ordering::Relaxed);
-        (!found.is_null()).then_some(found)
+        found.cast::<u8>().copy_from_nonoverlapping(code.as_ptr(), code.len());
+        forget_cached(found as usize);
+        if libc::mprotect(pages, length, reads) != 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
+    Ok(())
+}
+
+/// Has the processor read the code at an address anew; most see by themselves that it has changed.
+///
+/// # Safety
+/// The address is one of code.
+unsafe fn forget_cached(address: usize) {
+    #[cfg(target_arch = "aarch64")]
+    for address in [address, address + 15] {
+        // SAFETY: the instructions look at one line of the caches, that of the address.
+        unsafe {
+            std::arch::asm!(
+                "dc cvau, {0}", "dsb ish", "ic ivau, {0}", "dsb ish", "isb", in(reg) address
+            );
+        }
+    }
+    let _ = address;
 }
 
 /// Makes this thread a simulated one: its clock stands still until the runtime moves it, its entropy follows from the seed.
@@ -97,16 +140,12 @@ pub fn shift_wall_clock(seconds: i64) {
 /// Gives the machine's own monotonic time, whatever the thread.
 pub fn real_time() -> Duration {
     let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
-    own_clock(libc::CLOCK_MONOTONIC, &raw mut time);
+    kernel_clock(libc::CLOCK_MONOTONIC, &raw mut time);
     let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanos)
 }
 
-fn own_clock(clock: clockid_t, out: *mut timespec) -> c_int {
-    if let Some(own) = OWN_CLOCK.get() {
-        // SAFETY: this is the C library's `clock_gettime`, and the pointer is the caller's.
-        return unsafe { transmute::<*mut c_void, ClockGettime>(own)(clock, out) };
-    }
+fn kernel_clock(clock: clockid_t, out: *mut timespec) -> c_int {
     // SAFETY: the kernel checks the pointer itself and gives an error for a wrong one.
     let result = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, out) };
     c_int::try_from(result).unwrap_or(-1)
@@ -116,9 +155,8 @@ fn own_clock(clock: clockid_t, out: *mut timespec) -> c_int {
 ///
 /// # Safety
 /// `out` must be valid for a write.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> c_int {
-    let Some(elapsed) = VIRTUAL_NANOS.get() else { return own_clock(clock, out) };
+unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> c_int {
+    let Some(elapsed) = VIRTUAL_NANOS.get() else { return kernel_clock(clock, out) };
     let begin = match clock {
         libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => {
             EPOCH_SECONDS.saturating_add_signed(WALL_SHIFT_SECONDS.get())
@@ -127,7 +165,7 @@ pub unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> 
         | libc::CLOCK_MONOTONIC_COARSE
         | libc::CLOCK_MONOTONIC_RAW
         | libc::CLOCK_BOOTTIME => UPTIME_SECONDS,
-        _ => return own_clock(clock, out),
+        _ => return kernel_clock(clock, out),
     };
     let seconds = begin + elapsed / NANOS_PER_SECOND;
     let time = timespec {
@@ -143,13 +181,8 @@ pub unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> 
 ///
 /// # Safety
 /// `out` must be valid for writes of `length` bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn getrandom(out: *mut c_void, length: size_t, flags: c_uint) -> ssize_t {
+unsafe extern "C" fn getrandom(out: *mut c_void, length: size_t, flags: c_uint) -> ssize_t {
     if VIRTUAL_NANOS.get().is_none() {
-        if let Some(own) = OWN_ENTROPY.get() {
-            // SAFETY: this is the C library's `getrandom`, and the caller promises what it asks for.
-            return unsafe { transmute::<*mut c_void, Getrandom>(own)(out, length, flags) };
-        }
         // SAFETY: the kernel checks the pointer itself.
         let result = unsafe { libc::syscall(libc::SYS_getrandom, out, length, flags) };
         return isize::try_from(result).unwrap_or(-1);

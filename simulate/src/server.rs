@@ -7,6 +7,7 @@ use std::time::Duration;
 use coracle_apiserver::{ApiServer, Config};
 use coracle_client::Caches;
 use coracle_controllers::Controllers;
+use coracle_scheduler::Running as Scheduling;
 use coracle_store::backend::{Redb, Sequencer, Writer};
 use coracle_store::{OpenError, Store};
 use parking_lot::Mutex;
@@ -36,7 +37,17 @@ pub struct Incarnation {
     died: CancellationToken,
     store: Store,
     writer: AbortHandle,
-    parts: Mutex<Option<(Controllers, coracle_scheduler::run::Running)>>,
+    /// Controllers and scheduler, while they run.
+    parts: Mutex<(Option<Controllers>, Option<Scheduling>)>,
+}
+
+/// A part of the server that can be started anew alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All controllers.
+    Controllers,
+    /// The scheduler.
+    Scheduler,
 }
 
 impl Incarnation {
@@ -94,8 +105,8 @@ async fn try_start(world: &Arc<World>, folder: &Path) -> Result<(), String> {
             return Err(error);
         }
     };
-    let server = Arc::new(Incarnation { api, died, store, writer, parts: Mutex::new(None) });
-    *server.parts.lock() = Some(start_parts(world, &server));
+    let server = Arc::new(Incarnation { api, died, store, writer, parts: Mutex::default() });
+    start_parts(world, &server);
     note!(world, "the server is up at revision {}", world.oracle.lock().revision());
     world.server.send_replace(Some(server));
     Ok(())
@@ -129,25 +140,45 @@ async fn write(world: Arc<World>, mut writer: Writer, died: CancellationToken) {
     }
 }
 
-fn start_parts(
-    world: &Arc<World>,
-    server: &Arc<Incarnation>,
-) -> (Controllers, coracle_scheduler::run::Running) {
-    let caches = Caches::new(Link::inside(world, "kube-controller-manager", server).client());
+/// Starts controllers and scheduler over the same caches, as the binary does.
+fn start_parts(world: &Arc<World>, server: &Arc<Incarnation>) {
+    let caches = caches(world, server);
     let controllers = coracle_controllers::run(&caches, coracle_controllers::Config::default());
-    let config = coracle_scheduler::run::Config::default();
-    let scheduler = coracle_scheduler::run::run(&caches, config);
-    (controllers, scheduler)
+    let scheduler = coracle_scheduler::run(&caches, coracle_scheduler::Config::default());
+    *server.parts.lock() = (Some(controllers), Some(scheduler));
+}
+
+fn caches(world: &Arc<World>, server: &Arc<Incarnation>) -> Caches {
+    Caches::new(Link::inside(world, "kube-controller-manager", server).client())
+}
+
+/// Ends a part in the middle of whatever it does, if it runs, and starts it anew with nothing that it knew.
+pub fn restart_part(world: &Arc<World>, server: &Arc<Incarnation>, part: Part) {
+    let caches = caches(world, server);
+    let mut parts = server.parts.lock();
+    match part {
+        Part::Controllers => {
+            parts.0 = None;
+            let config = coracle_controllers::Config::default();
+            parts.0 = Some(coracle_controllers::run(&caches, config));
+        }
+        Part::Scheduler => {
+            parts.1 = None;
+            parts.1 = Some(coracle_scheduler::run(&caches, coracle_scheduler::Config::default()));
+        }
+    }
 }
 
 /// Asks the server that runs to end, as SIGTERM does, and waits for it.
 pub async fn stop(world: &World) {
     let Some(server) = world.server.borrow().clone() else { return };
     note!(world, "the server is asked to end");
-    let parts = server.parts.lock().take();
+    let (controllers, scheduler) = std::mem::take(&mut *server.parts.lock());
     let ending = async {
-        if let Some((controllers, scheduler)) = parts {
+        if let Some(scheduler) = scheduler {
             scheduler.stop().await;
+        }
+        if let Some(controllers) = controllers {
             controllers.stop().await;
         }
         server.api.shut_down();
@@ -169,6 +200,6 @@ pub fn kill(world: &World) {
     note!(world, "the server dies");
     server.died.cancel();
     server.writer.abort();
-    drop(server.parts.lock().take());
+    drop(std::mem::take(&mut *server.parts.lock()));
     world.with_dice(|dice| world.disk.crash(dice));
 }

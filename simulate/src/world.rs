@@ -37,6 +37,23 @@ pub struct Weather {
     pub streams_cut: u64,
     /// A peer whose watches are tampered with, one in ten changed objects.
     pub tampered: Option<(&'static str, Tampering)>,
+    /// Frames of new objects in watches that hold this text are lost on their way to a peer.
+    pub lost: Option<(&'static str, String)>,
+}
+
+/// One time that a pod ran somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stay {
+    /// Namespace and name.
+    pub place: String,
+    /// Which of that name.
+    pub uid: String,
+    /// Where.
+    pub host: String,
+    /// Since when.
+    pub from: Duration,
+    /// Until when; `None` while it runs.
+    pub until: Option<Duration>,
 }
 
 /// What a network does that no network should: for tests of what notices it.
@@ -67,6 +84,10 @@ pub struct World {
     pub watchers: Mutex<BTreeMap<&'static str, u64>>,
     /// The pods that run on hosts: by namespace and name, then by uid, the host.
     pub running: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    /// Every time that a pod ran, in the order of their begins: what it would have written, it wrote then.
+    pub stays: Mutex<Vec<Stay>>,
+    /// CPU that the pods with a label `app` use together, in thousandths, for the metrics that autoscalers read.
+    pub load: Mutex<BTreeMap<String, u64>>,
     /// Addresses that pods were given.
     addresses: AtomicU32,
 }
@@ -77,6 +98,8 @@ impl World {
         World {
             watchers: Mutex::default(),
             running: Mutex::default(),
+            stays: Mutex::default(),
+            load: Mutex::default(),
             addresses: AtomicU32::new(0),
             dice: Mutex::new(StdRng::seed_from_u64(seed)),
             began: Instant::now(),

@@ -12,10 +12,12 @@ use super::develop_flags::{
 };
 use super::node_flags::NodeFlags;
 use super::oidc::OidcArguments;
+use super::simulate_flags::SimulateFlags;
 use super::store_flags::{StoreCommand, StoreFlags};
 use super::telemetry_flags::TelemetryFlags;
 use super::tenant_flags::TenantCommand;
 use super::verb_flags::Verb;
+use super::workload_flags::WorkloadFlags;
 
 /// Kubernetes manifests on WebAssembly components, in one binary.
 #[derive(Debug, Parser)]
@@ -58,6 +60,7 @@ impl Flags {
             | Command::New(_)
             | Command::Build(_)
             | Command::Doctor(_)
+            | Command::Simulate(_)
             | Command::Completion(_)
             | Command::Man(_)
             | Command::Worker
@@ -86,6 +89,7 @@ impl Flags {
             | Command::Dev(_)
             | Command::Test(_)
             | Command::Doctor(_)
+            | Command::Simulate(_)
             | Command::Completion(_)
             | Command::Man(_)
             | Command::Worker
@@ -137,6 +141,8 @@ pub(crate) enum Command {
     Test(Box<TestFlags>),
     /// Look for what is wrong with this machine or its cluster
     Doctor(DoctorFlags),
+    /// Say what would happen to the objects of manifests when hosts die, in a simulated cluster
+    Simulate(SimulateFlags),
     /// Print the completion script of a shell
     Completion(CompletionFlags),
     /// Write the manual pages
@@ -272,6 +278,9 @@ pub(crate) struct ServerFlags {
     /// Node ports that Services may have
     #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767", value_parser = port_range)]
     pub(crate) service_node_port_range: RangeInclusive<u16>,
+
+    #[command(flatten)]
+    pub(crate) workload: WorkloadFlags,
 
     #[command(flatten)]
     pub(crate) network: NetworkFlags,

@@ -6,10 +6,12 @@ mod develop_flags;
 mod flags;
 mod node_flags;
 mod oidc;
+mod simulate_flags;
 mod store_flags;
 mod telemetry_flags;
 mod tenant_flags;
 mod verb_flags;
+mod workload_flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use develop_flags::{
@@ -20,6 +22,7 @@ pub(crate) use flags::{
     InspectFlags, JoinFlags, NetworkFlags, PushFlags, RestoreFlags, ScheduleCommand, ServerFlags,
     TokenCommand, TokenCreateFlags, TokenFlags, UpFlags,
 };
+pub(crate) use simulate_flags::SimulateFlags;
 pub(crate) use store_flags::{MigrateFlags, StoreCommand, StorePlace};
 pub(crate) use tenant_flags::{TenantCommand, TenantFlags};
 pub(crate) use verb_flags::{

@@ -1,11 +1,12 @@
-//! Hosts on demand: a program of the operator's adds hosts when pods have no room and removes idle ones.
+//! Hosts on demand: a hook of the operator's adds hosts when pods have no room and removes idle ones.
 //!
-//! In: nodes, pods, budgets, and what was asked for lately. Out: calls of the two programs, and before a host is removed
+//! In: nodes, pods, budgets, and what was asked for lately. Out: calls of the two hooks, and before a host is removed
 //! its node cordoned and its pods evicted, as `kubectl drain` does. Nothing here knows where hosts come from.
 //! Vocabulary: a node is *idle* when little of it is requested and all its pods could run elsewhere; it is *marked* from
 //! the decision to remove it until it is gone or wanted again.
 //! *Source:* the rules of Kubernetes' cluster-autoscaler, FAQ, "How does scale-up / scale-down work?".
 
+mod hook;
 mod idle;
 mod reconcile;
 pub(crate) mod run;
@@ -13,7 +14,6 @@ pub(crate) mod run;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
+pub use hook::Hook;
 pub use reconcile::reconcile;
 
 /// Annotation of a marked node: since when.
@@ -32,13 +33,13 @@ pub const KEPT: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
 /// Annotation by which a pod says whether it may be evicted for this. *Source:* cluster-autoscaler.
 pub const SAFE: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 
-/// Which programs are called, and when.
+/// Which programs or webhooks are called, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostHooks {
-    /// Adds a host. It gets the pods without room as JSON on its standard input.
-    pub add: Option<PathBuf>,
-    /// Removes the host whose node its only argument names. That node is drained already.
-    pub remove: Option<PathBuf>,
+    /// Adds a host. It gets the pods without room: `{"pods": [{"namespace", "name", "requests", "message"}]}`.
+    pub add: Option<Hook>,
+    /// Removes the host of a node, which is drained already: `{"node"}`; a program has the name as its argument too.
+    pub remove: Option<Hook>,
     /// How long a node has to be idle before it is removed.
     pub idle_after: Duration,
     /// Time between two looks; a pod has to be without room for that long before a host is asked for.
@@ -48,7 +49,7 @@ pub struct HostHooks {
 }
 
 impl Default for HostHooks {
-    /// No programs; times as cluster-autoscaler has them.
+    /// No hooks; times as cluster-autoscaler has them.
     fn default() -> HostHooks {
         HostHooks {
             add: None,

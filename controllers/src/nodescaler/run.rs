@@ -1,9 +1,6 @@
-//! The edge of hosts on demand: looks at the caches, cordons, evicts, and calls the operator's programs.
+//! The edge of hosts on demand: looks at the caches, cordons, evicts, and calls the operator's hooks.
 
-use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use coracle_client::{Cache, EventKind, Failure, Outcome, Queue, Recorder, drive};
 use jiff::Timestamp;
@@ -12,22 +9,14 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{EvictParams, PropagationPolicy};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 use super::{Action, MARK, Memory, Observed, reconcile};
 use crate::context::{Context, Running};
 use crate::objects::{name, namespace, pod_condition};
 use crate::write::{self, WriteError, settle};
 
-/// How long a program may take; a machine that is ordered comes later.
-const HOOK_TIME_MAX: Duration = Duration::from_secs(300);
-
-/// Pods that a program is told of; more would say nothing new.
+/// Pods that a hook is told of; more would say nothing new.
 const PODS_TOLD_MAX: usize = 100;
-
-/// Bytes of a program's complaint that an event repeats.
-const COMPLAINT_BYTES_MAX: usize = 300;
 
 struct Controller {
     context: Context,
@@ -38,7 +27,7 @@ struct Controller {
     recorder: Recorder,
 }
 
-/// Starts the controller, which looks from time to time; without programs it does nothing.
+/// Starts the controller, which looks from time to time; without hooks it does nothing.
 pub(crate) fn start(context: &Context) -> Running {
     let queue = Queue::new();
     let hooks = &context.config.hooks;
@@ -127,9 +116,9 @@ impl Controller {
     }
 
     async fn add_host(&self, pods: &[Arc<Pod>]) {
-        let Some(program) = &self.context.config.hooks.add else { return };
+        let Some(hook) = &self.context.config.hooks.add else { return };
         let told: Vec<Value> = pods.iter().take(PODS_TOLD_MAX).map(|pod| describe(pod)).collect();
-        let said = call(program, &[], &json!({"pods": told})).await;
+        let said = hook.call(&[], &json!({"pods": told})).await;
         let (kind, reason, note) = match said {
             Ok(()) => (EventKind::Normal, "TriggeredScaleUp", "a host was asked for".to_owned()),
             Err(why) => (EventKind::Warning, "FailedScaleUp", why),
@@ -141,9 +130,9 @@ impl Controller {
     }
 
     async fn remove_host(&self, node: &Node) -> Result<(), WriteError> {
-        let Some(program) = &self.context.config.hooks.remove else { return Ok(()) };
+        let Some(hook) = &self.context.config.hooks.remove else { return Ok(()) };
         let name = name(&node.metadata);
-        if let Err(why) = call(program, &[name], &json!({"node": name})).await {
+        if let Err(why) = hook.call(&[name], &json!({"node": name})).await {
             tracing::warn!(node = name, why, "host not removed");
             self.recorder.event(node, EventKind::Warning, "ScaleDownFailed", why);
             return Ok(());
@@ -160,7 +149,7 @@ fn now_text() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// What a program is told of a pod.
+/// What a hook is told of a pod.
 fn describe(pod: &Pod) -> Value {
     let request =
         pod.spec.as_ref().map(coracle_api::fit::PodRequest::from_spec).unwrap_or_default();
@@ -174,28 +163,4 @@ fn describe(pod: &Pod) -> Value {
         },
         "message": why,
     })
-}
-
-/// Runs a program to its end; the error is what it complained of.
-async fn call(program: &Path, arguments: &[&str], input: &Value) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("run {}: {error}", program.display());
-    let mut command = Command::new(program);
-    command.args(arguments).kill_on_drop(true);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read its input may end before it is written.
-        let _ = stdin.write_all(input.to_string().as_bytes()).await;
-    }
-    let ended = tokio::time::timeout(HOOK_TIME_MAX, child.wait_with_output()).await;
-    let Ok(output) = ended else {
-        return Err(format!("{} took longer than {HOOK_TIME_MAX:?}", program.display()));
-    };
-    let output = output.map_err(failed)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let complaint: String = complaint.trim().chars().take(COMPLAINT_BYTES_MAX).collect();
-    Err(format!("{} ended with {}: {complaint}", program.display(), output.status))
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::{Value, json};
 
-use super::{Action, HostHooks, Memory, Observed, reconcile};
+use super::{Action, Hook, HostHooks, Memory, Observed, reconcile};
 use crate::objects::name;
 
 fn at(minute: u32) -> Timestamp {
@@ -61,8 +61,8 @@ fn refused(name: &str, since: u32) -> Arc<Pod> {
 
 fn observed(nodes: Vec<Arc<Node>>, pods: &[&str]) -> Observed {
     let hooks = HostHooks {
-        add: Some("/bin/add".into()),
-        remove: Some("/bin/remove".into()),
+        add: Some(Hook::Program("/bin/add".into())),
+        remove: Some(Hook::Program("/bin/remove".into())),
         ..HostHooks::default()
     };
     let pods = pods.iter().map(|text| pod(text)).collect();
@@ -155,4 +155,64 @@ fn who_is_needed_stays() {
     let tainted = json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
     check(vec![node("a", json!({})), node("b", tainted)], &["p a 1", "d b 3 d", "q b 3"], 1, "");
     check(vec![node("a", json!({}))], &["p a 1"], 1, "");
+}
+
+/// A server that answers one request, and gives what was sent to it.
+async fn answering(listener: tokio::net::TcpListener, status: &'static str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut sent = Vec::new();
+    while !sent.ends_with(b"}") {
+        assert!(stream.read_buf(&mut sent).await.unwrap() > 0, "no body came");
+    }
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 8\r\n\r\nno money");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    String::from_utf8(sent).unwrap()
+}
+
+#[tokio::test]
+async fn a_webhook_gets_a_post_and_its_complaint_is_repeated() {
+    for (status, expected) in [("200 OK", None), ("402 Payment Required", Some("no money"))] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let hook = Hook::Webhook(format!("http://{address}/add?key=secret").parse().unwrap());
+        let input = json!({"pods": []});
+        let (said, sent) = tokio::join!(hook.call(&[], &input), answering(listener, status));
+        assert!(sent.starts_with("POST /add?key=secret HTTP/1.1"), "{sent}");
+        assert!(sent.ends_with(r#"{"pods":[]}"#), "{sent}");
+        match expected {
+            None => assert_eq!(said, Ok(())),
+            Some(words) => {
+                let said = said.unwrap_err();
+                assert!(said.contains(words) && said.contains("402"), "{said}");
+                assert!(!said.contains("secret"), "{said}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_gets_arguments_and_input_and_its_complaint_is_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("hook");
+    let seen = folder.path().join("seen");
+    let text = format!("#!/bin/sh\n{{ echo \"$1\"; cat; }} > {}\n", seen.display());
+    let write = |text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    write(&text);
+    // By its interpreter: a file that was just written may still be open in another test's child.
+    let hook = Hook::Program("/bin/sh".into());
+    let path = script.to_str().unwrap();
+    let called = hook.call(&[path, "n1"], &json!({"node": "n1"})).await;
+    assert_eq!(called, Ok(()));
+    assert_eq!(std::fs::read_to_string(seen).unwrap(), "n1\n{\"node\":\"n1\"}");
+    write("echo it is in use >&2; exit 3");
+    let said = hook.call(&[path], &json!({})).await.unwrap_err();
+    assert!(said.contains("it is in use") && said.contains("exit status: 3"), "{said}");
+    let missing = Hook::Program("/no/such/program".into());
+    let said = missing.call(&[], &json!({})).await.unwrap_err();
+    assert!(said.starts_with("/no/such/program: "), "{said}");
 }

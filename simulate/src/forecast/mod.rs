@@ -14,13 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_apiserver::authn::UserInfo;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::index::sample;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::host::{Capacity, Host};
 use crate::life::{LifeError, live};
 use crate::net::Link;
-use crate::objects::{Objects, PODS, is_active, is_ready, is_terminal, text};
+use crate::objects::{NODES, Objects, PODS, is_active, is_ready, is_terminal, text};
 use crate::server;
 use crate::stage::Stage;
 use crate::trace::Trace;
@@ -113,11 +116,25 @@ async fn play(question: &Question, folder: &Path) -> Answer {
     hosts.iter().for_each(Host::start);
     let user = UserInfo::new("admin", ["system:masters"]);
     let stage = Stage::new(&world, &hosts, Link::outside(&world, "user", user).client());
+    all_ready(&stage).await;
     let lines = answer(&stage, question).await;
     hosts.iter().for_each(Host::kill);
     server::kill(&world);
     let broken = world.oracle.lock().broken.clone();
     Answer { lines, broken }
+}
+
+/// Waits until every host takes pods, so that the first ones do not get all of them.
+async fn all_ready(stage: &Stage) {
+    let n_ready = || {
+        let oracle = stage.world.oracle.lock();
+        let nodes = oracle.objects.below(NODES).map(|(_, node)| node);
+        let takes = |node: &&Value| is_ready(node) && node.pointer("/spec/taints").is_none();
+        nodes.filter(takes).count()
+    };
+    while n_ready() < stage.hosts.len() {
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 async fn answer(stage: &Stage, question: &Question) -> Vec<String> {
@@ -129,7 +146,7 @@ async fn answer(stage: &Stage, question: &Question) -> Vec<String> {
     }
     settle(stage).await;
     lines.extend(state(stage, "before"));
-    let dead = kill(stage, question.dies);
+    let dead = kill(stage, question);
     if dead.is_empty() {
         return lines;
     }
@@ -189,16 +206,16 @@ fn refusal(pod: &Value) -> Option<&str> {
     condition["message"].as_str()
 }
 
-fn kill(stage: &Stage, dies: Dying) -> BTreeSet<String> {
-    let n_dead = dies.of(stage.hosts.len());
-    let mut dead = BTreeSet::new();
-    while dead.len() < n_dead {
-        let host = &stage.hosts[stage.world.pick(0..stage.hosts.len())];
-        if dead.insert(host.name.clone()) {
-            host.kill();
-        }
-    }
-    dead
+/// Kills hosts that dice of their own choose, so that it depends on nothing but the seed which they are.
+fn kill(stage: &Stage, question: &Question) -> BTreeSet<String> {
+    let hosts = &stage.hosts;
+    let mut dice = StdRng::seed_from_u64(question.seed);
+    let chosen = sample(&mut dice, hosts.len(), question.dies.of(hosts.len()));
+    let killed = chosen.into_iter().map(|index| {
+        hosts[index].kill();
+        hosts[index].name.clone()
+    });
+    killed.collect()
 }
 
 fn list(names: &BTreeSet<String>) -> String {

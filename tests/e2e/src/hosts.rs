@@ -4,11 +4,12 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -43,6 +44,12 @@ impl Machines {
     /// Makes the machines, starts a server without a host on the first, and waits for its API.
     #[must_use]
     pub fn start(count: usize) -> Self {
+        Self::start_flags(count, &[])
+    }
+
+    /// The same with these flags for the server.
+    #[must_use]
+    pub fn start_flags(count: usize, flags: &[&str]) -> Self {
         let process = std::process::id();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut machines = Self {
@@ -54,7 +61,7 @@ impl Machines {
             hosts: (0..count).map(|_| None).collect(),
         };
         machines.wire();
-        machines.start_server();
+        machines.start_server(flags);
         machines
     }
 
@@ -73,6 +80,14 @@ impl Machines {
             ip(&format!("-n {machine} link set eth0 up"));
             ip(&format!("-n {machine} link set lo up"));
             ip(&format!("-n {machine} route add default via {}", self.address(index)));
+            // `ip netns exec` puts what lies here into the place of the file in /etc.
+            let own = format!("/etc/netns/{machine}");
+            std::fs::create_dir_all(&own).unwrap();
+            let lines =
+                (0..self.count).map(|n| format!("{} {}\n", self.address(n), Self::outside_name(n)));
+            let lines: String = lines.collect();
+            std::fs::write(format!("{own}/hosts"), format!("127.0.0.1 localhost\n{lines}"))
+                .unwrap();
         }
     }
 
@@ -84,6 +99,12 @@ impl Machines {
     #[must_use]
     pub fn address(&self, index: usize) -> String {
         format!("10.77.{}.{}", self.net, index + 1)
+    }
+
+    /// The name that all machines know a machine by; none of the cluster's.
+    #[must_use]
+    pub fn outside_name(index: usize) -> String {
+        format!("machine-{index}.outside.example")
     }
 
     /// The name of a machine's node.
@@ -109,10 +130,30 @@ impl Machines {
         command
     }
 
-    fn start_server(&mut self) {
+    /// Ends the server in order, and starts it again with more flags.
+    pub fn restart_server(&mut self, flags: &[&str]) {
+        let mut server = self.server.take().unwrap();
+        kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+        server.wait().unwrap();
+        self.start_server(flags);
+    }
+
+    /// A folder for the test's own files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The process of a machine's host.
+    #[must_use]
+    pub fn host_pid(&self, index: usize) -> u32 {
+        self.hosts[index].as_ref().unwrap().id()
+    }
+
+    fn start_server(&mut self, flags: &[&str]) {
         let log = std::fs::File::create(self.data("server.log")).unwrap();
         let mut command = self.command(0, "server");
-        command.args(["server", "--no-host", "--listen", "0.0.0.0:6443"]);
+        command.args(["server", "--no-host", "--listen", "0.0.0.0:6443"]).args(flags);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         self.server = Some(command.spawn().unwrap());
         eventually("the API answers", || {
@@ -161,6 +202,13 @@ impl Machines {
         said
     }
 
+    /// The kubeconfig by which a machine's host speaks to the server.
+    #[must_use]
+    pub fn host_kubeconfig(&self, index: usize) -> String {
+        let path = self.data(&format!("data-{index}")).join("host/kubeconfig");
+        std::fs::read_to_string(path).unwrap()
+    }
+
     /// Kills a machine's host at once (SIGKILL).
     pub fn kill_host(&mut self, index: usize) {
         let mut host = self.hosts[index].take().unwrap();
@@ -189,6 +237,12 @@ impl Machines {
             let tainted = object["spec"]["taints"].as_array().is_some_and(|t| !t.is_empty());
             if ready && !tainted { Ok(()) } else { Err((object, self.logs())) }
         });
+    }
+
+    /// Closes the way from one machine to another, or opens it again: what is sent comes to nothing.
+    pub fn close_way(&self, from: usize, to: usize, closed: bool) {
+        let verb = if closed { "add" } else { "del" };
+        ip(&format!("-n {} route {verb} prohibit {}/32", self.machine(from), self.address(to)));
     }
 
     /// Runs kubectl beside the server.
@@ -278,6 +332,37 @@ impl Machines {
         })
     }
 
+    /// Runs a program with the network of a machine.
+    #[must_use]
+    pub fn program(&self, index: usize, words: &[&str]) -> Output {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.machine(index)]).args(words).stdin(Stdio::null());
+        of(&command.output().unwrap())
+    }
+
+    /// The certificate of the cluster's authority, a file.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.data("server").join("pki/ca.crt")
+    }
+
+    /// Answers each request of HTTP at a port of a machine with a text, for as long as the test runs.
+    pub fn serve_http(&self, index: usize, port: u16, text: &'static str) {
+        let listener = self.on(index, move || std::net::TcpListener::bind(("0.0.0.0", port)));
+        let listener = listener.unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                // The head of a request fits; whoever sends no more than half of it is none.
+                let _asked = stream.read(&mut [0; 4096]);
+                let length = text.len();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                let _gone = stream.write_all(format!("{head}{text}").as_bytes());
+            }
+        });
+    }
+
     /// Sends a datagram from one machine, and gives the answer.
     ///
     /// # Errors
@@ -318,6 +403,7 @@ impl Drop for Machines {
         let switch = [format!("{}s", self.name)];
         let machines = (0..self.count).map(|index| self.machine(index));
         for name in machines.chain(switch) {
+            let _removed = std::fs::remove_dir_all(format!("/etc/netns/{name}"));
             let _removed = Command::new("ip").args(["netns", "del", &name]).status();
         }
     }

@@ -1,6 +1,8 @@
 //! Several hosts as kubectl sees them: where pods go, what a DaemonSet makes of a new host, and draining under a budget.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +28,8 @@ fn nodes() {
     daemons_and_the_control_plane(&mut machines, &words);
     let machines = Arc::new(machines);
     drained_under_a_budget(&machines);
+    let mut machines = Arc::into_inner(machines).unwrap();
+    hosts_come_and_go_as_they_are_needed(&mut machines, &words);
 }
 
 fn make(machines: &Machines, object: &Value) {
@@ -190,4 +194,89 @@ fn drained_under_a_budget(machines: &Arc<Machines>) {
     });
     assert_eq!(daemon_nodes(machines), ["host-1", "host-2", "host-3"], "daemons stay");
     assert_eq!(machines.run(&["uncordon", "host-1"]), "node/host-1 uncordoned\n");
+}
+
+/// Rows `ca.scale-up`, `ca.scale-down`.
+fn hosts_come_and_go_as_they_are_needed(machines: &mut Machines, words: &[String]) {
+    let folder = machines.folder().to_path_buf();
+    let (asked, removed) = (folder.join("asked.json"), folder.join("removed"));
+    restart_with_hooks(machines, &folder);
+    let labels = json!({"app": "large"});
+    let request = json!({"resources": {"requests": {"memory": "20Mi"}}});
+    let large = json!({"terminationGracePeriodSeconds": 0, "nodeSelector": {"size": "large"},
+        "containers": [sh("c", "sleep 6000", &request)]});
+    make(
+        machines,
+        &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "large"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": large}}}),
+    );
+    let told = eventually("the program was called for the pod without room", || {
+        std::fs::read_to_string(&asked).map_err(|error| (error, machines.logs()))
+    });
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let pod = &told["pods"][0];
+    assert!(pod["name"].as_str().unwrap().starts_with("large-"), "{told}");
+    assert_eq!(pod["requests"]["memory"], "20971520");
+    assert!(pod["message"].as_str().unwrap().contains("nodes are available"), "{told}");
+    eventually("the pod's owner is told", || {
+        let events = machines.run(&["get", "events", "-o", "jsonpath={.items[*].reason}"]);
+        if events.contains("TriggeredScaleUp") { Ok(()) } else { Err(events) }
+    });
+    // The host that was asked for.
+    let labelled = [words, &["--node-labels=size=large".to_owned()]].concat();
+    machines.start_host(4, &labelled);
+    let pid = machines.host_pid(4).to_string();
+    std::fs::write(folder.join("pid-host-4"), pid).unwrap();
+    machines.run(&["rollout", "status", "deployment/large", "--timeout=60s"]);
+    let at = "jsonpath={.items[*].spec.nodeName}";
+    assert_eq!(machines.run(&["get", "pods", "-l", "app=large", "-o", at]), "host-4");
+
+    // Its pod has no room elsewhere. As soon as it has, the host is drained and goes.
+    assert!(!removed.exists());
+    machines.run(&["label", "node", "host-2", "size=large"]);
+    let gone = |node: &str| {
+        eventually(&format!("{node} is removed"), || {
+            let said = std::fs::read_to_string(&removed).unwrap_or_default();
+            let nodes = machines.run(&["get", "nodes", "-o", "name"]);
+            let gone = said.lines().any(|line| line == node) && !nodes.contains(node);
+            if gone { Ok(()) } else { Err((said, nodes, machines.logs())) }
+        });
+    };
+    gone("host-4");
+    eventually("its pod runs elsewhere", || {
+        let path = "jsonpath={.items[*].spec.nodeName} {.items[*].status.phase}";
+        let pods = machines.run(&["get", "pods", "-l", "app=large", "-o", path]);
+        if pods == "host-2 Running" { Ok(()) } else { Err(pods) }
+    });
+    // The bare pod has held its host, which is idle in all else, all along.
+    assert_eq!(std::fs::read_to_string(&removed).unwrap(), "host-4\n");
+    assert_eq!(machines.run(&["get", "pod", "bare", "-o", "jsonpath={.status.phase}"]), "Running");
+    machines.run(&["delete", "pod", "bare", "--grace-period=0", "--force"]);
+    gone("host-1");
+}
+
+/// A bare pod on a host that is idle but for it, and a server that calls programs which add and remove hosts.
+fn restart_with_hooks(machines: &mut Machines, folder: &Path) {
+    let program = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        format!("--{name}-host-hook={}", path.display())
+    };
+    let folder = folder.display();
+    let adds = format!("cat > {folder}/asked.new && mv {folder}/asked.new {folder}/asked.json");
+    let removes = format!("kill -9 $(cat {folder}/pid-$1) && echo $1 >> {folder}/removed");
+    let (adds, removes) = (program("add", &adds), program("remove", &removes));
+    for index in 1..4 {
+        let pid = machines.host_pid(index).to_string();
+        std::fs::write(format!("{folder}/pid-host-{index}"), pid).unwrap();
+    }
+    make(
+        machines,
+        &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare"},
+        "spec": {"nodeName": "host-1", "containers": [sh("c", "sleep 6000", &json!({}))]}}),
+    );
+    machines.run(&["wait", "--for=condition=Ready", "pod/bare", "--timeout=60s"]);
+    let times = ["--host-check-interval=1s", "--idle-host-after=3s"];
+    machines.restart_server(&[&[adds.as_str(), removes.as_str()], &times[..]].concat());
 }

@@ -7,7 +7,8 @@ use clap::ValueEnum;
 use coracle_simulate::disk::Health;
 use coracle_simulate::host::Host;
 use coracle_simulate::note;
-use coracle_simulate::server;
+use coracle_simulate::os;
+use coracle_simulate::server::{self, Part};
 use coracle_simulate::world::{Weather, World};
 use tokio::time::sleep;
 
@@ -36,10 +37,14 @@ pub(crate) enum Fault {
     Hiccup,
     /// The disk fails once, and is broken for some time.
     Collapse,
+    /// Everybody's wall clock jumps, forward or back.
+    ClockJump,
+    /// Controllers or scheduler end alone, and begin anew.
+    Part,
 }
 
 /// What goes wrong if nothing else is asked for; twice is twice as often.
-pub(crate) const USUAL: [Fault; 15] = [
+pub(crate) const USUAL: [Fault; 17] = [
     Fault::Kill,
     Fault::Kill,
     Fault::KillAtDisk,
@@ -55,7 +60,12 @@ pub(crate) const USUAL: [Fault; 15] = [
     Fault::IllDisk,
     Fault::Hiccup,
     Fault::Collapse,
+    Fault::ClockJump,
+    Fault::Part,
 ];
+
+/// How far wall clocks jump: what a time daemon corrects, and what a machine that slept has missed.
+const JUMPS_SECONDS: [i64; 6] = [-3_600, -60, -2, 2, 60, 3_600];
 
 /// Lets one of `faults` after the other go wrong until it is dropped.
 pub(crate) async fn run(world: Arc<World>, hosts: Arc<Vec<Host>>, faults: Vec<Fault>) {
@@ -97,6 +107,19 @@ async fn befall(world: &Arc<World>, hosts: &Arc<Vec<Host>>, fault: Fault) {
             world.disk.set_health(health);
         }
         Fault::Collapse => ill_disk(world, Health::Collapse(world.pick(0..40) as u64)).await,
+        Fault::ClockJump => {
+            let seconds = JUMPS_SECONDS[world.pick(0..JUMPS_SECONDS.len())];
+            note!(world, "the wall clock jumps by {seconds} s");
+            os::shift_wall_clock(seconds);
+        }
+        Fault::Part => {
+            let part = [Part::Controllers, Part::Scheduler][world.pick(0..2)];
+            let server = world.server.borrow().clone();
+            if let Some(server) = server {
+                note!(world, "{part:?} begin anew");
+                server::restart_part(world, &server, part);
+            }
+        }
     }
 }
 

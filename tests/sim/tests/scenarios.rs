@@ -55,3 +55,27 @@ fn a_rollout_keeps_its_bounds_though_the_server_dies() {
 fn evictions_keep_a_budget_though_the_server_dies() {
     check("budget", &[1, 2]);
 }
+
+/// Row `cp.restart-any`.
+#[test]
+fn whatever_begins_anew_a_hundred_times_nothing_is_lost_or_doubled() {
+    check("restart-any", &[1]);
+}
+
+/// Row `cp.restart-scheduler`.
+#[test]
+fn a_pod_that_the_scheduler_has_not_heard_of_is_found_when_it_begins_anew() {
+    check("forgotten", &[1]);
+}
+
+/// Row `hpa.logic`.
+#[test]
+fn an_autoscaler_follows_its_load_up_at_once_and_down_after_five_minutes() {
+    check("autoscale", &[1]);
+}
+
+/// Row `ctr.restart-in-place`.
+#[test]
+fn a_pod_that_crashes_ten_times_stays_where_it_is() {
+    check("crash", &[1]);
+}

@@ -3,10 +3,13 @@
 //! A scenario is a run without dice for its faults: it says itself which host dies when. Times are exact, hours cost
 //! seconds, and all promises of the other runs are checked as well.
 
+mod autoscale;
 mod budget;
+mod crash;
 mod cron;
 mod job;
 mod node;
+mod restarts;
 mod rollout;
 mod taint;
 
@@ -31,6 +34,14 @@ pub(crate) enum Scenario {
     Rollout,
     /// All pods are evicted again and again under a budget.
     Budget,
+    /// Everything begins anew, again and again.
+    RestartAny,
+    /// The scheduler does not hear of a pod.
+    Forgotten,
+    /// An autoscaler follows a load.
+    Autoscale,
+    /// Pods crash again and again.
+    Crash,
 }
 
 /// Plays a scenario to its end.
@@ -46,5 +57,9 @@ pub(crate) async fn play(scenario: Scenario, stage: &Stage) -> Result<(), String
         Scenario::Taint => taint::drives_out(stage).await,
         Scenario::Rollout => rollout::with_crashes(stage).await,
         Scenario::Budget => budget::evictions(stage).await,
+        Scenario::RestartAny => restarts::anything(stage).await,
+        Scenario::Forgotten => restarts::forgotten(stage).await,
+        Scenario::Crash => crash::in_place(stage).await,
+        Scenario::Autoscale => autoscale::follows_load(stage).await,
     }
 }

@@ -87,7 +87,23 @@ pub(super) async fn partition(stage: &Stage) -> Result<(), String> {
             (text(pod, "/metadata/uid") != old && is_ready(pod)).then_some(())
         })
         .await?;
-    at_rest(stage).await
+    at_rest(stage).await?;
+    one_writer_at_a_time(stage, 2)
+}
+
+/// The written history: whoever ran as `db-0`, one began when the other had ended.
+fn one_writer_at_a_time(stage: &Stage, expected: usize) -> Result<(), String> {
+    let stays = stage.world.stays.lock();
+    let own: Vec<_> = stays.iter().filter(|stay| stay.place == "default/db-0").collect();
+    let two = own.windows(2).find(|pair| pair[0].until.is_none_or(|until| until > pair[1].from));
+    if let Some(pair) = two {
+        return Err(format!("two wrote at once: {pair:?}"));
+    }
+    let uids: BTreeSet<&str> = own.iter().map(|stay| stay.uid.as_str()).collect();
+    if uids.len() != expected {
+        return Err(format!("{expected} were to write, it was {own:?}"));
+    }
+    Ok(())
 }
 
 /// Whether a bound pod stays where it is, whoever asks for another node.
