@@ -39,6 +39,9 @@ const CONTAINER_FIELDS: [(&str, &str); 11] = [
 
 /// The warnings for an object that is being written: about the pod, or about the pod template it holds.
 pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
+    if (kind.group, kind.kind) == ("", "Service") {
+        return sctp(&object["spec"]["ports"], "spec.ports").collect();
+    }
     let path = match (kind.group, kind.kind) {
         ("", "Pod") => "spec",
         ("apps", "Deployment" | "ReplicaSet") => "spec.template.spec",
@@ -51,9 +54,20 @@ pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
         for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.{list}[{index}]");
             found.extend(without_meaning(container, &path, &CONTAINER_FIELDS));
+            found.extend(sctp(&container["ports"], &format!("{path}.ports")));
         }
     }
     found
+}
+
+/// Warnings about ports of SCTP, of which WASI has no sockets.
+fn sctp(ports: &Value, path: &str) -> impl Iterator<Item = String> {
+    let ports = ports.as_array().into_iter().flatten().enumerate();
+    ports.filter(|(_, port)| port["protocol"] == "SCTP").map(move |(index, _)| {
+        format!(
+            "{path}[{index}].protocol: SCTP has no effect on Coracle: components have sockets of TCP and UDP only, so nothing is led to this port"
+        )
+    })
 }
 
 fn without_meaning(value: &Value, path: &str, fields: &[(&str, &str)]) -> Vec<String> {
@@ -99,6 +113,13 @@ mod tests {
                 "spec.containers[0].securityContext.runAsUser: has no effect on Coracle: components have no user ids",
             ]
         );
+        let ports = json!([{"port": 80}, {"port": 9, "protocol": "SCTP"}]);
+        let said =
+            warnings(by_kind("", "v1", "Service").unwrap(), &json!({"spec": {"ports": ports}}));
+        assert!(said[0].starts_with("spec.ports[1].protocol: SCTP has no effect"), "{said:?}");
+        let pod = json!({"spec": {"containers": [{"name": "a", "ports": ports}]}});
+        let said = warnings(by_kind("", "v1", "Pod").unwrap(), &pod);
+        assert!(said[0].starts_with("spec.containers[0].ports[1].protocol: SCTP"), "{said:?}");
         let deployment = json!({"spec": {"template": {"spec": {"hostIPC": true}}}});
         assert_eq!(
             warnings(by_kind("apps", "v1", "Deployment").unwrap(), &deployment),

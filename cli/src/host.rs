@@ -54,7 +54,7 @@ pub(crate) async fn run(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()>
             .with_workers(workers);
     let _dns = dns::serve(&network, &fabric, dns_addresses).context("serve DNS to pods")?;
     let saved = (config.node_name.as_str(), data.host().join("services.json"));
-    let _following = follow(&network, &fabric, &caches, saved);
+    let following = follow(&network, &fabric, &caches, saved);
     let policies = data.host().join("policies.json");
     let _policies = follow_policies(&network, &fabric, &caches, policies);
     let front = front_config(flags, &config, &ranges);
@@ -81,6 +81,7 @@ pub(crate) async fn run(data: &DataDir, flags: &HostFlags) -> anyhow::Result<()>
     let outcome = loop {
         tokio::select! {
             outcome = &mut agent => break outcome.context("the node agent ended"),
+            mismatch = following.mismatch() => break Err(mismatch.into()),
             () = power_off.wait() => shut_down.cancel(),
             () = stop.wait() => {
                 ended.cancel();

@@ -66,7 +66,8 @@ impl Server {
             let key = flags.store.cluster_key_file.as_deref();
             shared_keys::settle(data, &store, key, now()).await?;
         }
-        let pki = Arc::new(Pki::open(&data.pki(), now())?);
+        let pki = Pki::open(&data.pki(), now())?.signing_for(flags.cluster_signing_duration);
+        let pki = Arc::new(pki);
         let mut config = configure(data, flags, address)?;
         let member = member(data, flags)?;
         let holder = member.holder.clone();

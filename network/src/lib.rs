@@ -6,9 +6,11 @@
 //! mean) and open node ports. What must never be here: wasmtime, or a decision inside of an edge.
 
 pub mod cidr;
+pub mod counts;
 pub mod demand;
 pub mod dns;
 pub mod egress;
+pub mod ejection;
 pub mod endpoints;
 pub mod front;
 pub mod gateway;
@@ -26,4 +28,5 @@ mod saved;
 pub mod switch;
 pub mod table;
 pub mod topology;
+pub mod trace;
 pub mod tunnel;

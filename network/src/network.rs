@@ -1,6 +1,7 @@
 //! The network of one host: the state that routing reads, and `host/vnet`'s two questions.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +11,16 @@ use futures::FutureExt as _;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+use crate::counts::Count;
 use crate::demand::{self, Demand};
 use crate::dns::lookup::PodDns;
 use crate::egress::Egress;
+use crate::ejection::Ejections;
 use crate::picker::Picker;
 use crate::policy::guard::{Arrival, Guard};
 use crate::switch::{Grant, Ranges, View, decide};
 use crate::table::{ServicePort, Table};
+use crate::tunnel::Forbidden;
 
 /// Refusals that wait to be told; one more is dropped, since whoever reads them groups them by pod
 /// anyway and a pod that dials in a loop must not cost memory.
@@ -61,6 +65,7 @@ pub struct Network {
     ranges: Ranges,
     table: RwLock<Table>,
     picker: Mutex<Picker>,
+    ejections: RwLock<Ejections>,
     grants: RwLock<HashMap<NsTag, Grant>>,
     lookups: RwLock<HashMap<NsTag, PodDns>>,
     machine: RwLock<HashSet<IpAddr>>,
@@ -80,6 +85,7 @@ impl Network {
             ranges,
             table: RwLock::default(),
             picker: Mutex::default(),
+            ejections: RwLock::default(),
             grants: RwLock::default(),
             lookups: RwLock::default(),
             machine: RwLock::default(),
@@ -217,10 +223,54 @@ impl Network {
         client: IpAddr,
         refused: &[SocketAddr],
     ) -> Option<SocketAddr> {
-        if refused.is_empty() {
+        let ejected = self.ejected(port);
+        if refused.is_empty() && ejected.is_empty() {
             return self.pick(port, client);
         }
-        self.pick(&port.without(refused), client)
+        let rest = port.without(refused);
+        let sound = rest.without(&ejected);
+        // Of what is left, one that failed lately is better than none.
+        self.pick(if sound.backends.is_empty() { &rest } else { &sound }, client)
+    }
+
+    /// Remembers that a backend did not take a connection, so that others are not led to it for a
+    /// while. That another host's policies refuse a client says nothing of the backend.
+    #[expect(clippy::disallowed_methods, reason = "the edge of the pure ejections")]
+    pub(crate) fn not_taken(&self, backend: SocketAddr, error: &io::Error) {
+        if Forbidden::is(error) {
+            return;
+        }
+        self.guard.counts.add(Count::NotTaken);
+        if self.ejections.write().failed(backend, Instant::now()) {
+            tracing::debug!(%backend, %error, "left out for a while");
+        }
+    }
+
+    /// The backends of a Service port that are left out now.
+    #[expect(clippy::disallowed_methods, reason = "the edge of the pure ejections")]
+    fn ejected(&self, port: &ServicePort) -> Vec<SocketAddr> {
+        let ejections = self.ejections.read();
+        if ejections.is_empty() { Vec::new() } else { ejections.among(port, Instant::now()) }
+    }
+
+    /// How long a backend is still left out.
+    #[expect(clippy::disallowed_methods, reason = "the edge of the pure ejections")]
+    pub(crate) fn left_out(&self, backend: SocketAddr) -> Option<Duration> {
+        self.ejections.read().left(backend, Instant::now())
+    }
+
+    /// What was counted, in Prometheus' text format.
+    #[expect(clippy::disallowed_methods, reason = "the edge of the pure ejections")]
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.guard.counts.page(self.ejections.read().count(Instant::now()))
+    }
+
+    /// Looks at all that decides where flows go.
+    pub(crate) fn view<T>(&self, look: impl FnOnce(&View<'_>) -> T) -> T {
+        let (table, grants) = (self.table.read(), self.grants.read());
+        let machine = self.machine.read();
+        look(&View { table: &table, ranges: &self.ranges, grants: &grants, machine: &machine })
     }
 
     fn route_past(&self, flow: &Flow, refused: &[SocketAddr]) -> Route {
@@ -228,13 +278,12 @@ impl Network {
         if self.table.read().is_dns(flow.destination.ip()) {
             return Route::Pod(flow.destination);
         }
-        let route = {
-            let (table, grants) = (self.table.read(), self.grants.read());
-            let machine = self.machine.read();
-            let view =
-                View { table: &table, ranges: &self.ranges, grants: &grants, machine: &machine };
-            decide(&view, flow, |port| self.pick_past(port, flow.source.ip(), refused))
-        };
+        let pick = |port: &ServicePort| self.pick_past(port, flow.source.ip(), refused);
+        let route = self.view(|view| decide(view, flow, pick));
+        if let Route::Refused(_) = route {
+            let to_service = self.ranges.is_service(flow.destination.ip());
+            self.guard.counts.add(if to_service { Count::NoBackend } else { Count::NotGranted });
+        }
         let route = self.guard.limit(flow, route);
         if let Some(from) = &flow.from {
             match &route {
@@ -316,12 +365,9 @@ pub struct Answers(pub Arc<Network>);
 impl Router for Answers {
     fn stays(&self, flow: &Flow, backend: SocketAddr) -> bool {
         let network = &*self.0;
-        let (table, grants) = (network.table.read(), network.grants.read());
-        let machine = network.machine.read();
-        let view =
-            View { table: &table, ranges: &network.ranges, grants: &grants, machine: &machine };
         let kept = |port: &ServicePort| port.backends.contains(&backend).then_some(backend);
-        match network.guard.limit(flow, decide(&view, flow, kept)) {
+        let route = network.view(|view| decide(view, flow, kept));
+        match network.guard.limit(flow, route) {
             Route::Pod(address) | Route::Real(address) => address == backend,
             Route::Refused(_) => false,
         }
@@ -333,6 +379,10 @@ impl Router for Answers {
 
     fn another(&self, flow: &Flow, refused: &[SocketAddr]) -> Route {
         self.0.route_past(flow, refused)
+    }
+
+    fn not_taken(&self, backend: SocketAddr, error: &io::Error) {
+        self.0.not_taken(backend, error);
     }
 
     fn starting(&self, flow: &Flow, refused: &[SocketAddr]) -> Option<BoxFuture<'static, ()>> {

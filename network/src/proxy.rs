@@ -137,7 +137,10 @@ impl Coming {
             }
             match self.fabric.deliver_real(backend, stream, self.peer) {
                 Ok(()) => return Tried::Taken,
-                Err((back, error)) => (stream, why) = (back, error.to_string()),
+                Err((back, error)) => {
+                    self.network.not_taken(backend, &error);
+                    (stream, why) = (back, error.to_string());
+                }
             }
         }
         Tried::Nobody(stream, why)
@@ -154,6 +157,7 @@ impl Coming {
                         Ok(far) => return coracle_vnet::splice(stream, far).await,
                         Err(error) => {
                             tracing::debug!(%error, %backend, "passed over");
+                            self.network.not_taken(backend, &error);
                             self.try_here(stream)
                         }
                     }

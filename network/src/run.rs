@@ -3,14 +3,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coracle_client::{Cache, Caches, Change, ObjectKey, Subscription};
 use coracle_vnet::Fabric;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::cidr::Cidr;
@@ -35,7 +34,31 @@ pub struct Following {
     _services: Subscription,
     _slices: Subscription,
     _node: Subscription,
+    mismatch: watch::Receiver<Option<Mismatch>>,
     tasks: [JoinHandle<()>; 3],
+}
+
+/// The server gives this host's pods addresses that this host does not take for pods'.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the range {range} of node '{node}' is outside of this host's --cluster-cidr, so that no pod would be reached: start \
+     the host with the --cluster-cidr of the server"
+)]
+pub struct Mismatch {
+    node: String,
+    range: String,
+}
+
+impl Following {
+    /// Waits until the server gives this host a range that it cannot serve; for ever if it never does.
+    pub async fn mismatch(&self) -> Mismatch {
+        let mut mismatch = self.mismatch.clone();
+        match mismatch.wait_for(Option::is_some).await.map(|found| found.clone()) {
+            Ok(Some(found)) => found,
+            // Nobody looks any more.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 impl Drop for Following {
@@ -88,7 +111,8 @@ pub fn follow(
             save.notify_one();
         })
     };
-    let following_node = observe_node(network, fabric, caches, (node, &save));
+    let (found, mismatch) = watch::channel(None);
+    let following_node = observe_node(network, fabric, caches, (node, &save, found));
     let open =
         tokio::spawn(keep_ports(Arc::clone(network), Arc::clone(fabric), Arc::clone(&ports)));
     let keep = Keep { network: Arc::clone(network), services, slices, file, saved, ports };
@@ -98,6 +122,7 @@ pub fn follow(
         _services: following_services,
         _slices: following_slices,
         _node: following_node,
+        mismatch,
         tasks,
     }
 }
@@ -107,22 +132,14 @@ fn observe_node(
     network: &Arc<Network>,
     fabric: &Arc<Fabric>,
     caches: &Caches,
-    (node, save): (&str, &Arc<Notify>),
+    (node, save, found): (&str, &Arc<Notify>, watch::Sender<Option<Mismatch>>),
 ) -> Subscription {
     let (network, fabric, save) = (Arc::clone(network), Arc::clone(fabric), Arc::clone(save));
     let node = node.to_owned();
-    let told = AtomicBool::new(false);
     caches.get::<Node>().observe(move |change| {
         let Some(own) = change.new.as_ref().filter(|_| change.key.name == node) else { return };
-        if let Some(range) = strange_range(&network, own)
-            && !told.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!(
-                node,
-                range,
-                "the range of this node's pods is outside of --cluster-cidr, so no pod is reached: start this \
-                 host with the server's --cluster-cidr"
-            );
+        if let Some(range) = strange_range(&network, own) {
+            found.send_replace(Some(Mismatch { node: node.clone(), range: range.clone() }));
         }
         let zone = own.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL));
         let place = Place { node: node.clone(), zone: zone.cloned() };

@@ -298,7 +298,7 @@ impl Table {
         self.services.range(first..).next().is_some_and(|(key, _)| key.namespace == namespace)
     }
 
-    fn endpoints(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoint> {
+    pub(crate) fn endpoints(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoint> {
         self.slices.get(key).into_iter().flat_map(BTreeMap::values).flatten()
     }
 

@@ -59,6 +59,22 @@ impl Place {
         }
     }
 
+    /// Why an endpoint is given new connections or is not, for people; `used`: what [`Place::usable`]
+    /// decided about it.
+    #[must_use]
+    pub fn reason(&self, policy: TrafficPolicy, endpoint: &Endpoint, used: bool) -> &'static str {
+        match (used, endpoint.ready) {
+            (true, true) => "ready",
+            (true, false) => "ending, but no other one is ready",
+            (false, _) if policy == TrafficPolicy::Local && !self.has(endpoint) => {
+                "on another node, where the traffic policy Local does not lead"
+            }
+            (false, false) if endpoint.terminating => "ending",
+            (false, false) => "not ready",
+            (false, true) => "ready, but topology hints lead elsewhere",
+        }
+    }
+
     /// Those that hints give to this node, else to its zone, else all. Hints count only when every
     /// endpoint has one and one is for here, so that no half-written set of hints loses traffic.
     fn hinted<'a>(&self, ready: Vec<&'a Endpoint>) -> Vec<&'a Endpoint> {

@@ -149,6 +149,45 @@ fn the_hosts_address_leads_to_pods_with_its_network_and_not_to_the_host() {
     assert!(route(&answers, "192.0.2.10:8080").contains("belongs to the host"));
 }
 
+/// One of two endpoints is ready, says the API, and takes no connection: it is found out by the first that
+/// comes to it, and left out for those that follow. No client notices.
+#[tokio::test]
+async fn a_backend_that_takes_no_connection_is_left_out() {
+    let (network, answers, _refusals) = network();
+    let key = ServiceKey { namespace: "default".into(), name: "pair".into() };
+    let service = json!({"spec": {"clusterIP": "10.96.0.30", "ports": [{"port": 80}]}});
+    let endpoints = json!([{"addresses": ["10.128.0.5"]}, {"addresses": ["10.128.0.6"]}]);
+    let slice = json!({"metadata": {"labels": {"kubernetes.io/service-name": "pair"}},
+        "addressType": "IPv4", "endpoints": endpoints, "ports": [{"port": 8080}]});
+    network.change(|table| {
+        table.set_service(&key, &serde_json::from_value(service).unwrap());
+        table.set_slice("default", "pair", &serde_json::from_value(slice).unwrap());
+    });
+    let answers = Arc::new(answers);
+    let fabric = Fabric::new(answers.clone(), answers);
+    let pod = |name: &str, ip: &str| {
+        let tag = NsTag::new(name, &format!("default/{name}"));
+        fabric.add(NetNsSpec::new(tag, vec![ip.parse().unwrap()])).unwrap()
+    };
+    let (good, _deaf) = (pod("good", "10.128.0.5"), pod("deaf", "10.128.0.6"));
+    let client = pod("client", "10.128.0.9");
+    let listener = good.bind_tcp("10.128.0.5:8080".parse().unwrap()).unwrap();
+    let listener = listener.listen(8, None).unwrap();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    for _ in 0..400 {
+        client.connect_tcp("10.96.0.30:80".parse().unwrap(), None).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let page = network.metrics();
+    let count = |name: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().parse::<u32>().unwrap()
+    };
+    // Half of them came there if it were not remembered. It is asked again after a while.
+    let failures = count("coracle_network_connect_failures_total");
+    assert!((1..40).contains(&failures), "{page}");
+}
+
 #[tokio::test]
 async fn names_of_the_cluster_need_no_grant_and_others_do() {
     let (network, answers, _refusals) = network();

@@ -106,6 +106,7 @@ pub struct Pki {
     ca_der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
     now: Timestamp,
+    signing: Duration,
 }
 
 impl Pki {
@@ -132,7 +133,13 @@ impl Pki {
         let malformed = "read the certificate of the cluster's CA";
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(because(malformed))?;
         let ca_der = tls::first_certificate(&ca_pem)?;
-        Ok(Pki { ca_pem, ca_der, issuer, now })
+        Ok(Pki { ca_pem, ca_der, issuer, now, signing: LEAF_VALID })
+    }
+
+    /// The same, but what is signed for those who ask by a `CertificateSigningRequest` is valid for `duration` at most.
+    #[must_use]
+    pub fn signing_for(self, duration: Duration) -> Pki {
+        Pki { signing: duration, ..self }
     }
 
     /// The authority's certificate, PEM.

@@ -1,6 +1,6 @@
 //! Certificates for those who ask by a `CertificateSigningRequest`.
 
-use super::{CLOCK_SKEW, LEAF_VALID, Pki, PkiError, because};
+use super::{CLOCK_SKEW, Pki, PkiError, because};
 use jiff::Timestamp;
 use rcgen::{
     CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
@@ -45,8 +45,8 @@ pub fn subject_of_request(request: &str) -> Result<Subject, PkiError> {
 }
 
 impl Pki {
-    /// Signs a request, PEM, for some usages (names of `certificates.k8s.io`) and at most `seconds`; a year when nothing
-    /// is said. `now` dates the certificate.
+    /// Signs a request, PEM, for some usages (names of `certificates.k8s.io`) and at most `seconds`; when nothing is
+    /// said, for as long as this authority signs at all ([`Pki::signing_for`], a year). `now` dates the certificate.
     ///
     /// # Errors
     /// When it is no request, or asks for what cannot be signed.
@@ -66,7 +66,7 @@ impl Pki {
         params.extended_key_usages =
             usages.iter().filter_map(|usage| extended_usage(usage)).collect();
         let valid =
-            seconds.map_or(LEAF_VALID, |seconds| Duration::from_secs(seconds).min(LEAF_VALID));
+            seconds.map_or(self.signing, |seconds| Duration::from_secs(seconds).min(self.signing));
         super::validity(params, now, valid);
         // A short certificate must not seem to have been valid for longer before than after.
         let skew = CLOCK_SKEW.min(valid);
@@ -129,5 +129,14 @@ mod tests {
         let usage = certificate.extended_key_usage().unwrap().unwrap().value;
         assert_eq!((usage.client_auth, usage.server_auth), (true, false));
         assert!(pki.sign_request("junk", &usages, None, now).is_err());
+        let until = |signed: &str| {
+            let (_, pem) = x509_parser::pem::parse_x509_pem(signed.as_bytes()).unwrap();
+            pem.parse_x509().unwrap().validity().not_after.timestamp()
+        };
+        let short = pki.signing_for(Duration::from_secs(60));
+        for asked in [None, Some(600)] {
+            let signed = short.sign_request(&request, &usages, asked, now).unwrap();
+            assert_eq!(until(&signed), now.as_second() + 60);
+        }
     }
 }

@@ -243,6 +243,11 @@ pub(crate) struct ServerFlags {
     pub(crate) store: StoreFlags,
 
     /// Static bearer tokens, one `token,user,uid,"group,group"` a line
+    /// How long the certificates are valid that hosts and others ask for, such as 8760h; hosts ask for the
+    /// next one in time
+    #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = positive)]
+    pub(crate) cluster_signing_duration: std::time::Duration,
+
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
 
@@ -300,6 +305,13 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
     let range = text.split_once('-').and_then(|(first, last)| {
         let range = first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?;
         (!range.is_empty() && *range.start() > 0).then_some(range)
+fn positive(text: &str) -> Result<std::time::Duration, String> {
+    let duration =
+        text.parse::<jiff::SignedDuration>().ok().filter(|duration| duration.is_positive());
+    let duration = duration.and_then(|duration| std::time::Duration::try_from(duration).ok());
+    duration.ok_or_else(|| "must be a duration such as 8760h or 30m".to_owned())
+}
+
     });
     range.ok_or_else(|| "must be two ports such as 30000-32767".to_owned())
 }

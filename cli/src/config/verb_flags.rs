@@ -55,6 +55,8 @@ pub(crate) enum Verb {
     PortForward(PortForwardFlags),
     /// Lead programs of this machine into the cluster's network: a proxy of SOCKS5 and HTTP
     Proxy(ProxyFlags),
+    /// Say each decision on a connection's way: name, Service, endpoints, policies, hosts; and make it
+    Trace(TraceFlags),
     /// Look at or steer rollouts
     #[command(subcommand)]
     Rollout(RolloutVerb),
@@ -272,6 +274,20 @@ pub(crate) struct ProxyFlags {
     /// Address and port of this machine to listen on; whoever reaches it reaches the pods
     #[arg(long, default_value = "127.0.0.1:1080", value_name = "ADDRESS:PORT")]
     pub(crate) listen: std::net::SocketAddr,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterFlags,
+}
+
+/// `coracle trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceFlags {
+    /// svc/NAME, svc/NAME:PORT, svc/NAME.NAMESPACE:PORT, or HOST:PORT by name or address
+    pub(crate) target: String,
+
+    /// The pod that connects: its name, or KIND/NAME of what has pods
+    #[arg(long, value_name = "POD", required = true)]
+    pub(crate) from: String,
 
     #[command(flatten)]
     pub(crate) cluster: ClusterFlags,

@@ -44,7 +44,11 @@ pub(super) async fn discover(
     let path = format!("/api/v1/namespaces/{PUBLIC_NAMESPACE}/configmaps/{CLUSTER_INFO}");
     let request = Request::get(path).body(Body::empty()).context("ask for cluster-info")?;
     let answer = client.send(request).await.with_context(|| {
-        format!("reach {url}: check the address, and that the server has --listen on it")
+        let port = url.port_u16().unwrap_or(443);
+        format!(
+            "reach {url}: check the address, that the server has --listen on it, and that nothing between closes TCP \
+             port {port}; hosts need that one to servers, and 15008 (--tunnel-port) to each other"
+        )
     })?;
     let (parts, body) = answer.into_parts();
     let date = parts.headers.get(header::DATE).and_then(|date| date.to_str().ok());

@@ -24,6 +24,7 @@ mod table;
 mod targets;
 mod terminal;
 mod top;
+mod trace;
 mod wait;
 
 use crate::config::{ClusterFlags, DataDir, RolloutVerb, TopVerb, Verb};
@@ -41,6 +42,7 @@ pub(crate) async fn run(data: &DataDir, verb: Verb) -> anyhow::Result<()> {
         Verb::Exec(flags) => exec::exec(&session, flags).await,
         Verb::PortForward(flags) => forward::forward(session, flags).await,
         Verb::Proxy(flags) => proxy::proxy(session, flags).await,
+        Verb::Trace(flags) => trace::trace(&session, flags).await,
         Verb::Rollout(verb) => rollout::rollout(&session, verb).await,
         Verb::Scale(flags) => scale::scale(&session, flags).await,
         Verb::Top(verb) => top::top(&session, verb).await,
@@ -60,6 +62,7 @@ fn cluster(verb: &Verb) -> &ClusterFlags {
         Verb::Exec(flags) => &flags.cluster,
         Verb::PortForward(flags) => &flags.cluster,
         Verb::Proxy(flags) => &flags.cluster,
+        Verb::Trace(flags) => &flags.cluster,
         Verb::Rollout(RolloutVerb::Status(flags)) => &flags.rollout.cluster,
         Verb::Rollout(RolloutVerb::Undo(flags)) => &flags.rollout.cluster,
         Verb::Rollout(

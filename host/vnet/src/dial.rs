@@ -1,12 +1,13 @@
 //! Connecting from a namespace: where it leads, and what is tried when nobody takes it there.
 
 use crate::links::Membership;
+use crate::listener::Accept;
 use crate::netns::NetNs;
 use crate::route::{Flow, Protocol, Route};
 use crate::splice;
 use crate::stream::VStream;
-use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
+use futures::{FutureExt as _, TryFutureExt as _};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -33,11 +34,21 @@ enum Dialled {
     },
 }
 
+/// What a destination comes to for a caller that can do without a byte stream.
+pub enum Reached {
+    /// A callback that listens on this fabric.
+    Callback(Arc<dyn Accept>),
+    /// A connection.
+    Stream(VStream),
+}
+
 /// One connection that is being made.
 struct Dial {
     ns: Arc<NetNs>,
     destination: SocketAddr,
     bound: Option<SocketAddr>,
+    /// Where the router led it when it was asked for the first time, if it was.
+    first: Option<Route>,
     /// The backends that did not take it since it last waited.
     refused: Vec<SocketAddr>,
 }
@@ -60,7 +71,43 @@ impl NetNs {
         destination: SocketAddr,
         bound: Option<SocketAddr>,
     ) -> BoxFuture<'static, io::Result<VStream>> {
-        let mut dial = Dial { ns: Arc::clone(self), destination, bound, refused: Vec::new() };
+        self.dial(destination, bound, None)
+    }
+
+    /// As [`NetNs::connect_tcp`], but where that would end in a callback of this fabric, the callback is
+    /// given and no connection made: the router is asked once, and what it picks is where the request
+    /// goes. A callback that drains is not given.
+    ///
+    /// # Errors
+    /// As [`NetNs::connect_tcp`].
+    pub fn reach(
+        self: &Arc<Self>,
+        destination: SocketAddr,
+    ) -> BoxFuture<'static, io::Result<Reached>> {
+        let own = self.is_own(destination.ip());
+        let first = if own { None } else { self.route_to(destination) };
+        let callback = match &first {
+            None if own => self.callback_at(destination),
+            Some(Route::Pod(at)) => {
+                let there = self.fabric().ok().and_then(|fabric| fabric.get(at.ip()));
+                there.and_then(|ns| ns.callback_at(*at))
+            }
+            None | Some(Route::Real(_) | Route::Refused(_)) => None,
+        };
+        match callback {
+            Some(callback) => ready(Ok(Reached::Callback(callback))).boxed(),
+            None => self.dial(destination, None, first).map_ok(Reached::Stream).boxed(),
+        }
+    }
+
+    fn dial(
+        self: &Arc<Self>,
+        destination: SocketAddr,
+        bound: Option<SocketAddr>,
+        first: Option<Route>,
+    ) -> BoxFuture<'static, io::Result<VStream>> {
+        let mut dial =
+            Dial { ns: Arc::clone(self), destination, bound, first, refused: Vec::new() };
         match dial.once() {
             Ok(Dialled::Virtual(stream)) => ready(Ok(stream)).boxed(),
             Err(error) => ready(Err(error)).boxed(),
@@ -88,6 +135,7 @@ impl Dial {
                     match (connecting.await, backend) {
                         (Ok(stream), _) => return Ok(stream.joined(membership)),
                         (Err(error), Some(backend)) if is_refusal(&error) => {
+                            self.ns.fabric()?.not_taken(backend, &error);
                             self.refused.push(backend);
                         }
                         (Err(error), _) => return Err(error),
@@ -129,7 +177,9 @@ impl Dial {
         let flow = Flow { from, source, destination, protocol: Protocol::Tcp };
         let mut last = None;
         while self.refused.len() < TRIES_MAX {
-            let address = match fabric.route_past(&flow, &self.refused) {
+            let asked = self.first.take();
+            let route = asked.unwrap_or_else(|| fabric.route_past(&flow, &self.refused));
+            let address = match route {
                 Route::Pod(address) => address,
                 Route::Real(address) => return Ok(Dialled::Real { address, source, membership }),
                 Route::Refused(why) => {
@@ -149,6 +199,7 @@ impl Dial {
                 }
                 (Err(error), None) => return Err(error),
                 (Err(error), Some(backend)) => {
+                    fabric.not_taken(backend, &error);
                     self.refused.push(backend);
                     last = Some(error);
                 }
@@ -158,8 +209,11 @@ impl Dial {
     }
 }
 
-/// Whether nobody took the connection, as against a network that failed on the way.
+/// Whether nobody took the connection, so that another backend may be asked: nothing was sent over it
+/// yet, also where a host did not answer whether it took it.
 fn is_refusal(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ConnectionRefused
-        || error.kind() == io::ErrorKind::HostUnreachable
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut
+    )
 }

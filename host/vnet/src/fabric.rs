@@ -191,6 +191,10 @@ impl Fabric {
         }
     }
 
+    pub(crate) fn not_taken(&self, backend: SocketAddr, error: &io::Error) {
+        self.router.not_taken(backend, error);
+    }
+
     pub(crate) fn starting(
         &self,
         flow: &Flow,

@@ -32,11 +32,12 @@ mod traffic;
 mod udp;
 mod uplink;
 
+pub use dial::Reached;
 pub use entrance::serve_datagrams;
 pub use fabric::{AddError, Fabric};
 pub use listener::{Accept, Listener, PortGuard};
 pub use netns::{BUFFER_BYTES_MAX, CONNECTIONS_MAX, NetNs, NetNsSpec};
-pub use overlay::Overlay;
+pub use overlay::{Hop, Overlay};
 pub use pipe::PIPE_BYTES_MAX;
 pub use resolve::{ResolveError, Resolver};
 pub use route::{Flow, Protocol, Route, Router};

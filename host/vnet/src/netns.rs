@@ -210,14 +210,9 @@ impl NetNs {
         }
     }
 
-    /// The callback that a connection to `destination` would reach from here, wherever on this
-    /// fabric it listens; routed anew at each call, as a connection would be.
-    #[must_use]
-    pub fn callback(&self, destination: SocketAddr) -> Option<Arc<dyn Accept>> {
-        if self.is_own(destination.ip()) {
-            return self.callback_at(destination);
-        }
-        let fabric = self.fabric.upgrade()?;
+    /// Where the router leads a connection to `destination` from here; `None` where it is not asked.
+    pub(crate) fn route_to(&self, destination: SocketAddr) -> Option<Route> {
+        let fabric = self.fabric.upgrade().filter(|fabric| fabric.uplink().is_none())?;
         let source = self.spec.ips.iter().find(|ip| ip.is_ipv4() == destination.is_ipv4());
         let flow = Flow {
             from: Some(self.spec.tag.clone()),
@@ -225,10 +220,7 @@ impl NetNs {
             destination,
             protocol: Protocol::Tcp,
         };
-        match fabric.route(&flow) {
-            Route::Pod(address) => fabric.get(address.ip())?.callback_at(address),
-            Route::Real(_) | Route::Refused(_) => None,
-        }
+        Some(fabric.route(&flow))
     }
 
     /// Whether somebody listens at `destination` (TCP).

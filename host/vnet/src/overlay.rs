@@ -3,6 +3,7 @@
 use crate::fabric::Fabric;
 use crate::route::{Flow, Protocol};
 use crate::stream::VStream;
+use crate::tag::NsTag;
 use crate::udp::DatagramSink;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -28,6 +29,14 @@ pub trait Overlay: Send + Sync {
         far: VStream,
     ) -> BoxFuture<'static, io::Result<()>>;
 
+    /// Says by which way [`Overlay::connect`] would go to `address`, for people.
+    ///
+    /// # Errors
+    /// Why there is none. By default nothing is known of ways.
+    fn way(&self, address: SocketAddr) -> Result<String, String> {
+        Err(format!("nothing is known of the way to {address}"))
+    }
+
     /// Gives the way for datagrams of a flow to `address` on another fabric; what comes back goes to
     /// `answers`, for as long as that takes it. `None` when nothing leads there: by default nothing
     /// does.
@@ -41,7 +50,31 @@ pub trait Overlay: Send + Sync {
     }
 }
 
+/// Where a connection to an address leads from this fabric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// To this namespace of the fabric itself.
+    Here(NsTag),
+    /// To another fabric, by this way.
+    Beyond(String),
+    /// Nowhere, and why.
+    Nowhere(String),
+}
+
 impl Fabric {
+    /// Says where a connection to an address leads, by the same look-up as a connection.
+    #[must_use]
+    pub fn hop(&self, address: SocketAddr) -> Hop {
+        if let Some(ns) = self.get(address.ip()) {
+            return Hop::Here(ns.tag().clone());
+        }
+        match self.overlay().map(|overlay| overlay.way(address)) {
+            Some(Ok(way)) => Hop::Beyond(way),
+            Some(Err(why)) => Hop::Nowhere(why),
+            None => Hop::Nowhere(format!("no pod of this host has the address {}", address.ip())),
+        }
+    }
+
     /// Connects a flow to a pod that is not on this fabric; `None` when it is, or nothing leads to
     /// other fabrics. The end comes back that the one who connects holds.
     pub(crate) fn connect_beyond(

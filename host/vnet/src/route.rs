@@ -53,6 +53,10 @@ pub trait Router: Send + Sync {
         self.route(flow)
     }
 
+    /// Told that a backend, to which the router led a TCP flow, did not take it. By default it is not
+    /// remembered.
+    fn not_taken(&self, _backend: SocketAddr, _error: &std::io::Error) {}
+
     /// Whether a TCP flow that the router refused is worth waiting for, as when its backend is being
     /// started; the flow is asked about once more, afresh, when the future ends. `refused` as in
     /// [`Router::another`]. By default it is not.

@@ -192,14 +192,18 @@ async fn connect(
             continue;
         }
         if shared.fabric.is_beyond(backend.ip()) {
-            if let Ok(far) = shared.fabric.deliver_anywhere(backend, client).await {
-                return coracle_vnet::splice(stream, far).await;
+            match shared.fabric.deliver_anywhere(backend, client).await {
+                Ok(far) => return coracle_vnet::splice(stream, far).await,
+                Err(error) => shared.network.not_taken(backend, &error),
             }
             continue;
         }
         match shared.fabric.deliver_real(backend, stream, client) {
             Ok(()) => return,
-            Err((back, _)) => stream = back,
+            Err((back, error)) => {
+                shared.network.not_taken(backend, &error);
+                stream = back;
+            }
         }
     }
     tracing::debug!(%client, service = %balanced.service, "a load balancer's connection was refused");

@@ -133,6 +133,8 @@ impl Front {
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as Box<dyn Wire>)
         };
-        timeout(CONNECT_MAX, joined).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        let reached = timeout(CONNECT_MAX, joined).await;
+        let reached = reached.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        reached.inspect_err(|error| self.network.not_taken(backend, error))
     }
 }

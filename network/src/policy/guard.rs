@@ -8,6 +8,7 @@ use coracle_vnet::{Fabric, Flow, NsTag, Protocol, Route};
 use parking_lot::RwLock;
 
 use super::{Attempt, Direction, Policies, Verdict};
+use crate::counts::{Count, Counts};
 
 /// What is said while the policies of the cluster are not known.
 const UNKNOWN: &str = "the cluster's network policies are not known yet: the server has not been reached since this \
@@ -20,6 +21,19 @@ pub struct Guard {
     policies: RwLock<Policies>,
     unknown: AtomicBool,
     fabric: OnceLock<Weak<Fabric>>,
+    /// What was not let through, of policies and of all else.
+    pub(crate) counts: Counts,
+}
+
+/// What policies say of one way of a connection.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    /// Which way.
+    pub(crate) direction: Direction,
+    /// The policies that select the pod whose way it is; without any it is open.
+    pub(crate) policies: Vec<String>,
+    /// What they say together.
+    pub(crate) verdict: Verdict,
 }
 
 /// Who stands behind a connection that arrives.
@@ -52,7 +66,7 @@ impl Guard {
     }
 
     /// Changes the policies.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Policies)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Policies)) {
         change(&mut self.policies.write());
     }
 
@@ -84,8 +98,43 @@ impl Guard {
         };
         match verdict {
             Verdict::Allowed => route,
-            Verdict::Denied(denial) => Route::Refused(denial.to_string()),
+            Verdict::Denied(denial) => {
+                self.counts.add(Count::Policy(denial.direction));
+                Route::Refused(denial.to_string())
+            }
         }
+    }
+
+    /// What the policies say of both ways of a flow to this address, the way out first. Asked about
+    /// the way in, too, where another host decides about it, which has the same policies.
+    ///
+    /// # Errors
+    /// The policies are not known.
+    pub(crate) fn judge(
+        &self,
+        flow: &Flow,
+        destination: SocketAddr,
+    ) -> Result<[Judgement; 2], &'static str> {
+        if self.unknown.load(Ordering::Acquire) {
+            return Err(UNKNOWN);
+        }
+        let to = self.local(destination.ip());
+        let attempt = Attempt {
+            source: flow.source.ip(),
+            from: flow.from.as_ref().map(NsTag::id),
+            destination,
+            to: to.as_ref().map(NsTag::id),
+            protocol: flow.protocol,
+        };
+        let policies = self.policies.read();
+        Ok([Direction::Egress, Direction::Ingress].map(|direction| Judgement {
+            direction,
+            policies: policies.isolating(&attempt, direction),
+            verdict: match direction {
+                Direction::Egress => policies.egress(&attempt),
+                Direction::Ingress => policies.ingress(&attempt),
+            },
+        }))
     }
 
     /// What policies in dry run would refuse of a flow that is let through on this route.
@@ -105,8 +154,9 @@ impl Guard {
         };
         let policies = self.policies.read();
         let inward = || policies.rehearse(&attempt, Direction::Ingress).filter(|_| to.is_some());
-        let denial = policies.rehearse(&attempt, Direction::Egress).or_else(inward);
-        denial.map(|denial| format!("dry run: {denial}"))
+        let denial = policies.rehearse(&attempt, Direction::Egress).or_else(inward)?;
+        self.counts.add(Count::Rehearsed);
+        Some(format!("dry run: {denial}"))
     }
 
     /// As [`Guard::rehearse`], for a connection that arrives; with the pod that it goes to.
@@ -123,6 +173,7 @@ impl Guard {
             protocol: arrival.protocol,
         };
         let denial = self.policies.read().rehearse(&attempt, Direction::Ingress)?;
+        self.counts.add(Count::Rehearsed);
         Some((to, format!("dry run: {denial}")))
     }
 
@@ -153,6 +204,7 @@ impl Guard {
             Verdict::Allowed => Ok(()),
             Verdict::Denied(denial) => {
                 drop(policies);
+                self.counts.add(Count::Policy(denial.direction));
                 Err((to, denial.to_string()))
             }
         }

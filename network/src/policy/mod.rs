@@ -26,7 +26,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 pub use follow::{FollowingPolicies, follow_policies};
 pub use pod::{Face, PodFace};
-use rule::{Policy, Subject};
+use rule::{Policy, Rule, Subject};
 
 /// The annotation of a NetworkPolicy that closes nothing yet: with the value `true`, what it would
 /// refuse is let through, and told.
@@ -239,12 +239,7 @@ impl Policies {
         attempt: &Attempt<'_>,
     ) -> Verdict {
         let mut isolating = Vec::new();
-        for (name, policy) in self.policies.get(&own.namespace).into_iter().flatten() {
-            let Some(rules) = policy.rules(direction) else { continue };
-            let counts = counting == Counting::All || !policy.dry_run;
-            if !counts || !policy.selects(&own.labels) {
-                continue;
-            }
+        for (name, rules) in self.selecting(own, direction, counting) {
             if rules.iter().any(|rule| rule.allows(subject)) {
                 return Verdict::Allowed;
             }
@@ -259,6 +254,32 @@ impl Policies {
             policies: isolating,
             what: self.spelled(attempt),
         })
+    }
+
+    /// The policies that select a pod for one way, each with its rules for it.
+    fn selecting<'a>(
+        &'a self,
+        own: &'a Face,
+        direction: Direction,
+        counting: Counting,
+    ) -> impl Iterator<Item = (&'a String, &'a [Rule])> {
+        let of_namespace = self.policies.get(&own.namespace).into_iter().flatten();
+        of_namespace.filter_map(move |(name, policy)| {
+            let rules = policy.rules(direction)?;
+            let counts = counting == Counting::All || !policy.dry_run;
+            (counts && policy.selects(&own.labels)).then_some((name, rules))
+        })
+    }
+
+    /// The names of the policies that select the pod whose way it is: without any the way is open.
+    #[must_use]
+    pub fn isolating(&self, attempt: &Attempt<'_>, direction: Direction) -> Vec<String> {
+        let own = match direction {
+            Direction::Ingress => self.face(attempt.to, attempt.destination.ip()),
+            Direction::Egress => self.face(attempt.from, attempt.source),
+        };
+        let Some(own) = own else { return Vec::new() };
+        self.selecting(own, direction, Counting::Real).map(|(name, _)| name.clone()).collect()
     }
 
     fn face(&self, uid: Option<&str>, ip: IpAddr) -> Option<&Arc<Face>> {

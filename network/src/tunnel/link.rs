@@ -124,6 +124,18 @@ impl Link {
     }
 }
 
+/// The other host does not let this source to its pod: nothing is wrong with the pod.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Forbidden(String);
+
+impl Forbidden {
+    /// Whether an error of a connection is this one.
+    pub(crate) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
 enum Asked {
     /// The link does not carry requests any more.
     Broken(String),
@@ -150,12 +162,13 @@ async fn ask(mut sender: Sender, head: &Head) -> Result<Upgraded, Asked> {
     }
     let reason = answer.headers().get(REASON).and_then(|reason| reason.to_str().ok());
     let reason = reason.map_or_else(|| status.to_string(), str::to_owned);
-    let kind = if status == StatusCode::NOT_FOUND {
-        io::ErrorKind::HostUnreachable
-    } else {
-        io::ErrorKind::ConnectionRefused
-    };
-    Err(Asked::Refused(io::Error::new(kind, reason)))
+    Err(Asked::Refused(match status {
+        StatusCode::NOT_FOUND => io::Error::new(io::ErrorKind::HostUnreachable, reason),
+        StatusCode::FORBIDDEN => {
+            io::Error::new(io::ErrorKind::ConnectionRefused, Forbidden(reason))
+        }
+        _other => io::Error::new(io::ErrorKind::ConnectionRefused, reason),
+    }))
 }
 
 /// Connects and proves both sides. The link lives in a task of its own until it breaks.

@@ -23,6 +23,8 @@ pub mod reach;
 mod run;
 mod splice;
 
+pub(crate) use link::Forbidden;
+
 pub use keys::{KeyError, Keys, Pem};
 pub use run::{Running, TunnelConfig, start};
 

@@ -70,7 +70,7 @@ impl Overlay for Outward {
         address: SocketAddr,
         far: VStream,
     ) -> BoxFuture<'static, io::Result<()>> {
-        let (peer, link, keys) = match self.way(address) {
+        let (peer, link, keys) = match Outward::way(self, address) {
             Ok(way) => way,
             Err(why) => {
                 let error = io::Error::new(io::ErrorKind::HostUnreachable, why);
@@ -86,6 +86,14 @@ impl Overlay for Outward {
         .boxed()
     }
 
+    fn way(&self, address: SocketAddr) -> Result<String, String> {
+        let (peer, _, _) = Outward::way(self, address)?;
+        match peer.address {
+            Some(at) => Ok(format!("the tunnel to node {} at {at}", peer.node)),
+            None => Err(format!("node {} has not said where its tunnel is", peer.node)),
+        }
+    }
+
     fn datagrams(
         &self,
         flow: &Flow,
@@ -93,7 +101,7 @@ impl Overlay for Outward {
         answers: Arc<dyn DatagramSink>,
     ) -> Option<Arc<dyn DatagramSink>> {
         let counted = self.flows.count(flow.source.ip())?;
-        let way = self.way(address);
+        let way = Outward::way(self, address);
         let (peer, link, keys) =
             way.inspect_err(|why| tracing::debug!(%address, why, "datagram dropped")).ok()?;
         let head = self.head(flow, address);

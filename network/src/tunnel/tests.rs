@@ -16,11 +16,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 use super::accept::{Inward, accept};
 use super::overlay::Outward;
@@ -66,12 +69,24 @@ impl Authority {
     }
 
     fn issue(&self, user: &str, names: &[&str], purpose: ExtendedKeyUsagePurpose) -> Pem {
+        self.issue_until(user, names, purpose, 2999)
+    }
+
+    /// Until the end of a year.
+    fn issue_until(
+        &self,
+        user: &str,
+        names: &[&str],
+        purpose: ExtendedKeyUsagePurpose,
+        year: i32,
+    ) -> Pem {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
         params.distinguished_name.push(DnType::CommonName, user);
         params.extended_key_usages = vec![purpose];
+        params.not_after = rcgen::date_time_ymd(year, 12, 31);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pem { certificate: certificate.pem(), key: key.serialize_pem() }
@@ -294,6 +309,45 @@ async fn strangers_are_refused() {
     // A TLS alert or nothing, and the end.
     let _cut = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"));
+}
+
+#[tokio::test]
+async fn who_has_no_certificate_or_one_that_counts_no_more_is_refused() {
+    let world = world().await;
+    // TLS as it should be, but nothing that says who it is.
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(world.authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let nameless = rustls::ClientConfig::builder_with_provider(provider);
+    let nameless = nameless.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+    let mut nameless = nameless.with_root_certificates(roots).with_no_client_auth();
+    nameless.alpn_protocols = vec![b"h2".to_vec()];
+    let tcp = TcpStream::connect(world.b.address).await.unwrap();
+    let connector = TlsConnector::from(Arc::new(nameless));
+    let mut tls = connector.connect("b".try_into().unwrap(), tcp).await.unwrap();
+    let _cut = tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    let mut answer = Vec::new();
+    let refused = tls.read_to_end(&mut answer).await.unwrap_err().to_string();
+    assert!(answer.is_empty() && refused.contains("CertificateRequired"), "{refused}");
+    // One that ended.
+    let user = "system:node:a";
+    let old = world.authority.issue_until(user, &[], ExtendedKeyUsagePurpose::ClientAuth, 2020);
+    let serving = world.authority.issue(user, &["a"], ExtendedKeyUsagePurpose::ServerAuth);
+    let keys = Keys::new(&world.authority.pem, &old, &serving).unwrap();
+    let late = Host::start("a", keys, &world.peers).await;
+    let error = claim(&late, "10.128.0.5:1").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::HostUnreachable, "{error}");
+    // One of a node that was deleted: it is good, and its node may speak for no pod, over no link.
+    let gone = Host::start("c", world.authority.keys("c"), &world.peers).await;
+    announce(&world.peers, "c", "10.128.128.0/18", gone.address.port());
+    claim(&gone, "10.128.128.5:1").await.unwrap();
+    world.peers.write().remove("c");
+    let error = claim(&gone, "10.128.128.5:1").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    assert!(error.to_string().contains("node 'c' may not speak for"), "{error}");
+    // All the others go on.
+    let said = exchange(dial(&world.from, SERVER).await, b"hello").await.unwrap();
+    assert_eq!(said, "10.128.0.5\nhello");
 }
 
 #[tokio::test]

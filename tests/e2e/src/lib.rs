@@ -29,7 +29,7 @@ pub use clients::{go_client, node_client};
 pub use cluster::{Cluster, Output};
 pub use coracle_etcd::free_port;
 pub use hosts::Machines;
-pub use http::{Answer, get, request};
+pub use http::{Answer, get, request, shout};
 pub use languages::guest_in;
 pub use pods::{BEHAVE, HELLO, HTTP, LIFECYCLE, container, pod, service, sh};
 pub use servers::Servers;

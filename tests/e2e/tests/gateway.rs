@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::process::Command;
+use std::time::Duration;
 
 use coracle_e2e::{
-    Cluster, HTTP, build_guests, container, eventually, free_port, get, pod, service,
+    Cluster, HTTP, build_guests, container, eventually, free_port, get, pod, service, shout,
 };
 use serde_json::{Value, json};
 
@@ -86,6 +88,14 @@ fn routes() -> Vec<Value> {
             ]),
         ),
         route(
+            "mirrored",
+            &json!(["mirrored.example"]),
+            &json!([{"filters": [{"type": "RequestMirror",
+                "requestMirror": {"backendRef": {"name": "two", "port": 80}}}],
+                "backendRefs": [backend("one", 1)]}]),
+        ),
+        route("axum", &json!(["ws.example"]), &json!([{"backendRefs": [backend("axum", 1)]}])),
+        route(
             "broken",
             &json!(["broken.example"]),
             &json!([{"backendRefs": [backend("absent", 1)]}]),
@@ -118,8 +128,15 @@ fn routes_weights_filters_and_statuses() {
     conditions(&cluster, "gatewayclass/coracle", "/status/conditions", &[("Accepted", "True")]);
     let gateway = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "gw"},
         "spec": {"gatewayClassName": "coracle", "listeners": [{"name": "http", "port": port, "protocol": "HTTP"}]}});
-    cluster.make(&[web("one"), web("two")].concat());
-    cluster.make(&[vec![gateway], routes()].concat());
+    cluster.push("axum-echo:1", &guests.join("axum-echo.wasm"));
+    let axum = json!({"containers": [container("c", "registry.coracle.internal/axum-echo:1",
+        &json!({"ports": [{"containerPort": 8080}]}))]});
+    cluster.make(&[web("one"), web("two"), [pod("axum", &axum), service("axum", 8080)]].concat());
+    let method = json!({"service": "grpc.health.v1.Health", "method": "Check"});
+    let grpc = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute",
+        "metadata": {"name": "grpc"}, "spec": {"parentRefs": [{"name": "gw"}], "hostnames": ["grpc.example"],
+            "rules": [{"matches": [{"method": method}], "backendRefs": [backend("one", 1)]}]}});
+    cluster.make(&[vec![gateway, grpc], routes()].concat());
     cluster.ready("one");
     cluster.ready("two");
 
@@ -157,7 +174,7 @@ fn routes_weights_filters_and_statuses() {
         "/status/listeners/0/conditions",
         &[("ResolvedRefs", "True")],
     );
-    cluster.shows("gateway/gw", "/status/listeners/0/attachedRoutes", 4);
+    cluster.shows("gateway/gw", "/status/listeners/0/attachedRoutes", 7);
     let parent = "/status/parents/0/conditions";
     conditions(
         &cluster,
@@ -174,7 +191,45 @@ fn routes_weights_filters_and_statuses() {
     let table = cluster.run(&["get", "gateway", "gw"]);
     assert!(table.contains("coracle") && table.contains("True"), "{table}");
 
+    other_traffic(&cluster, port);
     balanced(&cluster);
+}
+
+/// WebSockets, calls of gRPC with their trailers, and copies of requests.
+fn other_traffic(cluster: &Cluster, port: u16) {
+    let shouted = eventually("a WebSocket through the Gateway", || {
+        shout(port, "ws.example", "/shout", "hello")
+    });
+    assert_eq!(shouted, "HELLO");
+    // A health check without a name: five bytes of a message that has none.
+    let file = cluster.folder().join("message");
+    std::fs::write(&file, [0; 5]).unwrap();
+    let body = format!("@{}", file.display());
+    let grpc =
+        ["--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers"];
+    let grpc = [&grpc[..], &["--data-binary", &body, "-o", "/dev/null", "-D", "-"]].concat();
+    let call = |method: &str| {
+        ask(port, "grpc.example", &format!("/grpc.health.v1.Health/{method}"), &grpc)
+    };
+    let (status, head) = call("Check");
+    assert!(status == "200" && head.starts_with("HTTP/2 200"), "{head}");
+    assert!(head.contains("grpc-status: 0"), "the trailers come through: {head}");
+    let (status, _) = call("Watch");
+    assert_eq!(status, "404", "the route is for one method");
+    conditions(
+        cluster,
+        "grpcroute/grpc",
+        "/status/parents/0/conditions",
+        &[("Accepted", "True"), ("ResolvedRefs", "True")],
+    );
+    // The one answers, the other hears it too.
+    answers(port, "mirrored.example", "/log?copied", &[], ("200", "logged"));
+    for pod in ["one", "two"] {
+        eventually(&format!("{pod} has the request"), || {
+            let said = cluster.run(&["logs", pod]);
+            if said.contains("copied") { Ok(()) } else { Err(said) }
+        });
+    }
 }
 
 /// Services of type LoadBalancer are at the hosts' addresses, unless they belong to somebody else.
@@ -203,7 +258,31 @@ fn balanced(cluster: &Cluster) {
     assert!(shown["spec"]["ports"][0]["nodePort"].is_null(), "{shown}");
     assert!(cluster.run(&["get", "service", "open"]).contains(&address));
     cluster.shows("service/closed", "/status/loadBalancer/ingress/0/ip", address.as_str());
+    datagrams(cluster);
     assert!(get(closed, "/env?WHO").is_err());
     assert!(get(foreign, "/env?WHO").is_err());
     assert!(cluster.get(&["service/foreign"])["status"]["loadBalancer"]["ingress"].is_null());
+}
+
+/// A load balancer of datagrams: the answer comes from where the question went.
+fn datagrams(cluster: &Cluster) {
+    cluster.push("net-probe:1", &build_guests("tests/guests").join("net-probe.wasm"));
+    let port = free_port();
+    let more = json!({"args": ["udp-serve 0.0.0.0:5353 1000"]});
+    let spec =
+        json!({"containers": [container("c", "registry.coracle.internal/net-probe:1", &more)]});
+    let balanced = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "udp"},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "udp"}, "allocateLoadBalancerNodePorts": false,
+            "ports": [{"port": port, "targetPort": 5353, "protocol": "UDP"}]}});
+    cluster.make(&[pod("udp", &spec), balanced]);
+    let ask = || {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        socket.connect(("127.0.0.1", port))?;
+        socket.send(b"hello")?;
+        let mut answer = [0; 16];
+        let length = socket.recv(&mut answer)?;
+        Ok::<_, std::io::Error>(answer[..length].to_vec())
+    };
+    assert_eq!(eventually("a datagram is answered", ask), b"hello");
 }

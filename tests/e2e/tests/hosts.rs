@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
 use coracle_e2e::probe_pods::{HELLO, ask, echo, machines_with_images, wait_pod_ready};
 use coracle_e2e::{Machines, eventually, within};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ const REQUEST: &str = "GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\
 
 #[test]
 fn hosts_join_with_a_token_and_strangers_do_not() {
-    let mut machines = Machines::start(3);
+    let mut machines = Machines::start_flags(3, &["--cluster-signing-duration=40s"]);
     let words = machines.token();
     let with = |flag: &str, value: &str| -> Vec<String> {
         let mut changed = words.clone();
@@ -31,8 +32,22 @@ fn hosts_join_with_a_token_and_strangers_do_not() {
     let said = machines.failing_host(1, "stranger", &with("--ca-hash", "sha256:00"));
     assert!(said.contains("another cluster"), "{said}");
 
+    // Row `net.node-flat`: the port that is closed is named.
+    machines.close_way(1, 0, true);
+    let said = machines.failing_host(1, "stranger", &words);
+    assert!(said.contains("nothing between closes TCP port 6443"), "{said}");
+    machines.close_way(1, 0, false);
+    // Addresses of pods are the server's to give: a host that takes others for pods' does not run.
+    let mut elsewhere = words.clone();
+    elsewhere.push("--cluster-cidr=10.64.0.0/10".to_owned());
+    elsewhere.extend(["--node-name".to_owned(), "elsewhere".to_owned()]);
+    let said = machines.failing_host(1, "elsewhere", &elsewhere);
+    assert!(said.contains("outside of this host's --cluster-cidr"), "{said}");
+    machines.run(&["delete", "node", "elsewhere"]);
+
     machines.start_host(1, &words);
     machines.wait_ready(1);
+    let joined_with = machines.host_kubeconfig(1);
     let mut taken = words.clone();
     taken.extend(["--node-name".to_owned(), machines.node(1)]);
     let said = machines.failing_host(2, "stranger", &taken);
@@ -65,8 +80,38 @@ fn hosts_join_with_a_token_and_strangers_do_not() {
         if node.ok && before != node.stdout.as_str() { Ok(()) } else { Err(node) }
     });
     machines.wait_ready(1);
+    certificates_follow_each_other(&mut machines, &joined_with);
+}
+
+/// Certificates are valid for 40 s here. When the one that the host joined with has ended, the host has another,
+/// and is a host of the cluster by it: it is killed, so that nothing of before is left, and needs no token.
+fn certificates_follow_each_other(machines: &mut Machines, joined_with: &str) {
+    let certificate = |kubeconfig: &str| {
+        let line = kubeconfig
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("client-certificate-data:"));
+        let encoded = line.unwrap().trim().trim_matches('"');
+        base64::engine::general_purpose::STANDARD.decode(encoded).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let ends = |name: &str, kubeconfig: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, certificate(kubeconfig)).unwrap();
+        let file = file.to_str().unwrap().to_owned();
+        !machines.program(1, &["openssl", "x509", "-noout", "-checkend", "0", "-in", &file]).ok
+    };
+    eventually("the first certificate has ended", || {
+        if ends("first", joined_with) { Ok(()) } else { Err("not yet") }
+    });
+    let now = machines.host_kubeconfig(1);
+    assert!(!ends("now", &now), "the host has got the next one in time: {}", machines.logs());
     machines.kill_host(1);
-    machines.start_host(1, &words[..2]);
+    let server = ["--server".to_owned(), machines.url()];
+    machines.start_host(1, &server);
+    eventually("the server reaches the host over a connection that it made anew", || {
+        let said = machines.kubectl(&["get", "--raw", "/api/v1/nodes/host-1/proxy/healthz"]);
+        if said.ok && said.stdout == "ok" { Ok(()) } else { Err((said, machines.logs())) }
+    });
     machines.wait_ready(1);
 }
 
@@ -218,6 +263,10 @@ fn pods_of_a_lost_host_move_and_it_comes_back_empty() {
     let node =
         machines.run(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].spec.nodeName}"]);
     let lost: usize = node.strip_prefix("host-").unwrap().parse().unwrap();
+    machines.apply(&stateful(&tolerations, &node).to_string());
+    machines.run(&["rollout", "status", "statefulset/kubia", "--timeout=60s"]);
+    let before = kubia(&machines);
+    assert_eq!(before.1, node);
     machines.kill_host(lost);
     let other = machines.node(3 - lost);
     within(Duration::from_secs(150), "the pod runs on the other host", || {
@@ -230,6 +279,7 @@ fn pods_of_a_lost_host_move_and_it_comes_back_empty() {
     });
     let taints = machines.get(&["node", &node])["spec"]["taints"].to_string();
     assert!(taints.contains("node.kubernetes.io/unreachable"), "{taints}");
+    only_force_moves_a_stateful_pod(&machines, &before, &other);
     machines.start_host(lost, &[]);
     machines.wait_ready(lost);
     eventually("the old pod is gone", || {
@@ -240,9 +290,45 @@ fn pods_of_a_lost_host_move_and_it_comes_back_empty() {
     // The host runs it no more, and only the other pod serves.
     eventually("the host has let go of it", || {
         let own = machines.run(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/pods")]);
-        if own.contains("\"web-") { Err(own) } else { Ok(()) }
+        let lets_go = !own.contains("\"web-") && !own.contains("\"kubia-");
+        if lets_go { Ok(()) } else { Err(own) }
     });
     let slices = ["get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o"];
     let path = "jsonpath={.items[*].endpoints[*].nodeName}";
     assert_eq!(machines.run(&[&slices[..], &[path]].concat()), other);
+}
+
+/// A StatefulSet of one that goes to a node if it can.
+fn stateful(tolerations: &[Value], node: &str) -> Value {
+    let here = json!([{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]);
+    let affinity = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 100, "preference": {"matchExpressions": here}}]}});
+    let labels = json!({"app": "kubia"});
+    json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "kubia"},
+        "spec": {"serviceName": "kubia", "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"tolerations": tolerations, "affinity": affinity,
+                "containers": [{"name": "c", "image": HELLO}]}}}})
+}
+
+/// The uid of `kubia-0`, and its node.
+fn kubia(machines: &Machines) -> (Value, Value) {
+    let pod = machines.get(&["pod", "kubia-0"]);
+    (pod["metadata"]["uid"].clone(), pod["spec"]["nodeName"].clone())
+}
+
+/// Row `node.lost-sts`: who knows that the old one runs no more says so, and nobody else does.
+fn only_force_moves_a_stateful_pod(machines: &Machines, before: &(Value, Value), other: &str) {
+    eventually("the pod of the lost node is to go", || {
+        let pod = machines.get(&["pod", "kubia-0"]);
+        if pod["metadata"]["deletionTimestamp"].is_null() { Err(pod) } else { Ok(()) }
+    });
+    assert_eq!(&kubia(machines), before, "nobody has said that it runs no more");
+    machines.run(&["delete", "po", "kubia-0", "--force", "--grace-period", "0"]);
+    eventually("another one runs elsewhere", || {
+        let got = machines.kubectl(&["get", "pod", "kubia-0", "-o", "json"]);
+        let pod: Value = serde_json::from_str(&got.stdout).unwrap_or_default();
+        let fresh = pod["metadata"]["uid"] != before.0 && pod["spec"]["nodeName"] == other;
+        if fresh && pod["status"]["phase"] == "Running" { Ok(()) } else { Err(got) }
+    });
 }

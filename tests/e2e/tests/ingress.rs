@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use coracle_e2e::{
     Cluster, HELLO, HTTP, build_guests, container, coracle, eventually, free_port, pod, root,
-    service,
+    service, shout,
 };
 use serde_json::{Value, json};
 
@@ -35,7 +35,9 @@ fn curl(arguments: &[&str]) -> (bool, String) {
 }
 
 fn web(name: &str) -> [Value; 2] {
-    let ports = json!({"ports": [{"containerPort": 8080}]});
+    // The host itself asks the pod at its address.
+    let probe = json!({"httpGet": {"path": "/count", "port": 8080}});
+    let ports = json!({"ports": [{"containerPort": 8080}], "readinessProbe": probe});
     let spec = json!({"containers": [container("c", HTTP, &ports)]});
     [pod(name, &spec), service(name, 8080)]
 }
@@ -99,6 +101,7 @@ fn rules_tls_and_classes() {
     let rules = json!([
         {"host": "a.example", "http": {"paths": [path("/header", "Prefix", "one"), path("/count", "Exact", "one")]}},
         {"host": "tls.example", "http": {"paths": [path("/", "Prefix", "one")]}},
+        {"host": "ws.example", "http": {"paths": [path("/", "Prefix", "axum")]}},
     ]);
     let tls = json!([{"hosts": ["tls.example"], "secretName": "certificate"}]);
     let mut limited = ingress(
@@ -114,7 +117,11 @@ fn rules_tls_and_classes() {
         &json!({"ingressClassName": "foreign", "rules": [
         {"host": "foreign.example", "http": {"paths": [path("/", "Prefix", "one")]}}]}),
     );
+    cluster.push("axum-echo:1", &guests.join("axum-echo.wasm"));
+    let axum = json!({"containers": [container("c", "registry.coracle.internal/axum-echo:1",
+        &json!({"ports": [{"containerPort": 8080}]}))]});
     cluster.make(&web("one"));
+    cluster.make(&[pod("axum", &axum), service("axum", 8080)]);
     cluster.make(&[foreign_class]);
     cluster.make(&[ingress("own", &json!({"rules": rules, "tls": tls})), limited, foreign]);
     cluster.ready("one");
@@ -132,6 +139,10 @@ fn rules_tls_and_classes() {
     ask("foreign.example", "/", "404");
     ask("limited.example", "/", "403");
 
+    let shouted = eventually("a WebSocket through the Ingress", || {
+        shout(http, "ws.example", "/shout", "hello")
+    });
+    assert_eq!(shouted, "HELLO");
     by_name_over_tls(&cluster, https);
     statuses(&cluster);
     the_example(&cluster, http);
@@ -265,8 +276,18 @@ fn from_the_developers_machine(cluster: &Cluster) {
         answers(&url, &["-x", &plain], "1\n\n200");
         answers(&url, &["-x", &plain, "--proxytunnel"], "1\n\n200");
     }
+    forwarded(cluster);
     let (ok, said) = curl(&["-x", &socks, "http://www.example.com/"]);
     assert!(!ok, "the way out is another one: {said}");
     let (_, said) = curl(&["-x", &plain, "http://absent/"]);
     assert!(said.contains("not found") && said.trim_end().ends_with("502"), "{said}");
+}
+
+/// The host reaches the pod for whoever stands outside: here a port of this machine is led into it.
+fn forwarded(cluster: &Cluster) {
+    let port = free_port();
+    let ports = format!("{port}:8080");
+    let forward = cluster.kubectl_command(&["port-forward", "pod/one", &ports]).spawn().unwrap();
+    let _forward = Proxy(forward);
+    answers(&format!("http://127.0.0.1:{port}/count"), &[], "1\n\n200");
 }

@@ -1,12 +1,18 @@
 //! Services and their names on a cluster of three hosts: what a user of Kubernetes relies on.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::time::Instant;
 
 use coracle_e2e::probe_pods::{PROBE, ask, ended, labelled, machines_with_images, wait_pod_ready};
-use coracle_e2e::{Machines, eventually};
+use coracle_e2e::{Machines, build_guests, eventually};
 use serde_json::{Value, json};
+
+#[path = "services/policies.rs"]
+mod policies;
+#[path = "services/ways.rs"]
+mod ways;
 
 fn service(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
@@ -53,13 +59,24 @@ fn cluster_ip(machines: &Machines, name: &str) -> String {
 #[test]
 fn services_of_three_hosts() {
     let machines = machines_with_images(4);
+    let guests = build_guests("tests/guests");
+    let wasm = guests.join("http_behave.wasm");
+    assert!(machines.coracle(&["push", "http-behave:1", wasm.to_str().unwrap()]).ok);
     every_node_has_a_range_and_every_pod_an_address(&machines);
     a_service_is_one_address_inside(&machines);
     names_are_answered_by_a_real_server(&machines);
+    ways::services_are_in_the_environment_of_later_pods(&machines);
     outside_things_have_names_inside(&machines);
+    ways::requests_reach_what_is_outside(&machines);
+    ways::the_entrance_leads_to_another_host(&machines);
+    ways::tls_passes_through_to_whom_its_greeting_names(&machines);
+    ways::requests_are_spread_and_connections_are_not(&machines);
+    ways::a_deployment_is_exposed_and_its_pods_come_and_go(&machines);
+    ways::a_way_is_told_decision_by_decision(&machines);
     local_policies_keep_to_their_node(&machines);
     datagrams_and_host_ports(&machines);
     namespaces_are_apart_when_a_policy_says_so(&machines);
+    policies::policies_open_and_close_each_way(&machines);
 }
 
 /// Three nodes joined at once; three pods on each of them.
@@ -159,6 +176,7 @@ fn names_are_answered_by_a_real_server(machines: &Machines) {
     assert_eq!(tool(machines, "dig plain +search +short").trim(), plain);
     assert_eq!(tool(machines, &format!("dig -x {plain} +short")).trim(), format!("{full}."));
     assert!(tool(machines, "dig nosuch.default.svc.cluster.local").contains("status: NXDOMAIN"));
+    a_new_name_is_known_within_a_second(machines);
     // A headless Service is its pods, by its own name and by theirs.
     let headless = json!({"clusterIP": "None", "selector": {"set": "one"},
         "ports": [{"name": "echo", "port": 7000}]});
@@ -209,6 +227,31 @@ fn names_are_answered_by_a_real_server(machines: &Machines) {
     apply_all(machines, &[own]);
     let (_, said) = ended(machines, "own-dns");
     assert_eq!(said, format!("resolve plain => {plain}\nresolve a1.b1 => 192.0.2.9\n"));
+}
+
+/// Row `dns.watch`. The time of a loaded machine proves nothing, so the best of some tries counts.
+fn a_new_name_is_known_within_a_second(machines: &Machines) {
+    let mut round = 0;
+    eventually("a Service is resolved less than a second after it was made", || {
+        round += 1;
+        let name = format!("new-{round}");
+        assert!(
+            tool(machines, &format!("dig {name}.default.svc.cluster.local")).contains("NXDOMAIN")
+        );
+        apply_all(machines, &[service(&name, json!({"ports": [{"port": 80}]}))]);
+        let made = Instant::now();
+        let ip = cluster_ip(machines, &name);
+        let wanted = format!("Address: {ip}\n");
+        eventually("it is resolved", || {
+            let said = tool(machines, &format!("nslookup {name}"));
+            if said.contains(&wanted) { Ok(()) } else { Err(said) }
+        });
+        let took = made.elapsed();
+        let said =
+            tool(machines, &format!("dig @10.96.0.10 {name}.default.svc.cluster.local +short"));
+        assert_eq!(said.trim(), ip);
+        if took.as_millis() < 1000 { Ok(()) } else { Err(took) }
+    });
 }
 
 /// The server's machine stands for something outside of the cluster: its API answers at port 6443.
@@ -291,16 +334,23 @@ fn local_policies_keep_to_their_node(machines: &Machines) {
         let (_, said) = ask(machines, name, machine, &["ask local:70 x"; 12]);
         said
     };
-    assert_eq!(answered_by(&inside(1, "at-one")), [first].into());
+    assert_eq!(answered_by(&inside(1, "at-one")), [first.clone()].into());
     let of_two = answered_by(&inside(2, "at-two"));
     assert!(!of_two.is_empty() && of_two.is_subset(&second), "{of_two:?}");
     assert_eq!(inside(3, "at-three").matches("=> ConnectionRefused").count(), 12);
     let client = machines.address(0);
-    for machine in [1, 2] {
+    // As a load balancer that gives each healthy node the same: the pod that is alone on its node has as
+    // much as the three of the other node together.
+    let mut by_pod: BTreeMap<String, u32> = BTreeMap::new();
+    for turn in 0..24 {
+        let machine = 1 + turn % 2;
         let seen = machines.ask_outside(0, &machines.address(machine), 30070, "hello").unwrap();
         let (who, rest) = seen.split_once(':').unwrap();
         assert_eq!((second.contains(who), rest), (machine == 2, &*format!("7000 {client} hello")));
+        *by_pod.entry(who.to_owned()).or_default() += 1;
     }
+    let alone = by_pod.remove(&first).unwrap();
+    assert_eq!((alone, by_pod.values().sum::<u32>()), (12, 12), "{by_pod:?}");
 }
 
 fn datagrams_and_host_ports(machines: &Machines) {

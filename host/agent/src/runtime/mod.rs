@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_network::trace::{Question, Trace};
 pub use coracle_runtime::exec::{
     Attached, Exec, ExecError, ExecHandle, ExecSpec, Reader, TerminalSize, Writer,
 };
@@ -299,3 +300,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// Gives what a pod has sent and received, where that is counted.
     fn traffic(&self, pod: &PodKey) -> Option<TrafficCounts>;
 }
+
+    /// Traces a connection from a pod, decision by decision. By default there is no network to trace.
+    fn trace<'a>(&'a self, pod: &'a PodKey, _question: &'a Question) -> BoxFuture<'a, Trace> {
+        let why = format!("pod {}/{} has no network here", pod.namespace, pod.name);
+        Box::pin(std::future::ready(Trace::not_begun(&why)))
+    }
+
+    /// What the pods' network has counted, in Prometheus' text format.
+    fn network_metrics(&self) -> String {
+        String::new()
+    }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use coracle_network::dns::lookup::{PodDns, name_servers};
 use coracle_network::egress::Egress;
 use coracle_network::network::Network;
+use coracle_network::trace::{Question, Trace, trace};
 use coracle_runtime as engine;
 use coracle_runtime::mounts::Quota;
 use coracle_runtime::worker::Workers;
@@ -378,3 +379,21 @@ impl Runtime for WasmRuntime {
         Some(pod.netns.traffic().counts())
     }
 }
+
+    fn trace<'a>(&'a self, pod: &'a PodKey, question: &'a Question) -> BoxFuture<'a, Trace> {
+        let found = self.pod(&pod.uid);
+        async move {
+            match found {
+                None => Trace::not_begun("the pod has no sandbox on this host now"),
+                Some(found) if found.request.host_network => Trace::not_begun(
+                    "the pod has the host's network: its connections are the machine's own",
+                ),
+                Some(found) => trace(&self.network, &self.fabric, &found.netns, question).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn network_metrics(&self) -> String {
+        self.network.metrics()
+    }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use coracle_network::trace::{Question, Trace};
 use futures::FutureExt as _;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -42,7 +43,8 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
         ["stats", "summary"] => json_answer(&stats::summary(&stats::with_rates(&shared).await)),
         ["metrics"] => {
             let sample = stats::sample(&shared).await;
-            metrics(&stats::kubelet(&sample, &shared.config.kubelet_version))
+            let own = stats::kubelet(&sample, &shared.config.kubelet_version);
+            metrics(&(own + &shared.runtime.network_metrics()))
         }
         ["metrics", "resource"] => metrics(&stats::resource(&stats::sample(&shared).await)),
         ["metrics", "cadvisor"] => metrics(&stats::cadvisor(&stats::sample(&shared).await)),
@@ -53,11 +55,31 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
                 Err((code, message)) => text(code, &message),
             }
         }
+        ["trace", namespace, pod] => {
+            let query = request.uri().query().unwrap_or_default();
+            match trace(&shared, (namespace, pod), query).await {
+                Ok(trace) => json_answer(&json!(trace)),
+                Err((code, message)) => text(code, &message),
+            }
+        }
         _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
     }
 }
 
 type Refusal = (StatusCode, String);
+
+/// Traces a connection from a pod of this host.
+async fn trace(
+    shared: &Shared,
+    (namespace, pod): (&str, &str),
+    query: &str,
+) -> Result<Trace, Refusal> {
+    let question = Question::parse(query).map_err(|why| (StatusCode::BAD_REQUEST, why))?;
+    let one = Some((namespace.to_owned(), pod.to_owned()));
+    let view = ask(shared, one).await.into_iter().next();
+    let view = view.ok_or_else(|| (StatusCode::NOT_FOUND, format!("pod \"{pod}\" not found")))?;
+    Ok(shared.runtime.trace(&view.key, &question).await)
+}
 
 async fn container_logs(
     shared: &Arc<Shared>,

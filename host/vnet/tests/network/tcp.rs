@@ -2,7 +2,7 @@
 
 use crate::world::{World, addr, noop, now, world};
 use bytes::Bytes;
-use coracle_vnet::{Accept, Listener, NetNs, PIPE_BYTES_MAX, Route, Scope, VStream};
+use coracle_vnet::{Accept, Listener, NetNs, PIPE_BYTES_MAX, Reached, Route, Scope, VStream};
 use std::any::Any;
 use std::io::ErrorKind;
 use std::net::Shutdown;
@@ -292,6 +292,38 @@ fn a_callback_takes_connections_and_a_draining_scope_refuses_them() {
     assert_eq!((scope.connections(), scope.bytes()), (0, 12));
     drop(guard);
     assert!(!world.b.is_listening(addr("10.128.0.2:80")));
+}
+
+/// Whoever can do without a connection is led where the router says at its first word, as a connection is: asked
+/// twice, a router that picks by chance would prefer the pods of its own host.
+#[test]
+fn a_callback_or_a_connection_is_reached_by_one_question() {
+    let world = world();
+    let taken = Arc::new(Taken(Mutex::default()));
+    let guard = world.b.bind_tcp(addr("0.0.0.0:80")).expect("bind");
+    guard.listen_with(taken, None).expect("listen");
+    let _listener = listen(&world.b, "0.0.0.0:81");
+    let service = "10.96.0.7:80";
+    let reach = |route: &str| {
+        world.routes.set(service, Route::Pod(addr(route)));
+        let reached = now(world.a.reach(addr(service)));
+        let asked = std::mem::take(&mut *world.routes.asked.lock().expect("lock")).len();
+        let what = match reached {
+            Ok(Reached::Callback(callback)) => {
+                format!("callback {}", callback.as_any().is::<Taken>())
+            }
+            Ok(Reached::Stream(stream)) => format!("stream to {}", stream.peer_addr()),
+            Err(error) => format!("{:?}", error.kind()),
+        };
+        (what, asked)
+    };
+    assert_eq!(reach("10.128.0.2:80"), ("callback true".to_owned(), 1));
+    assert_eq!(reach("10.128.0.2:81"), (format!("stream to {service}"), 1));
+    // Nobody listens there: the router is asked for another one, and has none.
+    assert_eq!(reach("10.128.0.2:82"), ("ConnectionRefused".to_owned(), 2));
+    let own = now(world.b.reach(addr("127.0.0.1:80")));
+    assert!(matches!(own, Ok(Reached::Callback(_))), "its own");
+    assert!(world.routes.asked.lock().expect("lock").is_empty());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Does what the path of the request says, so that one service shows every way in which a request
 //! can go.
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -38,6 +39,7 @@ impl Guest for Behave {
             "/trailers" => trailers(out),
             "/call" => call(query, out),
             "/calls" => calls(query, out),
+            "/spread" => spread(query, out),
             "/turns" => turns(query.parse().unwrap_or(1), out),
             "/log" => {
                 println!("{query}");
@@ -178,6 +180,20 @@ fn calls(query: &str, out: ResponseOutparam) {
     answer(out, 200, start.elapsed().as_micros().to_string().as_bytes());
 }
 
+/// Asks so many times as a client of gRPC does, which speaks HTTP/2 (`1000,pod/path`), and answers with
+/// how often each answer came.
+fn spread(query: &str, out: ResponseOutparam) {
+    let (count, target) = query.split_once(',').unwrap_or(("1", query));
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..count.parse().unwrap_or(1) {
+        let said = ask_with(target, &[("content-type", "application/grpc")]);
+        let said = said.map_or_else(|why| why, |(_, text)| String::from_utf8_lossy(&text).into_owned());
+        *counts.entry(said.trim().to_owned()).or_default() += 1;
+    }
+    let lines = counts.iter().map(|(said, count)| format!("{said} {count}\n"));
+    answer(out, 200, lines.collect::<String>().as_bytes());
+}
+
 /// Computes for so many turns.
 fn turns(count: u64, out: ResponseOutparam) {
     let mut value = black_box(count);
@@ -190,8 +206,17 @@ fn turns(count: u64, out: ResponseOutparam) {
 
 /// Status and body of what `authority/path` answers, or what went wrong.
 fn ask(target: &str) -> Result<(u16, Vec<u8>), String> {
+    ask_with(target, &[])
+}
+
+/// The same with these headers.
+fn ask_with(target: &str, headers: &[(&str, &str)]) -> Result<(u16, Vec<u8>), String> {
     let (authority, path) = target.split_once('/').unwrap_or((target, ""));
-    let request = OutgoingRequest::new(Fields::new());
+    let fields = Fields::new();
+    for (name, value) in headers {
+        fields.append(name, value.as_bytes()).expect("a valid field");
+    }
+    let request = OutgoingRequest::new(fields);
     request.set_method(&Method::Get).expect("a valid method");
     request.set_scheme(Some(&Scheme::Http)).expect("a valid scheme");
     request.set_authority(Some(authority)).expect("a valid authority");

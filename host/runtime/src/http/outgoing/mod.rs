@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_telemetry::{Span, SpanContext};
-use coracle_vnet::{ResolveError, Traffic, VStream};
+use coracle_vnet::{Reached, ResolveError, Traffic, VStream};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
@@ -111,21 +111,19 @@ async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: Reque
     let connect = options.connect_timeout.unwrap_or(CONNECT_TIME_MAX);
     let addresses = timeout(connect, resolve(core, &target));
     let addresses = addresses.await.map_err(|_| Error::DnsTimeout)??;
-    if !target.is_tls
-        && let Some(http) = addresses.iter().find_map(|address| local(core, *address))
-    {
-        return call((core, &http), request, options).await;
+    if !target.is_tls {
+        let reached = timeout(connect, reach(core, &addresses));
+        return match reached.await.map_err(|_| Error::ConnectionTimeout)?? {
+            Way::Call(http) => call((core, &http), request, options).await,
+            Way::Connection(stream) => exchange(stream, request, options).await,
+        };
     }
     let stream = timeout(connect, dial(core, &addresses));
     let stream = stream.await.map_err(|_| Error::ConnectionTimeout)??;
-    if target.is_tls {
-        let trusted = trust::config(core).ok_or(Error::ConfigurationError)?;
-        let grpc = is_grpc(&request);
-        let stream = timeout(connect, tls::connect_by(trusted, stream, &target.host, grpc));
-        exchange(stream.await.map_err(|_| Error::ConnectionTimeout)??, request, options).await
-    } else {
-        exchange(stream, request, options).await
-    }
+    let trusted = trust::config(core).ok_or(Error::ConfigurationError)?;
+    let grpc = is_grpc(&request);
+    let stream = timeout(connect, tls::connect_by(trusted, stream, &target.host, grpc));
+    exchange(stream.await.map_err(|_| Error::ConnectionTimeout)??, request, options).await
 }
 
 async fn resolve(core: &Core, target: &Target) -> Result<Vec<SocketAddr>, Error> {
@@ -144,10 +142,36 @@ async fn resolve(core: &Core, target: &Target) -> Result<Vec<SocketAddr>, Error>
     Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, target.port)).collect())
 }
 
-/// The http container of this host that answers at `address`, if one does.
-fn local(core: &Core, address: SocketAddr) -> Option<Arc<HttpContainer>> {
-    let accept = core.netns.callback(address)?;
-    accept.as_any().downcast_ref::<Door>().map(|door| door.container().clone())
+/// How a request is sent.
+enum Way {
+    /// To an http container of this host.
+    Call(Arc<HttpContainer>),
+    /// Over a connection.
+    Connection(VStream),
+}
+
+/// Finds the first address that answers. The backend of a Service is picked once, whichever way the
+/// request then goes: requests are spread evenly over the pods of this host and of others.
+async fn reach(core: &Core, addresses: &[SocketAddr]) -> Result<Way, Error> {
+    let mut last = Error::DestinationNotFound;
+    for address in addresses {
+        let reached = match core.netns.reach(*address).await {
+            Ok(reached) => reached,
+            Err(error) => {
+                last = connect_error(&error);
+                continue;
+            }
+        };
+        match reached {
+            Reached::Stream(stream) => return Ok(Way::Connection(stream)),
+            Reached::Callback(accept) => match accept.as_any().downcast_ref::<Door>() {
+                Some(door) => return Ok(Way::Call(door.container().clone())),
+                // It takes connections, but is no http container.
+                None => return dial(core, &[*address]).await.map(Way::Connection),
+            },
+        }
+    }
+    Err(last)
 }
 
 /// Calls a container's handler in place of a connection to it. The bodies count as if they had gone
