@@ -4,7 +4,6 @@
 //! so that a host that comes back without its server mounts it again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,8 @@ use tokio::sync::mpsc;
 use crate::checkpoint::Files;
 use crate::effects::{Message, Target};
 use crate::pods::plan;
-use crate::volumes::claims::{Claimed, claim_name, claimed, folder_to_remove, volume_of};
+use crate::volumes::claims::{Claimed, Place, claim_name, claimed, folder_to_remove, volume_of};
+use crate::volumes::plugin::{PluginError, VolumePlugin};
 
 /// How long a mount waits for its claim to be bound before it is reported; the claim is usually
 /// bound within a moment after its pod was placed.
@@ -44,7 +44,7 @@ pub(crate) struct Claims {
     client: Client,
     files: Files,
     node: String,
-    folders: PathBuf,
+    plugin: Arc<dyn VolumePlugin>,
     news: mpsc::UnboundedSender<Message>,
     followed: Mutex<HashMap<(String, String), Arc<Followed>>>,
 }
@@ -54,10 +54,10 @@ impl Claims {
         client: Client,
         files: Files,
         node: String,
-        folders: PathBuf,
+        plugin: Arc<dyn VolumePlugin>,
         news: mpsc::UnboundedSender<Message>,
     ) -> Arc<Self> {
-        Arc::new(Self { client, files, node, folders, news, followed: Mutex::default() })
+        Arc::new(Self { client, files, node, plugin, news, followed: Mutex::default() })
     }
 
     /// Gives what the claims of a pod mean; waits for those that are being bound, not for ever.
@@ -89,6 +89,11 @@ impl Claims {
                     return Err((volume, error));
                 }
             };
+            if let Place::Folder(handle) = &value.place
+                && let Err(error) = self.publish(handle).await
+            {
+                return Err((volume, error));
+            }
             values.insert(volume, value);
         }
         if values != kept
@@ -108,6 +113,15 @@ impl Claims {
         });
         if any {
             self.files.remove_claims(uid);
+        }
+    }
+
+    /// Lets the driver make a volume be there.
+    async fn publish(&self, handle: &str) -> Result<(), String> {
+        let (plugin, handle) = (self.plugin.clone(), handle.to_owned());
+        match tokio::task::spawn_blocking(move || plugin.publish(&handle)).await {
+            Ok(published) => published.map(drop).map_err(|error| with_cause(&error)),
+            Err(_) => Err("the host is shutting down".to_owned()),
         }
     }
 
@@ -190,18 +204,15 @@ impl Claims {
 
     /// Removes one folder and lets its volume go; gives false when it has to be tried again.
     async fn remove(&self, volume: &PersistentVolume, handle: &str) -> bool {
-        let folder = self.folders.join(handle);
-        let removed = tokio::task::spawn_blocking({
-            let folder = folder.clone();
-            move || coracle_runtime::mounts::remove_tree(&folder)
-        });
-        match removed.await {
-            Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(?folder, %error, "cannot remove the folder of a volume");
+        let (plugin, own) = (self.plugin.clone(), handle.to_owned());
+        match tokio::task::spawn_blocking(move || plugin.delete(&own)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = with_cause(&error);
+                tracing::warn!(handle, error, "cannot remove a volume");
                 return false;
             }
             Err(_) => return false,
-            Ok(Ok(()) | Err(_)) => {}
         }
         let name = volume.metadata.name.as_deref().unwrap_or_default();
         let revision = &volume.metadata.resource_version;
@@ -216,6 +227,11 @@ impl Claims {
             }
         }
     }
+}
+
+fn with_cause(error: &PluginError) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 enum Unresolved {

@@ -28,7 +28,7 @@ use crate::settings::{AgentConfig, Services};
 use crate::tokens::Tokens;
 use crate::turns::Turns;
 use crate::volumes::VolumeRoots;
-use crate::volumes::payload::PERSISTENT;
+use crate::volumes::plugin::LocalDriver;
 
 /// What containers get to stop when the host ends.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -145,13 +145,13 @@ fn share(
             let _ = news.send(Message::Object(object));
         })
     };
-    let folders = config.data_dir.join(PERSISTENT);
+    let plugin = Arc::new(LocalDriver::new(config.data_dir.clone()));
     let node = config.node_name.clone();
     let turns = Turns::default();
     Ok(Shared {
         tokens: Tokens::new(parts.client.clone(), files.clone(), turns.clone(), news.clone()),
         turns,
-        claims: Claims::new(parts.client.clone(), files.clone(), node, folders, news.clone()),
+        claims: Claims::new(parts.client.clone(), files.clone(), node, plugin, news.clone()),
         pressure: Pressure::default(),
         client: parts.client.clone(),
         runtime: parts.runtime,

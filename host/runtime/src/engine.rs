@@ -1,6 +1,6 @@
 //! The engine: one per host process; compiles, holds the code, and lends instances their memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -191,6 +191,18 @@ impl Engine {
     #[must_use]
     pub fn pool_instances(&self) -> u32 {
         self.inner.pool_instances
+    }
+
+    /// Gives how many components are mapped: those that somebody holds an image of, and those that stay
+    /// mapped for the next start.
+    #[must_use]
+    pub fn components_mapped(&self) -> usize {
+        let images = self.inner.images.lock();
+        let held = images.iter().filter(|(_, image)| image.strong_count() > 0);
+        let mut digests: HashSet<&str> = held.map(|(digest, _)| digest.as_str()).collect();
+        let mapped = self.inner.mapped.lock();
+        digests.extend(mapped.digests());
+        digests.len()
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {

@@ -7,6 +7,8 @@ use coracle_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use serde::{Deserialize, Serialize};
 
+use super::plugin::is_handle;
+
 /// Driver of volumes that are folders of a host. The controller's word.
 pub const DRIVER: &str = "local.coracle.dev";
 /// Finalizer of such a volume; this host takes it off when the folder is gone.
@@ -17,7 +19,7 @@ pub const NODE_ATTRIBUTE: &str = "local.coracle.dev/node";
 /// Where the content of a claim's volume is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
-    /// A folder that this host made, by the volume's handle.
+    /// A volume of the built-in driver on this host, by its handle.
     Folder(String),
     /// A path of the host, which must be allowed.
     Host(String),
@@ -121,15 +123,6 @@ pub fn folder_to_remove(volume: &PersistentVolume, node: &str) -> Option<String>
     let home = csi.volume_attributes.as_ref()?.get(NODE_ATTRIBUTE)?;
     let ours = alone && home == node && is_handle(&csi.volume_handle);
     ours.then(|| csi.volume_handle.clone())
-}
-
-/// One name of a folder, never a path.
-fn is_handle(handle: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
-    !handle.is_empty()
-        && handle.len() <= 253
-        && !handle.starts_with('.')
-        && handle.chars().all(plain)
 }
 
 #[cfg(test)]

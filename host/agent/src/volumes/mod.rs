@@ -9,6 +9,7 @@ pub mod claims;
 pub mod kept;
 pub mod mounts;
 pub mod payload;
+pub mod plugin;
 pub mod write;
 
 pub use payload::{Content, Payload, VolumeFault};

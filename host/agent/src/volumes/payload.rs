@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::claims::{Claimed, Place};
+use super::plugin::local_place;
 use crate::config::fields::{self, Facts};
 use crate::config::tokens::TokenSpec;
 use crate::config::{ObjectKind, ObjectRef, Objects};
@@ -154,7 +155,7 @@ fn claim(sources: &Sources<'_>, volume: &Volume) -> Result<Content, String> {
     let read_only = claimed.read_only || asked.unwrap_or(false);
     match &claimed.place {
         Place::Folder(handle) => Ok(Content::Persistent {
-            place: sources.data_dir.join(PERSISTENT).join(handle),
+            place: local_place(sources.data_dir, handle),
             bytes_max: claimed.bytes_max,
             read_only,
         }),

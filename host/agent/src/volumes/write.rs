@@ -61,8 +61,11 @@ impl VolumeRoots {
                 make_private(&place)?;
                 write(&place, payload, unique)?;
             }
-            Content::Empty { .. } | Content::Persistent { .. } => make_private(&place)?,
-            Content::Image { folder, .. } => fs::metadata(folder).map(drop)?,
+            Content::Empty { .. } => make_private(&place)?,
+            // Made by others: the driver, the store of images.
+            Content::Persistent { place: folder, .. } | Content::Image { folder, .. } => {
+                fs::metadata(folder).map(drop)?;
+            }
             Content::Host { prefix, path, kind, .. } => check_host(prefix, path, kind)?,
         }
         Ok(place)

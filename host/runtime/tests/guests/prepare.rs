@@ -101,10 +101,11 @@ async fn what_nobody_runs_any_more_stays_mapped_for_the_next_start() {
     let cache = folder.path().join("code");
     let engine = Engine::new(config(cache.clone())).unwrap();
     let bytes = std::fs::read(guest("hello_http")).unwrap();
+    assert_eq!(engine.components_mapped(), 0);
     drop(engine.prepare(source(bytes.clone()), &[]).await.unwrap());
     std::fs::remove_dir_all(&cache).unwrap();
     let again = engine.prepare(source(bytes.clone()), &[]).await.unwrap();
-    assert_eq!(again.kind, ComponentKind::Http);
+    assert_eq!((again.kind, engine.components_mapped()), (ComponentKind::Http, 1));
     // An engine does not outlive its images because of what it keeps.
     drop((engine, again));
     let mut config = config(cache);
