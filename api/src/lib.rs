@@ -1,6 +1,7 @@
 //! Kubernetes nouns and their rules: schema, selectors, quantities, patches, defaults, validation.
 
 pub mod apply;
+pub mod capability;
 pub mod cel;
 pub mod condition;
 pub mod custom;

@@ -112,6 +112,7 @@ impl Core {
         if self.mutate(&request, object, old, is_dry_run(context), warnings).await? {
             context.kind.fill(object);
         }
+        admission::capability::stamp(&request, object, old, &self.caches);
         Ok(())
     }
 
@@ -130,10 +131,29 @@ impl Core {
         let subject = Subject::of(context, operation, object);
         let request = subject.request(context, operation);
         admission::approve(&request, object, old, &self.caches, warnings)?;
+        self.check_capabilities(&request, object, old, warnings).await?;
         let written = Written::new(&request, object, old);
         let dry_run = is_dry_run(context);
         self.policies.check(&written, &self.around(dry_run), warnings)?;
         self.validate_by_webhooks(&written, dry_run, warnings).await
+    }
+
+    /// Judges what the images of a pod import, as far as they are known here.
+    ///
+    /// # Errors
+    /// 403 when a `CapabilityPolicy` forbids it.
+    async fn check_capabilities(
+        &self,
+        request: &Request<'_>,
+        object: &Value,
+        old: Option<&Value>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Status> {
+        let Some(asked) = admission::capability::asked(request, object, old, &self.caches) else {
+            return Ok(());
+        };
+        let known = self.images.names(asked.images()).await;
+        asked.judge(request, &known, &self.caches, warnings)
     }
 
     /// Lets a stream to a pod, a Service or a node be opened, or not: policies and webhooks see its options as the

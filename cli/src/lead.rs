@@ -10,6 +10,8 @@ use coracle_network::gateway::publish::Publishing;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::definitions::Defining;
+
 /// The namespace of the Leases.
 const NAMESPACE: &str = "kube-system";
 /// Where there are several servers: how long the leader may be silent until another takes over.
@@ -23,11 +25,11 @@ pub(crate) trait Part: Send + 'static {
     fn end(self) -> impl Future<Output = ()> + Send;
 }
 
-/// The controllers, and beside them what serves the Gateway API.
-impl Part for (Controllers, Publishing) {
+/// The controllers, and beside them what serves the Gateway API and the kinds of our own.
+impl Part for (Controllers, Publishing, Defining) {
     async fn end(self) {
-        let (controllers, publishing) = self;
-        drop(publishing);
+        let (controllers, publishing, defining) = self;
+        drop((publishing, defining));
         controllers.stop().await;
     }
 }

@@ -4,7 +4,9 @@ mod apply;
 mod backup;
 mod client;
 mod config;
+mod definitions;
 mod develop;
+mod findings;
 mod host;
 mod images;
 mod join;
@@ -23,6 +25,7 @@ mod supervise;
 mod tenant;
 mod token;
 mod up;
+mod upgrade;
 mod verbs;
 
 use std::io::IsTerminal as _;
@@ -109,6 +112,7 @@ async fn dispatch(data: DataDir, command: Command) -> anyhow::Result<()> {
         Command::Dev(flags) => develop::dev(data, *flags).await,
         Command::Test(flags) => develop::test(*flags).await,
         Command::Doctor(flags) => develop::doctor(&data, &flags).await,
+        Command::Upgrade(flags) => upgrade::check(&data, &flags).await,
         Command::Completion(flags) => manual::completion(flags.shell),
         Command::Man(flags) => manual::pages(&flags.folder),
         Command::Verb(verb) => verbs::run(&data, verb).await,

@@ -25,7 +25,7 @@ use crate::config::{DataDir, Families, Held, ServerFlags, StorePlace, node_name}
 use crate::host::own_address;
 use crate::lead::{Led, lead};
 use crate::nodes::Nodes;
-use crate::{shared_keys, signals, supervise};
+use crate::{definitions, shared_keys, signals, supervise};
 
 /// Name of the cluster and of the administrator in the kubeconfig.
 const CLUSTER: &str = "coracle";
@@ -268,7 +268,8 @@ fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) 
                 ..coracle_controllers::Config::default()
             };
             let gateways = coracle_network::gateway::publish::start(&caches);
-            (coracle_controllers::run(&caches, config), gateways)
+            let defining = definitions::start(&caches);
+            (coracle_controllers::run(&caches, config), gateways, defining)
         }
     };
     let controllers = lead(&client, "kube-controller-manager", &holder, alone, controllers);

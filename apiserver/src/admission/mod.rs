@@ -4,6 +4,7 @@
 //! The plugins run in upstream's order. Never here: defaults that depend on the object alone (`api::defaults`), and
 //! whether an object is valid (`api::validate`).
 
+pub(crate) mod capability;
 pub(crate) mod certificate;
 mod default_class;
 mod limit_range;
@@ -90,7 +91,7 @@ pub fn admit(
             default_class::admit(request, object, caches)?;
             runtime_class::admit(request, object, caches)?;
             topology::admit(request, object, caches);
-            Ok(())
+            capability::check_policy(request, object)
         }
         None => node::admit_delete(request, old),
     }

@@ -1,5 +1,6 @@
 //! The registry over HTTP.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use tokio_util::io::ReaderStream;
 use super::access::{Grant, MayRead, Rules, mounts_from};
 use super::digest::Digest;
 use super::error::{OciError, io};
+use super::imports::{Known, Names};
 use super::manifest::Manifest;
 use super::route::{Reference, Repository, Route, UploadId};
 use super::storage::{ImageStore, tag_order};
@@ -42,12 +44,26 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 #[derive(Clone, Debug)]
 pub struct ImageRegistry {
     store: Arc<ImageStore>,
+    known: Arc<Known>,
 }
 
 impl ImageRegistry {
     /// Serves this store.
     pub fn new(store: ImageStore) -> ImageRegistry {
-        ImageRegistry { store: Arc::new(store) }
+        ImageRegistry { store: Arc::new(store), known: Arc::default() }
+    }
+
+    /// Reads what the components of images import and export; those that are not known here are left out.
+    pub(crate) async fn names(&self, images: Vec<String>) -> HashMap<String, Arc<Names>> {
+        let known = Arc::clone(&self.known);
+        let read = move |store: &ImageStore| {
+            let names = images.into_iter().filter_map(|image| {
+                let names = store.names(&image, &known)?;
+                Some((image, names))
+            });
+            Ok(names.collect())
+        };
+        self.blocking(read).await.unwrap_or_default()
     }
 
     /// Answers one request below `/v2/`.

@@ -44,6 +44,11 @@ pub(crate) struct TenantFlags {
     #[arg(long = "registry", value_name = "PREFIX")]
     pub(crate) registries: Vec<String>,
 
+    /// A WIT package that its components may import, such as wasi:http; may be given several times
+    /// [default: what every host gives, without wasi:tls]
+    #[arg(long = "import", value_name = "PACKAGE")]
+    pub(crate) imports: Vec<String>,
+
     /// What its pods reach outside of the cluster, as in the annotation coracle.dev/egress
     #[arg(long, value_name = "GRANTS")]
     pub(crate) egress: Option<String>,

@@ -9,6 +9,23 @@ use crate::out;
 /// Everything that a tenant is made of, with places for its name and sizes.
 const TEMPLATE: &str = include_str!("tenant.yaml");
 
+/// The WIT packages that its components may import unless others are given; a core module imports the last one.
+const IMPORTS: [&str; 13] = [
+    "wasi:blobstore",
+    "wasi:cli",
+    "wasi:clocks",
+    "wasi:config",
+    "wasi:filesystem",
+    "wasi:http",
+    "wasi:io",
+    "wasi:keyvalue",
+    "wasi:logging",
+    "wasi:random",
+    "wasi:sockets",
+    "coracle:lifecycle",
+    "wasi_snapshot_preview1",
+];
+
 /// The admission policies' names begin with this, so the tenant's own may be that much shorter.
 const NAME_BYTES_MAX: usize = 63;
 
@@ -40,6 +57,18 @@ fn manifest(flags: &TenantFlags) -> anyhow::Result<String> {
             "--registry '{registry}' must be the beginning of image names with its '/', as registry.example/team/"
         );
     }
+    let imports = match flags.imports.as_slice() {
+        [] => IMPORTS.map(str::to_owned).to_vec(),
+        given => given.to_vec(),
+    };
+    for import in &imports {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
+        ensure!(
+            !import.is_empty() && import.bytes().all(plain),
+            "--import '{import}' must be a WIT package without interface and version, as wasi:http"
+        );
+    }
+    let imports: Vec<String> = imports.iter().map(|import| format!("\"{import}\"")).collect();
     let places = [
         ("{{name}}", name.clone()),
         ("{{cpu}}", flags.cpu.clone()),
@@ -49,6 +78,7 @@ fn manifest(flags: &TenantFlags) -> anyhow::Result<String> {
         ("{{egress}}", egress(flags.egress.as_deref())),
         ("{{admins}}", admins(flags)),
         ("{{registries}}", Value::from(registries).to_string()),
+        ("{{imports}}", format!("[{}]", imports.join(", "))),
     ];
     let text =
         places.iter().fold(TEMPLATE.to_owned(), |text, (place, value)| text.replace(place, value));
@@ -108,6 +138,7 @@ mod tests {
             storage: "10Gi".to_owned(),
             pods: 50,
             registries: Vec::new(),
+            imports: Vec::new(),
             egress: Some("example.org:443".to_owned()),
         }
     }
@@ -130,6 +161,7 @@ mod tests {
                 "MutatingAdmissionPolicyBinding",
                 "ValidatingAdmissionPolicy",
                 "ValidatingAdmissionPolicyBinding",
+                "CapabilityPolicy",
             ]
         );
         assert_eq!(
@@ -142,6 +174,16 @@ mod tests {
             documents[7]["spec"]["variables"][0]["expression"],
             "[\"registry.coracle.internal/acme/\"]"
         );
+        assert_eq!(coracle_api::capability::mistakes(&documents[9]), []);
+    }
+
+    #[test]
+    fn the_policy_allows_what_is_given_alone() {
+        let flags = TenantFlags { imports: vec!["wasi:io".to_owned()], ..flags("acme") };
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&manifest(&flags).unwrap()).unwrap();
+        let expression = &documents[9]["spec"]["rules"][0]["expression"];
+        assert_eq!(expression, "capability.packageName in [\"wasi:io\"]");
     }
 
     #[test]
@@ -151,6 +193,10 @@ mod tests {
         }
         for bad in ["registry.example", "a/'b", "a/\n", "a/ b"] {
             let flags = TenantFlags { registries: vec![bad.to_owned()], ..flags("acme") };
+            assert!(manifest(&flags).is_err(), "{bad}");
+        }
+        for bad in ["", "wasi:http/types", "a'", "a\nb", "a b"] {
+            let flags = TenantFlags { imports: vec![bad.to_owned()], ..flags("acme") };
             assert!(manifest(&flags).is_err(), "{bad}");
         }
     }

@@ -67,16 +67,12 @@ fn every_verb() {
     cluster.push_guests(&guests);
     // The last of the kinds that are made after the start.
     let conditions = "jsonpath={.status.conditions[?(@.type=='Established')].status}";
-    eventually("the kinds of the Gateway API are there", || {
-        let tls = cluster.kubectl(&[
-            "get",
-            "crd",
-            "tlsroutes.gateway.networking.k8s.io",
-            "-o",
-            conditions,
-        ]);
-        if tls.stdout == "True" { Ok(()) } else { Err(tls) }
-    });
+    for last in ["tlsroutes.gateway.networking.k8s.io", "capabilitypolicies.policy.coracle.dev"] {
+        eventually("the kinds of the cluster's own are there", || {
+            let crd = cluster.kubectl(&["get", "crd", last, "-o", conditions]);
+            if crd.stdout == "True" { Ok(()) } else { Err(crd) }
+        });
+    }
     let node = cluster.get(&["nodes"])["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
     let clients =
         [KUBECTL_NEW, KUBECTL_OLD].map(|version| Client::new(&cluster, version, node.clone()));

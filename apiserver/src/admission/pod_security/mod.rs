@@ -5,7 +5,7 @@
 
 mod baseline;
 mod restricted;
-mod subject;
+pub(super) mod subject;
 
 use super::{Operation, Request};
 use crate::cache::{Caches, Selection};

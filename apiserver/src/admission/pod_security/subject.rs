@@ -4,7 +4,7 @@ use super::super::Request;
 use serde_json::{Value, json};
 
 /// The pod behind an object, with `metadata` and `spec`; `None` when there is none.
-pub(super) fn pod_of(request: &Request<'_>, object: &Value) -> Option<Value> {
+pub(in crate::admission) fn pod_of(request: &Request<'_>, object: &Value) -> Option<Value> {
     let template = match (request.kind.group, request.kind.kind) {
         ("", "Pod") if matches!(request.subresource, "" | "ephemeralcontainers") => {
             return Some(object.clone());
@@ -28,13 +28,13 @@ pub(super) fn matters(request: &Request<'_>, new: &Value, old: &Value) -> bool {
 }
 
 /// Every container of a pod.
-pub(super) fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+pub(in crate::admission) fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     let lists = ["initContainers", "containers", "ephemeralContainers"];
     lists.into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
 }
 
 /// A container's name.
-pub(super) fn name(value: &Value) -> &str {
+pub(in crate::admission) fn name(value: &Value) -> &str {
     value["name"].as_str().unwrap_or_default()
 }
 

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use coracle_api::capability::Finding;
+
 use super::{Shared, Target};
 use crate::config::objects::{ObjectKind, ObjectRef};
+use crate::images::policy;
 use crate::images::pull::{Policy, Progress};
 use crate::images::signature::Keys;
 use crate::images::{ImageFault, LocalImage, Pulled, credentials};
@@ -60,10 +63,50 @@ async fn try_ensure(
     }
     shared.runtime.prepare(&pulled.image, &plugs).await?;
     shared.images.learn(&pulled.image).await;
+    allowed(shared, target, index, (&pulled.image, &plugs), used_before).await?;
     let image_id = pulled.image.image_id.clone();
     let note = note(name, &pulled);
     target.images.lock().insert(index, (pulled.image, plugs));
     Ok((image_id, note))
+}
+
+/// Refuses a container of which a policy forbids what it imports, and tells of what is only audited.
+async fn allowed(
+    shared: &Shared,
+    target: &Target,
+    index: Index,
+    (image, plugs): (&LocalImage, &[LocalImage]),
+    used_before: &str,
+) -> Result<(), Fault> {
+    let terms = policy::terms(&target.pod)?;
+    let Some(container) = plan::container(&target.pod, index).filter(|_| !terms.is_empty()) else {
+        return Ok(());
+    };
+    let name = container.image.as_deref().unwrap_or_default();
+    let unknown = || policy::fault(format!("what image \"{name}\" imports cannot be read"));
+    let own = shared.images.learn(image).await.ok_or_else(unknown)?;
+    let mut plugged = Vec::new();
+    for plug in plugs {
+        plugged.push(shared.images.learn(plug).await.ok_or_else(unknown)?);
+    }
+    let before = match local_copy(shared, used_before) {
+        Some(before) => shared.images.learn(&before).await,
+        None => None,
+    };
+    let before = before.as_deref().map(|before| (used_before, before));
+    let parts = (container.name.as_str(), name);
+    let found = policy::judge(&terms, &target.pod, parts, (&own, &plugged), before);
+    let mut refused = Vec::new();
+    for Finding { audit, sentence } in found {
+        if audit {
+            let reason = policy::AUDITED;
+            let note = Note { warning: true, reason, message: sentence, container: Some(index) };
+            record(&shared.recorder, &target.pod, note);
+        } else {
+            refused.push(sentence);
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(policy::fault(refused.join("; "))) }
 }
 
 async fn fetch(
@@ -74,6 +117,9 @@ async fn fetch(
     policy: Policy,
     used_before: &str,
 ) -> Result<Pulled, ImageFault> {
+    if let Some(image) = toolbox::image(name, &shared.config.data_dir)? {
+        return Ok(Pulled { image, took: None });
+    }
     if let Some(image) = shared.images.local(name, policy)? {
         return Ok(Pulled { image, took: None });
     }
@@ -99,6 +145,10 @@ pub(super) async fn signed(
     digest: &str,
     ran_before: bool,
 ) -> Result<(), ImageFault> {
+    // The toolbox is part of this program.
+    if toolbox::is_image(name) {
+        return Ok(());
+    }
     let keys = match shared.services.signature_keys(&target.key.namespace) {
         Some(None) => return Ok(()),
         Some(Some(keys)) => keys,

@@ -8,6 +8,7 @@ pub mod collect;
 pub mod credentials;
 pub mod hosts;
 pub mod manifest;
+pub mod policy;
 pub mod reference;
 pub mod signature;
 pub mod store;

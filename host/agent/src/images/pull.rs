@@ -221,20 +221,21 @@ impl Images {
         self.store.forget(&digests, min_age)
     }
 
-    /// Makes what a component imports and exports be at hand. Reads its file.
-    pub async fn learn(&self, image: &LocalImage) {
-        if self.capabilities.lock().contains_key(&image.wasm_digest) {
-            return;
+    /// Makes what a component imports and exports be at hand, and gives it; `None` when it cannot be read. Reads its
+    /// file.
+    pub async fn learn(&self, image: &LocalImage) -> Option<Arc<Capabilities>> {
+        if let Some(found) = self.capabilities(image) {
+            return Some(found);
         }
         let wasm = image.wasm.clone();
         let read = tokio::task::spawn_blocking(move || super::capabilities::read(&wasm));
-        if let Ok(Some(found)) = read.await {
-            let mut known = self.capabilities.lock();
-            if known.len() >= CAPABILITIES_KEPT_MAX {
-                known.clear();
-            }
-            known.insert(image.wasm_digest.clone(), Arc::new(found));
+        let found = Arc::new(read.await.ok()??);
+        let mut known = self.capabilities.lock();
+        if known.len() >= CAPABILITIES_KEPT_MAX {
+            known.clear();
         }
+        known.insert(image.wasm_digest.clone(), Arc::clone(&found));
+        Some(found)
     }
 
     /// Gives what a component imports and exports, if that is at hand.

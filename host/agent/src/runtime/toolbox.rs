@@ -8,12 +8,15 @@ use bytes::Bytes;
 use coracle_runtime as engine;
 use sha2::{Digest as _, Sha256};
 
-use crate::images::LocalImage;
 use crate::images::program;
+use crate::images::{ImageFault, LocalImage};
 use crate::pods::state::Fault;
 
 /// The component, packed. Made by the build script from `sdk/toolbox`.
 static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/toolbox.wasm.gz"));
+
+/// The image that every host has: `kubectl run -it --rm t --restart=Never --image=coracle.dev/toolbox -- nslookup web`.
+pub const IMAGE: &str = "coracle.dev/toolbox";
 
 /// The names of its tools, which the component's own build reads too.
 static TOOLS: &str = include_str!("../../../../sdk/toolbox/tools.txt");
@@ -80,6 +83,46 @@ pub fn choose(
     Ok(LocalImage { wasm, wasm_digest: digest, ..image })
 }
 
+/// Says whether a pod names the toolbox as an image: [`IMAGE`] with any tag.
+#[must_use]
+pub fn is_image(name: &str) -> bool {
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    name.strip_prefix(IMAGE).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
+/// Gives the toolbox as an image of its own, for a pod that is nothing but tools; `None` when another image is named.
+/// No registry is asked.
+///
+/// # Errors
+/// When it cannot be put into `folder`, or another digest is asked for.
+pub fn image(name: &str, folder: &Path) -> Result<Option<LocalImage>, ImageFault> {
+    if !is_image(name) {
+        return Ok(None);
+    }
+    let failed = |error: io::Error| {
+        ImageFault::Pull(format!("put the toolbox into {}: {error}", folder.display()))
+    };
+    let (wasm, digest) = file(folder).map_err(failed)?;
+    if let Some((_, wanted)) = name.split_once('@').filter(|(_, wanted)| *wanted != digest) {
+        let why = format!("this host has the toolbox {digest}, and not {wanted}");
+        return Err(ImageFault::Pull(why));
+    }
+    let size_bytes = std::fs::metadata(&wasm).map_err(failed)?.len();
+    Ok(Some(LocalImage {
+        image_id: format!("{IMAGE}@{digest}"),
+        manifest_digest: digest.clone(),
+        wasm,
+        wasm_digest: digest,
+        rootfs: None,
+        // Its name as a program; the first argument says which tool it is then, and without any it is the shell.
+        entrypoint: vec!["toolbox".to_owned()],
+        arguments: Vec::new(),
+        env: Vec::new(),
+        working_dir: None,
+        size_bytes,
+    }))
+}
+
 /// Puts the component into a file of `folder`, once for each version.
 fn file(folder: &Path) -> io::Result<(PathBuf, String)> {
     let Unpacked { component, digest } = unpacked()?;
@@ -106,6 +149,19 @@ mod tests {
             [("sh", true), ("/bin/sh", true), ("/usr/bin/[", true), ("bash", false), ("", false)]
         {
             assert_eq!(has(command), known, "{command}");
+        }
+    }
+
+    #[test]
+    fn it_is_an_image_without_a_registry() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |name: &str| image(name, folder.path());
+        let found = check("coracle.dev/toolbox").unwrap().unwrap();
+        assert_eq!(check("coracle.dev/toolbox:1").unwrap(), Some(found.clone()));
+        assert_eq!(check(&found.image_id).unwrap(), Some(found));
+        assert!(check(&format!("coracle.dev/toolbox@sha256:{}", "0".repeat(64))).is_err());
+        for other in ["coracle.dev/toolboxes", "toolbox", "registry.coracle.internal/toolbox"] {
+            assert_eq!(check(other).unwrap(), None, "{other}");
         }
     }
 

@@ -1,0 +1,188 @@
+//! What the components of this registry import and export, for policies to judge before they are pulled.
+//!
+//! Only the outer shape of a component is read, in this process; whether it is valid is for the host that compiles it.
+//! An image that is not here, holds several files or is too large is not known, and left to the host.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use wasmparser::{Parser, Payload};
+
+use super::digest::Digest;
+use super::route::{Reference, Repository};
+use super::storage::ImageStore;
+
+/// The host by which pods name this registry.
+const REGISTRY: &str = "registry.coracle.internal/";
+
+/// Most bytes of a component that is read: more than programs in any language have.
+const COMPONENT_BYTES_MAX: u64 = 128 << 20;
+
+/// Most imports and exports of a component that is judged here.
+const NAMES_MAX: usize = 10_000;
+
+/// Components whose names are kept at hand; others are read again.
+const KEPT_MAX: usize = 512;
+
+/// What a component imports and exports; of a core module, the imported modules' names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// What it asks for.
+    pub(crate) imports: Vec<String>,
+    /// What it offers.
+    pub(crate) exports: Vec<String>,
+}
+
+/// Names of components that were read, by digest.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<String, Arc<Names>>>);
+
+impl ImageStore {
+    /// Reads what the component of an image imports and exports; `None` when it is not known here. Blocking calls.
+    pub(super) fn names(&self, image: &str, known: &Known) -> Option<Arc<Names>> {
+        let (repository, reference) = parse(image)?;
+        let manifest = self.manifest(&repository, &reference).ok()?;
+        let layer = layer(&serde_json::from_slice(&manifest.bytes).ok()?)?;
+        if let Some(found) = known.0.lock().get(layer.hex()) {
+            return Some(Arc::clone(found));
+        }
+        let (file, bytes) = self.open_blob(&repository, &layer).ok()?;
+        if bytes > COMPONENT_BYTES_MAX {
+            return None;
+        }
+        let mut component = Vec::new();
+        file.take(COMPONENT_BYTES_MAX).read_to_end(&mut component).ok()?;
+        let found = Arc::new(names(&component)?);
+        let mut known = known.0.lock();
+        if known.len() >= KEPT_MAX {
+            known.clear();
+        }
+        known.insert(layer.hex().to_owned(), Arc::clone(&found));
+        Some(found)
+    }
+}
+
+/// Repository and version of an image that a pod names; `None` for one of another registry.
+fn parse(image: &str) -> Option<(Repository, Reference)> {
+    let rest = image.strip_prefix(REGISTRY)?;
+    let (name, digest) = match rest.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (rest, None),
+    };
+    let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    let repository = Repository::parse(name).ok()?;
+    Some((repository, Reference::parse(digest.unwrap_or(tag)).ok()?))
+}
+
+/// The one layer of a manifest that is a component.
+fn layer(manifest: &Value) -> Option<Digest> {
+    let layers = manifest.get("layers")?.as_array()?;
+    let [layer] = layers.as_slice() else { return None };
+    let is_wasm =
+        layer.get("mediaType").and_then(Value::as_str).is_some_and(|kind| kind.contains("wasm"));
+    let digest = layer.get("digest").and_then(Value::as_str).filter(|_| is_wasm)?;
+    Digest::parse(digest).ok()
+}
+
+/// Reads the outer shape of a component or module; `None` when it has none.
+fn names(component: &[u8]) -> Option<Names> {
+    let (mut names, mut depth) = (Names::default(), 0_usize);
+    for payload in Parser::new(0).parse_all(component) {
+        let payload = payload.ok()?;
+        if let Payload::Version { .. } = payload {
+            depth += 1;
+        } else if let Payload::End(_) = payload {
+            depth = depth.saturating_sub(1);
+        } else if depth == 1 {
+            // What is nested deeper is the component's own affair.
+            add(&mut names, payload).ok()?;
+        }
+        if names.imports.len() + names.exports.len() > NAMES_MAX {
+            return None;
+        }
+    }
+    for list in [&mut names.imports, &mut names.exports] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    Some(names)
+}
+
+fn add(names: &mut Names, payload: Payload<'_>) -> wasmparser::Result<()> {
+    if let Payload::ImportSection(section) = payload {
+        for import in section.into_imports() {
+            names.imports.push(import?.module.to_owned());
+        }
+    } else if let Payload::ExportSection(section) = payload {
+        for export in section {
+            names.exports.push(export?.name.to_owned());
+        }
+    } else if let Payload::ComponentImportSection(section) = payload {
+        for import in section {
+            names.imports.push(import?.name.name.to_owned());
+        }
+    } else if let Payload::ComponentExportSection(section) = payload {
+        for export in section {
+            names.exports.push(export?.name.name.to_owned());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_this_registry_are_told_from_others() {
+        let check = |image: &str, expected: Option<(&str, &str)>| {
+            let parsed =
+                parse(image).map(|(name, version)| (name.to_string(), version.to_string()));
+            let expected = expected.map(|(name, version)| (name.to_owned(), version.to_owned()));
+            assert_eq!(parsed, expected, "{image}");
+        };
+        check("registry.coracle.internal/shop/web:1", Some(("shop/web", "1")));
+        check("registry.coracle.internal/web", Some(("web", "latest")));
+        let digest = Digest::of(b"x").to_string();
+        check(&format!("registry.coracle.internal/web:1@{digest}"), Some(("web", &digest)));
+        check("registry.example/web:1", None);
+        check("web", None);
+        check("registry.coracle.internal/../x:1", None);
+    }
+
+    #[test]
+    fn modules_name_what_they_import() {
+        // (module (import "env" "f" (func)) (export "_start" (func 0)))
+        let bytes = [
+            b"\0asm\x01\0\0\0".as_slice(),
+            b"\x01\x04\x01\x60\0\0",
+            b"\x02\x09\x01\x03env\x01f\0\0",
+            b"\x07\x0a\x01\x06_start\0\0",
+        ]
+        .concat();
+        let found = names(&bytes).unwrap();
+        assert_eq!((found.imports, found.exports), (vec!["env".into()], vec!["_start".into()]));
+        assert_eq!(names(b"#!/bin/sh"), None);
+    }
+
+    #[test]
+    fn a_component_in_the_store_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(folder.path()).unwrap();
+        let known = Known::default();
+        assert_eq!(store.names("registry.coracle.internal/web:1", &known), None);
+        let of = |layers: Value| layer(&serde_json::json!({"layers": layers}));
+        let digest = Digest::of(b"x").to_string();
+        let wasm = serde_json::json!({"mediaType": "application/wasm", "digest": digest});
+        assert!(of(serde_json::json!([wasm])).is_some());
+        assert_eq!(of(serde_json::json!([wasm, wasm])), None);
+        assert_eq!(
+            of(serde_json::json!([{"mediaType": "application/tar", "digest": digest}])),
+            None
+        );
+        assert_eq!(layer(&serde_json::json!([])), None);
+    }
+}
