@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode};
 use crate::world::{Neighbour, PATIENCE, Pod, end, image, shown};
 
 /// What the attacker must neither read nor change: a folder beside its volumes.
-const SECRET: &str = "the neighbour's secret";
+pub(crate) const SECRET: &str = "the neighbour's secret";
 
 /// Commands of `fs-probe`, one a line, and what must come of each.
 ///
@@ -69,12 +69,12 @@ const CASES: [(&str, &str); 21] = [
 ];
 
 /// The host's side of one case.
-struct Ground {
+pub(crate) struct Ground {
     folder: tempfile::TempDir,
 }
 
 impl Ground {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ground = Self { folder: tempfile::tempdir().unwrap() };
         for folder in ["outside", "data", "ro", "image", "scratch"] {
             fs::create_dir(ground.at(folder)).unwrap();
@@ -91,7 +91,7 @@ impl Ground {
         ground
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -115,7 +115,7 @@ impl Ground {
     }
 
     /// Nothing of the neighbour's was changed.
-    fn check(&self, case: &str) {
+    pub(crate) fn check(&self, case: &str) {
         let left: Vec<_> = fs::read_dir(self.at("outside")).unwrap().collect();
         assert_eq!(left.len(), 1, "{case}: {left:?}");
         assert_eq!(fs::read_to_string(self.at("outside/secret")).unwrap(), SECRET, "{case}");
@@ -125,7 +125,12 @@ impl Ground {
 }
 
 /// Runs a guest of ours on the ground, and gives what it said.
-async fn run(ground: &Ground, guest: &str, commands: &[&str], quota_bytes: u64) -> String {
+pub(crate) async fn run(
+    ground: &Ground,
+    guest: &str,
+    commands: &[&str],
+    quota_bytes: u64,
+) -> String {
     let pod = Pod::new();
     let mut spec = pod.spec(image(guest).await, commands);
     spec.mounts = ground.mounts(quota_bytes);

@@ -14,5 +14,6 @@ mod network;
 mod registry;
 mod requests;
 mod resources;
+mod sandbox;
 mod storm;
 mod world;

@@ -179,7 +179,7 @@ static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// A sound http pod beside the attackers.
 pub(crate) struct Neighbour {
     pub(crate) pod: Pod,
-    _container: Container,
+    container: Container,
     _turn: tokio::sync::MutexGuard<'static, ()>,
 }
 
@@ -188,7 +188,12 @@ impl Neighbour {
         let turn = TURN.lock().await;
         let pod = Pod::new();
         let container = pod.start("hello_http", &[]).await;
-        Self { pod, _container: container, _turn: turn }
+        Self { pod, container, _turn: turn }
+    }
+
+    /// Whether it runs, and no request has ended an instance of it.
+    pub(crate) fn is_unhurt(&self) -> bool {
+        self.container.is_running() && self.container.usage().faults == 0
     }
 
     /// Asks it as a client from outside does; it must answer, and well.
