@@ -269,11 +269,10 @@ impl Status {
         Self::about(Reason::Invalid, message, details)
     }
 
-    /// 405: the resource does not take this action.
-    pub fn method_not_allowed(resource: &GroupResource, action: &str) -> Self {
-        let message =
-            format!("{action} is not supported on resources of kind {:?}", resource.to_string());
-        Self::about(Reason::MethodNotAllowed, message, details_of(resource, ""))
+    /// 405: there is such a path, but not for this method.
+    pub fn method_not_allowed() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::about(Reason::MethodNotAllowed, message, Details::default())
     }
 
     /// 406: none of the accepted media types can be given; the message lists those that can.

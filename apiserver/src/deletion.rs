@@ -132,7 +132,10 @@ fn mark(new: &mut Value, old: &Value, grace: i64, now: Timestamp) {
                 "deletionTimestamp",
                 metadata::time(now + SignedDuration::from_secs(grace)),
             );
-            meta::set(new, "deletionGracePeriodSeconds", grace);
+            // A namespace ends when it is empty.
+            if !has_namespace_finalizers(new) {
+                meta::set(new, "deletionGracePeriodSeconds", grace);
+            }
             if meta::generation(old) > 0 {
                 meta::set(new, "generation", meta::generation(old) + 1);
             }
@@ -259,9 +262,7 @@ mod tests {
         check(
             namespace,
             DeleteOptions::default(),
-            expect![[
-                r#"mark {"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","name":"a"}"#
-            ]],
+            expect![[r#"mark {"deletionTimestamp":"2026-01-01T00:00:00Z","name":"a"}"#]],
         );
         let empty = json!({"kind": "Namespace", "metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"finalizers": []}});

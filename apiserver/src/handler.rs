@@ -9,7 +9,7 @@ use coracle_api::registry::{self, Kind};
 use coracle_api::status::Status;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body::Body as _;
 use tokio::time::timeout;
 
@@ -74,9 +74,11 @@ impl Core {
             Err(status) => Err(status),
             Ok(body) => {
                 place = who.as_ref().ok().and_then(|who| self.flows.place(&who.acting_as, &info));
-                let width = self.width(&info);
+                let width = self.width(&info, &query);
+                let is_watch = info.verb == Verb::Watch;
                 let work = self.clone().admitted(parts, body, info, query, who);
                 match (is_long, is_write) {
+                    (true, _) if is_watch => self.begun(place.as_ref(), width, work).await,
                     (true, _) => work.await,
                     (false, true) => self.bounded(place.as_ref(), width, to_the_end(work)).await,
                     (false, false) => self.bounded(place.as_ref(), width, work).await,
@@ -99,11 +101,13 @@ impl Core {
         answer
     }
 
-    /// How many seats a request takes: a list of many objects more than one.
+    /// How many seats a request takes: a list of many objects more than one, and so does a watch that begins with one.
     ///
     /// *Source:* the work estimator of `k8s.io/apiserver` in behaviour; its lists cost ten times ours.
-    fn width(&self, info: &RequestInfo) -> usize {
-        let Some(path) = info.resource.as_ref().filter(|_| info.verb == Verb::List) else {
+    fn width(&self, info: &RequestInfo, query: &Query) -> usize {
+        let lists = info.verb == Verb::List
+            || (info.verb == Verb::Watch && query.is_true("sendInitialEvents"));
+        let Some(path) = info.resource.as_ref().filter(|_| lists) else {
             return 1;
         };
         let cache = self.definitions.by_resource(path).and_then(|kind| self.objects(kind).ok());
@@ -129,6 +133,22 @@ impl Core {
         timeout(REQUEST_TIMEOUT, seated).await.unwrap_or_else(|_| {
             Err(Status::timeout("request did not complete within the allotted timeout"))
         })
+    }
+
+    /// Runs a watch, which has its seats until its events begin: what goes out later is paid for by who writes.
+    ///
+    /// *Source:* the initialisation of watches in `k8s.io/apiserver`'s priority and fairness filter.
+    async fn begun(
+        &self,
+        place: Option<&Place>,
+        width: usize,
+        work: impl Future<Output = Result<Answer, Status>>,
+    ) -> Result<Answer, Status> {
+        let _seat = match place {
+            Some(place) => Some(self.flows.enter(place, width).await?),
+            None => None,
+        };
+        work.await
     }
 
     /// Finds out whether the user may, then does the work.
@@ -174,7 +194,9 @@ impl Core {
         if path.group == usage::GROUP {
             return self.usage(&path, verb, &query, &parts.headers).await;
         }
-        let served = self.definitions.by_resource(&path).ok_or_else(Status::unknown_path)?;
+        let Some(served) = self.definitions.by_resource(&path) else {
+            return self.no_such_resource(&path, &parts.headers, &query);
+        };
         self.definitions.check_alive(served, verb)?;
         check_scope(served, &path, verb)?;
         let kind = served.stored_kind();
@@ -205,17 +227,31 @@ impl Core {
             name => {
                 let known = kind.subresource(name).ok_or_else(Status::unknown_path)?;
                 if !known.verbs.contains(&verb.as_str()) {
-                    return Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()));
+                    return Err(Status::method_not_allowed());
                 }
                 self.subresource(&context, known, body, parts.method).await
             }
         }
     }
 
+    /// A group that nobody serves is no path at all; in one that is served, there is no such resource.
+    fn no_such_resource(
+        &self,
+        path: &ResourcePath,
+        headers: &HeaderMap,
+        query: &Query,
+    ) -> Result<Answer, Status> {
+        let group = format!("/apis/{}", path.group);
+        if path.group.is_empty() || self.discovery.answer(&group, headers, query).is_some() {
+            return Err(Status::unknown_path());
+        }
+        Ok(no_page())
+    }
+
     async fn verb(&self, context: &Context, body: Body) -> Result<Answer, Status> {
         let Context { kind, verb, .. } = context;
         if !kind.has_verb(verb.as_str()) {
-            return Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()));
+            return Err(Status::method_not_allowed());
         }
         if crd::is_definition(kind) {
             let answer = self.common_verb(context, body).await;
@@ -232,7 +268,7 @@ impl Core {
             Verb::List => self.list(context).await,
             Verb::Watch => self.watch(context).await,
             Verb::Create if (kind.group, kind.kind) == ("", "Binding") => {
-                Err(Status::bad_request("post a Binding to pods/NAME/binding"))
+                self.bind(context, body).await
             }
             Verb::Create if review::is_review(kind) => self.review(context, body).await,
             Verb::Create => self.create(context, body).await,
@@ -241,10 +277,15 @@ impl Core {
             Verb::Delete => self.delete(context, body).await,
             Verb::DeleteCollection => self.delete_collection(context, body).await,
             Verb::Post | Verb::Put | Verb::Head | Verb::Options | Verb::Other => {
-                Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()))
+                Err(Status::method_not_allowed())
             }
         }
     }
+}
+
+/// 404 for a path on which nothing is.
+pub(crate) fn no_page() -> Answer {
+    respond::text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 /// Takes the body off the answer to a `HEAD`; its length stays in the header.
@@ -283,11 +324,15 @@ fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), Statu
         return Err(Status::unknown_path());
     }
     let needs_namespace = kind.namespaced && path.namespace.is_empty();
-    if needs_namespace && (path.named_in_path || verb == Verb::Create) {
-        if verb == Verb::Create {
-            return Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()));
-        }
-        return Err(Status::unknown_path());
+    let lists = matches!(verb, Verb::List | Verb::Watch);
+    if needs_namespace && (path.named_in_path || !lists) {
+        // Nobody empties all namespaces at once.
+        let is_collection = !path.named_in_path && kind.custom.is_none();
+        return Err(if is_collection {
+            Status::method_not_allowed()
+        } else {
+            Status::unknown_path()
+        });
     }
     let wrong_place = match verb {
         Verb::Create => path.named_in_path && path.subresource.is_empty(),
@@ -303,11 +348,7 @@ fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), Statu
         | Verb::Options
         | Verb::Other => false,
     };
-    if wrong_place {
-        Err(Status::method_not_allowed(&kind.group_resource(), verb.as_str()))
-    } else {
-        Ok(())
-    }
+    if wrong_place { Err(Status::method_not_allowed()) } else { Ok(()) }
 }
 
 /// Whether a request may take any time: it is a stream, or moves an image.

@@ -3,7 +3,7 @@
 //! Pure: time and random parts come in as a [`Stamp`]. Validation of names, labels and owners is `coracle_api`'s.
 //! *Source:* API conventions "Metadata"; `rest.BeforeCreate`, `rest.BeforeUpdate` of `k8s.io/apiserver` in behaviour.
 
-use coracle_api::key::GroupResource;
+use coracle_api::key::{GroupKind, GroupResource};
 use coracle_api::meta;
 use coracle_api::registry::Kind;
 use coracle_api::status::Status;
@@ -156,6 +156,34 @@ pub fn check_preconditions(
         (Some(wanted), _) if wanted != meta::uid(object) => fail("UID", wanted, meta::uid(object)),
         (_, Some(wanted)) if wanted != meta::resource_version(object) => {
             fail("ResourceVersion", wanted, meta::resource_version(object))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Compares the preconditions of a delete with the object.
+///
+/// # Errors
+/// 409 when the object is another one, or another version of it; the message names the kind.
+pub fn check_delete_preconditions(
+    object: &Value,
+    kind: &GroupKind,
+    uid: Option<&str>,
+    resource_version: Option<&str>,
+) -> Result<(), Status> {
+    let fail = |what: &str, wanted: &str, found: &str, end: &str| {
+        let resource = GroupResource::new(kind.group.clone(), kind.kind.clone());
+        let why = format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {end}"
+        );
+        Err(Status::conflict(&resource, meta::name(object), why))
+    };
+    match (uid, resource_version) {
+        (Some(wanted), _) if wanted != meta::uid(object) => {
+            fail("UID", wanted, meta::uid(object), "deleted and then recreated")
+        }
+        (_, Some(wanted)) if wanted != meta::resource_version(object) => {
+            fail("ResourceVersion", wanted, meta::resource_version(object), "modified")
         }
         _ => Ok(()),
     }

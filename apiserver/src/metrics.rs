@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::flow::Measures;
 use crate::{process, version};
 
 /// Upper bounds in seconds of the buckets for request durations. *Source:* kube-apiserver's, thinned out.
@@ -58,6 +59,8 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     /// Watches and streams.
     pub(crate) long_running: Gauge,
+    /// Flow control.
+    pub(crate) flow: Measures,
 }
 
 impl Default for Metrics {
@@ -96,7 +99,9 @@ impl Default for Metrics {
             "Watches and streams that are open",
             long_running.clone(),
         );
-        Metrics { registry, requests, durations, objectives, in_flight, long_running }
+        let flow = Measures::default();
+        flow.register(&mut registry);
+        Metrics { registry, requests, durations, objectives, in_flight, long_running, flow }
     }
 }
 

@@ -165,7 +165,9 @@ impl Negotiated {
     fn check_include_object(self, query: &Query) -> Result<Negotiated, Status> {
         match (self.form, query.get("includeObject")) {
             (Form::Table(_), Some(other)) if !["Metadata", "None", "Object"].contains(&other) => {
-                Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}")))
+                Err(Status::bad_request(format!(
+                    "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
+                )))
             }
             _ => Ok(self),
         }

@@ -1,13 +1,14 @@
 //! Paths that are no resources: discovery, OpenAPI, version, health, metrics.
 
 use coracle_api::status::Status;
-use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use crate::authn::ISSUER;
 use crate::body;
+use crate::handler::no_page;
 use crate::kube_state;
 use crate::negotiate::Negotiated;
 use crate::query::Query;
@@ -51,7 +52,21 @@ impl Core {
         if let Some(answer) = self.health(path, query) {
             return Ok(answer);
         }
-        self.discovery.answer(path, headers, query).ok_or_else(Status::unknown_path)
+        match self.discovery.answer(path, headers, query) {
+            Some(answer) => Ok(answer),
+            // An unknown version of a group is told as unknown resources are.
+            None if self.is_version(path, headers, query) => Err(Status::unknown_path()),
+            None => Ok(no_page()),
+        }
+    }
+
+    /// Whether a path is that of a version, of a group that is served.
+    fn is_version(&self, path: &str, headers: &HeaderMap, query: &Query) -> bool {
+        let group = path.strip_prefix("/apis/").and_then(|rest| rest.split_once('/'));
+        path.starts_with("/api/")
+            || group.is_some_and(|(group, _)| {
+                self.discovery.answer(&format!("/apis/{group}"), headers, query).is_some()
+            })
     }
 
     /// All that is stored, at one revision and as it is stored, for `coracle backup`.

@@ -9,6 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use crate::clock;
 use crate::discovery::sha512_hex;
@@ -63,25 +64,21 @@ impl Core {
             }
         };
         let documents = self.openapi.clone();
-        let known = headers.get(IF_NONE_MATCH).cloned();
-        let made = tokio::task::spawn_blocking(move || {
-            // Made of the documents of the newer form, so their hashes tell whether it has changed.
-            let etag = format!(
-                "\"{}\"",
-                sha512_hex(format!("{is_protobuf}{}", documents.index()).as_bytes())
-            );
-            if known.is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
-                return (etag, None);
-            }
-            let document = openapi_v2::document(&documents);
-            let bytes = if is_protobuf {
-                openapi_v2::protobuf(&document)
-            } else {
-                document.to_string().into_bytes()
-            };
-            (etag, Some(Bytes::from(bytes)))
-        });
-        let (etag, bytes) = made.await.map_err(Status::internal)?;
+        // Made of the documents of the newer form, so their hashes tell whether it has changed.
+        let index = tokio::task::spawn_blocking(move || documents.index().to_string());
+        let sources = index.await.map_err(Status::internal)? + &self.remotes.fingerprint();
+        let etag = |is_whole: bool| {
+            let text = format!("{is_protobuf} {is_whole} {sources}");
+            format!("\"{}\"", sha512_hex(text.as_bytes()))
+        };
+        let whole = etag(true);
+        let known = headers.get(IF_NONE_MATCH);
+        let (etag, bytes) = if known.is_some_and(|known| known.as_bytes() == whole.as_bytes()) {
+            (whole, None)
+        } else {
+            let (others, is_whole) = self.remote_documents().await;
+            (etag(is_whole), Some(self.made_v2(is_protobuf, others).await?))
+        };
         let negotiated =
             Negotiated { encoding: Encoding::Json, form: Form::Object, gzip: takes_gzip(headers) };
         let mut answer = match bytes {
@@ -94,6 +91,19 @@ impl Core {
         set(&mut answer, ETAG, &etag);
         set(&mut answer, VARY, "Accept");
         Ok(answer)
+    }
+
+    async fn made_v2(&self, is_protobuf: bool, others: Vec<Value>) -> Result<Bytes, Status> {
+        let documents = self.openapi.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let document = openapi_v2::document(&documents, others);
+            if is_protobuf {
+                openapi_v2::protobuf(&document)
+            } else {
+                document.to_string().into_bytes()
+            }
+        });
+        Ok(Bytes::from(made.await.map_err(Status::internal)?))
     }
 
     /// One group's document.

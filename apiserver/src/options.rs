@@ -345,7 +345,7 @@ fn propagation(
         ("", Some(false)) | ("Background", _) => Some(Propagation::Background),
         ("Foreground", _) => Some(Propagation::Foreground),
         (other, _) => {
-            let supported = ["Background", "Foreground", "Orphan"];
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
             errors.push(FieldError::not_supported("propagationPolicy", other, &supported));
             None
         }

@@ -128,7 +128,10 @@ impl RequestInfo {
     /// *Source:* Kubernetes API concepts, "Resource URIs"; `watch=true` and a `metadata.name` field selector change
     /// verb and name as they do there, because RBAC rules by `resourceNames` depend on it.
     pub fn parse(method: &Method, path: &str, query: &Query) -> RequestInfo {
-        let resource = parse_resource(path);
+        let (watched, resource) = match without_watch(path) {
+            Some(path) => (true, parse_resource(&path)),
+            None => (false, parse_resource(path)),
+        };
         let Some(mut resource) = resource else {
             return RequestInfo {
                 path: path.to_owned(),
@@ -139,7 +142,7 @@ impl RequestInfo {
         let mut verb = Verb::of_resource(method);
         if resource.name.is_empty() {
             if verb == Verb::Get {
-                verb = if query.is_true("watch") { Verb::Watch } else { Verb::List };
+                verb = if watched || query.is_true("watch") { Verb::Watch } else { Verb::List };
             } else if verb == Verb::Delete {
                 verb = Verb::DeleteCollection;
             }
@@ -148,12 +151,25 @@ impl RequestInfo {
             }
         } else {
             resource.named_in_path = true;
-            if verb == Verb::Get && resource.subresource.is_empty() && query.is_true("watch") {
+            let watches = watched || query.is_true("watch");
+            if verb == Verb::Get && resource.subresource.is_empty() && watches {
                 verb = Verb::Watch;
             }
         }
         RequestInfo { path: path.to_owned(), verb, resource: Some(resource) }
     }
+}
+
+/// The path below `/watch/`, the older way of asking for a watch: `/api/v1/watch/pods` is `/api/v1/pods?watch=true`.
+fn without_watch(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let place = match parts.as_slice() {
+        ["api", _, "watch", _, ..] => 2,
+        ["apis", _, _, "watch", _, ..] => 3,
+        _ => return None,
+    };
+    parts.remove(place);
+    Some(format!("/{}", parts.join("/")))
 }
 
 /// The resource part of a path, or `None` when it is a discovery or other non-resource path.
@@ -227,6 +243,19 @@ mod tests {
             ),
         };
         expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn the_older_way_of_watching() {
+        check("GET /api/v1/watch/namespaces/a/pods", expect!["watch /v1 ns=a pods/ name= rest="]);
+        check(
+            "GET /apis/apps/v1/watch/deployments",
+            expect!["watch apps/v1 ns= deployments/ name= rest="],
+        );
+        check(
+            "GET /api/v1/watch/namespaces/a/pods/b",
+            expect!["watch /v1 ns=a pods/ name=b rest="],
+        );
     }
 
     #[test]

@@ -196,6 +196,7 @@ impl ApiServer {
             None => Pki::passing_service_account_keys()?,
         };
         let accounts = ServiceAccounts::new(keys, caches.clone());
+        let metrics = Metrics::default();
         let core = Core {
             address: config.address,
             store: Storage::new(store, config.sealer),
@@ -210,8 +211,8 @@ impl ApiServer {
             addresses: ServiceAddresses::new(config.services),
             quota_turns: QuotaTurns::default(),
             nodes: config.nodes,
-            metrics: Metrics::default(),
-            flows: Flows::default(),
+            flows: Flows::measured(metrics.flow.clone()),
+            metrics,
             policies: Policies::default(),
             mutations: Mutations::default(),
             webhooks: Arc::default(),

@@ -81,7 +81,7 @@ impl Tables {
             write(&conditions, out);
         }
         match self.include {
-            IncludeObject::None => {}
+            IncludeObject::None => out.extend_from_slice(br#","object":null"#),
             IncludeObject::Metadata => {
                 out.extend_from_slice(br#","object":"#);
                 write_partial_metadata(&sketch.metadata, self.version, out);

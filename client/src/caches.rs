@@ -13,7 +13,8 @@ use crate::client::Client;
 ///
 /// Controllers, scheduler and network of a process share it, so that each object is in memory
 /// once. For a kind of which only the metadata matters ask for
-/// `get::<kube::core::PartialObjectMeta<Secret>>()`: then only that is transferred and kept.
+/// `get::<kube::core::PartialObjectMeta<Secret>>()`: then only that is transferred, and kept without labels and
+/// annotations.
 #[derive(Clone, Debug)]
 pub struct Caches {
     client: Client,

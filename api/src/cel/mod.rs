@@ -15,6 +15,7 @@ mod rewrite;
 mod value;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use kube_cel::KubeCelExt as _;
@@ -37,6 +38,10 @@ pub const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
 /// Most steps of one evaluation. *Source:* `PerCallLimit` in `k8s.io/apiserver/pkg/apis/cel`.
 pub const STEPS_MAX: u64 = 1_000_000;
 
+/// Most steps of all evaluations in one [`Scope`], which is that of a policy, or of a place of an object.
+/// *Source:* `RuntimeCELCostBudget` in `k8s.io/apiserver/pkg/apis/cel`.
+pub const SCOPE_STEPS_MAX: u64 = 10 * STEPS_MAX;
+
 /// Why an expression gives no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -50,6 +55,11 @@ pub enum CelError {
     /// Its evaluation could take too many steps for the size of its variables.
     #[error("cost limit exceeded: call cost exceeds limit")]
     Cost,
+    /// Those before it, with the same variables, have left it too few steps.
+    #[error(
+        "validation failed due to running out of cost budget, no further validation rules will be run"
+    )]
+    Budget,
     /// Its value is not of the kind that is needed.
     #[error("expression must evaluate to {wanted}")]
     Type {
@@ -128,10 +138,15 @@ impl Expression {
     /// Evaluates the expression.
     ///
     /// # Errors
-    /// [`CelError::Cost`] before it begins when it could take too long, and [`CelError::Evaluate`].
+    /// Before it begins, [`CelError::Cost`] when it could take too long, and [`CelError::Budget`] when it and all that
+    /// were evaluated in this scope before could; and [`CelError::Evaluate`].
     pub fn evaluate(&self, scope: &Scope) -> Result<cel::Value, CelError> {
-        if self.cost.steps(scope.largest) > STEPS_MAX {
+        let steps = self.cost.steps(scope.largest);
+        if steps > STEPS_MAX {
             return Err(CelError::Cost);
+        }
+        if scope.spent.fetch_add(steps, Ordering::Relaxed) + steps > SCOPE_STEPS_MAX {
+            return Err(CelError::Budget);
         }
         // The interpreter panics at a few things, such as sums beyond its numbers; nothing of it is used afterwards.
         let resolve = || cel::Value::resolve(&self.program, &scope.context);
@@ -195,6 +210,8 @@ pub struct Scope {
     context: Context<'static>,
     /// Size of the largest list, map or text in a variable.
     largest: u64,
+    /// Steps of the evaluations so far, each as many as it could take.
+    spent: AtomicU64,
 }
 
 impl Default for Scope {
@@ -206,7 +223,7 @@ impl Default for Scope {
 impl Scope {
     /// Makes a scope with the functions of all libraries and no variables.
     pub fn new() -> Scope {
-        Scope { context: FUNCTIONS.new_inner_scope(), largest: 1 }
+        Scope { context: FUNCTIONS.new_inner_scope(), largest: 1, spent: AtomicU64::new(0) }
     }
 
     /// Binds a variable to a JSON value whose form is `shape`.

@@ -96,6 +96,17 @@ fn loops_inside_loops_are_limited() {
 }
 
 #[test]
+fn all_expressions_of_a_scope_are_limited_together() {
+    let some: Vec<u64> = (0..10).collect();
+    let mut scope = Scope::new();
+    scope.bind("self", &json!(some), Shape::Unknown);
+    let expression = Expression::compile("self.all(x, x >= 0)", &["self"]).unwrap();
+    scope.spent.store(SCOPE_STEPS_MAX - 10, Ordering::Relaxed);
+    assert_eq!(expression.is_true(&scope), Ok(true));
+    assert_eq!(expression.is_true(&scope), Err(CelError::Budget));
+}
+
+#[test]
 fn what_is_used_is_known() {
     let rule = Expression::compile("self == oldSelf", &["self", "oldSelf"]).unwrap();
     assert!(rule.uses("oldSelf") && !rule.uses("other"));

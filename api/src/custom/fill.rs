@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::schema::{Additional, Structural};
 
-/// Fills what is absent; a `null` that is no value and has a default is as good as absent.
+/// Fills what is absent; a `null` that is no value is as good as absent, and goes where there is no default.
 ///
-/// Doing it twice changes nothing, because defaults are filled themselves.
+/// *Source:* `PruneNonNullableNullsWithoutDefaults` of apiextensions-apiserver. Doing it twice changes nothing, because defaults are filled themselves.
 pub(super) fn fill(value: &mut Value, schema: &Structural) {
     match value {
         Value::Object(members) => {
@@ -20,6 +20,7 @@ pub(super) fn fill(value: &mut Value, schema: &Structural) {
                     members.insert(name.to_string(), default.clone());
                 }
             }
+            members.retain(|name, value| !value.is_null() || takes_null(name, schema));
             for (name, value) in members.iter_mut() {
                 if let Some(schema) = schema.properties.get(name.as_str()) {
                     fill(value, schema);
@@ -41,5 +42,16 @@ pub(super) fn fill(value: &mut Value, schema: &Structural) {
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Whether a member that is `null` stays: it may be so, gets a default, or nothing is known of it.
+fn takes_null(name: &str, schema: &Structural) -> bool {
+    if let Some(member) = schema.properties.get(name) {
+        return member.nullable;
+    }
+    match &schema.additional {
+        Additional::Schema(member) => member.nullable || member.default.is_some(),
+        Additional::None | Additional::Any => true,
     }
 }

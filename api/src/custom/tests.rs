@@ -144,6 +144,11 @@ fn defaults_are_filled() {
         json!({"size": 1, "name": null})
     );
     assert_eq!(
+        filled(json!({"spec": {"list": null, "unknown": null}})),
+        json!({"size": 1, "name": "x", "unknown": null}),
+        "a null that may not be goes, what nobody knows is left to pruning"
+    );
+    assert_eq!(
         filled(json!({"spec": {"list": [{}]}})),
         json!({"size": 1, "name": "x", "list": [{"on": true}]})
     );

@@ -18,7 +18,6 @@ pub fn set(set: &mut Value) {
             && let Some(rolling) = ensure(strategy, "rollingUpdate")
         {
             fill_pointer(rolling, "partition", 0);
-            fill_pointer(rolling, "maxUnavailable", 1);
         }
     }
     if let Some(policy) = ensure(spec, "persistentVolumeClaimRetentionPolicy") {

@@ -13,11 +13,14 @@ pub const OPERATIONS_MAX: usize = 10_000;
 /// the server's memory.
 pub const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// What a refusal begins with.
+const REJECTED: &str = "the server rejected our request due to an error in our request";
+
 /// Applies a JSON patch to an object.
 ///
 /// # Errors
-/// 400 when the patch is no list of operations, 413 beyond [`OPERATIONS_MAX`], 422 when an
-/// operation cannot be carried out (missing path, failed `test`, too much copied); the message
+/// 400 when the patch is no list of objects, 413 beyond [`OPERATIONS_MAX`], 422 when an
+/// operation is none, or cannot be carried out (missing path, failed `test`, too much copied); the message
 /// says which.
 pub fn apply(target: &Value, patch: &Value) -> Result<Value, Status> {
     let number = patch.as_array().map_or(0, Vec::len);
@@ -26,8 +29,14 @@ pub fn apply(target: &Value, patch: &Value) -> Result<Value, Status> {
             "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {number}"
         )));
     }
-    let Patch(operations) = serde_json::from_value(patch.clone())
-        .map_err(|why| Status::bad_request(format!("error decoding patch: {why}")))?;
+    let is_list = patch.as_array().is_some_and(|all| all.iter().all(Value::is_object));
+    let Patch(operations) = serde_json::from_value(patch.clone()).map_err(|why| {
+        if is_list {
+            Status::unprocessable(format!("{REJECTED}: {why}"))
+        } else {
+            Status::bad_request(format!("error decoding patch: {why}"))
+        }
+    })?;
     let mut object = target.clone();
     let mut copied_bytes = 0;
     for (index, operation) in operations.into_iter().enumerate() {
@@ -66,10 +75,7 @@ fn unprocessable(index: usize, operation: &PatchOperation, why: String) -> Statu
         PatchOperation::Copy(it) => ("copy", &it.path),
         PatchOperation::Test(it) => ("test", &it.path),
     };
-    Status::unprocessable(format!(
-        "the server rejected our request due to an error in our request: operation {index} \
-         ({verb} {path}): {why}"
-    ))
+    Status::unprocessable(format!("{REJECTED}: operation {index} ({verb} {path}): {why}"))
 }
 
 #[cfg(test)]
@@ -101,7 +107,7 @@ mod tests {
     #[test]
     fn refusals() {
         check(json!({"op": "add"}), Err(400));
-        check(json!([{"op": "nope", "path": "/a"}]), Err(400));
+        check(json!([{"op": "nope", "path": "/a"}]), Err(422));
         check(json!([{"op": "test", "path": "/a/b/0", "value": 2}]), Err(422));
         check(json!([{"op": "remove", "path": "/nope"}]), Err(422));
         check(json!([{"op": "add", "path": "/no/pe", "value": 1}]), Err(422));

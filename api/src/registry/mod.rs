@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::field_error::FieldError;
 use crate::key::{GroupKind, GroupResource};
 use crate::schema::{self, Type};
+use crate::validate::metadata::check_owned_finalizers;
 
 pub use custom::{CUSTOM_KINDS_MAX, Custom, CustomError, kinds_of};
 pub use kinds::kinds;
@@ -213,7 +214,11 @@ impl Kind {
     pub fn validate(&self, object: &Value) -> Vec<FieldError> {
         match self.custom {
             Some(custom) => custom.version.validate(object),
-            None => (self.rules.validate)(object),
+            None => {
+                let mut errors = (self.rules.validate)(object);
+                check_owned_finalizers(&mut errors, object);
+                errors
+            }
         }
     }
 

@@ -142,7 +142,7 @@ pub(super) const AUTOSCALER: Printer = Printer {
         Column::text("Targets", "Each metric, as it is and as it should be."),
         Column::text("MinPods", "Least number of pods."),
         Column::text("MaxPods", "Greatest number of pods."),
-        Column::integer("Replicas", "Pods that exist."),
+        Column::text("Replicas", "Pods that exist."),
         AGE,
     ],
     row: |object, now| {

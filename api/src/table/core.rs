@@ -13,7 +13,7 @@ pub(super) const NAMESPACE: Printer = Printer {
 };
 
 pub(super) const CONFIG_MAP: Printer = Printer {
-    columns: &[NAME, Column::integer("Data", "Number of keys."), AGE],
+    columns: &[NAME, Column::text("Data", "Number of keys."), AGE],
     row: |object, now| {
         let keys = keys(&object["data"]) + keys(&object["binaryData"]);
         vec![json!(meta::name(object)), json!(keys), age(object, now)]
@@ -24,7 +24,7 @@ pub(super) const SECRET: Printer = Printer {
     columns: &[
         NAME,
         Column::text("Type", "What the keys are for."),
-        Column::integer("Data", "Number of keys."),
+        Column::text("Data", "Number of keys."),
         AGE,
     ],
     row: |object, now| {
@@ -47,7 +47,7 @@ pub(super) const PRIORITY_CLASS: Printer = Printer {
         Column::integer("Value", "Priority of the pods of this class; higher goes first."),
         Column::boolean("Global-Default", "Whether pods without a class get this one."),
         AGE,
-        Column::wide("PreemptionPolicy", "Whether its pods may displace others."),
+        Column::text("PreemptionPolicy", "Whether its pods may displace others."),
     ],
     row: |object, now| {
         vec![

@@ -13,8 +13,8 @@ pub(super) const DEPLOYMENT: Printer = Printer {
     columns: &[
         NAME,
         Column::text("Ready", "Pods that are ready, of those wanted."),
-        Column::integer("Up-to-date", "Pods that have the newest template."),
-        Column::integer("Available", "Pods that have been ready for long enough."),
+        Column::text("Up-to-date", "Pods that have the newest template."),
+        Column::text("Available", "Pods that have been ready for long enough."),
         AGE,
         CONTAINERS,
         IMAGES,

@@ -40,11 +40,12 @@ pub fn validate_status_update(new: &Value, old: &Value) -> Errors {
 }
 
 fn check_spec(errors: &mut Errors, spec: &Value) {
-    for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
-        non_negative(errors, SPEC.child(field), number(spec, field));
-    }
+    non_negative(errors, SPEC.child("replicas"), number(spec, "replicas"));
     workload::check(errors, spec, "ReplicaSet");
     check_strategy(errors, spec);
+    for field in ["minReadySeconds", "revisionHistoryLimit"] {
+        non_negative(errors, SPEC.child(field), number(spec, field));
+    }
     let path = SPEC.child("progressDeadlineSeconds");
     let deadline = number(spec, "progressDeadlineSeconds");
     non_negative(errors, path, deadline);

@@ -1,7 +1,7 @@
 //! Rules for EndpointSlices.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
 
@@ -92,6 +92,18 @@ fn check_address(errors: &mut Errors, path: &Path<'_>, kind: &str, address: &str
         },
         "FQDN" => complain(errors, path, address, names::dns1123_subdomain(address)),
         _ => {}
+    }
+}
+
+/// Checks an address of either family.
+pub(super) fn check_ip(errors: &mut Errors, path: &Path<'_>, address: &str) {
+    match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => check_address(errors, path, "IPv4", address),
+        Ok(IpAddr::V6(_)) => check_address(errors, path, "IPv6", address),
+        Err(_) => {
+            let words = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            errors.push(FieldError::invalid(path, address, words));
+        }
     }
 }
 

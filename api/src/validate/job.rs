@@ -197,6 +197,7 @@ fn check_selector(errors: &mut Errors, object: &Value) {
         return;
     }
     labels::check_selector(errors, &path, &spec["selector"]);
+    check_generated(errors, object);
     let Ok(selector) = LabelSelector::from_value(&spec["selector"]) else { return };
     let labels = &spec["template"]["metadata"]["labels"];
     if !selector.is_everything() && !selector.matches(&labels.as_object()) {
@@ -204,6 +205,19 @@ fn check_selector(errors: &mut Errors, object: &Value) {
         let path = SPEC.child("template");
         let path = path.child("metadata");
         errors.push(FieldError::invalid(path.child("labels"), labels, words));
+    }
+}
+
+/// Unless its author sees to that, a Job selects its pods by its uid alone.
+fn check_generated(errors: &mut Errors, object: &Value) {
+    let (spec, uid) = (&object["spec"], meta::uid(object));
+    if spec["manualSelector"] == true || uid.is_empty() {
+        return;
+    }
+    let own = serde_json::json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    if spec["selector"] != own {
+        let words = "`selector` not auto-generated";
+        errors.push(FieldError::invalid(SPEC.child("selector"), &spec["selector"], words));
     }
 }
 

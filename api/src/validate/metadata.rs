@@ -146,6 +146,21 @@ fn check_owner_references(errors: &mut Errors, owners: &[Value]) {
     }
 }
 
+/// Checks that each finalizer of a new object of a built-in kind says whose it is.
+///
+/// *Source:* `validateKubeFinalizerName` in `pkg/apis/core/validation`.
+pub fn check_owned_finalizers(errors: &mut Errors, object: &Value) {
+    let path = METADATA.child("finalizers");
+    let standard = ["kubernetes", "foregroundDeletion", "orphan"];
+    for (index, name) in items(&object["metadata"], "finalizers").iter().enumerate() {
+        let name = name.as_str().unwrap_or_default();
+        if !name.contains('/') && !standard.contains(&name) {
+            let words = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(path.index(index), name, words));
+        }
+    }
+}
+
 fn check_finalizers(errors: &mut Errors, metadata: &Value) {
     let path = METADATA.child("finalizers");
     let finalizers = items(metadata, "finalizers");

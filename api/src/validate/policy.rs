@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Errors, has, items, metadata, one_of, text};
+use super::{Errors, has, items, metadata, one_of, text, webhook};
 use crate::cel::{Expression, Makes};
 use crate::field_error::{FieldError, Path};
 use crate::names;
@@ -90,6 +90,7 @@ pub fn validate_webhooks_update(new: &Value, old: &Value) -> Errors {
 }
 
 fn check_webhooks(errors: &mut Errors, object: &Value) {
+    webhook::check(errors, object);
     let speech = Speech(vec!["object", "oldObject", "request", "authorizer"]);
     let path = Path::root("webhooks");
     for (index, webhook) in items(object, "webhooks").iter().enumerate() {
@@ -366,7 +367,8 @@ mod tests {
     #[test]
     fn conditions_of_webhooks() {
         let hooks = |expression: &str| {
-            json!({"metadata": {"name": "c"}, "webhooks": [{"name": "a.b.c",
+            json!({"metadata": {"name": "c"}, "webhooks": [{"name": "a.b.c", "sideEffects": "None",
+                "clientConfig": {"url": "https://x"}, "admissionReviewVersions": ["v1"],
                 "matchConditions": [{"name": "one", "expression": expression}]}]})
         };
         check(validate_webhooks(&hooks("request.userInfo.username != 'x'")), &[]);

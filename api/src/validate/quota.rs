@@ -33,6 +33,18 @@ const STANDARD: &[&str] = &[
     "services.loadbalancers",
 ];
 
+/// Resources of which there are so many, besides pods.
+const COUNTED: &[&str] = &[
+    "services",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
 const SCOPES: &[&str] = &[
     "BestEffort",
     "CrossNamespacePodAffinity",
@@ -73,6 +85,7 @@ pub fn validate_status_update(new: &Value, old: &Value) -> Errors {
 
 fn check_spec(errors: &mut Errors, spec: &Value) {
     check_list(errors, &SPEC.child("hard"), &spec["hard"], quota_name);
+    check_whole(errors, &SPEC.child("hard"), &spec["hard"]);
     let path = SPEC.child("scopes");
     let scopes = items(spec, "scopes");
     for scope in scopes.iter().filter_map(Value::as_str) {
@@ -109,6 +122,18 @@ fn quota_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
     if !malformed && !name.contains('/') && !known {
         let words = "must be a standard resource for quota";
         errors.push(FieldError::invalid(path, name, words));
+    }
+}
+
+/// Checks what is counted, and so has no halves.
+fn check_whole(errors: &mut Errors, path: &Path<'_>, list: &Value) {
+    for (name, amount) in list.as_object().into_iter().flatten() {
+        let counted = COUNTED.contains(&name.as_str()) || name.starts_with("count/");
+        let halves = quantity(amount).is_some_and(|amount| amount.milli_value() % 1000 != 0);
+        if let Some(amount) = quantity(amount).filter(|_| counted && halves) {
+            let words = "must be an integer";
+            errors.push(FieldError::invalid(path.key(name), amount.to_string(), words));
+        }
     }
 }
 

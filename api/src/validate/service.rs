@@ -30,6 +30,34 @@ pub fn validate_update(new: &Value, old: &Value) -> Errors {
     errors
 }
 
+/// Checks a changed status: where a load balancer is reached.
+pub fn validate_status_update(new: &Value, old: &Value) -> Errors {
+    let mut errors = metadata::validate_update(new, old);
+    let balancer = &new["status"]["loadBalancer"];
+    if *balancer == old["status"]["loadBalancer"] {
+        return errors;
+    }
+    let path = Path::root("status");
+    let path = path.child("loadBalancer");
+    let path = path.child("ingress");
+    for (index, ingress) in items(balancer, "ingress").iter().enumerate() {
+        let path = path.index(index);
+        let (ip, host) = (text(ingress, "ip"), text(ingress, "hostname"));
+        if !ip.is_empty() && ip.parse::<IpAddr>().is_err() {
+            let words = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            errors.push(FieldError::invalid(path.child("ip"), ip, words));
+        }
+        if !host.is_empty() {
+            complain(&mut errors, path.child("hostname"), host, names::dns1123_subdomain(host));
+            if host.parse::<IpAddr>().is_ok() {
+                let words = "must be a DNS name, not an IP address";
+                errors.push(FieldError::invalid(path.child("hostname"), host, words));
+            }
+        }
+    }
+    errors
+}
+
 fn check(errors: &mut Errors, spec: &Value) {
     let kind = text(spec, "type");
     let headless = text(spec, "clusterIP") == "None";
@@ -343,6 +371,24 @@ mod tests {
             validate(&service(json!({"externalTrafficPolicy": "Local"}))),
             &[
                 "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services",
+            ],
+        );
+    }
+
+    #[test]
+    fn balancers_are_reached_somewhere() {
+        let with = |ingress: Value| {
+            let mut object = service(json!({}));
+            object["status"] = json!({"loadBalancer": {"ingress": [ingress]}});
+            object
+        };
+        let old = service(json!({}));
+        check(validate_status_update(&with(json!({"ip": "1.2.3.4"})), &old), &[]);
+        check(
+            validate_status_update(&with(json!({"ip": "x", "hostname": "1.2.3.4"})), &old),
+            &[
+                "status.loadBalancer.ingress[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                "status.loadBalancer.ingress[0].hostname: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address",
             ],
         );
     }

@@ -22,7 +22,8 @@ pub(super) fn fill(request: &Request<'_>, object: &mut Value, caches: &Caches) {
     let mut said = Vec::new();
     for item in items(request, caches).iter().filter(|item| item["type"] == "Container") {
         for list in ["containers", "initContainers"] {
-            for container in object["spec"][list].as_array_mut().into_iter().flatten() {
+            let containers = object.pointer_mut(&format!("/spec/{list}"));
+            for container in containers.and_then(Value::as_array_mut).into_iter().flatten() {
                 let noun = if list == "containers" { "container" } else { "init container" };
                 fill_container(container, item, noun, &mut said);
             }

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 /// The annotation of a pod that only shows a static one of its node.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The domain of labels that only administrators give to nodes.
+const RESTRICTED: &str = "node-restriction.kubernetes.io";
 /// The taint of a node that is not ready.
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
@@ -50,6 +52,7 @@ fn restrict(
         }
         ("", "Node") => {
             own_range(request, node, object, old)?;
+            own_labels(request, node, object, old)?;
             own_taints(request, node, object, old)
         }
         ("coordination.k8s.io", "Lease") if name != node => Err(request.forbidden(format!(
@@ -156,6 +159,39 @@ fn own_range(
     Err(request.forbidden(format!(
         "node \"{node}\" is not allowed to choose its podCIDR: the control plane gives it one"
     )))
+}
+
+/// A node does not give itself labels by which pods are kept apart.
+///
+/// *Source:* `getModifiedLabels` and `node-restriction.kubernetes.io/` of the `NodeRestriction` admission plugin.
+fn own_labels(
+    request: &Request<'_>,
+    node: &str,
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let none = serde_json::Map::new();
+    let before = old.and_then(meta::labels).unwrap_or(&none);
+    let after = meta::labels(object).unwrap_or(&none);
+    let keys = after.keys().chain(before.keys().filter(|key| !after.contains_key(*key)));
+    let mut refused: Vec<&str> = keys
+        .filter(|key| before.get(*key) != after.get(*key) && is_restricted(key))
+        .map(String::as_str)
+        .collect();
+    refused.sort_unstable();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let verb = if old.is_some() { "modify" } else { "set" };
+    Err(request.forbidden(format!(
+        "node \"{node}\" is not allowed to {verb} the following labels: {}",
+        refused.join(", ")
+    )))
+}
+
+fn is_restricted(label: &str) -> bool {
+    let domain = label.split_once('/').map_or("", |(domain, _)| domain);
+    domain == RESTRICTED || domain.strip_suffix(RESTRICTED).is_some_and(|sub| sub.ends_with('.'))
 }
 
 /// A node does not lift its own taints: that is how it is kept from pods that it should not have.

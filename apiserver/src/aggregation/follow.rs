@@ -146,6 +146,20 @@ impl Core {
         serde_json::from_slice(&bytes).map_err(|error| failed_check(&error))
     }
 
+    /// The documents of OpenAPI v3 of all servers behind APIServices, and whether one of them did not answer.
+    ///
+    /// A document may only tell of its own group and version, and brings no title of its own.
+    pub(crate) async fn remote_documents(&self) -> (Vec<Value>, bool) {
+        let asked = self.remotes.documents().into_iter().map(async |(remote, path, _)| {
+            let document = self.document(&remote, format!("/openapi/v3/{path}"));
+            let document = tokio::time::timeout(CHECK_TIMEOUT, document).await.ok()?.ok()?;
+            Some(only_below(&format!("/{path}"), document))
+        });
+        let answers = futures::future::join_all(asked).await;
+        let is_whole = answers.iter().all(Option::is_some);
+        (answers.into_iter().flatten().collect(), is_whole)
+    }
+
     /// Writes the condition of an APIService; a lost race is left to the next round.
     async fn tell(&self, kind: &'static Kind, object: &Object, missing: Option<&Unreachable>) {
         let mut value = object.value();
@@ -162,4 +176,15 @@ impl Core {
             tracing::debug!(%error, service = meta::name(&value), "an APIService changed meanwhile");
         }
     }
+}
+
+/// A document without the paths of others.
+fn only_below(prefix: &str, document: Value) -> Value {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let own = paths.filter(|(path, _)| {
+        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    let own: serde_json::Map<String, Value> =
+        own.map(|(path, item)| (path.clone(), item.clone())).collect();
+    serde_json::json!({"paths": own, "components": {"schemas": document["components"]["schemas"]}})
 }

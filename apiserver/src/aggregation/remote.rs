@@ -77,6 +77,18 @@ impl Remotes {
         *self.documents.write() = documents;
     }
 
+    /// The servers with documents: each with its document's path in the index, and hash.
+    pub(super) fn documents(&self) -> Vec<(Arc<Remote>, String, String)> {
+        let documents = self.documents.read().clone();
+        let of = |path: &str| self.of_path(&format!("/{path}"));
+        documents.into_iter().filter_map(|(path, hash)| Some((of(&path)?, path, hash))).collect()
+    }
+
+    /// Says of the documents what changes with them.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{:?}", self.documents.read())
+    }
+
     /// Adds the documents to the index of OpenAPI v3.
     pub(crate) fn add_to_index(&self, index: &mut Value) {
         for (path, hash) in self.documents.read().iter() {

@@ -37,7 +37,7 @@ impl Selection {
             let label = requirement.label.as_str();
             let of_all = matches!(label, "metadata.name" | "metadata.namespace");
             if !of_all && !kind.rules.selectable.contains(&label) {
-                return Err(Status::bad_request(format!("field label not supported: {label}")));
+                return Err(unknown_label(kind, label));
             }
         }
         let asked = namespace.filter(|namespace| !namespace.is_empty() && kind.namespaced);
@@ -99,4 +99,15 @@ impl Selection {
             }
         }
     }
+}
+
+/// A kind with labels of its own is asked for others in other words. *Source:* the field label conversions upstream.
+fn unknown_label(kind: &Kind, label: &str) -> Status {
+    if kind.custom.is_none() && kind.rules.selectable.is_empty() {
+        let known = r#""metadata.name", "metadata.namespace""#;
+        return Status::bad_request(format!(
+            "{label:?} is not a known field selector: only {known}"
+        ));
+    }
+    Status::bad_request(format!("field label not supported: {label}"))
 }

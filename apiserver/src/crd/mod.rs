@@ -77,7 +77,7 @@ impl Definitions {
         if !self.served.read().going.contains(&(kind.group, kind.plural)) {
             return Ok(());
         }
-        let mut status = Status::method_not_allowed(&kind.group_resource(), verb.as_str());
+        let mut status = Status::method_not_allowed();
         status.message = format!(
             "{} not allowed while custom resource definition is terminating",
             verb.as_str()

@@ -76,8 +76,11 @@ fn resource_list(group: &str, version: &str, kinds: &[&Kind]) -> Value {
 fn resource(kind: &Kind) -> Value {
     let mut value = json!({
         "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-        "verbs": kind.verbs, "storageVersionHash": kind.storage_version_hash,
+        "verbs": kind.verbs,
     });
+    if !kind.storage_version_hash.is_empty() {
+        value["storageVersionHash"] = json!(kind.storage_version_hash);
+    }
     if !kind.short_names.is_empty() {
         value["shortNames"] = json!(kind.short_names);
     }

@@ -1,16 +1,19 @@
 //! One client in a loop never starves another: API priority and fairness.
 //!
 //! `rules` finds the FlowSchema of a request, `seats` holds the seats and queues of the priority levels, `objects` are
-//! those that every cluster has, `follow` keeps all of it as the objects say. Requests that may take any time (watches,
-//! streams, images) are told their place and take no seat. An edge: requests wait here.
+//! those that every cluster has, `follow` keeps all of it as the objects say, `measures` counts. Streams and images, which
+//! may take any time, are told their place and take no seat; a watch has seats until its events begin. An edge: requests
+//! wait here.
 //! *Source:* Kubernetes, "API Priority and Fairness"; KEP-1040.
 
 mod follow;
+mod measures;
 mod objects;
 mod rules;
 mod seats;
 
 pub(crate) use follow::follow;
+pub(crate) use measures::Measures;
 pub(crate) use objects::defaults;
 pub(crate) use rules::Place;
 
@@ -22,7 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authn::UserInfo;
+use crate::clock;
 use crate::request_info::RequestInfo;
+use measures::{Executing, Reason};
 use rules::Rules;
 use seats::{Arrival, Seats};
 
@@ -42,11 +47,15 @@ pub(crate) struct Flows(Arc<Shared>);
 struct Shared {
     rules: RwLock<Arc<Rules>>,
     seats: Mutex<Seats>,
+    measures: Measures,
 }
 
-/// A seat; free again when it is dropped. Exempt requests hold none.
+/// A seat; free again when it is dropped. Exempt requests hold none, and are counted.
 #[derive(Default)]
-pub(crate) struct Seat(Option<Held>);
+pub(crate) struct Seat {
+    held: Option<Held>,
+    executing: Option<Executing>,
+}
 
 struct Held {
     shared: Arc<Shared>,
@@ -57,13 +66,14 @@ struct Held {
 
 impl std::fmt::Debug for Seat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Seat({:?})", self.0.as_ref().map(|held| &held.level))
+        write!(f, "Seat({:?})", self.held.as_ref().map(|held| &held.level))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some(held) = self.0.take() {
+        self.executing = None;
+        if let Some(held) = self.held.take() {
             held.shared.seats.lock().leave(&held.level, held.queue, held.width);
             held.shared.seat_next();
         }
@@ -71,10 +81,18 @@ impl Drop for Seat {
 }
 
 impl Flows {
+    /// Flow control that shows what it does in `measures`.
+    pub(crate) fn measured(measures: Measures) -> Flows {
+        Flows(Arc::new(Shared { measures, ..Shared::default() }))
+    }
+
     /// Takes over FlowSchemas and PriorityLevelConfigurations as they are now.
     pub(crate) fn publish(&self, schemas: &[Value], levels: &[Value]) {
-        *self.0.rules.write() = Arc::new(Rules::read(schemas, levels));
-        self.0.seats.lock().configure(levels);
+        *self.0.rules.write() = Arc::new(Rules::read(schemas, levels, &self.0.measures));
+        let mut seats = self.0.seats.lock();
+        seats.configure(levels);
+        self.0.measures.limits(seats.limits());
+        drop(seats);
         self.0.seat_next();
     }
 
@@ -89,20 +107,28 @@ impl Flows {
     /// # Errors
     /// 429 with `Retry-After` when too many requests of the flow wait already, or it waited too long.
     pub(crate) async fn enter(&self, place: &Place, width: usize) -> Result<Seat, Status> {
-        let refused = || {
+        let arrived = clock::instant();
+        let refused = |reason| {
+            place.series.refuse(reason);
             Status::too_many_requests("too many requests, please try again later.", RETRY_SECONDS)
         };
         let arrival = self.0.seats.lock().arrive(&place.level, place.flow, width);
-        match arrival {
-            Arrival::Exempt => Ok(Seat::default()),
-            Arrival::Seated(queue, width) => Ok(self.0.seat(&place.level, queue, width)),
-            Arrival::Refused => Err(refused()),
-            // A ticket whose other half is gone was of a level that is no more.
-            Arrival::Waits(ticket) => match tokio::time::timeout(WAIT_MAX, ticket).await {
-                Ok(Ok(seat)) => Ok(seat),
-                Ok(Err(_)) | Err(_) => Err(refused()),
-            },
-        }
+        let mut seat = match arrival {
+            Arrival::Exempt => Seat::default(),
+            Arrival::Seated(queue, width) => self.0.seat(&place.level, queue, width),
+            Arrival::Refused(reason) => return Err(refused(reason)),
+            Arrival::Waits(ticket) => {
+                let _waiting = place.series.wait();
+                match tokio::time::timeout(WAIT_MAX, ticket).await {
+                    Ok(Ok(seat)) => seat,
+                    // A ticket whose other half is gone was of a level that is no more.
+                    Ok(Err(_)) | Err(_) => return Err(refused(Reason::TimeOut)),
+                }
+            }
+        };
+        let width = seat.held.as_ref().map_or(1, |held| held.width);
+        seat.executing = Some(place.series.dispatch(arrived, width));
+        Ok(seat)
     }
 }
 
@@ -116,7 +142,8 @@ impl Place {
 
 impl Shared {
     fn seat(self: &Arc<Self>, level: &str, queue: usize, width: usize) -> Seat {
-        Seat(Some(Held { shared: Arc::clone(self), level: level.to_owned(), queue, width }))
+        let held = Held { shared: Arc::clone(self), level: level.to_owned(), queue, width };
+        Seat { held: Some(held), executing: None }
     }
 
     fn seat_next(self: &Arc<Self>) {

@@ -7,9 +7,12 @@ use http::HeaderValue;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use crate::authn::UserInfo;
 use crate::request_info::RequestInfo;
+
+use super::measures::{Measures, Series};
 
 /// What a service account's name begins with.
 const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
@@ -27,6 +30,7 @@ struct Schema {
     level_uid: HeaderValue,
     by: Distinguisher,
     rules: Vec<Value>,
+    series: Arc<Series>,
 }
 
 /// What makes two requests of a schema two flows.
@@ -38,7 +42,7 @@ enum Distinguisher {
 }
 
 /// Where a request belongs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// The name of its PriorityLevelConfiguration.
     pub(super) level: String,
@@ -48,11 +52,13 @@ pub(crate) struct Place {
     pub(crate) schema_uid: HeaderValue,
     /// Uids for the answer's headers.
     pub(crate) level_uid: HeaderValue,
+    /// What is counted of its schema.
+    pub(super) series: Arc<Series>,
 }
 
 impl Rules {
     /// Reads FlowSchemas; those whose level is not among `levels` are left out.
-    pub(super) fn read(schemas: &[Value], levels: &[Value]) -> Rules {
+    pub(super) fn read(schemas: &[Value], levels: &[Value], measures: &Measures) -> Rules {
         let uids: HashMap<&str, &str> =
             levels.iter().map(|level| (meta::name(level), meta::uid(level))).collect();
         let header = |text: &str| HeaderValue::from_str(text).ok();
@@ -73,6 +79,7 @@ impl Rules {
                         Some(_) | None => Distinguisher::Nothing,
                     },
                     rules: spec["rules"].as_array().cloned().unwrap_or_default(),
+                    series: Arc::new(measures.series(level, meta::name(schema))),
                 })
             })
             .collect();
@@ -97,6 +104,7 @@ impl Rules {
             flow: hasher.finish(),
             schema_uid: schema.uid.clone(),
             level_uid: schema.level_uid.clone(),
+            series: Arc::clone(&schema.series),
         })
     }
 }

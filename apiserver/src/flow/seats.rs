@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use tokio::sync::oneshot;
 
 use super::Seat;
+use super::measures::Reason;
 
 /// Requests that are worked on at once. *Source:* kube-apiserver's limits for reading (400) and writing (200) together.
 pub(super) const SEATS: usize = 600;
@@ -64,8 +65,8 @@ pub(super) enum Arrival {
     Seated(usize, usize),
     /// It waits.
     Waits(oneshot::Receiver<Seat>),
-    /// Too many wait already.
-    Refused,
+    /// It has no seat and may not wait.
+    Refused(Reason),
 }
 
 /// The seats of all levels.
@@ -113,12 +114,12 @@ impl Seats {
         let (Handling::Queue { length_max, .. }, Some(own)) =
             (&level.handling, level.queues.get_mut(queue))
         else {
-            return Arrival::Refused;
+            return Arrival::Refused(Reason::ConcurrencyLimit);
         };
         // Those who do not wait any more are still in the queue until their turn.
         own.waiting.retain(|waiting| !waiting.ticket.is_closed());
         if own.waiting.len() >= *length_max {
-            return Arrival::Refused;
+            return Arrival::Refused(Reason::QueueFull);
         }
         let (ticket, receiver) = oneshot::channel();
         own.waiting.push_back(Waiting { ticket, width });
@@ -167,6 +168,17 @@ impl Seats {
             }
         }
         unwanted
+    }
+
+    /// Of each level that has limits: its seats by shares, without what it lends, and with what it may borrow.
+    pub(super) fn limits(&self) -> impl Iterator<Item = (String, [usize; 3])> {
+        let limited =
+            self.levels.iter().filter(|(_, level)| !matches!(level.handling, Handling::Exempt));
+        limited.map(|(name, level)| {
+            let upper = level.borrowed_max.map_or(SEATS, |max| SEATS.min(level.nominal + max));
+            let lower = level.nominal.saturating_sub(level.lendable);
+            (name.clone(), [level.nominal, lower, upper])
+        })
     }
 
     /// Seats that other levels lend and nobody uses.

@@ -116,7 +116,9 @@ fn queue(flows: &Flows, name: &str) -> oneshot::Receiver<Seat> {
     let place = place(flows, name);
     match flows.0.seats.lock().arrive(&place.level, place.flow, 1) {
         Arrival::Waits(ticket) => ticket,
-        Arrival::Exempt | Arrival::Seated(..) | Arrival::Refused => panic!("{name} does not wait"),
+        Arrival::Exempt | Arrival::Seated(..) | Arrival::Refused(_) => {
+            panic!("{name} does not wait")
+        }
     }
 }
 
@@ -210,6 +212,38 @@ async fn who_waits_too_long_is_refused() {
     let _held = seat(&flows, "a").await;
     let refused = flows.enter(&place(&flows, "b"), 1).await.unwrap_err();
     assert_eq!(refused.code(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_is_shown_under_upstreams_names() {
+    let flows = flows(4, 1, 1, 0);
+    let mut registry = prometheus_client::registry::Registry::default();
+    flows.0.measures.register(&mut registry);
+    let shows = |line: &str| {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let line = format!("apiserver_flowcontrol_{line}");
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    };
+    let labels = r#"priority_level="one",flow_schema="all""#;
+    shows(r#"nominal_limit_seats{priority_level="other"} 599"#);
+    shows(r#"lower_limit_seats{priority_level="one"} 1"#);
+    shows(r#"upper_limit_seats{priority_level="one"} 600"#);
+    let held = seat(&flows, "a").await;
+    shows(&format!("current_executing_requests{{{labels}}} 1"));
+    shows(&format!("current_executing_seats{{{labels}}} 1"));
+    // The first waits in vain, the second may not even wait.
+    let place = place(&flows, "a");
+    let (late, full) = tokio::join!(flows.enter(&place, 1), flows.enter(&place, 1));
+    assert!(late.is_err() && full.is_err());
+    shows(&format!(r#"rejected_requests_total{{{labels},reason="time-out"}} 1"#));
+    shows(&format!(r#"rejected_requests_total{{{labels},reason="queue-full"}} 1"#));
+    drop(held);
+    shows(&format!("dispatched_requests_total{{{labels}}} 1"));
+    shows(&format!("current_executing_seats{{{labels}}} 0"));
+    shows(&format!("current_inqueue_requests{{{labels}}} 0"));
+    shows(&format!("request_wait_duration_seconds_count{{{labels}}} 1"));
+    shows(&format!("request_execution_duration_seconds_count{{{labels}}} 1"));
 }
 
 #[test]

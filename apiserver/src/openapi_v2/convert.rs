@@ -2,16 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
-/// Puts documents of single groups together.
+/// Puts documents of single groups together; what came first stays.
 pub(super) fn merge(documents: impl Iterator<Item = Value>) -> Value {
     let (mut paths, mut definitions) = (Map::new(), Map::new());
     let mut info = json!({"title": "Kubernetes", "version": "unknown"});
-    for mut document in documents {
-        info = document["info"].take();
-        for (path, item) in members(document["paths"].take()) {
-            paths.insert(path, path_item(item));
+    for document in documents {
+        let mut document = members(document);
+        info = document.remove("info").unwrap_or(info);
+        for (path, item) in members(document.remove("paths").unwrap_or_default()) {
+            paths.entry(path).or_insert_with(|| path_item(item));
         }
-        for (name, item) in members(document["components"]["schemas"].take()) {
+        let mut components = members(document.remove("components").unwrap_or_default());
+        for (name, item) in members(components.remove("schemas").unwrap_or_default()) {
             definitions.entry(name).or_insert_with(|| whole(item));
         }
     }
@@ -42,11 +44,11 @@ fn operation(operation: Value) -> Value {
         body.as_ref().map(|body| media_types(&body["content"])).unwrap_or(json!(["*/*"]));
     let mut produces = json!(["application/json"]);
     let mut responses = Map::new();
-    for (code, mut response) in members(operation.remove("responses").unwrap_or_default()) {
-        let content = response["content"].take();
+    for (code, response) in members(operation.remove("responses").unwrap_or_default()) {
+        let content = &response["content"];
         let mut converted = json!({"description": response["description"]});
         if let Some(item) = content.get("application/json") {
-            produces = media_types(&content);
+            produces = media_types(content);
             converted["schema"] = schema(item["schema"].clone());
         }
         responses.insert(code, converted);
@@ -197,6 +199,19 @@ mod tests {
                 "e": {"x-kubernetes-int-or-string": true}, "f": {"type": "string"},
             }}),
         );
+    }
+
+    #[test]
+    fn what_another_server_describes_changes_nothing_and_may_be_nonsense() {
+        let own = json!({"info": {"title": "Own"}, "paths": {"/a": {"get": {"operationId": "own"}}},
+            "components": {"schemas": {"A": {"type": "object"}}}});
+        let other = json!({"paths": {"/a": 1, "/b": {"get": {"responses": {"200": ["x"]}, "requestBody": 5}}},
+            "components": {"schemas": {"A": {"type": "string"}, "B": ["x"]}}});
+        let merged = merge([own, other, json!([1]), json!({"components": "x"})].into_iter());
+        assert_eq!(merged["info"]["title"], "Own");
+        assert_eq!(merged["paths"]["/a"]["get"]["operationId"], "own");
+        assert!(merged["paths"]["/b"]["get"].is_object());
+        assert_eq!(merged["definitions"], json!({"A": {"type": "object"}, "B": {}}));
     }
 
     #[test]

@@ -21,11 +21,13 @@ pub fn is_protobuf(media_type: &str) -> bool {
     )
 }
 
-/// The whole API in one Swagger 2.0 document.
-pub fn document(documents: &Documents) -> Value {
+/// The whole API in one Swagger 2.0 document: what this server describes, then the OpenAPI v3 documents of others,
+/// which change nothing of the former.
+pub fn document(documents: &Documents, others: Vec<Value>) -> Value {
     let paths = documents.paths();
     let rendered = paths.iter().filter_map(|path| documents.render(path));
-    convert::merge(rendered.filter_map(|json| serde_json::from_slice(&json).ok()))
+    let own = rendered.filter_map(|json| serde_json::from_slice(&json).ok());
+    convert::merge(own.chain(others))
 }
 
 /// A Swagger 2.0 document in protobuf.
@@ -39,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_whole_api_in_one_document() {
-        let document = document(&Documents::undescribed());
+        let document = document(&Documents::undescribed(), Vec::new());
         assert_eq!(document["swagger"], "2.0");
         let deployment = &document["definitions"]["io.k8s.api.apps.v1.Deployment"];
         assert_eq!(

@@ -5,6 +5,7 @@ use coracle_api::decode::Decoded;
 use coracle_api::field_error::FieldError;
 use coracle_api::key::{GroupKind, GroupResource};
 use coracle_api::meta;
+use coracle_api::registry;
 use coracle_api::schema;
 use coracle_api::status::Status;
 use http::StatusCode;
@@ -25,12 +26,19 @@ impl Core {
     ///
     /// # Errors
     /// 409 when it is bound already, is being deleted, or is gated; 422 when the target is no node.
-    pub(super) async fn bind(&self, context: &Context, body: Body) -> Result<Answer, Status> {
+    pub(crate) async fn bind(&self, context: &Context, body: Body) -> Result<Answer, Status> {
         let options = WriteOptions::parse(&context.query, "CreateOptions")?;
         let ty = schema::lookup("", "v1", "Binding")
             .ok_or_else(|| Status::internal("no schema of Binding"))?;
         let mut binding = context.decode(body, ty, options.field_validation).await?.value;
         check_target(&binding)?;
+        let of_pod;
+        let context = if context.path.named_in_path {
+            context
+        } else {
+            of_pod = of_pod_named(context, meta::name(&binding))?;
+            &of_pod
+        };
         let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
         topology::label(&mut binding, &node, &self.caches);
         let change = Change {
@@ -46,6 +54,18 @@ impl Core {
         success["code"] = json!(StatusCode::CREATED.as_u16());
         Ok(respond::value(StatusCode::CREATED, &success, context.plain()))
     }
+}
+
+/// A Binding that is posted on its own means the pod of its name.
+fn of_pod_named(context: &Context, name: &str) -> Result<Context, Status> {
+    let kind = registry::by_kind("", "v1", "Pod")
+        .ok_or_else(|| Status::internal("Pods are not served"))?;
+    let mut of_pod = context.in_served_version();
+    (of_pod.kind, of_pod.served) = (kind, kind);
+    of_pod.path.resource = kind.plural.to_owned();
+    of_pod.path.subresource = "binding".to_owned();
+    of_pod.path.name = name.to_owned();
+    Ok(of_pod)
 }
 
 fn check_target(binding: &Value) -> Result<(), Status> {

@@ -55,9 +55,9 @@ impl Core {
         let mut delete = DeleteOptions::parse(Some(given.unwrap_or(&json!({}))), &context.query)?;
         delete.dry_run |= options.dry_run;
         let pod = self.current(context)?.value();
-        let resource = context.kind.group_resource();
+        let kind = context.kind.group_kind();
         let expected = (delete.uid.as_deref(), delete.resource_version.as_deref());
-        metadata::check_preconditions(&pod, &resource, expected.0, expected.1)?;
+        metadata::check_delete_preconditions(&pod, &kind, expected.0, expected.1)?;
         if !ends_by_itself(&pod) {
             self.ask_budget(context, &pod, delete.dry_run).await?;
         }

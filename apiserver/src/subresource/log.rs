@@ -26,6 +26,12 @@ impl Core {
         let pod = self.current(context)?.value();
         check_options(&context.query, &context.path.name)?;
         let container = container(&pod, context.query.get("container"))?;
+        if pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
+            // Where nothing runs, nothing was written. *Source:* `LogLocation` of kube-apiserver.
+            let mut answer = Response::new(body::empty());
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            return Ok(answer);
+        }
         let path = path(&pod, &container, &context.query);
         let outgoing = Outgoing::of(context, Method::GET, path, body::empty());
         let answer = self.call_node(node(&pod)?, outgoing).await?;

@@ -39,6 +39,7 @@ impl Core {
     ) -> Result<Answer, Status> {
         let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
         let decoded = context.decode(body, scale_type()?, options.field_validation).await?;
+        check_kind(&decoded.value)?;
         check_name(&decoded.value, &context.path.name)?;
         self.set_scale(context, options, &|_| Ok(decoded.clone())).await
     }
@@ -99,6 +100,19 @@ impl Core {
     }
 }
 
+/// A scale says that it is one, or says nothing.
+fn check_kind(scale: &Value) -> Result<(), Status> {
+    let text = |field: &str| scale[field].as_str().unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    if kind.is_empty() || kind == "Scale" {
+        return Ok(());
+    }
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    Err(Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a Scale: converting ({version}.{kind}) to (autoscaling.Scale): unknown conversion"
+    )))
+}
+
 fn paths(context: &Context) -> Result<&'static ScalePaths, Status> {
     context.kind.rules.scale.as_ref().ok_or_else(Status::unknown_path)
 }
@@ -121,10 +135,13 @@ fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
             metadata[field] = value.clone();
         }
     }
+    let mut status = json!({"replicas": number(paths.status_replicas)});
+    if !selector.is_empty() {
+        status["selector"] = selector.into();
+    }
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": {"replicas": number(paths.spec_replicas)},
-        "status": {"replicas": number(paths.status_replicas), "selector": selector},
+        "spec": {"replicas": number(paths.spec_replicas)}, "status": status,
     })
 }
 

@@ -27,6 +27,18 @@ const SECONDS_MIN: i64 = 600;
 /// Longest time of a token.
 const SECONDS_MAX: i64 = 1 << 32;
 
+/// A request that names an account names that of its path.
+fn check_name(request: &Value, account: &str) -> Result<(), Status> {
+    let name = meta::name(request);
+    if name.is_empty() || name == account {
+        return Ok(());
+    }
+    let words = "must match the service account name if specified";
+    let error = FieldError::invalid("metadata.name", name, words);
+    let kind = GroupKind::new("authentication.k8s.io", "TokenRequest");
+    Err(Status::invalid(&kind, account, vec![error]))
+}
+
 impl Core {
     /// Issues a token.
     ///
@@ -40,6 +52,7 @@ impl Core {
         let mut request = context.decode(body, ty, options.field_validation).await?.value;
         let account = self.current(context)?;
         let seconds = seconds(&request)?;
+        check_name(&request, &context.path.name)?;
         if request["spec"]["audiences"].as_array().is_none_or(Vec::is_empty) {
             request["spec"]["audiences"] = json!([ISSUER]);
         }
@@ -52,7 +65,7 @@ impl Core {
         request["apiVersion"] = json!("authentication.k8s.io/v1");
         request["kind"] = json!("TokenRequest");
         request["metadata"] = json!({
-            "name": context.path.name, "namespace": context.path.namespace,
+            "name": context.path.name, "namespace": context.path.namespace, "uid": &account.header.uid,
             "creationTimestamp": metadata::time(context.now),
         });
         request["status"] = json!({"token": token, "expirationTimestamp": metadata::time(end)});

@@ -63,7 +63,7 @@ impl Core {
             | Verb::Put
             | Verb::Head
             | Verb::Options
-            | Verb::Other => return Err(Status::method_not_allowed(&resource, verb.as_str())),
+            | Verb::Other => return Err(Status::method_not_allowed()),
         };
         let mut items = self.figures(plural, &objects).await;
         let value = if path.named_in_path {

@@ -60,6 +60,7 @@ impl Applied {
         if config.pointer("/metadata/managedFields").is_some_and(|managed| !managed.is_null()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
+        check_type(&config)?;
         let unknown = decode::configuration(&mut config, ty)?;
         if !unknown.is_empty() {
             return Err(undeclared(&described(context, &config), &unknown));
@@ -101,6 +102,17 @@ impl Applied {
         decoded.warnings.clone_from(&self.warnings);
         Ok(decoded)
     }
+}
+
+/// A configuration says what it is of.
+fn check_type(config: &Value) -> Result<(), Status> {
+    let text = |field: &str| config[field].as_str().unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    if !api_version.is_empty() && !kind.is_empty() {
+        return Ok(());
+    }
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    Err(Status::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")))
 }
 
 /// JSON is YAML, but reading it as JSON costs a tenth; most clients send it.

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::crd::convert;
 use crate::deletion::{self, Plan};
 use crate::metadata;
-use crate::options::DeleteOptions;
+use crate::options::{DeleteOptions, Propagation};
 use crate::respond::{self, Answer};
 use crate::server::Core;
 use crate::verbs::write;
@@ -47,21 +47,22 @@ enum Deleted {
 impl Core {
     /// Deletes one object.
     pub(crate) async fn delete(&self, context: &Context, request: Body) -> Result<Answer, Status> {
-        let options = read_options(context, request).await?;
+        let mut options = read_options(context, request).await?;
+        let warnings = keep_pods_of_jobs(context.kind, &mut options);
         let kind = context.kind;
-        match self
-            .delete_one(context, &context.path.namespace, &context.path.name, &options)
-            .await?
-        {
-            Deleted::Pending(json) => self.answer_stored(context, StatusCode::OK, json).await,
+        let (namespace, name) = (&context.path.namespace, &context.path.name);
+        let mut answer = match self.delete_one(context, namespace, name, &options).await? {
+            Deleted::Pending(json) => self.answer_stored(context, StatusCode::OK, json).await?,
             Deleted::Gone { json, .. } if RETURNS_OBJECT.contains(&(kind.group, kind.kind)) => {
-                Ok(context.answer_object(StatusCode::OK, json))
+                context.answer_object(StatusCode::OK, json)
             }
             Deleted::Gone { uid, .. } => {
-                let details = Details::of(&kind.group_resource(), &context.path.name, &uid);
-                Ok(respond::value(StatusCode::OK, &Status::success(details), context.plain()))
+                let details = Details::of(&kind.group_resource(), name, &uid);
+                respond::value(StatusCode::OK, &Status::success(details), context.plain())
             }
-        }
+        };
+        respond::warn(&mut answer, &warnings);
+        Ok(answer)
     }
 
     /// Deletes all objects that the request selects; answers with those that were there.
@@ -71,7 +72,8 @@ impl Core {
         request: Body,
     ) -> Result<Answer, Status> {
         let list = context.list_options(false)?;
-        let options = read_options(context, request).await?;
+        let mut options = read_options(context, request).await?;
+        let warnings = keep_pods_of_jobs(context.kind, &mut options);
         let namespace = Some(context.path.namespace.as_str());
         let selection = Selection::new(context.kind, namespace, list.labels, list.fields)?;
         let found = self.objects(context.kind)?.select(&selection);
@@ -93,7 +95,9 @@ impl Core {
             "kind": context.served.list_kind(), "apiVersion": context.served.api_version(),
             "metadata": {"resourceVersion": self.store.revision().to_string()}, "items": items,
         });
-        Ok(respond::value(StatusCode::OK, &whole, context.plain()))
+        let mut answer = respond::value(StatusCode::OK, &whole, context.plain());
+        respond::warn(&mut answer, &warnings);
+        Ok(answer)
     }
 
     /// Deletes an object for a subresource that has decided so.
@@ -124,7 +128,8 @@ impl Core {
             let current = found.ok_or_else(|| Status::not_found(&resource, name))?;
             let mut old = current.value();
             let expected = options.resource_version.as_deref();
-            metadata::check_preconditions(&old, &resource, options.uid.as_deref(), expected)?;
+            let uid = options.uid.as_deref();
+            metadata::check_delete_preconditions(&old, &kind.group_kind(), uid, expected)?;
             let untold = &mut Vec::new();
             self.admit(context, Operation::Delete, &mut old, None, untold).await?;
             self.approve(context, Operation::Delete, &old, None, untold).await?;
@@ -171,6 +176,18 @@ impl Core {
     }
 }
 
+/// A delete of Jobs that says nothing about their pods keeps them, as it always did; gives what the client is told.
+///
+/// *Source:* `DefaultGarbageCollectionPolicy` of Jobs in kube-apiserver.
+fn keep_pods_of_jobs(kind: &Kind, options: &mut DeleteOptions) -> Vec<String> {
+    if (kind.group, kind.kind) != ("batch", "Job") || options.propagation.is_some() {
+        return Vec::new();
+    }
+    options.propagation = Some(Propagation::Orphan);
+    let words = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+    vec![words.to_owned()]
+}
+
 fn dry(plan: Plan, current: &cache::Object) -> Deleted {
     let json = current.json.clone();
     match plan {
@@ -192,5 +209,13 @@ async fn read_options(context: &Context, request: Body) -> Result<DeleteOptions,
         Some(ty) => decode::decode(&bytes, media_type, ty, FieldValidation::Ignore)?.value,
         None => decode::decode_json(&bytes)?.0,
     };
+    let text = |field: &str| value[field].as_str().unwrap_or_default();
+    if !matches!(text("kind"), "" | "DeleteOptions") {
+        return Err(Status::bad_request(format!(
+            "no kind {:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"",
+            text("kind"),
+            text("apiVersion"),
+        )));
+    }
     DeleteOptions::parse(Some(&value), &context.query)
 }

@@ -6,7 +6,7 @@ use coracle_api::field_error::FieldError;
 use coracle_api::key::GroupKind;
 use coracle_api::patch::{json, merge, strategic};
 use coracle_api::schema::Type;
-use coracle_api::status::Status;
+use coracle_api::status::{Reason, Status};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -98,7 +98,7 @@ impl Patch {
     /// Applies the patch and makes the outcome fit its schema.
     ///
     /// # Errors
-    /// What the patch's own kind says, 400 for a value of a wrong type, and with strict validation 422 for unknown and
+    /// What the patch's own kind says, 422 for a value of a wrong type, and with strict validation for unknown and
     /// duplicate fields.
     pub(crate) fn apply(
         &self,
@@ -108,7 +108,8 @@ impl Patch {
     ) -> Result<Decoded, Status> {
         let patched = self.kind.apply(old, &self.value, ty)?;
         let Decoded { value, warnings: unknown } =
-            decode::conform(patched, ty, FieldValidation::Warn)?;
+            decode::conform(patched, ty, FieldValidation::Warn)
+                .map_err(|status| self.unfit(status))?;
         let mut found = self.duplicates.clone();
         found.extend(unknown);
         match validation {
@@ -120,10 +121,23 @@ impl Patch {
         }
     }
 
-    /// *Source:* `applyPatchToObject` of `k8s.io/apiserver` in behaviour.
+    /// The object that the patch would make is none of its kind.
+    fn unfit(&self, status: Status) -> Status {
+        if status.reason != Reason::BadRequest {
+            return status;
+        }
+        let (_, problem) = status.message.split_once(": ").unwrap_or(("", &status.message));
+        self.says_wrong(problem.to_owned())
+    }
+
     fn refused(&self, found: &[String]) -> Status {
+        self.says_wrong(format!("strict decoding error: {}", found.join(", ")))
+    }
+
+    /// *Source:* `applyPatchToObject` of `k8s.io/apiserver` in behaviour; it shows the whole object, where we show the
+    /// patch.
+    fn says_wrong(&self, problem: String) -> Status {
         let shown = self.value.to_string();
-        let problem = format!("strict decoding error: {}", found.join(", "));
         let error = FieldError::invalid("patch", shown.as_str(), problem);
         Status::invalid(&GroupKind::new("", ""), "", vec![error])
     }

@@ -8,6 +8,7 @@ use coracle_api::meta;
 use coracle_api::registry::Kind;
 use coracle_api::registry::strategy::pod::update_ephemeral_containers;
 use coracle_api::status::Status;
+use coracle_api::validate::namespace::validate_finalize_update;
 use coracle_api::validate::pod::validate_ephemeral_update;
 use coracle_store::{CommitError, Committed, Guard, Write};
 use serde_json::Value;
@@ -166,7 +167,8 @@ impl Core {
             Part::Main => kind.validate_update(new, old),
             Part::Status => kind.validate_status_update(new, old),
             Part::EphemeralContainers => validate_ephemeral_update(new, old),
-            Part::Internal | Part::Finalize | Part::Approval => Vec::new(),
+            Part::Finalize => validate_finalize_update(new, old),
+            Part::Internal | Part::Approval => Vec::new(),
         };
         if errors.is_empty() {
             return Ok(());

@@ -66,6 +66,11 @@ fn answer(request: &Request<Incoming>, vouched: bool) -> Response<Full<Bytes>> {
             {"name": "cats", "singularName": "cat", "namespaced": true, "kind": "Cat", "verbs": ["get", "list"]}]}),
         "/openapi/v3" => json!({"paths": {"apis/cats.example.com/v1":
             {"serverRelativeURL": "/openapi/v3/apis/cats.example.com/v1?hash=ABC"}}}),
+        "/openapi/v3/apis/cats.example.com/v1" => json!({"info": {"title": "Cats"}, "paths": {
+            "/apis/cats.example.com/v1/cats": {"get": {"operationId": "listCats", "responses": {}}},
+            "/api/v1/pods": {"get": {"operationId": "stolen", "responses": {}}}},
+            "components": {"schemas": {"com.example.Cat": {"type": "object"}}},
+            "path": request.uri().path(), "query": request.uri().query()}),
         path => {
             json!({"method": request.method().as_str(), "path": path, "query": request.uri().query(),
             "user": all("x-remote-user"), "groups": all("x-remote-group"), "vouched": vouched,
@@ -160,6 +165,8 @@ GET /openapi/v3 | /paths/apis~1cats.example.com~1v1/serverRelativeURL
 
 GET /openapi/v3/apis/cats.example.com/v1?hash=ABC | /path /query
 
+GET /openapi/v2 | /info/title /paths/~1apis~1cats.example.com~1v1~1cats/get/operationId /paths/~1api~1v1~1pods/get/operationId /definitions/com.example.Cat
+
 DELETE /apis/cats.example.com/v1/namespaces/a/cats/b?x=y
 Authorization: Bearer secret
 X-Remote-User: mallory
@@ -177,6 +184,11 @@ GET /api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication
         200
           /path "/openapi/v3/apis/cats.example.com/v1"
           /query "hash=ABC"
+        200
+          /info/title "Kubernetes"
+          /paths/~1apis~1cats.example.com~1v1~1cats/get/operationId "listCats"
+          /paths/~1api~1v1~1pods/get/operationId "listCoreV1PodForAllNamespaces"
+          /definitions/com.example.Cat {"type":"object"}
         200 {"authorization":[],"groups":["system:masters","system:authenticated"],"method":"DELETE","path":"/apis/cats.example.com/v1/namespaces/a/cats/b","query":"x=y","user":["admin"],"vouched":true}
         200
           /data/client-ca-file "the cluster's"

@@ -104,10 +104,10 @@ POST /api/v1/namespaces/default/configmaps/a
               {"causes":[{"field":"metadata.name","message":"Required value: name or generateName is required","reason":"FieldValueRequired"}],"kind":"ConfigMap"}
             422 Invalid: ConfigMap "Not_Valid" is invalid: metadata.name: Invalid value: "Not_Valid": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
               {"causes":[{"field":"metadata.name","message":"Invalid value: \"Not_Valid\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')","reason":"FieldValueInvalid"}],"kind":"ConfigMap","name":"Not_Valid"}
-            405 MethodNotAllowed: create is not supported on resources of kind "configmaps"
-              {"kind":"configmaps"}
-            405 MethodNotAllowed: create is not supported on resources of kind "configmaps"
-              {"kind":"configmaps"}
+            405 MethodNotAllowed: the server does not allow this method on the requested resource
+              {}
+            405 MethodNotAllowed: the server does not allow this method on the requested resource
+              {}
         "#]],
     )
     .await;

@@ -44,8 +44,8 @@ Accept: application/json;as=Table;v=v1;g=meta.k8s.io
 "#
         ),
         expect![[r#"
-            404 NotFound: the server could not find the requested resource
-              {}
+            404 404 page not found
+
             201
               /metadata/name "websites.example.com"
               /spec/names {"kind":"Website","listKind":"WebsiteList","plural":"websites","shortNames":["web"],"singular":"website"}

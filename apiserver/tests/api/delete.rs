@@ -30,16 +30,16 @@ DELETE /api/v1/namespaces/default/configmaps/a?propagationPolicy=Never
         expect![[r#"
             201
               /metadata/name "a"
-            409 Conflict: Operation cannot be fulfilled on configmaps "a": Precondition failed: UID in precondition: other, UID in object meta: UID
-              {"kind":"configmaps","name":"a"}
+            409 Conflict: Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (other) does not match the UID in record (UID). The object might have been deleted and then recreated
+              {"kind":"ConfigMap","name":"a"}
             200 Success: 
               {"kind":"configmaps","name":"a","uid":"UID"}
             200 Success: 
               {"kind":"configmaps","name":"a","uid":"UID"}
             404 NotFound: configmaps "a" not found
               {"kind":"configmaps","name":"a"}
-            422 Invalid: DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Never": supported values: "Background", "Foreground", "Orphan"
-              {"causes":[{"field":"propagationPolicy","message":"Unsupported value: \"Never\": supported values: \"Background\", \"Foreground\", \"Orphan\"","reason":"FieldValueNotSupported"}],"group":"meta.k8s.io","kind":"DeleteOptions"}
+            422 Invalid: DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Never": supported values: "Foreground", "Background", "Orphan", "nil"
+              {"causes":[{"field":"propagationPolicy","message":"Unsupported value: \"Never\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"","reason":"FieldValueNotSupported"}],"group":"meta.k8s.io","kind":"DeleteOptions"}
         "#]],
     )
     .await;
@@ -207,8 +207,8 @@ DELETE /api/v1/namespaces
             200
               /items/0/metadata/name "b"
               /items/1 -
-            405 MethodNotAllowed: deletecollection is not supported on resources of kind "namespaces"
-              {"kind":"namespaces"}
+            405 MethodNotAllowed: the server does not allow this method on the requested resource
+              {}
         "#]],
     )
     .await;

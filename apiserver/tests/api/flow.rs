@@ -61,3 +61,16 @@ async fn a_missing_level_is_told_and_mandatory_objects_come_back() {
     until(&session, "flowschemas/catch-all", |found| found["spec"]["matchingPrecedence"] == 10_000)
         .await;
 }
+
+#[tokio::test]
+async fn a_watch_has_seats_until_its_events_begin() {
+    let session = Session::start().await;
+    let user = coracle_apiserver::authn::UserInfo::new("ann", []);
+    session.run_as(user, "GET /api/v1/pods?watch=true&sendInitialEvents=true").await;
+    let metrics = session.run("GET /metrics").await;
+    let labels = r#"{priority_level="global-default",flow_schema="global-default"}"#;
+    for line in ["dispatched_requests_total LABELS 1", "current_executing_requests LABELS 0"] {
+        let line = format!("apiserver_flowcontrol_{}", line.replace(" LABELS", labels));
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+}

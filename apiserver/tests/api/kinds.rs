@@ -78,7 +78,8 @@ POST /api/v1/namespaces/default/bindings
             200
               /spec {"replicas":1}
               /status {"replicas":0,"selector":"app=web"}
-            400 BadRequest: post a Binding to pods/NAME/binding
+            404 NotFound: pods "a" not found
+              {"kind":"pods","name":"a"}
         "#]],
     )
     .await;

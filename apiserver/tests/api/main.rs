@@ -19,6 +19,7 @@ mod disk;
 mod distribution;
 mod events;
 mod flow;
+mod golden;
 mod https;
 mod images;
 mod kinds;

@@ -96,7 +96,7 @@ GET /api/v1/configmaps?limit=x
 ",
         expect![[r#"
             400 BadRequest: unable to parse requirement: found '=', expected: identifier
-            400 BadRequest: field label not supported: spec.x
+            400 BadRequest: "spec.x" is not a known field selector: only "metadata.name", "metadata.namespace"
             400 BadRequest: resourceVersion: Invalid value: "abc": strconv.ParseUint: invalid syntax
             422 Invalid: ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"
               {"causes":[{"field":"resourceVersionMatch","message":"Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"","reason":"FieldValueForbidden"}],"group":"meta.k8s.io","kind":"ListOptions"}
@@ -134,10 +134,10 @@ GET /api/v1/namespaces/default/pods/a/nope
               {}
             404 NotFound: deployments.apps "a" not found
               {"group":"apps","kind":"deployments","name":"a"}
-            404 NotFound: the server could not find the requested resource
-              {}
-            404 NotFound: the server could not find the requested resource
-              {}
+            404 404 page not found
+
+            404 404 page not found
+
             404 NotFound: the server could not find the requested resource
               {}
             404 NotFound: the server could not find the requested resource
@@ -380,8 +380,8 @@ GET /openapi/v3/apis/nope/v1
             readyz check passed
 
             200 ok
-            404 NotFound: the server could not find the requested resource
-              {}
+            404 404 page not found
+
             200
               /kind "APIVersions"
               /versions ["v1"]

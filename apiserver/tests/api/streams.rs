@@ -173,8 +173,8 @@ DELETE /api/v1/namespaces/default/pods/a/exec
         400 BadRequest: container x is not valid for pod a
         404 NotFound: pods "nosuch" not found
           {"kind":"pods","name":"nosuch"}
-        405 MethodNotAllowed: delete is not supported on resources of kind "pods"
-          {"kind":"pods"}
+        405 MethodNotAllowed: the server does not allow this method on the requested resource
+          {}
     "#]]
     .assert_eq(&output);
 }
@@ -275,8 +275,8 @@ GET /apis/metrics.k8s.io/v1beta1
         404 NotFound: nodes.metrics.k8s.io "nosuch" not found
           {"group":"metrics.k8s.io","kind":"nodes","name":"nosuch"}
         200 {"apiVersion":"metrics.k8s.io/v1beta1","items":[],"kind":"PodMetricsList","metadata":{}}
-        405 MethodNotAllowed: create is not supported on resources of kind "nodes.metrics.k8s.io"
-          {"group":"metrics.k8s.io","kind":"nodes"}
+        405 MethodNotAllowed: the server does not allow this method on the requested resource
+          {}
         404 NotFound: the server could not find the requested resource
           {}
         200 {"apiVersion":"v1","groupVersion":"metrics.k8s.io/v1beta1","kind":"APIResourceList","resources":[{"kind":"NodeMetrics","name":"nodes","namespaced":false,"singularName":"","verbs":["get","list"]},{"kind":"PodMetrics","name":"pods","namespaced":true,"singularName":"","verbs":["get","list"]}]}

@@ -199,8 +199,14 @@ impl<K: Resource> State<K> {
     }
 
     fn insert(&mut self, mut object: K) -> Change<K> {
+        let meta = object.meta_mut();
         // Nobody in the process reads them, and they are a third of an object.
-        object.meta_mut().managed_fields = None;
+        meta.managed_fields = None;
+        if K::metadata_api() {
+            // Who follows metadata alone asks who owns what and what is gone. Each map takes half a kilobyte even for
+            // one entry, which was most of such an object.
+            (meta.labels, meta.annotations) = (None, None);
+        }
         let key = key_of(object.meta());
         let old = self.take(&key).and_then(|change| change.old);
         let shared_key = Arc::new(key.clone());
@@ -228,6 +234,7 @@ impl<K: Resource> State<K> {
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::core::PartialObjectMeta;
 
     fn object(name: &str, uid: &str, revision: u64) -> ConfigMap {
         ConfigMap {
@@ -256,6 +263,23 @@ mod tests {
         assert!(state.apply(object("x", "u", 5)).is_none());
         assert!(state.apply(object("x", "u", 6)).is_some());
         assert_eq!(show(&state), "u@6");
+    }
+
+    #[test]
+    fn of_metadata_alone_only_identity_and_owners_stay() {
+        let mut full = object("x", "u", 5);
+        full.metadata.labels = Some([("app".to_owned(), "web".to_owned())].into());
+        full.metadata.annotations = full.metadata.labels.clone();
+        full.metadata.finalizers = Some(vec!["a/b".to_owned()]);
+        let mut bare: State<PartialObjectMeta<ConfigMap>> = State::default();
+        let partial = serde_json::from_value(serde_json::to_value(&full).unwrap()).unwrap();
+        let kept = bare.assume(partial).unwrap().new.unwrap();
+        assert_eq!((&kept.metadata.labels, &kept.metadata.annotations), (&None, &None));
+        assert_eq!((uid_of(&kept.metadata), revision_of(&kept.metadata)), ("u", 5));
+        assert_eq!(kept.metadata.finalizers.as_deref(), Some(&["a/b".to_owned()][..]));
+        let mut state = State::default();
+        let kept = state.assume(full).unwrap().new.unwrap();
+        assert!(kept.metadata.labels.is_some() && kept.metadata.annotations.is_some());
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn workloads() {
         selector: {}
         serviceName: "a"
         template: {"metadata":{},"spec":{"containers":[],"dnsPolicy":"ClusterFirst","restartPolicy":"Always","schedulerName":"default-scheduler","securityContext":{},"terminationGracePeriodSeconds":30}}
-        updateStrategy: {"rollingUpdate":{"maxUnavailable":1,"partition":0},"type":"RollingUpdate"}
+        updateStrategy: {"rollingUpdate":{"partition":0},"type":"RollingUpdate"}
         volumeClaimTemplates: [{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"data"},"spec":{"resources":{},"volumeMode":"Filesystem"},"status":{"phase":"Pending"}}]
     "#]],
     );

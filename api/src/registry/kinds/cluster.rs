@@ -46,7 +46,12 @@ const RUNTIME_CLASS: Kind = Kind {
     plural: "runtimeclasses",
     singular: "runtimeclass",
     storage_version_hash: "WQTu1GL3T2Q=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..PLAIN },
+    rules: &Rules {
+        unconditional_update: false,
+        validate: validate::runtimeclass::validate,
+        validate_update: validate::runtimeclass::validate_update,
+        ..PLAIN
+    },
     ..CLUSTER
 };
 

@@ -75,7 +75,8 @@ const ENDPOINTS: Kind = Kind {
     rules: &Rules {
         default: defaults::network::set_endpoints,
         create_on_update: true,
-        validate: validate::plain::namespaced,
+        validate: validate::endpoints::validate,
+        validate_update: validate::endpoints::validate_update,
         ..PLAIN
     },
     ..NAMESPACED
@@ -339,6 +340,7 @@ const SERVICE: Kind = Kind {
         select: select::service,
         validate: validate::service::validate,
         validate_update: validate::service::validate_update,
+        validate_status_update: validate::service::validate_status_update,
         ..PLAIN
     },
     ..NAMESPACED

@@ -13,9 +13,18 @@ const NAME_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
 pub fn create(object: &mut Value) {
     with_generation::create(object);
     let manual = object.pointer("/spec/manualSelector") == Some(&Value::Bool(true));
+    let follows = meta::labels(object) == labels_of_pods(object);
     if !manual {
         select(object);
     }
+    // A Job without labels of its own has those of its pods.
+    if let Some(labels) = labels_of_pods(object).filter(|_| follows).cloned() {
+        meta::set(object, "labels", labels);
+    }
+}
+
+fn labels_of_pods(job: &Value) -> Option<&Map<String, Value>> {
+    job.pointer("/spec/template/metadata/labels")?.as_object()
 }
 
 fn select(object: &mut Value) {

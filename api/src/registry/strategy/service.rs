@@ -37,7 +37,9 @@ pub fn update(new: &mut Value, old: &Value) {
 /// *Source:* `dropTypeDependentFields` of kube-apiserver.
 fn drop_what_the_type_has_not(spec: &mut Value, old: &Value, new_type: &str, old_type: &str) {
     if new_type == "ExternalName" && old_type != "ExternalName" {
-        drop_same(spec, old, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
+        let addresses = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
+        drop_same(spec, old, &addresses);
+        drop_same(spec, old, &["internalTrafficPolicy"]);
     }
     if has_node_ports(old_type) && !has_node_ports(new_type) {
         drop_node_ports(spec, old);
@@ -73,8 +75,17 @@ fn keep_addresses(spec: &mut Value, old: &Value) {
     let Some(spec) = spec.as_object_mut() else { return };
     let given = spec.get("clusterIP").and_then(Value::as_str).unwrap_or_default();
     if !given.is_empty() {
-        if !spec.contains_key("clusterIPs") && old.get("clusterIP") == spec.get("clusterIP") {
+        let is_same = old.get("clusterIP") == spec.get("clusterIP");
+        if is_same && !spec.contains_key("clusterIPs") {
             copy(spec, old, "clusterIPs");
+        }
+        // Who changes the one means the other too, and validation says whether that may be.
+        if !is_same
+            && old.get("clusterIPs") == spec.get("clusterIPs")
+            && let Some(first) = spec.get("clusterIP").cloned()
+            && let Some(place) = spec.get_mut("clusterIPs").and_then(|all| all.get_mut(0))
+        {
+            *place = first;
         }
         return;
     }
