@@ -1,7 +1,8 @@
-//! Where spans go, and how many: pure.
+//! What goes to the collector, and how much of it: pure.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use http::Uri;
 
@@ -12,6 +13,70 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// How many traces that begin here are sent.
     pub sampling: Sampling,
+    /// What is sent.
+    pub signals: Vec<Signal>,
+    /// How often what is measured is sent.
+    pub metrics_interval: Duration,
+}
+
+impl Config {
+    /// How often measurements are sent unless told otherwise.
+    ///
+    /// *Source:* the default of `OTEL_METRIC_EXPORT_INTERVAL`.
+    pub const METRICS_INTERVAL: Duration = Duration::from_secs(60);
+
+    /// Sends all that there is.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, sampling: Sampling) -> Self {
+        let signals = Signal::ALL.to_vec();
+        Self { endpoint, sampling, signals, metrics_interval: Self::METRICS_INTERVAL }
+    }
+}
+
+/// A kind of things that a collector takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans of requests.
+    Traces,
+    /// What is measured.
+    Metrics,
+    /// Lines of containers' logs.
+    Logs,
+}
+
+/// A kind that there is not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' must be one of traces, metrics and logs")]
+pub struct SignalError(String);
+
+impl Signal {
+    /// All of them.
+    pub const ALL: [Signal; 3] = [Signal::Traces, Signal::Metrics, Signal::Logs];
+
+    /// Its word in settings and in the collector's path.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = SignalError;
+
+    fn from_str(text: &str) -> Result<Self, SignalError> {
+        let known = Self::ALL.into_iter().find(|signal| signal.as_str() == text);
+        known.ok_or_else(|| SignalError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// The address of a collector, complete with the path for traces.
@@ -47,6 +112,17 @@ impl FromStr for Endpoint {
         } else {
             Err(wrong())
         }
+    }
+}
+
+impl Endpoint {
+    /// The address for things of a kind.
+    pub(crate) fn of(&self, signal: Signal) -> Endpoint {
+        let whole = self.0.to_string();
+        let base = whole.strip_suffix(TRACES_PATH).unwrap_or(&whole);
+        let address = format!("{base}/v1/{signal}").parse();
+        // What it is made of was an address before.
+        Self(address.unwrap_or_else(|_| self.0.clone()))
     }
 }
 
@@ -112,6 +188,13 @@ mod tests {
             let read = text.parse::<Endpoint>().ok().map(|endpoint| endpoint.to_string());
             assert_eq!(read.as_deref(), expected, "{text}");
         }
+        let endpoint: Endpoint = "https://otel.example/in".parse().unwrap();
+        for signal in Signal::ALL {
+            let path = format!("https://otel.example/in/v1/{signal}");
+            assert_eq!(endpoint.of(signal).to_string(), path);
+            assert_eq!(signal.as_str().parse(), Ok(signal));
+        }
+        assert!("profiles".parse::<Signal>().is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_otlp::{
     ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
@@ -30,7 +31,7 @@ const BATCH_DELAY: Duration = Duration::from_secs(1);
 /// How long the collector may take for one batch, further tries included.
 ///
 /// *Source:* the default of `OTEL_EXPORTER_OTLP_TIMEOUT`.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no exporter.
 #[derive(Debug, thiserror::Error)]
@@ -43,18 +44,24 @@ pub(crate) enum NoExporter {
     Settings(#[from] ExporterBuildError),
 }
 
-/// Makes what speaks to the collector: HTTP by hyper, TLS by rustls with the machine's authorities.
-pub(crate) fn exporter(endpoint: &Endpoint) -> Result<SpanExporter, NoExporter> {
+/// What connects to the collector.
+pub(crate) type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+
+/// Makes what connects to the collector: TLS by rustls with the machine's authorities.
+pub(crate) fn connector() -> Result<Connector, NoExporter> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(authorities())
         .with_no_client_auth();
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build())
+}
+
+/// Makes what speaks to the collector, by hyper.
+pub(crate) fn exporter(endpoint: &Endpoint) -> Result<SpanExporter, NoExporter> {
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(HyperClient::new(connector, EXPORT_TIMEOUT, None))
+        .with_http_client(HyperClient::new(connector()?, EXPORT_TIMEOUT, None))
         .with_protocol(Protocol::HttpBinary)
         .with_timeout(EXPORT_TIMEOUT)
         .with_endpoint(endpoint.to_string())

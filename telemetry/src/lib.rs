@@ -1,16 +1,23 @@
-//! Traces: spans of requests, sent to an OpenTelemetry collector.
+//! Traces, metrics and logs, sent to an OpenTelemetry collector.
 //!
-//! In come requests, with the trace context that they carry; out go spans, by OTLP over HTTP. Nothing
-//! here knows Kubernetes or components: a [`Resource`] says whose spans they are. See `README.md`.
+//! In come requests, with the trace context that they carry, lines of logs, and what parts measure; out
+//! go spans, records and metrics, by OTLP over HTTP. Nothing here knows Kubernetes or components: a
+//! [`Resource`] says whose they are. See `README.md`.
 
 mod config;
 mod export;
 mod headers;
+mod logs;
+mod metrics;
+mod otlp;
+mod post;
 mod queue;
 mod span;
 mod telemetry;
 
-pub use config::{Config, Endpoint, EndpointError, Sampling, SamplingError};
+pub use config::{Config, Endpoint, EndpointError, Sampling, SamplingError, Signal, SignalError};
+pub use logs::{Logger, QUEUE_LINES_MAX, Stream};
+pub use metrics::{Data, Metric, SOURCES_MAX, Source};
 pub use opentelemetry::trace::SpanContext;
 pub use queue::QUEUE_SPANS_MAX;
 pub use span::{Ends, Span};

@@ -26,13 +26,15 @@ pub(crate) struct Ended {
 pub(crate) struct Queue {
     sender: mpsc::Sender<Ended>,
     dropped: Arc<AtomicU64>,
+    /// Spans are wanted; else they only hand the trace on.
+    is_wanted: bool,
 }
 
 impl Queue {
     /// Makes a queue, and its other end.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Ended>) {
+    pub(crate) fn new(is_wanted: bool) -> (Self, mpsc::Receiver<Ended>) {
         let (sender, receiver) = mpsc::channel(QUEUE_SPANS_MAX);
-        (Self { sender, dropped: Arc::default() }, receiver)
+        (Self { sender, dropped: Arc::default(), is_wanted }, receiver)
     }
 
     /// Spans that were dropped because the queue was full, or because nobody sends any more.
@@ -58,7 +60,7 @@ impl SpanProcessor for IntoQueue {
     fn on_start(&self, _span: &mut Span, _context: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        if span.span_context.is_sampled() {
+        if self.queue.is_wanted && span.span_context.is_sampled() {
             self.queue.put(Ended { resource: self.resource.clone(), span });
         }
     }

@@ -1,6 +1,6 @@
 //! A process's way to its collector, and the tracers of its parts.
 //!
-//! An edge: it starts the task that sends, and waits for its end.
+//! An edge: it starts the tasks that send, and waits for their end.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,8 +11,11 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, Sampling};
+use crate::config::{Config, Sampling, Signal};
 use crate::export;
+use crate::logs::{LogQueue, Logger};
+use crate::metrics::{Source, Sources};
+use crate::post::{self, Post};
 use crate::queue::{IntoQueue, Queue};
 
 /// Why tracing does not begin.
@@ -51,29 +54,63 @@ impl Resource {
 pub struct Telemetry {
     queue: Queue,
     sampling: Sampling,
+    logs: Option<LogQueue>,
+    sources: Option<Sources>,
 }
 
-/// The task that sends spans. Dropping it ends it without waiting for what is left.
-#[derive(Debug)]
+/// The tasks that send. Dropping it ends them without waiting for what is left.
+#[derive(Debug, Default)]
 pub struct Exporting {
-    task: JoinHandle<()>,
-    end: Option<oneshot::Sender<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    ends: Vec<oneshot::Sender<()>>,
 }
 
 impl Telemetry {
-    /// Begins to send spans. Must be called on a tokio runtime.
+    /// Begins to send. Must be called on a tokio runtime.
     ///
     /// # Errors
     /// When the exporter cannot be made for this endpoint. A collector that does not answer is no
-    /// error: spans are lost until it does, and the log says so.
+    /// error: what there is to send is lost until it does, and the log says so.
     pub fn start(config: &Config) -> Result<(Self, Exporting), TelemetryError> {
-        let exporter = export::exporter(&config.endpoint)
-            .map_err(|source| TelemetryError { endpoint: config.endpoint.to_string(), source })?;
-        let (queue, ended) = Queue::new();
-        let (end, ending) = oneshot::channel();
-        let task = tokio::spawn(export::run(exporter, queue.clone(), ended, ending));
-        let sampling = config.sampling;
-        Ok((Self { queue, sampling }, Exporting { task, end: Some(end) }))
+        let failed = |source| TelemetryError { endpoint: config.endpoint.to_string(), source };
+        let is_wanted = |signal| config.signals.contains(&signal);
+        let post =
+            |signal| is_wanted(signal).then(|| Post::new(&config.endpoint, signal)).transpose();
+        let exporter = export::exporter(&config.endpoint).map_err(failed)?;
+        let (to_logs, to_metrics) =
+            (post(Signal::Logs).map_err(failed)?, post(Signal::Metrics).map_err(failed)?);
+        let mut exporting = Exporting::default();
+        let (queue, ended) = Queue::new(is_wanted(Signal::Traces));
+        let ending = exporting.ending();
+        exporting.spawn(export::run(exporter, queue.clone(), ended, ending));
+        let logs = to_logs.map(|post| {
+            let (queue, lines) = LogQueue::new();
+            let ending = exporting.ending();
+            exporting.spawn(post::logs(post, queue.clone(), lines, ending));
+            queue
+        });
+        let sources = to_metrics.map(|post| {
+            let sources = Sources::default();
+            let ending = exporting.ending();
+            let interval = config.metrics_interval;
+            exporting.spawn(post::metrics(post, sources.clone(), interval, ending));
+            sources
+        });
+        Ok((Self { queue, sampling: config.sampling, logs, sources }, exporting))
+    }
+
+    /// Gives what sends the lines of one part, if lines are wanted.
+    #[must_use]
+    pub fn logger(&self, resource: &Resource) -> Option<Logger> {
+        let queue = self.logs.clone()?;
+        Some(Logger { of: Arc::new(resource.clone()), queue })
+    }
+
+    /// Measures one part from now on, until it says that it is gone; nothing where that is not wanted.
+    pub fn measure(&self, resource: &Resource, source: Source) {
+        if let Some(sources) = &self.sources {
+            sources.add(resource.clone(), post::now_nanos(), source);
+        }
     }
 
     /// Gives a tracer for the spans of one part.
@@ -107,22 +144,34 @@ impl Telemetry {
 }
 
 /// What the conventions want to know of who makes the spans.
-const SDK: [(&str, &str); 2] =
+pub(crate) const SDK: [(&str, &str); 2] =
     [("telemetry.sdk.name", "opentelemetry"), ("telemetry.sdk.language", "rust")];
 
 impl Exporting {
-    /// Sends what is left and ends; takes as long as the collector may take for one batch.
+    fn ending(&mut self) -> oneshot::Receiver<()> {
+        let (end, ending) = oneshot::channel();
+        self.ends.push(end);
+        ending
+    }
+
+    fn spawn(&mut self, sending: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(tokio::spawn(sending));
+    }
+
+    /// Sends what is left and ends; takes as long as the collector may take for a few batches.
     pub async fn stop(mut self) {
-        drop(self.end.take());
-        if (&mut self.task).await.is_err() {
-            tracing::error!("the task that sends spans panicked");
+        self.ends.clear();
+        for task in &mut self.tasks {
+            if task.await.is_err() {
+                tracing::error!("a task that sends to the collector panicked");
+            }
         }
     }
 }
 
 impl Drop for Exporting {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Spans as a collector gets them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use coracle_collector::{CLIENT, Collector, Received, SERVER};
-use coracle_telemetry::{Config, Ends, QUEUE_SPANS_MAX, Resource, Telemetry};
+use coracle_telemetry::{
+    Config, Data, Ends, Metric, QUEUE_SPANS_MAX, Resource, Signal, Stream, Telemetry,
+};
 use http::{Request, StatusCode};
 
 fn config(endpoint: &str, ratio: &str) -> Config {
-    Config { endpoint: endpoint.parse().unwrap(), sampling: ratio.parse().unwrap() }
+    Config::new(endpoint.parse().unwrap(), ratio.parse().unwrap())
 }
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -101,4 +103,101 @@ async fn a_full_queue_drops_and_counts_and_nobody_waits() {
     }
     assert_eq!(telemetry.dropped_spans(), 3);
     drop(exporting);
+}
+
+#[tokio::test]
+async fn lines_arrive_with_their_trace_level_and_owner() {
+    let mut collector = Collector::start().await;
+    let (telemetry, exporting) = Telemetry::start(&config(&collector.endpoint, "1")).unwrap();
+    let resource = Resource::service("shop").with("k8s.pod.name", "shop-1");
+    let (logger, tracer) = (telemetry.logger(&resource).unwrap(), telemetry.tracer(&resource));
+    let request = Request::get("/").header("traceparent", PARENT);
+    let span = tracer.serve(&mut request.body(()).unwrap(), None);
+    logger.line(Stream::Stdout, 1_700_000_000_000_000_001, "hello", Some(&span.context()));
+    logger.line(Stream::Stderr, 5, r#"{"level":"warn","message":"old price"}"#, None);
+    exporting.stop().await;
+
+    let sent = collector.messages("/v1/logs");
+    let of_resource = &sent[0]["resourceLogs"][0];
+    let attributes = of_resource["resource"]["attributes"].to_string();
+    assert!(attributes.contains(r#"{"key":"k8s.pod.name","value":{"stringValue":"shop-1"}}"#));
+    let records = of_resource["scopeLogs"][0]["logRecords"].as_array().unwrap();
+    assert_eq!(records.len(), 2, "both lines go with one request");
+    let rows = [
+        (0, "/timeUnixNano", "\"1700000000000000001\""),
+        (0, "/body/stringValue", "\"hello\""),
+        (0, "/traceId", "\"0af7651916cd43dd8448eb211c80319c\""),
+        (0, "/attributes/0/value/stringValue", "\"stdout\""),
+        (1, "/severityNumber", "13"),
+        (1, "/severityText", "\"warn\""),
+        (1, "/body/stringValue", "\"old price\""),
+    ];
+    for (index, pointer, want) in rows {
+        let found = records[index].pointer(pointer).unwrap().to_string();
+        assert_eq!(found, want, "{pointer}");
+    }
+    assert_eq!(records[0]["spanId"].as_str().unwrap().len(), 16);
+    assert!(records[1].get("traceId").is_none());
+}
+
+#[tokio::test]
+async fn what_is_measured_is_sent_by_the_clock_and_at_the_end() {
+    let mut collector = Collector::start().await;
+    let (telemetry, exporting) = Telemetry::start(&config(&collector.endpoint, "1")).unwrap();
+    let metric = |name, unit, data| Metric { name, unit, attributes: vec![("a", "b")], data };
+    telemetry.measure(
+        &Resource::service("shop"),
+        Box::new(move || {
+            let (bounds, buckets) = (vec![0.5, 1.0], vec![3, 0, 1]);
+            Some(vec![
+                metric("container.cpu.time", "s", Data::Counter(1.5)),
+                metric("container.memory.usage", "By", Data::Amount(7)),
+                metric("t", "s", Data::Histogram { bounds, buckets, sum: 2.5 }),
+            ])
+        }),
+    );
+    telemetry.measure(&Resource::service("gone"), Box::new(|| None));
+    exporting.stop().await;
+
+    let sent = collector.messages("/v1/metrics");
+    assert_eq!(sent[0]["resourceMetrics"].as_array().unwrap().len(), 1);
+    let metrics = &sent[0]["resourceMetrics"][0]["scopeMetrics"][0]["metrics"];
+    let rows = [
+        ("/0/name", "\"container.cpu.time\""),
+        ("/0/sum/isMonotonic", "true"),
+        ("/0/sum/aggregationTemporality", "2"),
+        ("/0/sum/dataPoints/0/asDouble", "1.5"),
+        ("/0/sum/dataPoints/0/attributes/0/key", "\"a\""),
+        ("/1/unit", "\"By\""),
+        ("/1/sum/isMonotonic", "false"),
+        ("/1/sum/dataPoints/0/asInt", "\"7\""),
+        ("/2/histogram/dataPoints/0/count", "\"4\""),
+        ("/2/histogram/dataPoints/0/bucketCounts", r#"["3","0","1"]"#),
+        ("/2/histogram/dataPoints/0/explicitBounds", "[0.5,1.0]"),
+    ];
+    for (pointer, want) in rows {
+        let found = metrics.pointer(pointer).unwrap_or_else(|| panic!("{pointer}: {metrics}"));
+        assert_eq!(found.to_string(), want, "{pointer}");
+    }
+    let point = &metrics[0]["sum"]["dataPoints"][0];
+    let nanos = |name: &str| point[name].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(nanos("startTimeUnixNano") <= nanos("timeUnixNano"));
+}
+
+#[tokio::test]
+async fn only_what_was_asked_for_is_sent() {
+    let mut collector = Collector::start().await;
+    let mut asked = config(&collector.endpoint, "1");
+    asked.signals = vec![Signal::Logs];
+    let (telemetry, exporting) = Telemetry::start(&asked).unwrap();
+    let resource = Resource::service("shop");
+    drop(telemetry.tracer(&resource).serve(&mut Request::get("/").body(()).unwrap(), None));
+    telemetry.measure(&resource, Box::new(|| Some(Vec::new())));
+    telemetry.logger(&resource).unwrap().line(Stream::Stdout, 1, "x", None);
+    exporting.stop().await;
+    assert!(collector.rest().is_empty() && collector.messages("/v1/metrics").is_empty());
+    assert_eq!(collector.messages("/v1/logs").len(), 1);
+    asked.signals = vec![Signal::Traces];
+    let (telemetry, _exporting) = Telemetry::start(&asked).unwrap();
+    assert!(telemetry.logger(&resource).is_none());
 }

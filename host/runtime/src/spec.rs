@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use coracle_telemetry::Tracer;
+use coracle_telemetry::{Logger, Tracer};
 
 use crate::exec::Programs;
 use crate::image::Image;
@@ -50,6 +50,8 @@ pub struct ContainerSpec {
     /// Makes spans of the requests that an http container answers, and of those that its guests send
     /// by wasi:http; `None` makes none and costs nothing.
     pub tracer: Option<Tracer>,
+    /// Sends what the guests write to a collector, beside the log; `None` sends nothing.
+    pub logger: Option<Logger>,
 }
 
 impl ContainerSpec {
@@ -75,6 +77,7 @@ impl ContainerSpec {
             programs: None,
             on_fault: None,
             tracer: None,
+            logger: None,
         }
     }
 }

@@ -17,7 +17,7 @@ use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxView, WasiTlsView};
 use crate::container::Core;
 use crate::http::outgoing::Outgoing;
 use crate::lifecycle;
-use crate::logs::{self, LogStream};
+use crate::logs::{self, LogStream, Shipper, Within};
 use crate::memory::MemoryHold;
 use crate::mounts::{Service, Tree};
 use crate::stdio::{GuestInput, Output};
@@ -59,6 +59,8 @@ pub(crate) struct State {
     tree: Option<Tree>,
     tls: Option<WasiTlsCtx>,
     kept: Option<Arc<Tree>>,
+    /// In which span the guest's lines are written, where somebody wants to know.
+    lines_within: Option<Arc<Within>>,
 }
 
 /// A store with its state.
@@ -87,6 +89,7 @@ pub(crate) fn store(core: &Arc<Core>) -> Store {
         tree: None,
         tls: None,
         kept: None,
+        lines_within: core.spec.logger.as_ref().map(|_| Arc::default()),
         core: core.clone(),
     };
     let mut store = wasmtime::Store::new(core.pre().wasmtime(), state);
@@ -104,7 +107,15 @@ pub(crate) fn store(core: &Arc<Core>) -> Store {
 impl State {
     /// Says in which span the guest works from now on: what it sends belongs there.
     pub(crate) fn works_within(&mut self, span: Option<SpanContext>) {
+        if let Some(within) = &self.lines_within {
+            within.set(span.clone());
+        }
         self.hooks.within = span;
+    }
+
+    /// What sends an output to the collector, if one wants it.
+    pub(crate) fn shipper(&self, output: logs::Output) -> Option<Shipper> {
+        shipper(&self.core, self.lines_within.as_ref(), output)
     }
 
     /// In which span the guest works.
@@ -129,20 +140,28 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let core = &self.core;
-        WasiCtxView { ctx: self.wasi.get_or_insert_with(|| wasi(core)), table: &mut self.table }
+        let (core, within) = (&self.core, self.lines_within.as_ref());
+        let ctx = self.wasi.get_or_insert_with(|| wasi(core, within));
+        WasiCtxView { ctx, table: &mut self.table }
     }
 }
 
+fn shipper(core: &Core, within: Option<&Arc<Within>>, output: logs::Output) -> Option<Shipper> {
+    let logger = core.spec.logger.clone()?;
+    Some(Shipper::new(logger, output, within?.clone()))
+}
+
 /// Makes clocks, random numbers and the streams of one instance.
-fn wasi(core: &Core) -> WasiCtx {
+fn wasi(core: &Core, within: Option<&Arc<Within>>) -> WasiCtx {
     let mut wasi = WasiCtx::builder();
     if let Some(input) = &core.stdio.input {
         wasi.stdin(GuestInput { input: input.clone(), tty: core.stdio.tty });
     }
     match &core.stdio.output {
         Output::Log(taps) => {
-            let to = |output| LogStream::new(core.log.as_ref(), taps, output);
+            let to = |output| {
+                LogStream::new(core.log.as_ref(), taps, output, shipper(core, within, output))
+            };
             wasi.stdout(to(logs::Output::Stdout)).stderr(to(logs::Output::Stderr));
         }
         Output::Pipes { stdout, stderr } => {

@@ -5,7 +5,7 @@
 //!
 //! Then there are drafts of WASI, which are not yet standard: [`log`] (`wasi:logging`), [`config::get`]
 //! (`wasi:config`), [`kv`] (`wasi:keyvalue`) and [`blob`] (`wasi:blobstore`). A guest imports those
-//! alone that it uses; `docs/src/tasks/keep.md` says what its pod must grant.
+//! alone that it uses; the book's page "Keep values and objects" says what its pod must grant.
 //!
 //! With the feature `kube` there is also a client of the cluster's API with the pod's own token, and
 //! leader election by it, by standard `wasi:http` alone. [`config`] reads mounted ConfigMaps again.

@@ -1,4 +1,4 @@
-//! A collector of spans, for tests: it speaks OTLP over HTTP and decodes what comes.
+//! A collector of spans, metrics and logs, for tests: it speaks OTLP over HTTP and decodes what comes.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -40,6 +40,18 @@ pub struct Collector {
     /// Its address, such as `http://127.0.0.1:4318`.
     pub endpoint: String,
     received: mpsc::UnboundedReceiver<Received>,
+    messages: mpsc::UnboundedReceiver<Message>,
+    kept: Vec<Message>,
+}
+
+/// A message in JSON, and the path that it came to.
+type Message = (String, serde_json::Value);
+
+/// Where what comes is put.
+#[derive(Clone)]
+struct Senders {
+    spans: mpsc::UnboundedSender<Received>,
+    messages: mpsc::UnboundedSender<Message>,
 }
 
 impl Collector {
@@ -47,13 +59,15 @@ impl Collector {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let (sender, received) = mpsc::unbounded_channel();
+        let (spans, received) = mpsc::unbounded_channel();
+        let (sender, messages) = mpsc::unbounded_channel();
+        let senders = Senders { spans, messages: sender };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, sender.clone()));
+                tokio::spawn(serve(stream, senders.clone()));
             }
         });
-        Self { endpoint, received }
+        Self { endpoint, received, messages, kept: Vec::new() }
     }
 
     /// Waits for the next span.
@@ -72,17 +86,34 @@ impl Collector {
         }
     }
 
+    /// The messages in JSON that have come to a path and were not taken.
+    pub fn messages(&mut self, path: &str) -> Vec<serde_json::Value> {
+        while let Ok(message) = self.messages.try_recv() {
+            self.kept.push(message);
+        }
+        let of_path = self.kept.extract_if(.., |(to, _)| to == path);
+        of_path.map(|(_, message)| message).collect()
+    }
+
     /// What has come and was not taken.
     pub fn rest(&mut self) -> Vec<Received> {
         std::iter::from_fn(|| self.received.try_recv().ok()).collect()
     }
 }
 
-async fn serve(stream: TcpStream, sender: mpsc::UnboundedSender<Received>) {
+async fn serve(stream: TcpStream, senders: Senders) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let sender = sender.clone();
+        let Senders { spans: sender, messages } = senders.clone();
         async move {
-            assert_eq!(request.uri().path(), "/v1/traces");
+            let path = request.uri().path().to_owned();
+            if path != "/v1/traces" {
+                assert!(["/v1/logs", "/v1/metrics"].contains(&path.as_str()), "{path}");
+                assert_eq!(request.headers()["content-type"], "application/json");
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                let message = serde_json::from_slice(&body).unwrap();
+                let _test_is_over = messages.send((path, message));
+                return Ok(Response::new(Full::new(Bytes::new())));
+            }
             assert_eq!(request.headers()["content-type"], "application/x-protobuf");
             let body = request.into_body().collect().await.unwrap().to_bytes();
             let got = ExportTraceServiceRequest::decode(body).unwrap();

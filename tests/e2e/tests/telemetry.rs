@@ -1,4 +1,4 @@
-//! Traces and metrics as collectors and Prometheus get them.
+//! Traces, metrics and logs as collectors and Prometheus get them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
@@ -51,7 +51,8 @@ async fn a_request_is_followed_from_the_node_port_to_the_last_pod() {
     let endpoint = collector.endpoint.clone();
     let guests = build_guests("tests/guests");
     let cluster = Cluster::start_flags(|_| {
-        vec![format!("--otlp-endpoint={endpoint}"), "--trace-sampling=0".to_owned()]
+        let flags = ["--trace-sampling=0", "--otlp-metrics-interval=500"].map(str::to_owned);
+        flags.into_iter().chain([format!("--otlp-endpoint={endpoint}")]).collect()
     });
     cluster.wait_ready();
     cluster.push("behave:1.2", &guests.join("http_behave.wasm"));
@@ -97,6 +98,43 @@ async fn a_request_is_followed_from_the_node_port_to_the_last_pod() {
     ] {
         assert_eq!(span.attribute(key), expected, "{key}");
     }
+    its_lines_and_figures_follow(&mut collector, port);
+}
+
+/// What the guest writes is sent with the request's trace, and so is what it used.
+fn its_lines_and_figures_follow(collector: &mut Collector, port: u16) {
+    eventually("the guest writes a line", || ask(port, "/log?sold-out"));
+    let of_shop = |resource: &serde_json::Value| {
+        let attributes = resource["resource"]["attributes"].to_string();
+        attributes.contains(r#"{"key":"k8s.deployment.name","value":{"stringValue":"shop"}}"#)
+    };
+    let mut sent = Vec::new();
+    eventually("the line comes with its trace", || {
+        sent.extend(collector.messages("/v1/logs"));
+        let resources = sent.iter().filter_map(|sent| sent["resourceLogs"].as_array()).flatten();
+        let scopes = resources.filter(|of| of_shop(of)).map(|of| &of["scopeLogs"][0]);
+        let mut records = scopes.filter_map(|scope| scope["logRecords"].as_array()).flatten();
+        let is_it = |record: &&serde_json::Value| {
+            record["body"]["stringValue"] == "sold-out" && record["traceId"] == TRACE
+        };
+        records.find(is_it).map(drop).ok_or_else(|| format!("{sent:?}"))
+    });
+    let mut sent = Vec::new();
+    eventually("figures come", || {
+        sent.extend(collector.messages("/v1/metrics"));
+        let resources = sent.iter().filter_map(|sent| sent["resourceMetrics"].as_array()).flatten();
+        let scopes = resources.filter(|of| of_shop(of)).map(|of| &of["scopeMetrics"][0]);
+        let metrics = scopes.filter_map(|scope| scope["metrics"].as_array()).flatten();
+        let mut names: Vec<_> = metrics.filter_map(|metric| metric["name"].as_str()).collect();
+        names.sort_unstable();
+        let wanted =
+            ["container.cpu.time", "container.memory.usage", "http.server.request.duration"];
+        if wanted.iter().all(|name| names.contains(name)) {
+            Ok(())
+        } else {
+            Err(format!("{sent:?}"))
+        }
+    });
 }
 
 /// Checks that a span says whose it is.

@@ -9,6 +9,7 @@ pub mod wasm;
 
 mod host_network;
 mod host_ports;
+mod measures;
 mod programs;
 pub(crate) mod resource;
 mod root_files;
@@ -24,8 +25,8 @@ use coracle_network::trace::{Question, Trace};
 pub use coracle_runtime::exec::{
     Attached, Exec, ExecError, ExecHandle, ExecSpec, Reader, TerminalSize, Writer,
 };
-pub use coracle_runtime::{Stdin, Usage};
 use coracle_runtime::mounts::Service;
+pub use coracle_runtime::{Stdin, Usage};
 use coracle_telemetry::Resource;
 use coracle_vnet::{Protocol, TrafficCounts};
 use futures::future::BoxFuture;
@@ -107,7 +108,6 @@ pub struct MountRequest {
     pub quota: Option<QuotaRequest>,
 }
 
-/// A volume that may hold only so much.
 /// A place in which a service of the host keeps a container's things.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRequest {
@@ -117,6 +117,7 @@ pub struct ServiceRequest {
     pub mount: MountRequest,
 }
 
+/// A volume that may hold only so much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaRequest {
     /// The volume; all mounts of it share the quota.
@@ -170,9 +171,9 @@ pub struct StartRequest {
     pub cwd: Option<String>,
     /// Its volumes.
     pub mounts: Vec<MountRequest>,
-    /// What it reads (`stdin`, `stdinOnce`).
     /// What services of the host keep for it.
     pub services: Vec<ServiceRequest>,
+    /// What it reads (`stdin`, `stdinOnce`).
     pub stdin: Stdin,
     /// Its streams are a terminal.
     pub tty: bool,
@@ -299,7 +300,6 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Gives what a pod has sent and received, where that is counted.
     fn traffic(&self, pod: &PodKey) -> Option<TrafficCounts>;
-}
 
     /// Traces a connection from a pod, decision by decision. By default there is no network to trace.
     fn trace<'a>(&'a self, pod: &'a PodKey, _question: &'a Question) -> BoxFuture<'a, Trace> {
@@ -311,3 +311,4 @@ pub trait Runtime: Send + Sync + 'static {
     fn network_metrics(&self) -> String {
         String::new()
     }
+}

@@ -26,13 +26,13 @@ use super::programs::{ContainerPrograms, Prepared};
 use super::root_files::{Surroundings, ca_certificates};
 use super::{
     Attached, Duplex, Exec, ExecError, ExecSpec, HANDLER_PROCESS, Runtime, SandboxRequest,
-    StartRequest, Started, Usage, spec,
+    StartRequest, Started, Usage, measures, spec,
 };
 use crate::images::LocalImage;
 use crate::pods::plan::PodKey;
 use crate::pods::state::Fault;
-
 use crate::volumes::kept;
+
 /// Where the machine says who its name servers are.
 const MACHINE_RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -92,7 +92,8 @@ impl WasmRuntime {
         }
     }
 
-    /// The same with spans of the requests that containers answer and send.
+    /// The same with spans of the requests that containers answer and send, what they use, and what
+    /// they write to their logs.
     #[must_use]
     pub fn with_telemetry(self, telemetry: Option<Telemetry>) -> Self {
         Self { telemetry, ..self }
@@ -212,8 +213,13 @@ impl WasmRuntime {
         spec.programs = Some(Arc::new(programs));
         let telemetry = self.telemetry.as_ref();
         spec.tracer = telemetry.map(|telemetry| telemetry.tracer(&request.resource));
+        spec.logger = telemetry.and_then(|telemetry| telemetry.logger(&request.resource));
         let container = pod.sandbox.start(spec).await.map_err(|error| start_fault(&error))?;
         let container = Arc::new(container);
+        if let Some(telemetry) = telemetry {
+            let source = measures::source(Arc::downgrade(&container));
+            telemetry.measure(&request.resource, source);
+        }
         pod.containers.lock().insert(request.container.clone(), container.clone());
         let exit = async move {
             let exit = container.wait().await;
@@ -268,12 +274,12 @@ pub(super) fn prepare_fault(error: &engine::PrepareError) -> Fault {
 }
 
 fn start_fault(error: &engine::StartError) -> Fault {
-    fault("RunContainerError", with_hint(error, error.hint()))
     if let engine::StartError::NotGranted { container, service, .. } = error {
         let annotation = kept::annotation(*service, container);
         let how = format!("name a volume of the pod in its annotation {annotation}");
         return fault("ErrImportsUnsatisfied", format!("{error}; {how}"));
     }
+    fault("RunContainerError", with_hint(error, error.hint()))
 }
 
 impl Runtime for WasmRuntime {
@@ -378,7 +384,6 @@ impl Runtime for WasmRuntime {
         let pod = self.pod(&pod.uid).filter(|pod| !pod.request.host_network)?;
         Some(pod.netns.traffic().counts())
     }
-}
 
     fn trace<'a>(&'a self, pod: &'a PodKey, question: &'a Question) -> BoxFuture<'a, Trace> {
         let found = self.pod(&pod.uid);
@@ -397,3 +402,4 @@ impl Runtime for WasmRuntime {
     fn network_metrics(&self) -> String {
         self.network.metrics()
     }
+}

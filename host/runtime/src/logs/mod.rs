@@ -3,12 +3,15 @@
 //! Bytes of stdout and stderr come in, lines with a time, a stream and a tag go out to a file that
 //! is rotated. A slow disk makes the guest wait, and nothing else: lines queue up to a bound, and a
 //! guest's write is not ready while the queue is full. An idle log holds no descriptor and no task.
+//! Where a collector wants them, lines go there too, and are dropped rather than waited for.
 
 mod cri;
 mod file;
 mod queue;
+mod ship;
 mod stream;
 
 pub(crate) use cri::Output;
 pub(crate) use queue::{Log, Sink};
+pub(crate) use ship::{Shipper, Within, ship_written};
 pub(crate) use stream::LogStream;

@@ -17,6 +17,7 @@ use wasmtime_wasi_io::streams::{OutputStream, StreamError};
 
 use super::cri::{Lines, Output};
 use super::queue::Log;
+use super::ship::Shipper;
 use crate::stdio::Taps;
 
 /// One output of one instance. Clones write to the same line.
@@ -30,14 +31,21 @@ struct Shared {
     taps: Arc<Taps>,
     output: Output,
     lines: Mutex<Lines>,
+    shipper: Option<Shipper>,
 }
 
 impl LogStream {
-    /// An output of a new instance of a container that logs to `log`, if at all.
-    pub(crate) fn new(log: Option<&Log>, taps: &Arc<Taps>, output: Output) -> Self {
+    /// An output of a new instance of a container that logs to `log`, if at all, and to a collector, if
+    /// one wants it.
+    pub(crate) fn new(
+        log: Option<&Log>,
+        taps: &Arc<Taps>,
+        output: Output,
+        shipper: Option<Shipper>,
+    ) -> Self {
         let lines = Mutex::new(Lines::new(output));
         let (log, taps) = (log.cloned(), taps.clone());
-        Self { shared: Arc::new(Shared { log, taps, output, lines }) }
+        Self { shared: Arc::new(Shared { log, taps, output, lines, shipper }) }
     }
 
     fn put(&self, bytes: &[u8]) {
@@ -45,6 +53,9 @@ impl LogStream {
             let now = now();
             let mut lines = self.shared.lines.lock();
             log.put(|out| lines.take(bytes, now, out));
+        }
+        if let Some(shipper) = &self.shared.shipper {
+            shipper.take(bytes, now());
         }
         self.shared.taps.put(self.shared.output, bytes);
     }

@@ -91,11 +91,13 @@ fn value(tree: &Tree, key: &str) -> Result<Option<String>, Error> {
         }
         Err(error) => return Err(Error::Io(kept::said(error))),
     };
-    let bytes = file.read(VALUE_BYTES_MAX + 1, 0).map_err(|error| Error::Io(kept::said(error)))?;
-    if bytes.len() > VALUE_BYTES_MAX {
-        return Err(Error::Upstream(format!("'{key}' has more than {VALUE_BYTES_MAX} bytes")));
-    }
-    let text = String::from_utf8(bytes.to_vec());
+    let bytes = kept::content(&file, VALUE_BYTES_MAX).map_err(|error| match error {
+        rustix::io::Errno::FBIG => {
+            Error::Upstream(format!("'{key}' has more than {VALUE_BYTES_MAX} bytes"))
+        }
+        error => Error::Io(kept::said(error)),
+    })?;
+    let text = String::from_utf8(bytes);
     text.map(Some).map_err(|_| Error::Upstream(format!("'{key}' is not UTF-8")))
 }
 

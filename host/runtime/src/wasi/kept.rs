@@ -6,7 +6,7 @@
 
 use rustix::io::Errno;
 
-use crate::mounts::{FileHandle, Handle, Kind, Open, Tree};
+use crate::mounts::{FileHandle, Handle, Kind, Listing, Open, Tree};
 
 /// Bytes of a name as its file has it: Linux takes 255, and some are left for what comes.
 pub(crate) const NAME_BYTES_MAX: usize = 240;
@@ -57,22 +57,29 @@ pub(crate) fn open(tree: &Tree, path: &str, how: Open) -> Result<FileHandle, Err
 /// # Errors
 /// `EFBIG` when it has more than `bytes_max`, and what the disk says.
 pub(crate) fn read(tree: &Tree, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Errno> {
-    let file = match open(tree, path, Open { read: true, ..Open::default() }) {
-        Err(Errno::NOENT) => return Ok(None),
-        opened => opened?,
-    };
+    match open(tree, path, Open { read: true, ..Open::default() }) {
+        Err(Errno::NOENT) => Ok(None),
+        opened => content(&opened?, bytes_max).map(Some),
+    }
+}
+
+/// Reads what an open file has.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn content(file: &FileHandle, bytes_max: usize) -> Result<Vec<u8>, Errno> {
+    let size = usize::try_from(file.stat()?.size).unwrap_or(usize::MAX);
     let mut bytes: Vec<u8> = Vec::new();
-    loop {
-        // One more than fits shows what is too large.
-        let part = file.read(bytes_max.saturating_sub(bytes.len()) + 1, bytes.len() as u64)?;
-        if part.is_empty() {
-            return Ok(Some(bytes));
-        }
+    while bytes.len() <= bytes_max && size <= bytes_max {
+        // One more than there is shows its end.
+        let wanted = size.saturating_sub(bytes.len()) + 1;
+        let part = file.read(wanted, bytes.len() as u64)?;
         bytes.extend_from_slice(&part);
-        if bytes.len() > bytes_max {
-            return Err(Errno::FBIG);
+        if part.len() < wanted {
+            return if bytes.len() > bytes_max { Err(Errno::FBIG) } else { Ok(bytes) };
         }
     }
+    Err(Errno::FBIG)
 }
 
 /// Whether a write waits until the disk has it.
@@ -115,14 +122,31 @@ pub(crate) fn remove(tree: &Tree, path: &str) -> Result<(), Errno> {
     }
 }
 
-/// What the guest calls the things of one kind in a folder, in the order of their files.
-pub(crate) fn names(tree: &Tree, folder: &str, kind: Kind) -> Result<Vec<String>, Errno> {
+/// What the guest calls the things of one kind in a folder, in the order of their files, whose names
+/// come with it. The rest counts as the guest's memory until it is dropped.
+pub(crate) fn names(tree: &Tree, folder: &str, kind: Kind) -> Result<Names, Errno> {
     let how = Open { read: true, directory: true, ..Open::default() };
     let Handle::Dir(dir) = tree.open(&tree.root(), folder, false, how)? else {
         return Err(Errno::NOTDIR);
     };
-    let of_kind = tree.listing(&dir)?.filter(|(_, found)| *found == kind);
-    Ok(of_kind.filter_map(|(file, _)| decode(&file)).collect())
+    Ok(Names { listing: tree.listing(&dir)?, kind })
+}
+
+/// What [`names`] gives.
+pub(crate) struct Names {
+    listing: Listing,
+    kind: Kind,
+}
+
+impl Iterator for Names {
+    type Item = (String, String);
+
+    fn next(&mut self) -> Option<(String, String)> {
+        self.listing.by_ref().find_map(|(file, kind)| {
+            let name = if kind == self.kind { decode(&file) } else { None };
+            Some((file, name?))
+        })
+    }
 }
 
 /// An error in words for the guest.

@@ -11,7 +11,6 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower};
 use wasmtime_wasi::cli::StdoutStream as _;
 use wasmtime_wasi_io::streams::OutputStream;
 
-use crate::container::Core;
 use crate::logs::{self, LogStream};
 use crate::stdio::Output;
 use crate::store::State;
@@ -83,7 +82,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
             |store: StoreContextMut<'_, State>, said: (Level, String, String)| {
                 let state = store.data();
                 let line = line(&said, state.within());
-                let stream = stream(&state.core);
+                let stream = stream(state);
                 Box::new(async move {
                     write(stream, line).await;
                     Ok(())
@@ -116,10 +115,12 @@ fn line(
 }
 
 /// A way of its own into what the guest's errors go to, so that no half of a line is in front.
-fn stream(core: &Core) -> Box<dyn OutputStream> {
+fn stream(state: &State) -> Box<dyn OutputStream> {
+    let core = &state.core;
     match &core.stdio.output {
         Output::Log(taps) => {
-            Box::new(LogStream::new(core.log.as_ref(), taps, logs::Output::Stderr))
+            let shipper = state.shipper(logs::Output::Stderr);
+            Box::new(LogStream::new(core.log.as_ref(), taps, logs::Output::Stderr, shipper))
         }
         Output::Pipes { stderr, .. } => stderr.p2_stream(),
     }

@@ -11,6 +11,36 @@ use crate::world::{Pod, fabric};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
+/// A line of a guest's log is sent with the trace of the request that it was written for.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_sent_with_the_request_that_they_are_about() {
+    let mut collector = Collector::start().await;
+    let endpoint = collector.endpoint.parse().unwrap();
+    let config = Config::new(endpoint, "0".parse().unwrap());
+    let (telemetry, exporting) = Telemetry::start(&config).unwrap();
+    let pod = Pod::new();
+    let resource = Resource::service("shop");
+    let mut spec = pod.spec("http_behave", &[]).await;
+    spec.tracer = Some(telemetry.tracer(&resource));
+    spec.logger = telemetry.logger(&resource);
+    let _container = pod.sandbox.start(spec).await.unwrap();
+    ask(&pod, "/log?hello").await;
+    ask(&pod, "/log?again").await;
+    exporting.stop().await;
+    let server = collector.rest().into_iter().find(|span| span.attribute("url.query") == "hello");
+    let span = server.unwrap();
+    let sent = collector.messages("/v1/logs");
+    let records = sent.iter().flat_map(|sent| {
+        let records = sent.pointer("/resourceLogs/0/scopeLogs/0/logRecords").unwrap();
+        records.as_array().unwrap()
+    });
+    let records: Vec<_> = records.collect();
+    let hello = records.iter().find(|record| record["body"]["stringValue"] == "hello").unwrap();
+    let ids = (hello["traceId"].as_str().unwrap(), hello["spanId"].as_str().unwrap());
+    assert_eq!(ids, (span.trace().as_str(), span.id().as_str()));
+    assert_eq!(records.len(), 2, "{records:?}");
+}
+
 async fn start(pod: &Pod, tracer: Option<Tracer>) -> Container {
     let mut spec = pod.spec("http_behave", &[]).await;
     spec.tracer = tracer;
@@ -34,7 +64,7 @@ async fn ask(pod: &Pod, path: &str) -> String {
 async fn a_trace_goes_through_the_guest_to_the_next_one() {
     let mut collector = Collector::start().await;
     let endpoint = collector.endpoint.parse().unwrap();
-    let config = Config { endpoint, sampling: "0".parse().unwrap() };
+    let config = Config::new(endpoint, "0".parse().unwrap());
     let (telemetry, exporting) = Telemetry::start(&config).unwrap();
     let (one, two) = (Pod::new(), Pod::new());
     let tracer = |name| Some(telemetry.tracer(&Resource::service(name)));

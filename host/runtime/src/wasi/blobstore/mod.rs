@@ -8,6 +8,7 @@
 mod shelf;
 mod value;
 
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
@@ -18,7 +19,7 @@ use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use crate::mounts::{Service, Tree, aside};
 use crate::store::State;
-use crate::wasi::entered;
+use crate::wasi::{entered, kept};
 use shelf::{Container, Said};
 use value::{Body, Incoming, Outgoing};
 
@@ -70,7 +71,7 @@ struct ObjectId {
 }
 
 /// The names that are still to be told.
-struct Names(std::vec::IntoIter<String>);
+struct Names(Peekable<kept::Names>);
 
 type Context<'a> = StoreContextMut<'a, State>;
 
@@ -180,7 +181,7 @@ fn containers(instance: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> 
     instance.func_wrap(name, |mut store: Context<'_>, (this,): This| {
         let state = store.data_mut();
         let names =
-            with(state, &this, |tree, container| Ok(Names(container.objects(tree)?.into_iter())))?;
+            with(state, &this, |tree, container| Ok(Names(container.objects(tree)?.peekable())))?;
         Ok((entered(state, names)?,))
     })
 }
@@ -241,15 +242,15 @@ fn names(instance: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     instance.func_wrap(name, |mut store: Context<'_>, (this, wanted): Some| {
         let names = &mut store.data_mut().table.get_mut(&this)?.0;
         let wanted = usize::try_from(wanted.min(NAMES_MAX)).unwrap_or_default();
-        let some: Vec<String> = names.take(wanted).collect();
-        Ok((Said::Ok((some, names.as_slice().is_empty())),))
+        let some: Vec<String> = names.by_ref().take(wanted).map(|(_, name)| name).collect();
+        Ok((Said::Ok((some, names.peek().is_none())),))
     })?;
     let name = "[method]stream-object-names.skip-stream-object-names";
     instance.func_wrap(name, |mut store: Context<'_>, (this, wanted): Some| {
         let names = &mut store.data_mut().table.get_mut(&this)?.0;
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let skipped = names.take(wanted).count() as u64;
-        Ok((Said::Ok((skipped, names.as_slice().is_empty())),))
+        let skipped = names.by_ref().take(wanted).count() as u64;
+        Ok((Said::Ok((skipped, names.peek().is_none())),))
     })
 }
 

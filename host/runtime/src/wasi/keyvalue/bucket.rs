@@ -67,7 +67,7 @@ impl Bucket {
             return Ok(bucket);
         }
         let there = kept::names(tree, place, Kind::Directory).map_err(other)?;
-        if there.len() >= BUCKETS_MAX {
+        if there.count() >= BUCKETS_MAX {
             return Err(Error::Other(format!("there are {BUCKETS_MAX} buckets already")));
         }
         match tree.make_dir(&root, &bucket.folder) {
@@ -116,9 +116,20 @@ impl Bucket {
         Ok(found)
     }
 
-    /// All keys, in the order of their files.
-    pub(super) fn keys(&self, tree: &Tree) -> Result<Vec<String>, Error> {
-        kept::names(tree, &self.folder, Kind::File).map_err(other)
+    /// Keys in the order of their files, from the n-th or from the one after `after` on, at most
+    /// [`PAGE_KEYS`]; and whether there are more.
+    pub(super) fn keys(
+        &self,
+        tree: &Tree,
+        skip: usize,
+        after: Option<&str>,
+    ) -> Result<(Vec<String>, bool), Error> {
+        let after = after.map(|key| kept::encode(key).ok_or_else(too_long)).transpose()?;
+        let all = kept::names(tree, &self.folder, Kind::File).map_err(other)?;
+        let is_after = |file: &String| after.as_ref().is_none_or(|after| file > after);
+        let mut rest = all.filter(|(file, _)| is_after(file)).skip(skip).map(|(_, key)| key);
+        let keys = rest.by_ref().take(PAGE_KEYS).collect();
+        Ok((keys, rest.next().is_some()))
     }
 
     /// Waits until nobody else changes the bucket; it is the caller's as long as the handle lives.
@@ -235,7 +246,9 @@ mod tests {
         put("two", &vec![0; VALUE_BYTES_MAX]).unwrap();
         let full = Error::Other("the volume is full".to_owned());
         assert_eq!(put("three", &vec![0; VALUE_BYTES_MAX]).unwrap_err(), full);
-        assert_eq!(bucket.keys(&tree).unwrap(), ["a/../b", "most", "two"]);
+        let keys = |skip, after| bucket.keys(&tree, skip, after).unwrap().0;
+        assert_eq!(keys(0, None), ["a/../b", "most", "two"]);
+        assert_eq!((keys(2, None), keys(0, Some("a/../b")).len()), (vec!["two".to_owned()], 2));
         bucket.remove(&tree, "two").unwrap();
         bucket.remove(&tree, "two").unwrap();
         put("three", &vec![0; VALUE_BYTES_MAX]).unwrap();

@@ -18,7 +18,7 @@ use crate::mounts::{Service, Tree};
 use crate::store::State;
 use crate::wasi::entered;
 use crate::wasi::kept::Flush;
-use bucket::{Bucket, PAGE_KEYS, Seen, check_batch, seen};
+use bucket::{Bucket, Seen, check_batch, seen};
 
 /// What guests import.
 pub(crate) const INTERFACES: [&str; 6] = [
@@ -220,11 +220,10 @@ fn list_keys(
     cursor: Option<u64>,
 ) -> wasmtime::Result<Result<Page, Error>> {
     let first = usize::try_from(cursor.unwrap_or(0)).unwrap_or(usize::MAX);
-    let keys = opened(state, bucket)?.and_then(|(tree, bucket)| bucket.keys(&tree));
-    Ok(keys.map(|all| {
-        let next = first.saturating_add(PAGE_KEYS);
-        let cursor = (next < all.len()).then_some(next as u64);
-        Page { keys: all.into_iter().skip(first).take(PAGE_KEYS).collect(), cursor }
+    let keys = opened(state, bucket)?.and_then(|(tree, bucket)| bucket.keys(&tree, first, None));
+    Ok(keys.map(|(keys, has_more)| {
+        let next = first.saturating_add(keys.len()) as u64;
+        Page { keys, cursor: has_more.then_some(next) }
     }))
 }
 
@@ -234,14 +233,10 @@ fn list_keys2(
     bucket: &Resource<Bucket>,
     cursor: Option<String>,
 ) -> wasmtime::Result<Result<Page2, Error>> {
-    let keys = opened(state, bucket)?.and_then(|(tree, bucket)| bucket.keys(&tree));
-    Ok(keys.map(|mut all| {
-        all.sort_unstable();
-        let after = |key: &String| cursor.as_ref().is_none_or(|cursor| key > cursor);
-        let mut keys: Vec<String> = all.into_iter().filter(after).take(PAGE_KEYS + 1).collect();
-        let is_last = keys.len() <= PAGE_KEYS;
-        keys.truncate(PAGE_KEYS);
-        let cursor = if is_last { None } else { keys.last().cloned() };
+    let opened = opened(state, bucket)?;
+    let keys = opened.and_then(|(tree, bucket)| bucket.keys(&tree, 0, cursor.as_deref()));
+    Ok(keys.map(|(keys, has_more)| {
+        let cursor = if has_more { keys.last().cloned() } else { None };
         Page2 { keys, cursor }
     }))
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use coracle_telemetry::Logger;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{oneshot, watch};
@@ -15,7 +16,7 @@ use crate::exec::{
 };
 use crate::exit::Exit;
 use crate::http::FAULT_INTERVAL;
-use crate::logs::Log;
+use crate::logs::{Log, ship_written};
 use crate::meter;
 use crate::mounts::Lent;
 use crate::sandbox::StartError;
@@ -59,7 +60,8 @@ impl Remote {
         let id = process.number();
         let (call, answer) = process.starts.begin();
         let start = Start::of(&spec, call, id, stream.as_ref().map(LinkStream::id));
-        let writing = log.zip(stream).map(|(log, stream)| tokio::spawn(write(stream, log)));
+        let logger = spec.logger.clone();
+        let writing = log.zip(stream).map(|(log, stream)| tokio::spawn(write(stream, log, logger)));
         let lent = Lent::new(spec.mounts.clone());
         let container = Arc::new(Self {
             id,
@@ -261,7 +263,7 @@ fn open(spec: &LogSpec, container: &str) -> Result<Log, StartError> {
 
 /// Writes a log's lines as they come, whole ones at a time, until there are no more and all are on
 /// disk.
-async fn write(mut stream: LinkStream, log: Log) {
+async fn write(mut stream: LinkStream, log: Log, logger: Option<Logger>) {
     let mut buffer = vec![0; LOG_BYTES];
     let mut rest: Vec<u8> = Vec::new();
     // A worker that was cut off has written all that it will.
@@ -271,7 +273,11 @@ async fn write(mut stream: LinkStream, log: Log) {
         // A line without an end is no log's, and not kept for long.
         let whole = if rest.len() > 2 * LOG_BYTES { rest.len() } else { whole };
         if whole > 0 {
-            log.append(rest.get(..whole).unwrap_or_default()).await;
+            let lines = rest.get(..whole).unwrap_or_default();
+            log.append(lines).await;
+            if let Some(logger) = &logger {
+                ship_written(logger, lines);
+            }
             rest.drain(..whole);
         }
     }
