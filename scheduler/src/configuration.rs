@@ -66,8 +66,7 @@ struct Given {
 #[serde(deny_unknown_fields)]
 struct PluginConfig {
     name: String,
-    #[serde(default)]
-    args: Value,
+    args: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,12 +108,10 @@ pub fn profiles(text: &str) -> Result<Vec<Profile>, ConfigurationError> {
         return Err(ConfigurationError::Kind);
     }
     let configuration = Configuration::deserialize(document).map_err(ConfigurationError::Field)?;
-    let given = match configuration.profiles {
-        none if none.is_empty() => {
-            vec![Given { scheduler_name: None, plugin_config: Vec::new() }]
-        }
-        given => given,
-    };
+    let mut given = configuration.profiles;
+    if given.is_empty() {
+        given.push(Given { scheduler_name: None, plugin_config: Vec::new() });
+    }
     let profiles: Vec<Profile> = given.into_iter().map(profile).collect::<Result<_, _>>()?;
     let mut names = BTreeSet::new();
     match profiles.iter().find(|profile| !names.insert(profile.name.as_str())) {
@@ -130,8 +127,8 @@ fn profile(given: Given) -> Result<Profile, ConfigurationError> {
             return Err(ConfigurationError::Plugin(plugin.name));
         }
         let args = match plugin.args {
-            Value::Null => FitArgs::default(),
-            args => serde_json::from_value(args).map_err(ConfigurationError::Field)?,
+            Some(args) => serde_json::from_value(args).map_err(ConfigurationError::Field)?,
+            None => FitArgs::default(),
         };
         allocation = match args.scoring_strategy.map(|strategy| strategy.kind) {
             Some(StrategyType::MostAllocated) => Allocation::Most,

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use coracle_controllers::nodescaler::HostHooks;
+use coracle_controllers::nodescaler::{Hook, HostHooks};
 
 use super::*;
 
@@ -64,8 +64,8 @@ async fn hosts_come_for_pods_without_room_and_go_when_they_are_idle() {
     let folder = tempfile::tempdir().unwrap();
     let (add, remove) = (program(folder.path(), "add"), program(folder.path(), "remove"));
     let hooks = HostHooks {
-        add: Some(add.clone()),
-        remove: Some(remove.clone()),
+        add: Some(Hook::Program(add.clone())),
+        remove: Some(Hook::Program(remove.clone())),
         idle_after: Duration::from_millis(300),
         look_every: Duration::from_millis(50),
         ..HostHooks::default()

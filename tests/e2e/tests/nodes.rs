@@ -6,13 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coracle_e2e::{BEHAVE, HELLO, Machines, build_guests, container, eventually, sh};
+use coracle_e2e::{
+    BEHAVE, HELLO, KUBECTL_NEW, Machines, Output, build_guests, container, coracle, eventually,
+    kubectl, sh,
+};
 use serde_json::{Value, json};
 
 #[test]
 fn nodes() {
     let guests = build_guests("tests/guests");
-    let mut machines = Machines::start(5);
+    let mut machines = Machines::start(6);
     for (image, file) in [(BEHAVE, "behave.wasm"), (HELLO, "hello_http.wasm")] {
         let tag = image.rsplit('/').next().unwrap();
         let pushed = machines.coracle(&["push", tag, guests.join(file).to_str().unwrap()]);
@@ -23,11 +26,13 @@ fn nodes() {
         machines.start_host(index, &words);
     }
     (1..4).for_each(|index| machines.wait_ready(index));
+    everything_is_there_without_a_flag(&machines, &guests);
     containers_stay_together(&machines);
     hosts_answer_whom_they_know(&machines);
     daemons_and_the_control_plane(&mut machines, &words);
     let machines = Arc::new(machines);
     drained_under_a_budget(&machines);
+    changes_reach_all_pods_together(&machines);
     let mut machines = Arc::into_inner(machines).unwrap();
     hosts_come_and_go_as_they_are_needed(&mut machines, &words);
 }
@@ -279,4 +284,144 @@ fn restart_with_hooks(machines: &mut Machines, folder: &Path) {
     machines.run(&["wait", "--for=condition=Ready", "pod/bare", "--timeout=60s"]);
     let times = ["--host-check-interval=1s", "--idle-host-after=3s"];
     machines.restart_server(&[&[adds.as_str(), removes.as_str()], &times[..]].concat());
+}
+
+/// Row `cm.skew`: twenty pods on three hosts see a change; whoever wants to know how far apart reads their logs.
+fn changes_reach_all_pods_together(machines: &Machines) {
+    let live = |value: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "live"},
+        "data": {"value": value}})
+    };
+    make(machines, &live("one"));
+    let script =
+        "until [ \"$(cat /live/value)\" = two ]; do sleep 0.1; done; echo seen; sleep 6000";
+    let mount = json!({"volumeMounts": [{"name": "live", "mountPath": "/live"}]});
+    let labels = json!({"app": "live"});
+    let spec = json!({"terminationGracePeriodSeconds": 0, "containers": [sh("c", script, &mount)],
+        "volumes": [{"name": "live", "configMap": {"name": "live"}}]});
+    make(
+        machines,
+        &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "live"},
+        "spec": {"replicas": 20, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec}}}),
+    );
+    machines.run(&["rollout", "status", "deployment/live", "--timeout=60s"]);
+    let path = "jsonpath={.items[*].spec.nodeName}";
+    let nodes = machines.run(&["get", "pods", "-l", "app=live", "-o", path]);
+    let nodes: std::collections::BTreeSet<&str> = nodes.split_whitespace().collect();
+    assert_eq!(nodes.len(), 3, "{nodes:?}");
+    make(machines, &live("two"));
+    let logs = ["logs", "-l", "app=live", "--tail=-1", "--timestamps", "--max-log-requests=20"];
+    let mut seen = eventually("all have seen it", || {
+        let lines = machines.run(&logs);
+        let at: Vec<f64> = lines.lines().filter_map(seconds_of_day).collect();
+        if at.len() == 20 { Ok(at) } else { Err(lines) }
+    });
+    seen.sort_by(f64::total_cmp);
+    // Over midnight the last ones seem to be a day before the first.
+    let skew = (seen[19] - seen[0]).min(86_400.0 - (seen[19] - seen[0]));
+    println!("the change reached twenty pods within {skew:.3} s");
+    assert!(skew < 10.0, "{seen:?}");
+    machines.run(&["delete", "deployment/live", "configmap/live", "--wait=false"]);
+}
+
+/// The time of day that a line of a log begins with, such as `2026-01-01T12:00:01.5Z seen`.
+fn seconds_of_day(line: &str) -> Option<f64> {
+    let (date, word) = line.split_once(' ')?;
+    let time = date.split_once('T')?.1.strip_suffix('Z')?;
+    let mut parts = time.split(':').map(|part| part.parse::<f64>().ok());
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    (word == "seen").then_some(hour * 3600.0 + minute * 60.0 + second)
+}
+
+/// A server that was started with no flag at all, on a machine of its own.
+struct Plain<'a> {
+    machines: &'a Machines,
+    /// The machine's number.
+    at: usize,
+    folder: String,
+}
+
+impl Plain<'_> {
+    fn run(&self, words: &[&str]) -> Output {
+        let data = format!("CORACLE_DATA_DIR={}/plain", self.folder);
+        let kubeconfig = format!("KUBECONFIG={}/plain/kubeconfig", self.folder);
+        let home = format!("HOME={}", self.folder);
+        self.machines.program(self.at, &[&["env", &data, &kubeconfig, &home], words].concat())
+    }
+
+    fn kubectl(&self, words: &[&str]) -> Output {
+        let kubectl = kubectl(KUBECTL_NEW);
+        self.run(&[&[kubectl.to_str().unwrap()], words].concat())
+    }
+
+    fn coracle(&self, words: &[&str]) -> Output {
+        self.run(&[&[coracle().to_str().unwrap()], words].concat())
+    }
+
+    fn until(&self, what: &str, words: &[&str], is_so: impl Fn(&str) -> bool) {
+        eventually(what, || {
+            let got = self.kubectl(words);
+            if got.ok && is_so(&got.stdout) { Ok(()) } else { Err(got) }
+        });
+    }
+}
+
+impl Drop for Plain<'_> {
+    fn drop(&mut self) {
+        let ended = self.coracle(&["down", "--data"]);
+        let _ended = self.run(&["sh", "-c", &format!("kill -9 $(cat {}/plain.pid)", self.folder)]);
+        if !ended.ok && !std::thread::panicking() {
+            panic!("down: {ended:?}");
+        }
+    }
+}
+
+/// Row `cp.managed-defaults`.
+fn everything_is_there_without_a_flag(machines: &Machines, guests: &Path) {
+    let folder = machines.folder().to_str().unwrap().to_owned();
+    let plain = Plain { machines, at: 5, folder };
+    let begin = format!(
+        "{} server > {}/plain.log 2>&1 & echo $! > {}/plain.pid",
+        coracle().display(),
+        plain.folder,
+        plain.folder
+    );
+    assert!(plain.run(&["sh", "-c", &begin]).ok);
+    let ready = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}";
+    plain.until("the node is Ready", &["get", "nodes", "-o", ready], |said| said == "True");
+    // The registry.
+    for (image, file) in [(BEHAVE, "behave.wasm"), (HELLO, "hello_http.wasm")] {
+        let tag = image.rsplit('/').next().unwrap();
+        let pushed = plain.coracle(&["push", tag, guests.join(file).to_str().unwrap()]);
+        assert!(pushed.ok, "{pushed:?}");
+    }
+    let names = sh("c", "nslookup web.default.svc.cluster.local", &json!({}));
+    let web = json!({"name": "c", "image": HELLO, "ports": [{"containerPort": 8080}]});
+    let rule = json!({"host": "web.example", "http": {"paths": [{"path": "/", "pathType": "Prefix",
+        "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}});
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+            "spec": {"clusterIP": "10.96.7.7", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "labels": {"app": "web"}},
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [web]}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "names"},
+            "spec": {"restartPolicy": "Never", "containers": [names]}},
+        {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "web"},
+            "spec": {"rules": [rule]}}]});
+    let file = format!("{}/plain.json", plain.folder);
+    std::fs::write(&file, list.to_string()).unwrap();
+    let applied = plain.kubectl(&["apply", "-f", &file]);
+    assert!(applied.ok, "{applied:?}");
+    // Names, metrics, storage, and the way in.
+    plain.until("a Service has a name", &["logs", "names"], |said| said.contains("10.96.7.7"));
+    plain.until("the node is measured", &["top", "node"], |said| said.contains('%'));
+    let default =
+        r"jsonpath={.items[*].metadata.annotations.storageclass\.kubernetes\.io/is-default-class}";
+    plain.until("storage", &["get", "sc", "-o", default], |said| said == "true");
+    eventually("the Ingress leads to the pod", || {
+        let request = "GET / HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n";
+        let answer = machines.ask_outside(0, &machines.address(5), 80, request);
+        if answer.as_ref().is_ok_and(|text| text.contains("hello")) { Ok(()) } else { Err(answer) }
+    });
 }

@@ -44,7 +44,7 @@ fn restarts(cluster: &Cluster, name: &str) -> u64 {
     pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap()
 }
 
-/// Rows `cp.one-api`, `cp.managed-defaults`, `cp.down-recover`, `cp.down-crash`.
+/// Rows `cp.one-api`, `cp.down-recover`, `cp.down-crash`.
 #[test]
 fn parts_meet_at_the_api_and_come_back_with_what_they_missed() {
     let guests = build_guests("tests/guests");
@@ -279,4 +279,140 @@ fn a_server_is_rebuilt_from_its_store_alone() {
     });
     let secret = cluster.run(&["get", "secret", "kept", "-o", "jsonpath={.data.word}"]);
     assert_eq!(secret, "b3Blbg==");
+}
+
+/// What the same files have to make the same: kind, name, and what was asked for. Addresses that are drawn, times and
+/// names that end at random are not in the files.
+fn asked_for(cluster: &Cluster) -> BTreeSet<String> {
+    let kinds = "deployments,replicasets,services,configmaps,namespaces,roles,rolebindings,quota,limits,netpol,pdb,\
+        priorityclasses,storageclasses,ingressclasses,customresourcedefinitions,cronjobs";
+    let all = cluster.get(&[kinds, "-A"]);
+    let mut found = BTreeSet::new();
+    for item in all["items"].as_array().unwrap() {
+        let mut item = item.clone();
+        let name = format!("{}/{}", item["metadata"]["namespace"], item["metadata"]["name"]);
+        // The first Service is the servers' own, and its authorities are each cluster's own.
+        let own = [
+            "\"kubernetes\"",
+            "kube-root-ca.crt",
+            "cluster-info",
+            "extension-apiserver-authentication",
+        ];
+        if own.iter().any(|own| name.contains(own)) {
+            continue;
+        }
+        for drawn in ["clusterIP", "clusterIPs"] {
+            if let Some(spec) = item.get_mut("spec").and_then(Value::as_object_mut) {
+                spec.remove(drawn);
+            }
+        }
+        let labels = &item["metadata"]["labels"];
+        let parts = ["spec", "data", "rules", "roleRef", "value", "provisioner"];
+        let parts: Vec<String> = parts.iter().map(|part| item[*part].to_string()).collect();
+        found.insert(format!("{} {name} {labels} {}", item["kind"], parts.join(" ")));
+    }
+    found
+}
+
+const FILES: [(&str, &str); 3] = [
+    ("audit.yaml", AUDIT),
+    (
+        "scheduler.yaml",
+        "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofiles:\n\
+         - schedulerName: default-scheduler\n- schedulerName: packer\n",
+    ),
+    ("shop.yaml", SHOP),
+];
+
+const SHOP: &str = "apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: a}}
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: quota, namespace: shop}
+spec: {hard: {pods: '5'}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+data: {colour: green}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {schedulerName: packer, containers: [{name: c, image: 'web:1'}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gadgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {kind: Gadget, plural: gadgets}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+/// Row `os.iac`: files describe the cluster, its settings and all that is in it; read twice, they make the same.
+#[test]
+fn the_same_files_make_the_same_cluster() {
+    let make = || {
+        let cluster = Cluster::start_flags(|folder| {
+            for (name, text) in FILES {
+                std::fs::write(folder.join(name), text).unwrap();
+            }
+            let flag = |name: &str, file: &str| format!("--{name}={}", folder.join(file).display());
+            vec![
+                "--no-host".to_owned(),
+                flag("audit-policy-file", "audit.yaml"),
+                flag("scheduler-config", "scheduler.yaml"),
+            ]
+        });
+        eventually("the API answers", || {
+            let got = cluster.kubectl(&["get", "namespace", "default"]);
+            if got.ok { Ok(()) } else { Err(got) }
+        });
+        let file = cluster.folder().join("shop.yaml");
+        cluster.run(&["apply", "-f", file.to_str().unwrap()]);
+        cluster
+    };
+    let (one, two) = (make(), make());
+    eventually("both clusters are the same", || {
+        let (one, two) = (asked_for(&one), asked_for(&two));
+        let shop = one.iter().filter(|line| line.contains("\"shop\"")).count();
+        if one == two && shop >= 6 {
+            return Ok(());
+        }
+        Err(one.symmetric_difference(&two).cloned().collect::<Vec<_>>())
+    });
+    // The profile is honoured, and the files say no more than there is.
+    for cluster in [&one, &two] {
+        let path = "jsonpath={.items[*].spec.schedulerName}";
+        eventually("the pods are there, with their scheduler", || {
+            let names = cluster.run(&["get", "pods", "-n", "shop", "-o", path]);
+            if names == "packer packer" { Ok(()) } else { Err(names) }
+        });
+        let events = ["get", "events", "-n", "shop", "-o", "jsonpath={.items[*].message}"];
+        eventually("the scheduler looks after them", || {
+            let said = cluster.run(&events);
+            if said.contains("no nodes available") { Ok(()) } else { Err(said) }
+        });
+        let file = cluster.folder().join("shop.yaml");
+        let again = cluster.run(&["apply", "-f", file.to_str().unwrap()]);
+        assert!(again.lines().all(|line| line.ends_with(" unchanged")), "{again}");
+    }
 }
