@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use coracle_agent::streams::spdy::{Codec, Frame};
+use coracle_agent::streams::websocket::Form;
 use coracle_api::cel::{Expression, Makes, Scope, Shape};
 use coracle_api::custom::JsonPath;
 use coracle_api::patch::{json, merge, strategic};
@@ -44,6 +45,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "jwt", seeds: jwt_seeds, words: &["eyJ", "alg", "none"], run: jwt },
     Target { name: "request", seeds: request_seeds, words: REQUEST_WORDS, run: request },
     Target { name: "spdy", seeds: spdy_seeds, words: &[], run: spdy },
+    Target { name: "channels", seeds: channel_seeds, words: &["0", "4", "=="], run: channels },
     Target {
         name: "quantity",
         seeds: quantity_seeds,
@@ -322,6 +324,20 @@ fn spdy(input: &[u8]) -> String {
             Err(error) => return format!("{frames} {}", outcome(&error)),
         }
     }
+}
+
+fn channel_seeds() -> Vec<Vec<u8>> {
+    vec![b"\x00ls\n".to_vec(), b"\xff\x00".to_vec(), b"0bHMK".to_vec(), b"4".to_vec()]
+}
+
+fn channels(input: &[u8]) -> String {
+    let read = [Form::Binary, Form::Base64].map(|form| {
+        let (channel, bytes) = form.parse(bytes::Bytes::copy_from_slice(input))?;
+        let again = form.parse(form.message(channel, &bytes).into_data());
+        assert_eq!(again, Some((channel, bytes.clone())), "of {input:?}");
+        Some((channel.min(11), bytes.len().min(4)))
+    });
+    format!("{read:?}")
 }
 
 fn quantity_seeds() -> Vec<Vec<u8>> {

@@ -13,4 +13,4 @@ pub(crate) mod logs;
 pub(crate) mod portforward;
 pub(crate) mod routes;
 pub mod spdy;
-mod websocket;
+pub mod websocket;

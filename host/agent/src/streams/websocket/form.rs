@@ -13,7 +13,7 @@ pub(crate) const CLOSE_CHANNEL: u8 = 255;
 
 /// The writing of a channel's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// A binary message: the channel's number, then the bytes.
     Binary,
     /// A text message: the channel's digit, then base64.
@@ -22,7 +22,7 @@ pub(crate) enum Form {
 
 impl Form {
     /// Writes a message.
-    pub(crate) fn message(self, channel: u8, bytes: &[u8]) -> Message {
+    pub fn message(self, channel: u8, bytes: &[u8]) -> Message {
         match self {
             Form::Binary => {
                 let mut message = Vec::with_capacity(1 + bytes.len());
@@ -40,7 +40,7 @@ impl Form {
     }
 
     /// Reads a message: the channel and its bytes; nothing when it has no channel, or is no base64.
-    pub(crate) fn parse(self, message: Bytes) -> Option<(u8, Bytes)> {
+    pub fn parse(self, message: Bytes) -> Option<(u8, Bytes)> {
         let mut rest = message;
         if rest.is_empty() {
             return None;

@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-pub(crate) use form::{CLOSE_CHANNEL, Form};
+pub(crate) use form::CLOSE_CHANNEL;
+pub use form::Form;
 pub(crate) use session::{Wire, send, serve};
 pub(crate) use tunnel::tunnel;
 
