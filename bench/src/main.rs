@@ -58,9 +58,11 @@ enum Figure {
     Crowd,
     /// What a hostile neighbour does to the requests of another pod.
     Neighbour,
+    /// What the probes of 1,000 pods cost.
+    Probes,
 }
 
-const ALL: [Figure; 13] = [
+const ALL: [Figure; 14] = [
     Figure::Idle,
     Figure::Ready,
     Figure::Density,
@@ -74,6 +76,7 @@ const ALL: [Figure; 13] = [
     Figure::Languages,
     Figure::Crowd,
     Figure::Neighbour,
+    Figure::Probes,
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -103,6 +106,7 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
             Figure::Languages => figures::runtime::languages::measure().await?,
             Figure::Crowd => figures::crowd::measure().await?,
             Figure::Neighbour => figures::neighbour::measure().await?,
+            Figure::Probes => figures::probes::measure().await?,
             Figure::Idle => figures::idle::measure().await?,
         };
         print(&lines);

@@ -6,6 +6,7 @@ pub(crate) mod density;
 pub(crate) mod hello;
 pub(crate) mod idle;
 pub(crate) mod neighbour;
+pub(crate) mod probes;
 pub(crate) mod ready;
 pub(crate) mod runtime;
 pub(crate) mod schedule;

@@ -185,13 +185,21 @@ fn many_pods_share_one_copy_of_their_image(cluster: &Cluster) {
     cluster.shows("deployment/many", "/status/readyReplicas", 1);
     let on_disk =
         || ["images", "compiled"].map(|folder| files(&cluster.data().join("host").join(folder)));
-    let before = on_disk();
+    let node = cluster.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
+    let mapped = || {
+        let page = cluster.run(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/metrics")]);
+        let line = page.lines().find_map(|line| line.strip_prefix("coracle_components_mapped "));
+        line.unwrap().split(' ').next().unwrap().parse::<u32>().unwrap()
+    };
+    let (before, mapped_before) = (on_disk(), mapped());
+    assert!(mapped_before > 0);
     assert!(before.iter().all(|(files, bytes)| *files > 0 && *bytes > 0), "{before:?}");
     cluster.run(&["scale", "deployment", "many", &format!("--replicas={PODS}")]);
     cluster.shows("deployment/many", "/status/readyReplicas", PODS);
     for (now, before) in on_disk().into_iter().zip(before) {
         assert!(now.0 <= before.0 && now.1 <= before.1, "{now:?} files and bytes, not {before:?}");
     }
+    assert!(mapped() <= mapped_before, "one component for all: {} of {mapped_before}", mapped());
 }
 
 /// How many files a folder has, in all depths, and how many bytes they are.

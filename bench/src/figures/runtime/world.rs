@@ -43,21 +43,34 @@ pub(crate) struct World {
     engine: Engine,
     fabric: Arc<Fabric>,
     guests: PathBuf,
-    folder: tempfile::TempDir,
-    pods: AtomicU16,
+    folder: Arc<tempfile::TempDir>,
+    pods: Arc<AtomicU16>,
 }
 
 impl World {
     /// An engine whose compiled code is thrown away with it; the guests are built.
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir().context("make a folder")?;
+        let folder = Arc::new(tempfile::tempdir().context("make a folder")?);
+        Self::of(folder, coracle_e2e::build_guests("tests/guests"), Arc::new(AtomicU16::new(1)))
+    }
+
+    /// Another engine over the same compiled code: a host that was started again.
+    pub(crate) fn anew(&self) -> anyhow::Result<Self> {
+        Self::of(self.folder.clone(), self.guests.clone(), self.pods.clone())
+    }
+
+    fn of(
+        folder: Arc<tempfile::TempDir>,
+        guests: PathBuf,
+        pods: Arc<AtomicU16>,
+    ) -> anyhow::Result<Self> {
         let config = EngineConfig::new(folder.path().join("code"), std::env::current_exe()?);
         Ok(Self {
             engine: Engine::new(config)?,
             fabric: Fabric::new(Arc::new(Plain), Arc::new(Plain)),
-            guests: coracle_e2e::build_guests("tests/guests"),
+            guests,
             folder,
-            pods: AtomicU16::new(1),
+            pods,
         })
     }
 

@@ -295,6 +295,12 @@ pub trait Runtime: Send + Sync + 'static {
         Box::pin(std::future::ready(()))
     }
 
+    /// Gives how many components are mapped to be run: each is there once, whatever number of
+    /// containers run it.
+    fn components(&self) -> usize {
+        0
+    }
+
     /// Gives what a running container has used.
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage>;
 

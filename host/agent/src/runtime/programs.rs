@@ -1,30 +1,24 @@
 //! What commands run beside a container: programs of its image, then the toolbox.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use coracle_runtime as engine;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
 
 use super::toolbox;
 use super::wasm::{prepare_fault, source};
 use crate::images::{LocalImage, program};
 use crate::pods::state::Fault;
 
-/// Prepared images kept mapped though nothing runs them, so that the next pod starts at once.
-const IMAGES_KEPT_MAX: usize = 64;
-
-/// Prepares images, and keeps those that were used last.
+/// Prepares images; the engine keeps those mapped that were used last.
 pub(super) struct Prepared {
     engine: engine::Engine,
-    kept: Mutex<VecDeque<Arc<engine::Image>>>,
 }
 
 impl Prepared {
     pub(super) fn new(engine: engine::Engine) -> Arc<Self> {
-        Arc::new(Self { engine, kept: Mutex::default() })
+        Arc::new(Self { engine })
     }
 
     pub(super) async fn image(
@@ -34,23 +28,18 @@ impl Prepared {
     ) -> Result<Arc<engine::Image>, Fault> {
         let plugs: Vec<_> = plugs.iter().map(source).collect();
         let prepared = self.engine.prepare(source(image), &plugs).await;
-        prepared.map(|image| self.keep(image)).map_err(|error| prepare_fault(&error))
+        prepared.map_err(|error| prepare_fault(&error))
     }
 
     async fn toolbox(&self) -> Result<Arc<engine::Image>, String> {
         let source = toolbox::source().map_err(|error| error.to_string())?;
         let prepared = self.engine.prepare(source, &[]).await;
-        prepared.map(|image| self.keep(image)).map_err(|error| error.to_string())
+        prepared.map_err(|error| error.to_string())
     }
 
-    fn keep(&self, image: Arc<engine::Image>) -> Arc<engine::Image> {
-        let mut kept = self.kept.lock();
-        kept.retain(|known| !Arc::ptr_eq(known, &image));
-        kept.push_back(image.clone());
-        if kept.len() > IMAGES_KEPT_MAX {
-            kept.pop_front();
-        }
-        image
+    /// Gives how many components are mapped.
+    pub(super) fn components(&self) -> usize {
+        self.engine.components_mapped()
     }
 }
 

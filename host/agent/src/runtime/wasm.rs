@@ -374,6 +374,10 @@ impl Runtime for WasmRuntime {
         .boxed()
     }
 
+    fn components(&self) -> usize {
+        self.prepared.components()
+    }
+
     fn usage(&self, pod: &PodKey, container: &str) -> Option<Usage> {
         let pod = self.pod(&pod.uid)?;
         Some(pod.containers.lock().get(container)?.usage())

@@ -29,6 +29,11 @@ pub(crate) fn kubelet(sample: &Sample, version: &str) -> String {
         "[BETA] Number of containers currently running",
         one("container_state=\"running\"".to_owned(), containers(&sample.pods).count().to_string()),
     );
+    page.metric(
+        ("coracle_components_mapped", "gauge"),
+        "[ALPHA] Number of components whose compiled code is mapped, each once for all containers that run it",
+        one(String::new(), sample.components.to_string()),
+    );
     process(&mut page, sample);
     page.text
 }
@@ -80,6 +85,7 @@ mod tests {
             kubelet_node_name{node="h1"} 1 100000
             kubelet_running_pods 1 100000
             kubelet_running_containers{container_state="running"} 1 100000
+            coracle_components_mapped 2 100000
             process_cpu_seconds_total 3.000000000 100000
             process_resident_memory_bytes 1048576 100000
             process_virtual_memory_bytes 1073741824 100000

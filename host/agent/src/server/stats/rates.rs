@@ -121,6 +121,7 @@ mod tests {
             node_name: "h".into(),
             node: NodeSample { cpu_nanos: cpu_millis * 2_000_000, ..NodeSample::default() },
             process: ProcessSample::default(),
+            components: 0,
             device: String::new(),
             pods: vec![PodSample {
                 namespace: "default".into(),

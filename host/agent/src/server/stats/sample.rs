@@ -80,6 +80,8 @@ pub(crate) struct Sample {
     pub(crate) node: NodeSample,
     /// The agent's own process.
     pub(crate) process: ProcessSample,
+    /// Components that are mapped to be run.
+    pub(crate) components: usize,
     /// The disk on which files of containers are, such as `/dev/vda1`; empty when it is not known.
     pub(crate) device: String,
     /// The pods, in order of their names.
@@ -181,7 +183,7 @@ pub(super) fn example() -> Sample {
     };
     let at = Timestamp::from_second(100).unwrap();
     let device = "/dev/vda1".into();
-    Sample { at, node_name: "h1".into(), node, process, device, pods: vec![pod] }
+    Sample { at, node_name: "h1".into(), node, process, components: 2, device, pods: vec![pod] }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(crate) async fn sample(shared: &Shared) -> Sample {
         node_name: shared.config.node_name.clone(),
         node: node(&text("/proc/stat"), &text("/proc/meminfo"), ticks, cores),
         process: process(ticks),
+        components: shared.runtime.components(),
         device: device(&shared.config.data_dir).unwrap_or_default(),
         pods: views.iter().map(|view| pod(shared, view)).collect(),
     }
