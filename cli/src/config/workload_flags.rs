@@ -136,7 +136,8 @@ mod tests {
             assert!(error.contains(expected), "{arguments:?}: {error}");
         };
         check(&["--add-host-hook=/no/such"], "--add-host-hook '/no/such': must be the path");
-        check(&["--add-host-hook=/etc/hostname"], "chmod +x");
+        let text = tempfile::NamedTempFile::new().unwrap();
+        check(&[&format!("--add-host-hook={}", text.path().display())], "chmod +x");
         check(&["--remove-host-hook=ftp://x/y"], "http or https URL");
         check(&["--host-check-interval=0s"], "at least 1s");
         check(&["--idle-host-after=5m"], "--remove-host-hook");
