@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::develop_flags::{
-    BuildFlags, CompletionFlags, DevFlags, DoctorFlags, ManFlags, NewFlags, TestFlags,
+    BuildFlags, CompletionFlags, DevFlags, DoctorFlags, ManFlags, NewFlags, TestFlags, UpgradeFlags,
 };
 use super::node_flags::NodeFlags;
 use super::oidc::OidcArguments;
@@ -61,6 +61,7 @@ impl Flags {
             | Command::Build(_)
             | Command::Doctor(_)
             | Command::Simulate(_)
+            | Command::Upgrade(_)
             | Command::Completion(_)
             | Command::Man(_)
             | Command::Worker
@@ -90,6 +91,7 @@ impl Flags {
             | Command::Test(_)
             | Command::Doctor(_)
             | Command::Simulate(_)
+            | Command::Upgrade(_)
             | Command::Completion(_)
             | Command::Man(_)
             | Command::Worker
@@ -141,6 +143,8 @@ pub(crate) enum Command {
     Test(Box<TestFlags>),
     /// Look for what is wrong with this machine or its cluster
     Doctor(DoctorFlags),
+    /// Look whether servers and hosts may be replaced by this binary
+    Upgrade(UpgradeFlags),
     /// Say what would happen to the objects of manifests when hosts die, in a simulated cluster
     Simulate(SimulateFlags),
     /// Print the completion script of a shell
@@ -239,15 +243,15 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) tls_san: Vec<String>,
 
-    #[command(flatten)]
-    pub(crate) store: StoreFlags,
-
-    /// Static bearer tokens, one `token,user,uid,"group,group"` a line
     /// How long the certificates are valid that hosts and others ask for, such as 8760h; hosts ask for the
     /// next one in time
     #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = positive)]
     pub(crate) cluster_signing_duration: std::time::Duration,
 
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
+
+    /// Static bearer tokens, one `token,user,uid,"group,group"` a line
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
 
@@ -301,10 +305,6 @@ impl ServerFlags {
     }
 }
 
-fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let range = text.split_once('-').and_then(|(first, last)| {
-        let range = first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?;
-        (!range.is_empty() && *range.start() > 0).then_some(range)
 fn positive(text: &str) -> Result<std::time::Duration, String> {
     let duration =
         text.parse::<jiff::SignedDuration>().ok().filter(|duration| duration.is_positive());
@@ -312,6 +312,10 @@ fn positive(text: &str) -> Result<std::time::Duration, String> {
     duration.ok_or_else(|| "must be a duration such as 8760h or 30m".to_owned())
 }
 
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let range = text.split_once('-').and_then(|(first, last)| {
+        let range = first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?;
+        (!range.is_empty() && *range.start() > 0).then_some(range)
     });
     range.ok_or_else(|| "must be two ports such as 30000-32767".to_owned())
 }

@@ -15,7 +15,7 @@ mod workload_flags;
 
 pub(crate) use data_dir::{DataDir, Held, node_name};
 pub(crate) use develop_flags::{
-    BuildFlags, DevFlags, DoctorFlags, NewFlags, ReportForm, TestFlags,
+    BuildFlags, DevFlags, DoctorFlags, NewFlags, ReportForm, TestFlags, UpgradeFlags,
 };
 pub(crate) use flags::{
     BackupFlags, Command, DownFlags, ExplainFlags, Families, Flags, HostFlags, HostLimits,
