@@ -17,7 +17,7 @@ use crate::schema::{self, FieldType, Type};
 
 /// What is known of a value.
 #[derive(Debug, Clone, Copy)]
-pub enum Known {
+pub enum Known<'a> {
     /// Nothing.
     Dyn,
     /// A scalar, by its name in CEL: `bool`, `int`, `double`, `string`.
@@ -27,23 +27,23 @@ pub enum Known {
     /// A list or map of the built-in table.
     Field(&'static FieldType),
     /// An object of a user's kind, or a part of one.
-    Schema(&'static Structural),
+    Schema(&'a Structural),
     /// An object of a user's kind as a whole: it has metadata, too.
-    Whole(&'static Structural),
+    Whole(&'a Structural),
 }
 
-const BOOL: Known = Known::Scalar("bool");
+const BOOL: Known<'static> = Known::Scalar("bool");
 
-impl Known {
+impl<'a> Known<'a> {
     /// What is known of objects of a type.
-    pub fn of_type(ty: &'static Type) -> Known {
+    pub fn of_type(ty: &'static Type) -> Known<'static> {
         match ty.custom() {
             Some(version) => Known::Whole(&version.schema),
             None => Known::Structure(ty),
         }
     }
 
-    fn of_field(ty: &'static FieldType) -> Known {
+    fn of_field(ty: &'static FieldType) -> Known<'static> {
         match ty {
             FieldType::Ref(ty) => Known::Structure(ty),
             FieldType::List(_) | FieldType::Map(_) => Known::Field(ty),
@@ -66,7 +66,8 @@ impl Known {
         }
     }
 
-    fn of_schema(schema: &'static Structural) -> Known {
+    /// What is known of a place of a user's kind.
+    pub fn of_schema(schema: &'a Structural) -> Known<'a> {
         if schema.int_or_string || schema.preserve {
             return Known::Dyn;
         }
@@ -83,7 +84,7 @@ impl Known {
     }
 
     /// A field; `None` for one that is not there.
-    fn field(self, name: &str) -> Option<Known> {
+    fn field(self, name: &str) -> Option<Known<'a>> {
         match self {
             Known::Dyn | Known::Scalar(_) => Some(Known::Dyn),
             Known::Structure(ty) => ty.field(name).map(|field| Known::of_field(&field.ty)),
@@ -105,7 +106,7 @@ impl Known {
     }
 
     /// An item of a list, or a value of a map.
-    fn item(self) -> Known {
+    fn item(self) -> Known<'a> {
         match self {
             Known::Field(FieldType::List(item) | FieldType::Map(item)) => Known::of_field(item),
             Known::Schema(schema) => schema.items.as_deref().map_or(Known::Dyn, Known::of_schema),
@@ -131,21 +132,27 @@ impl Known {
 
 impl Expression {
     /// Says what the expression gets wrong about its variables, of which some are known; nothing is known of the others.
-    pub fn mistakes(&self, variables: &[(&str, Known)]) -> Vec<String> {
+    pub fn mistakes(&self, variables: &[(&str, Known<'_>)]) -> Vec<String> {
+        self.checked(variables).0
+    }
+
+    /// Says what [`Expression::mistakes`] says, and the scalar that the expression gives as far as that is known: `bool`,
+    /// `int`, `double`, `string`.
+    pub fn checked(&self, variables: &[(&str, Known<'_>)]) -> (Vec<String>, Option<&'static str>) {
         let names = variables.iter().map(|(name, known)| ((*name).to_owned(), *known)).collect();
         let mut checker = Checker { names, mistakes: Vec::new() };
-        checker.visit(&self.program);
-        checker.mistakes
+        let gives = checker.visit(&self.program).scalar();
+        (checker.mistakes, gives)
     }
 }
 
-struct Checker {
-    names: HashMap<String, Known>,
+struct Checker<'a> {
+    names: HashMap<String, Known<'a>>,
     mistakes: Vec<String>,
 }
 
-impl Checker {
-    fn visit(&mut self, expression: &IdedExpr) -> Known {
+impl<'a> Checker<'a> {
+    fn visit(&mut self, expression: &IdedExpr) -> Known<'a> {
         match &expression.expr {
             Expr::Unspecified | Expr::Struct(_) => Known::Dyn,
             Expr::Ident(name) => self.names.get(name).copied().unwrap_or(Known::Dyn),
@@ -185,7 +192,7 @@ impl Checker {
         }
     }
 
-    fn comprehension(&mut self, loops: &ComprehensionExpr) -> Known {
+    fn comprehension(&mut self, loops: &ComprehensionExpr) -> Known<'a> {
         let range = self.visit(&loops.iter_range);
         self.visit(&loops.accu_init);
         // A loop over a map, or with two variables, binds keys.
@@ -212,11 +219,12 @@ impl Checker {
         Known::Dyn
     }
 
-    fn call(&mut self, call: &CallExpr) -> Known {
+    fn call(&mut self, call: &CallExpr) -> Known<'a> {
         if let Some(target) = &call.target {
             self.visit(target);
         }
-        let arguments: Vec<Known> = call.args.iter().map(|argument| self.visit(argument)).collect();
+        let arguments: Vec<Known<'a>> =
+            call.args.iter().map(|argument| self.visit(argument)).collect();
         let name = call.func_name.as_str();
         match (name, arguments.as_slice()) {
             (operators::INDEX, [of, _]) => of.item(),
@@ -255,10 +263,10 @@ impl Checker {
     fn overload(
         &mut self,
         name: &str,
-        left: Known,
-        right: Known,
+        left: Known<'a>,
+        right: Known<'a>,
         takes: impl Fn(&str) -> bool,
-    ) -> Known {
+    ) -> Known<'a> {
         let (Some(one), Some(other)) = (left.scalar(), right.scalar()) else { return Known::Dyn };
         // Numbers compare with each other, whatever their types.
         let numbers = ["int", "double"].contains(&one) && ["int", "double"].contains(&other);
@@ -273,7 +281,7 @@ impl Checker {
     }
 }
 
-fn of_literal(literal: &LiteralValue) -> Known {
+fn of_literal(literal: &LiteralValue) -> Known<'static> {
     match literal {
         LiteralValue::Boolean(_) => BOOL,
         LiteralValue::Int(_) => Known::Scalar("int"),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::message::At;
 use super::schema::{Additional, Structural};
-use crate::cel::{CelError, Expression, Scope, Shape};
+use crate::cel::{CelError, Expression, Known, Scope, Shape};
 use crate::field_error::FieldError;
 use crate::schema::ListType;
 
@@ -48,6 +48,33 @@ impl Rule {
         })
     }
 
+    /// Says what the rule gets wrong about its place: the field of the rule, its text, and words.
+    fn mistakes(&self, known: Known<'_>) -> Vec<(&'static str, &str, String)> {
+        let old = if self.optional_old { Known::Dyn } else { known };
+        let variables = [("self", known), ("oldSelf", old)];
+        let mut found = Vec::new();
+        let mut look = |field, expression: &'_ Expression, wanted: &str, article: &str| {
+            let (mistakes, gives) = expression.checked(&variables);
+            let text = expression.text().to_owned();
+            for mistake in &mistakes {
+                let words = format!("compilation failed: ERROR: <input>: {mistake}\n | {text}");
+                found.push((field, words));
+            }
+            if mistakes.is_empty() && gives.is_some_and(|gives| gives != wanted) {
+                found.push((field, format!("{article} must evaluate to a {wanted}")));
+            }
+        };
+        look("rule", &self.expression, "bool", "cel expression");
+        if let Some(expression) = &self.message_expression {
+            look("messageExpression", expression, "string", "messageExpression");
+        }
+        let text = |field| match (&self.message_expression, field) {
+            (Some(expression), "messageExpression") => expression.text(),
+            (_, _) => self.expression.text(),
+        };
+        found.into_iter().map(|(field, words)| (field, text(field), words)).collect()
+    }
+
     fn check(&self, scope: &Scope, at: &At, ty: &str) -> Option<FieldError> {
         let error = match self.expression.is_true(scope) {
             Ok(true) => return None,
@@ -83,6 +110,34 @@ impl Rule {
                 self.message.clone()
             }
         })
+    }
+}
+
+/// Says what the rules of a whole object's schema get wrong about their places. `path` is that of the schema.
+pub(super) fn mistakes(schema: &Structural, path: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    look(&mut errors, schema, Known::Whole(schema), path);
+    errors
+}
+
+fn look(errors: &mut Vec<FieldError>, schema: &Structural, known: Known<'_>, path: &str) {
+    for (index, rule) in schema.rules.iter().enumerate() {
+        errors.extend(rule.mistakes(known).into_iter().map(|(field, text, words)| {
+            let place = format!("{path}.x-kubernetes-validations[{index}].{field}");
+            FieldError::invalid(place, text, words)
+        }));
+    }
+    let below = |errors: &mut Vec<FieldError>, schema: &Structural, step: &str| {
+        look(errors, schema, Known::of_schema(schema), &format!("{path}.{step}"));
+    };
+    for (name, property) in &schema.properties {
+        below(errors, property, &format!("properties[{name}]"));
+    }
+    if let Some(items) = &schema.items {
+        below(errors, items, "items");
+    }
+    if let Additional::Schema(values) = &schema.additional {
+        below(errors, values, "additionalProperties");
     }
 }
 

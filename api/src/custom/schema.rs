@@ -117,6 +117,12 @@ impl Structural {
         super::check::check(value, self)
     }
 
+    /// Says what the rules of the schema of a whole object get wrong about their places, as far as that can be said
+    /// before there is an object. `path` is that of the schema in its definition.
+    pub fn mistakes_of_rules(&self, path: &str) -> Vec<FieldError> {
+        super::rule::mistakes(self, path)
+    }
+
     /// Returns the form of a member of an object; `None` for an unknown one.
     pub fn member(&self, name: &str) -> Option<&Structural> {
         self.properties.get(name).or(match &self.additional {

@@ -28,6 +28,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
 pub fn validate(object: &Value) -> Errors {
     let mut errors = metadata::validate(object, false, names::dns1123_subdomain);
     check_spec(&mut errors, object);
+    check_rules(&mut errors, object);
     errors
 }
 
@@ -35,6 +36,10 @@ pub fn validate(object: &Value) -> Errors {
 pub fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = metadata::validate_update(new, old);
     check_spec(&mut errors, new);
+    // What was taken once does not keep the rest from changing.
+    if new["spec"]["versions"] != old["spec"]["versions"] {
+        check_rules(&mut errors, new);
+    }
     let (spec, before) = (&new["spec"], &old["spec"]);
     let path = SPEC.child("names");
     for field in ["group", "scope"] {
@@ -74,6 +79,17 @@ fn check_spec(errors: &mut Errors, object: &Value) {
     }
     check_versions(errors, object);
     check_conversion(errors, &spec["conversion"]);
+}
+
+/// Checks what the rules of the schemas say of their places; schemas that cannot be read are told of elsewhere.
+fn check_rules(errors: &mut Errors, object: &Value) {
+    let path = SPEC.child("versions");
+    for (index, version) in items(&object["spec"], "versions").iter().enumerate() {
+        if let Ok(read) = Version::read(object, version) {
+            let place = format!("{}.schema.openAPIV3Schema", path.index(index));
+            errors.extend(read.schema.mistakes_of_rules(&place));
+        }
+    }
 }
 
 fn check_names(errors: &mut Errors, names: &Value) {
@@ -480,6 +496,37 @@ mod tests {
         one(
             json!({"type": "object", "x-kubernetes-validations": [{"rule": "other > 1"}]}),
             ".x-kubernetes-validations[0].rule: Invalid value: \"\": compilation failed: undeclared reference to 'other' (in container '')",
+        );
+    }
+
+    #[test]
+    fn rules_speak_of_what_is_there() {
+        let root = "spec.versions[0].schema.openAPIV3Schema.properties[spec]";
+        let one = |rule: Value, expected: &str| {
+            let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
+                "properties": {"n": {"type": "integer"}, "names": {"type": "array", "items": {"type": "string"}},
+                    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                "x-kubernetes-validations": [rule]}}});
+            let line = format!("{root}.x-kubernetes-validations[0].{expected}");
+            let expected: &[&str] = if expected.is_empty() { &[] } else { &[&line] };
+            check(validate(&definition(schema)), expected);
+        };
+        one(json!({"rule": "self.n > 1 && self.names.all(x, x != '') && self.free.any == 1"}), "");
+        one(
+            json!({"rule": "self.n >= oldSelf.n", "messageExpression": "'n: ' + string(self.n)"}),
+            "",
+        );
+        one(
+            json!({"rule": "self.m > 1"}),
+            "rule: Invalid value: \"self.m > 1\": compilation failed: ERROR: <input>: undefined field 'm'\n | self.m > 1",
+        );
+        one(
+            json!({"rule": "self.n"}),
+            "rule: Invalid value: \"self.n\": cel expression must evaluate to a bool",
+        );
+        one(
+            json!({"rule": "true", "messageExpression": "self.n"}),
+            "messageExpression: Invalid value: \"self.n\": messageExpression must evaluate to a string",
         );
     }
 
