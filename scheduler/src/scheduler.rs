@@ -4,6 +4,8 @@
 //! edge carries it out and reports the end of each binding. A decided pod holds its place at once
 //! (it is *assumed*), so the next decision does not wait for the API server.
 
+mod together;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use crate::budgets::Budgets;
 use crate::condition::nomination;
 use crate::filters::Cause;
 use crate::fit_error::FitError;
-use crate::groups::{GROUP_MIN_ANNOTATION, Group, Groups};
+use crate::groups::{Group, Groups};
 use crate::pod_info::{self, PodInfo};
 use crate::profile::{Allocation, Profile, Profiles};
 use crate::queue::Queue;
@@ -297,66 +299,6 @@ impl Scheduler {
         if is_new {
             self.queue.happened(&[Cause::Group], now);
         }
-    }
-
-    /// Decides about all waiting pods of a group: enough of them get a node, or none does. Displaces nobody.
-    fn decide_together(
-        &mut self,
-        group: &Group,
-        first: Arc<PodInfo>,
-        (start, seed): (u64, u64),
-        now: Duration,
-    ) {
-        let others = self.groups.waiting(group);
-        let mut members = vec![first];
-        members.extend(others.iter().filter_map(|uid| self.queue.take(uid)));
-        let (mut chosen, mut left) = (vec![], vec![]);
-        let missing = group.min.map(|min| min.saturating_sub(self.groups.placed(group)));
-        let are_there = missing.is_some_and(|missing| members.len() >= missing);
-        for member in members.iter().filter(|_| are_there) {
-            match schedule_from(&self.snapshot, member, start, seed) {
-                Decision::Assign { node } => {
-                    self.snapshot.place(member, &node);
-                    chosen.push((Arc::clone(member), node));
-                }
-                Decision::Preempt { error, .. } | Decision::Unschedulable(error) => {
-                    left.push((Arc::clone(member), error));
-                }
-            }
-        }
-        if missing.is_some_and(|missing| chosen.len() >= missing) {
-            for (member, node) in chosen {
-                self.assume(&member, &node);
-                self.decided.push_back(Step::Bind { pod: Arc::clone(&member.pod), node });
-            }
-            self.queue.happened(&OTHER_PODS, now);
-        } else {
-            chosen.iter().for_each(|(member, _)| drop(self.snapshot.displace(member.uid())));
-            let why = self.why_not_together(group, members.len(), chosen.len());
-            let mut error = left.pop().map(|(_, error)| error).unwrap_or_default();
-            error.group = Some(why);
-            error.causes.insert(Cause::Group);
-            left = members.into_iter().map(|member| (member, error.clone())).collect();
-        }
-        for (member, error) in left {
-            self.queue.refused(member.uid(), error.causes.clone(), now);
-            let pod = Arc::clone(&member.pod);
-            self.decided.push_back(Step::Refuse { pod, error, nominated: None });
-        }
-    }
-
-    fn why_not_together(&self, group: &Group, waiting: usize, fitting: usize) -> String {
-        let key = &group.key;
-        let Some(min) = group.min else {
-            return format!(
-                "pod group {key}: annotation '{GROUP_MIN_ANNOTATION}' must be a number from 1, on every pod of it"
-            );
-        };
-        let placed = self.groups.placed(group);
-        if placed + waiting < min {
-            return format!("pod group {key}: {} of {min} pods are there", placed + waiting);
-        }
-        format!("pod group {key}: {} of {min} pods fit", placed + fitting)
     }
 
     /// A node that was being cleared stays kept only while pods are still leaving it.

@@ -66,6 +66,61 @@ fn a_group_that_does_not_fit_takes_no_room() {
     assert_eq!(steps(&mut scheduler, seconds(20)).0, "a on m, b on m, c on m");
 }
 
+/// A member that comes before others.
+fn high(name: &str, min: &str, cpu: &str) -> Arc<Pod> {
+    let mut pod = Pod::clone(&member(name, "train", min, cpu));
+    pod.spec.as_mut().unwrap().priority = Some(100);
+    Arc::new(pod)
+}
+
+fn leaving(pod: &Pod) -> Arc<Pod> {
+    let mut pod = pod.clone();
+    let at = "2026-01-01T00:00:00Z".parse().unwrap();
+    pod.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at));
+    Arc::new(pod)
+}
+
+#[test]
+fn a_group_displaces_others_for_all_of_it() {
+    let mut scheduler = with_node(json!({}));
+    let old = ["x", "y"].map(|name| on_node(&ranked(name, "2", 0), "n"));
+    for pod in &old {
+        scheduler.pod_set(Arc::clone(pod), NOW);
+    }
+    for name in ["a", "b"] {
+        scheduler.pod_set(high(name, "2", "2"), NOW);
+    }
+    assert_eq!(steps(&mut scheduler, NOW).0, "preempt for a, preempt for b");
+    for pod in &old {
+        scheduler.pod_set(leaving(pod), seconds(1));
+    }
+    // One has left. Its place is kept, and nobody gets a node before the other has left too.
+    scheduler.pod_gone("x", seconds(20));
+    scheduler.pod_set(ranked("small", "1", 0), seconds(20));
+    let (said, _) = steps(&mut scheduler, seconds(40));
+    assert!(!said.contains(" on n") && !said.contains("preempt"), "{said}");
+    scheduler.pod_gone("y", seconds(60));
+    let (said, _) = steps(&mut scheduler, seconds(120));
+    assert!(said.contains("a on n") && said.contains("b on n"), "{said}");
+    assert!(!said.contains("small on n"), "{said}");
+}
+
+#[test]
+fn a_group_that_would_not_fit_even_then_displaces_nobody() {
+    let mut scheduler = with_node(json!({}));
+    for name in ["x", "y"] {
+        scheduler.pod_set(on_node(&ranked(name, "2", 0), "n"), NOW);
+    }
+    for name in ["a", "b", "c"] {
+        scheduler.pod_set(high(name, "3", "2"), NOW);
+    }
+    assert_eq!(steps(&mut scheduler, NOW).0, "not a, not b, not c");
+    // The two are still where they were, for all books know.
+    scheduler.pod_set(cpu_pod("late", "1"), seconds(1));
+    assert_eq!(steps(&mut scheduler, seconds(1)).0, "not late");
+}
+
 #[test]
 fn a_member_that_is_replaced_waits_for_nobody() {
     let mut scheduler = with_node(json!({}));
