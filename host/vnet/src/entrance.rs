@@ -82,10 +82,11 @@ impl Clients {
     }
 }
 
-/// The address by which a pod knows a client.
+/// The address by which a pod knows a client. A socket of both families has IPv4 clients as mapped
+/// addresses, which no socket of a pod would take for its own family's.
 fn seen_as(client: SocketAddr) -> SocketAddr {
-    let ip = match client.ip() {
-        ip if !ip.to_canonical().is_loopback() => ip,
+    let ip = match client.ip().to_canonical() {
+        ip if !ip.is_loopback() => ip,
         IpAddr::V4(_) => LOCAL_CLIENT_V4.into(),
         IpAddr::V6(_) => LOCAL_CLIENT_V6.into(),
     };
@@ -186,6 +187,9 @@ mod tests {
         check("127.0.0.1:4000", "192.0.0.8:4000");
         check("[::1]:4000", "[100::8]:4000");
         check("203.0.113.9:4000", "203.0.113.9:4000");
+        check("[::ffff:203.0.113.9]:4000", "203.0.113.9:4000");
+        check("[::ffff:127.0.0.1]:4000", "192.0.0.8:4000");
+        check("[2001:db8::9]:4000", "[2001:db8::9]:4000");
     }
 
     #[test]

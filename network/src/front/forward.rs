@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, LOCATION};
+use http::header::{EXPECT, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -29,6 +29,12 @@ const BACKENDS_TRIED_MAX: usize = 8;
 /// Bytes of a body that is copied to a mirror: it has to be held as a whole. Larger requests, and
 /// those that do not say their length, have no copy.
 const MIRRORED_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes of a body that nobody wants which are read all the same before the answer, and the time for it.
+const UNREAD_BYTES_MAX: u64 = MIRRORED_BYTES_MAX;
+
+/// As [`UNREAD_BYTES_MAX`]: whoever sends slower gets the answer in the middle of it.
+const UNREAD_MAX: Duration = Duration::from_millis(500);
 
 /// Time for a mirror to answer, whose answer nobody waits for.
 const MIRROR_MAX: Duration = Duration::from_secs(30);
@@ -58,10 +64,18 @@ pub(super) async fn serve(
     };
     let by = if from.secure { Protocol::Https } else { Protocol::Http };
     let hit = front.routes().find((from.port, by), &host, &head);
+    let expects = head.headers.contains_key(EXPECT);
+    let mut body = Some(body);
     let answered = match &hit {
-        Some(hit) => follow(front, from, (hit, &host), head, body).await,
+        Some(hit) => follow(front, from, (hit, &host), head, &mut body).await,
         None => answer(StatusCode::NOT_FOUND, "no rule for this host and path"),
     };
+    if let Some(unread) =
+        body.filter(|body| !expects && body.size_hint().lower() <= UNREAD_BYTES_MAX)
+    {
+        // A client may take an answer that overtakes what it sends for a broken stream.
+        let _rest_of_it = tokio::time::timeout(UNREAD_MAX, drain(boxed(unread))).await;
+    }
     let origin = hit.map(|hit| hit.rule.origin.to_string()).unwrap_or_default();
     tracing::debug!(target: "coracle_access", client = %from.client.ip(), host, request = line,
         status = answered.status().as_u16(), rule = origin, "answered");
@@ -89,14 +103,14 @@ async fn follow(
     from: From,
     (hit, host): (&Hit, &str),
     mut head: Parts,
-    body: Incoming,
+    body: &mut Option<Incoming>,
 ) -> Response<Body> {
     let rule = &hit.rule;
     if !rule.admits(from.client.ip()) {
         return answer(StatusCode::FORBIDDEN, "this client may not");
     }
     let most = rule.body_bytes_max;
-    if body.size_hint().lower() > most {
+    if body.as_ref().is_some_and(|body| body.size_hint().lower() > most) {
         return answer(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than allowed here");
     }
     let arrived = Arrived { host, secure: from.secure, port: from.port, prefix: &hit.prefix };
@@ -118,6 +132,9 @@ async fn follow(
         return redirected;
     }
     change_request(&backend.filters, &mut head, &hit.prefix);
+    let Some(body) = body.take() else {
+        return answer(StatusCode::INTERNAL_SERVER_ERROR, "the request was answered before");
+    };
     let way = async {
         if let Some(protocol) = upgrade {
             return upgrade::through(front, from, backend, (head, body, protocol)).await;

@@ -21,6 +21,9 @@ fn ask(port: u16, host: &str, path: &str, more: &[&str]) -> (String, String) {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, status) = said.rsplit_once('\n').unwrap_or(("", &said));
+    if status == "000" {
+        return (status.to_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
+    }
     (status.to_owned(), body.to_owned())
 }
 
@@ -151,17 +154,7 @@ fn routes_weights_filters_and_statuses() {
     // 180 to 20; so far off it is once in a million times.
     assert!(of("one") + of("two") == 200 && of("one") >= 155 && of("two") >= 2, "{counts:?}");
 
-    answers(port, "filters.example", "/header?x-own", &[], ("200", "set"));
-    let (_, head) = ask(port, "filters.example", "/header?x-own", &["-i"]);
-    assert!(head.to_lowercase().contains("x-back: set"), "{head}");
-    let (status, head) = ask(port, "filters.example", "/old/x?q=1", &["-i"]);
-    assert_eq!(status, "301");
-    assert!(head.contains("https://new.example/old/x?q=1"), "{head}");
-    answers(port, "filters.example", "/rewritten?WHO", &[], ("200", "two"));
-    assert_eq!(ask(port, "broken.example", "/", &[]).0, "500");
-    assert_eq!(ask(port, "other.example", "/", &[]).0, "404");
-    assert_eq!(ask(port, "slow.example", "/spin", &[]).0, "504");
-
+    filters_and_refusals(port);
     conditions(
         &cluster,
         "gateway/gw",
@@ -195,6 +188,20 @@ fn routes_weights_filters_and_statuses() {
     balanced(&cluster);
 }
 
+/// What filters change, and what is answered in a backend's place.
+fn filters_and_refusals(port: u16) {
+    answers(port, "filters.example", "/header?x-own", &[], ("200", "set"));
+    let (_, head) = ask(port, "filters.example", "/header?x-own", &["-i"]);
+    assert!(head.to_lowercase().contains("x-back: set"), "{head}");
+    let (status, head) = ask(port, "filters.example", "/old/x?q=1", &["-i"]);
+    assert_eq!(status, "301");
+    assert!(head.contains("https://new.example/old/x?q=1"), "{head}");
+    answers(port, "filters.example", "/rewritten?WHO", &[], ("200", "two"));
+    assert_eq!(ask(port, "broken.example", "/", &[]).0, "500");
+    assert_eq!(ask(port, "other.example", "/", &[]).0, "404");
+    assert_eq!(ask(port, "slow.example", "/spin", &[]).0, "504");
+}
+
 /// WebSockets, calls of gRPC with their trailers, and copies of requests.
 fn other_traffic(cluster: &Cluster, port: u16) {
     let shouted = eventually("a WebSocket through the Gateway", || {
@@ -214,8 +221,11 @@ fn other_traffic(cluster: &Cluster, port: u16) {
     let (status, head) = call("Check");
     assert!(status == "200" && head.starts_with("HTTP/2 200"), "{head}");
     assert!(head.contains("grpc-status: 0"), "the trailers come through: {head}");
-    let (status, _) = call("Watch");
-    assert_eq!(status, "404", "the route is for one method");
+    // A route is for one method.
+    for _ in 0..10 {
+        let said = call("Watch");
+        assert_eq!(said.0, "404", "{said:?}");
+    }
     conditions(
         cluster,
         "grpcroute/grpc",

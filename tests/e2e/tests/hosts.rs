@@ -1,9 +1,12 @@
 //! Several hosts, one cluster: joining, and pods that talk across machines.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 
 use base64::Engine as _;
-use coracle_e2e::probe_pods::{HELLO, ask, echo, machines_with_images, wait_pod_ready};
+use coracle_e2e::probe_pods::{
+    HELLO, PROBE, ask, echo, ended, labelled, machines_with_images, wait_pod_ready,
+};
 use coracle_e2e::{Machines, eventually, within};
 use serde_json::{Value, json};
 
@@ -32,19 +35,7 @@ fn hosts_join_with_a_token_and_strangers_do_not() {
     let said = machines.failing_host(1, "stranger", &with("--ca-hash", "sha256:00"));
     assert!(said.contains("another cluster"), "{said}");
 
-    // Row `net.node-flat`: the port that is closed is named.
-    machines.close_way(1, 0, true);
-    let said = machines.failing_host(1, "stranger", &words);
-    assert!(said.contains("nothing between closes TCP port 6443"), "{said}");
-    machines.close_way(1, 0, false);
-    // Addresses of pods are the server's to give: a host that takes others for pods' does not run.
-    let mut elsewhere = words.clone();
-    elsewhere.push("--cluster-cidr=10.64.0.0/10".to_owned());
-    elsewhere.extend(["--node-name".to_owned(), "elsewhere".to_owned()]);
-    let said = machines.failing_host(1, "elsewhere", &elsewhere);
-    assert!(said.contains("outside of this host's --cluster-cidr"), "{said}");
-    machines.run(&["delete", "node", "elsewhere"]);
-
+    what_is_in_the_way_is_named(&machines, &words);
     machines.start_host(1, &words);
     machines.wait_ready(1);
     let joined_with = machines.host_kubeconfig(1);
@@ -81,6 +72,21 @@ fn hosts_join_with_a_token_and_strangers_do_not() {
     });
     machines.wait_ready(1);
     certificates_follow_each_other(&mut machines, &joined_with);
+}
+
+/// A port that is closed between the machines (row `net.node-flat`), and ranges that are not the server's.
+fn what_is_in_the_way_is_named(machines: &Machines, words: &[String]) {
+    machines.close_way(1, 0, true);
+    let said = machines.failing_host(1, "stranger", words);
+    assert!(said.contains("nothing between closes TCP port 6443"), "{said}");
+    machines.close_way(1, 0, false);
+    // Addresses of pods are the server's to give: a host that takes others for pods' does not run.
+    let mut elsewhere = words.to_vec();
+    elsewhere.push("--cluster-cidr=10.64.0.0/10".to_owned());
+    elsewhere.extend(["--node-name".to_owned(), "elsewhere".to_owned()]);
+    let said = machines.failing_host(1, "elsewhere", &elsewhere);
+    assert!(said.contains("outside of this host's --cluster-cidr"), "{said}");
+    machines.run(&["delete", "node", "elsewhere"]);
 }
 
 /// Certificates are valid for 40 s here. When the one that the host joined with has ended, the host has another,
@@ -152,6 +158,7 @@ fn pods_of_two_hosts_are_one_network() {
         assert_eq!(machines.run(&["exec", pod, "--", "echo", "hello"]), "hello\n");
     }
     assert!(machines.run(&["logs", "direct"]).contains("same true"));
+    a_way_closed_in_one_direction_costs_no_service(&machines, &direct);
 
     // A host that is killed and started again is linked to again, its pods have their addresses.
     machines.kill_host(2);
@@ -165,6 +172,44 @@ fn pods_of_two_hosts_are_one_network() {
         if asked.1.contains(" hi from ") { Ok(asked) } else { Err(asked) }
     });
     assert!(said.contains(&far), "{said}");
+}
+
+/// Host 1 cannot send to host 2, which can send to it, and the server reaches both. What was just being asked of
+/// host 2 may be lost; whoever asks the Service from host 1 is served by the pod that is reached.
+fn a_way_closed_in_one_direction_costs_no_service(machines: &Machines, direct: &str) {
+    let container = json!({"name": "c", "image": PROBE,
+        "args": ["ask echo:70 x", "loop echo:70 way-was-closed"]});
+    let mut client = labelled("one-way", &machines.node(1), &container);
+    client["spec"]["restartPolicy"] = json!("Never");
+    machines.apply(&client.to_string());
+    eventually("the client is answered", || {
+        let said = machines.kubectl(&["logs", "one-way"]);
+        if said.stdout.contains(" x from ") { Ok(()) } else { Err(said) }
+    });
+    machines.close_way(1, 2, true);
+    let mut round = 0;
+    eventually("the pod of the other host is out of reach", || {
+        round += 1;
+        let (_, said) = ask(machines, &format!("cut-off-{round}"), 1, &[direct]);
+        if said.contains(" hi from ") { Err(said) } else { Ok(()) }
+    });
+    for pod in ["near", "far"] {
+        assert_eq!(machines.run(&["exec", pod, "--", "echo", "hello"]), "hello\n");
+    }
+    let end = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "way-was-closed"},
+        "spec": {"ports": [{"port": 1}]}});
+    machines.apply(&end.to_string());
+    let (_, said) = ended(machines, "one-way");
+    let runs = said.split_once("way-was-closed => ").unwrap().1.trim();
+    let failed: u32 =
+        runs.split(", ").filter_map(|run| run.strip_suffix(" failed")?.parse::<u32>().ok()).sum();
+    assert!(failed <= 1 && runs.contains(" ok"), "{runs}");
+    machines.close_way(1, 2, false);
+    eventually("the way is open again", || {
+        round += 1;
+        let (_, said) = ask(machines, &format!("cut-off-{round}"), 1, &[direct]);
+        if said.contains(" hi from ") { Ok(()) } else { Err(said) }
+    });
 }
 
 #[test]

@@ -262,7 +262,8 @@ pub(super) fn a_way_is_told_decision_by_decision(machines: &Machines) {
         let mut rest = told;
         for part in parts {
             let found = rest.split_once(part.as_str());
-            rest = found.unwrap_or_else(|| panic!("no '{part}' in turn in:\n{told}")).1;
+            assert!(found.is_some(), "no '{part}' in turn in:\n{told}");
+            rest = found.unwrap().1;
         }
     };
     let told = eventually("the trace knows of both pods", || {
