@@ -90,9 +90,7 @@ fn measured(metric: &Metric, since: u64, now: u64) -> Value {
         }
         Data::Amount(value) => {
             let points = [point(json!({"asInt": value.to_string()}))];
-            let sum = json!({"aggregationTemporality": CUMULATIVE, "isMonotonic": false,
-                "dataPoints": points});
-            ("sum", sum)
+            ("gauge", json!({"dataPoints": points}))
         }
         Data::Histogram { bounds, buckets, sum } => {
             let count: u64 = buckets.iter().sum();

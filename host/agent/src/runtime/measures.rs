@@ -1,19 +1,60 @@
-//! What a container has used, by OpenTelemetry's names. Pure.
+//! What a container and a pod have used, by OpenTelemetry's names. Pure.
 //!
-//! *Source:* OpenTelemetry's conventions for `container.*` metrics, and for HTTP servers.
+//! *Source:* OpenTelemetry's conventions for `container.*` and `k8s.pod.*` metrics, and for HTTP servers.
 
 use std::sync::Weak;
 
 use coracle_runtime::{Container, LATENCY_BOUNDS_SECONDS};
-use coracle_telemetry::{Data, Metric, Source};
+use coracle_telemetry::{Data, Metric, Resource, Source};
+use coracle_vnet::TrafficCounts;
 
 use super::Usage;
+use super::wasm::PodSandbox;
+use crate::pods::plan::PodKey;
 
 const MICROS_PER_SECOND: f64 = 1e6;
 
 /// Tells what a container has used for as long as it is there.
 pub(super) fn source(container: Weak<Container>) -> Source {
     Box::new(move || Some(metrics(&container.upgrade()?.usage())))
+}
+
+/// Tells what a pod has used for as long as it is there.
+pub(super) fn pod_source(pod: Weak<PodSandbox>) -> Source {
+    Box::new(move || {
+        let pod = pod.upgrade()?;
+        let (cpu_usec, memory_bytes) = (pod.sandbox.cpu_usec(), pod.sandbox.memory_bytes());
+        Some(pod_metrics(cpu_usec, memory_bytes, pod.traffic()))
+    })
+}
+
+/// Whose a pod's measurements are.
+pub(super) fn pod_resource(pod: &PodKey) -> Resource {
+    Resource::default()
+        .with("k8s.namespace.name", pod.namespace.as_str())
+        .with("k8s.pod.name", pod.name.as_str())
+        .with("k8s.pod.uid", pod.uid.as_str())
+}
+
+fn plain(name: &'static str, unit: &'static str, data: Data) -> Metric {
+    Metric { name, unit, attributes: Vec::new(), data }
+}
+
+fn pod_metrics(cpu_usec: u64, memory_bytes: u64, traffic: Option<TrafficCounts>) -> Vec<Metric> {
+    let mut found = vec![
+        plain("k8s.pod.cpu.time", "s", Data::Counter(cpu_usec as f64 / MICROS_PER_SECOND)),
+        plain("k8s.pod.memory.usage", "By", Data::Amount(memory_bytes)),
+    ];
+    let Some(traffic) = traffic else { return found };
+    for (direction, bytes) in
+        [("receive", traffic.received_bytes), ("transmit", traffic.sent_bytes)]
+    {
+        found.push(Metric {
+            attributes: vec![("network.io.direction", direction)],
+            ..plain("k8s.pod.network.io", "By", Data::Counter(bytes as f64))
+        });
+    }
+    found
 }
 
 fn metrics(usage: &Usage) -> Vec<Metric> {
@@ -23,7 +64,6 @@ fn metrics(usage: &Usage) -> Vec<Metric> {
         attributes: vec![("disk.io.direction", direction)],
         data: Data::Counter(bytes as f64),
     };
-    let plain = |name, unit, data| Metric { name, unit, attributes: Vec::new(), data };
     let mut found = vec![
         plain("container.cpu.time", "s", Data::Counter(usage.cpu_usec as f64 / MICROS_PER_SECOND)),
         plain("container.memory.usage", "By", Data::Amount(usage.memory_bytes)),
@@ -48,6 +88,22 @@ fn metrics(usage: &Usage) -> Vec<Metric> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pods_traffic_is_told_where_it_is_its_own() {
+        let traffic =
+            TrafficCounts { received_bytes: 3, sent_bytes: 4, ..TrafficCounts::default() };
+        let found = pod_metrics(2_000_000, 5, Some(traffic));
+        let told: Vec<_> = found.iter().map(|one| (one.name, one.data.clone())).collect();
+        let want = [
+            ("k8s.pod.cpu.time", Data::Counter(2.0)),
+            ("k8s.pod.memory.usage", Data::Amount(5)),
+            ("k8s.pod.network.io", Data::Counter(3.0)),
+            ("k8s.pod.network.io", Data::Counter(4.0)),
+        ];
+        assert_eq!(told, want);
+        assert_eq!(pod_metrics(0, 0, None).len(), 2);
+    }
 
     #[test]
     fn requests_are_told_when_there_were_some() {

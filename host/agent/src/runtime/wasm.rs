@@ -68,6 +68,13 @@ pub(super) struct PodSandbox {
     _host_ports: HostPorts,
 }
 
+impl PodSandbox {
+    /// What it has sent and received; what goes through the host's network is no single pod's.
+    pub(super) fn traffic(&self) -> Option<TrafficCounts> {
+        (!self.request.host_network).then(|| self.netns.traffic().counts())
+    }
+}
+
 impl WasmRuntime {
     /// Puts an engine, a fabric and the network that routes for it together.
     #[must_use]
@@ -151,7 +158,12 @@ impl WasmRuntime {
             containers: Mutex::default(),
             _host_ports: host_ports,
         };
-        self.pods.lock().insert(uid, Arc::new(pod));
+        let pod = Arc::new(pod);
+        if let Some(telemetry) = &self.telemetry {
+            let resource = measures::pod_resource(&pod.request.pod);
+            telemetry.measure(&resource, measures::pod_source(Arc::downgrade(&pod)));
+        }
+        self.pods.lock().insert(uid, pod);
         Ok(())
     }
 
@@ -384,9 +396,7 @@ impl Runtime for WasmRuntime {
     }
 
     fn traffic(&self, pod: &PodKey) -> Option<TrafficCounts> {
-        // What goes through the host's network is no single pod's.
-        let pod = self.pod(&pod.uid).filter(|pod| !pod.request.host_network)?;
-        Some(pod.netns.traffic().counts())
+        self.pod(&pod.uid)?.traffic()
     }
 
     fn trace<'a>(&'a self, pod: &'a PodKey, question: &'a Question) -> BoxFuture<'a, Trace> {

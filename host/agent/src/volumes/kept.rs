@@ -125,20 +125,20 @@ mod tests {
 
     #[test]
     fn annotations_name_volumes() {
+        let [config, values, objects] = Service::ALL.map(|service| annotation(service, "c"));
         check(json!({}), &[]);
-        check(json!({"coracle.dev/keyvalue.other": "data"}), &[]);
+        check(json!({(annotation(Service::KeyValue, "other")): "data"}), &[]);
         check(
-            json!({"coracle.dev/keyvalue.c": "data", "coracle.dev/blobstore.c": " data",
-                "coracle.dev/config.c": "settings"}),
+            json!({(values.as_str()): "data", (objects.as_str()): " data", (config): "settings"}),
             &["Config true None", "KeyValue false Some(9)", "Blobstore false Some(9)"],
         );
         check(
-            json!({"coracle.dev/keyvalue.c": "none"}),
+            json!({(values): "none"}),
             &["CreateContainerConfigError: annotation coracle.dev/keyvalue.c: the pod has no \
                volume \"none\""],
         );
         check(
-            json!({"coracle.dev/blobstore.c": "settings"}),
+            json!({(objects): "settings"}),
             &["CreateContainerConfigError: annotation coracle.dev/blobstore.c: volume \
                \"settings\" must be an emptyDir or a persistentVolumeClaim that can be written"],
         );

@@ -43,6 +43,9 @@ pub(crate) struct Bucket {
     folder: String,
 }
 
+/// Keys, each with what it holds.
+pub(super) type Held = Vec<(String, Option<Vec<u8>>)>;
+
 /// What a key held: nothing, or something of which this is the digest.
 pub(super) type Seen = Option<[u8; 32]>;
 
@@ -96,11 +99,7 @@ impl Bucket {
     }
 
     /// What many keys hold, in their order.
-    pub(super) fn get_many(
-        &self,
-        tree: &Tree,
-        keys: Vec<String>,
-    ) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {
+    pub(super) fn get_many(&self, tree: &Tree, keys: Vec<String>) -> Result<Held, Error> {
         check_batch(keys.len())?;
         let mut bytes = 0;
         let mut found = Vec::with_capacity(keys.len());

@@ -18,7 +18,7 @@ use crate::mounts::{Service, Tree};
 use crate::store::State;
 use crate::wasi::entered;
 use crate::wasi::kept::Flush;
-use bucket::{Bucket, Seen, check_batch, seen};
+use bucket::{Bucket, Held, Seen, check_batch, seen};
 
 /// What guests import.
 pub(crate) const INTERFACES: [&str; 6] = [
@@ -188,10 +188,7 @@ fn batch(instance: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
 }
 
 /// Lets each key hold its value, or nothing, under one lock; the first error leaves the rest undone.
-async fn change(
-    opened: Result<Opened, Error>,
-    changes: Vec<(String, Option<Vec<u8>>)>,
-) -> Result<(), Error> {
+async fn change(opened: Result<Opened, Error>, changes: Held) -> Result<(), Error> {
     let (tree, bucket) = opened?;
     check_batch(changes.len())?;
     let flush = if changes.len() == 1 { Flush::Now } else { Flush::Soon };
@@ -209,7 +206,7 @@ fn get_many(
     state: &mut State,
     bucket: &Resource<Bucket>,
     keys: Vec<String>,
-) -> wasmtime::Result<Result<Vec<(String, Option<Vec<u8>>)>, Error>> {
+) -> wasmtime::Result<Result<Held, Error>> {
     let opened = opened(state, bucket)?;
     Ok(opened.and_then(|(tree, bucket)| bucket.get_many(&tree, keys)))
 }
