@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn images_are_judged_with_what_is_plugged_into_them() {
         let asked = Asked {
-            pod: json!({"metadata": {"annotations": {"coracle.dev/compose.c": "lib:1, other:1"}},
+            pod: json!({"metadata": {"annotations": {(format!("{COMPOSE_PREFIX}c")): "lib:1, other:1"}},
                 "spec": {"containers": [{"name": "c", "image": "app:1"}]}}),
             terms: vec![Terms {
                 policy: "p".to_owned(),
