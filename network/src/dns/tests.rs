@@ -39,9 +39,15 @@ struct World {
 /// A name server outside: every name has the address 198.51.100.7, `nosuch.example` does not exist,
 /// and `long.example` has a text that no datagram holds.
 async fn outside(asked: Arc<AtomicUsize>) -> (SocketAddr, JoinHandle<()>) {
-    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    // A port that is free for one protocol may be taken for the other.
+    let (socket, listener) = loop {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        if let Ok(listener) = tokio::net::TcpListener::bind(address).await {
+            break (socket, listener);
+        }
+    };
     let address = socket.local_addr().unwrap();
-    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let task = tokio::spawn(async move {
         let mut buffer = [0; 4096];
         loop {

@@ -188,6 +188,11 @@ async fn what_stops_it_is_the_last_that_is_told() {
     "#]],
         )
         .await;
+}
+
+#[tokio::test]
+async fn endpoints_and_ports_that_do_not_fit_are_told_apart() {
+    let world = world();
     let none =
         json!([{"addresses": ["10.128.0.6"], "conditions": {"ready": false, "terminating": true}}]);
     let spec = json!({"clusterIP": "10.96.0.21", "internalTrafficPolicy": "Local",
