@@ -64,8 +64,12 @@ fn tools_are_an_image(cluster: &Cluster) {
         cluster.get(&["service", "kubernetes"])["spec"]["clusterIP"].as_str().unwrap().to_owned();
     // Without `--restart=Never` kubectl waits for a moment in which the pod is Ready, and there may be none.
     let run = ["run", "-it", "--rm", "t", "--image=coracle.dev/toolbox", "--restart=Never", "--"];
-    let said = cluster.kubectl(&[&run[..], &["nslookup", "kubernetes.default"]].concat());
-    assert!(said.ok && said.stdout.contains(&format!("Address: {ip}")), "{said:?}");
+    // What is printed before kubectl has attached to a pod that still runs is lost, here as everywhere.
+    eventually("nslookup prints the address", || {
+        let said = cluster.kubectl(&[&run[..], &["nslookup", "kubernetes.default"]].concat());
+        let told = said.ok && said.stdout.contains(&format!("Address: {ip}"));
+        if told { Ok(()) } else { Err(said) }
+    });
     let tools = ["dig +short kubernetes.default.svc.cluster.local", "nc -z kubernetes.default 443"];
     let script = format!(
         "{} && curl -s -o /dev/null -w '%{{http_code}}' http://quotes/",
