@@ -23,7 +23,7 @@ use crate::mounts::{Service, Tree};
 use crate::stdio::{GuestInput, Output};
 use crate::wasi::filesystem::{self, FsCtx, FsView};
 use crate::wasi::sockets::{self, NetCtx, NetState, NetView};
-use crate::wasi::{self, tls};
+use crate::wasi::{self, fault, tls};
 
 /// Resources (streams, sockets, files, requests) that one instance may hold at once.
 const RESOURCES_MAX: usize = 64 << 10;
@@ -212,6 +212,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     linker.allow_shadowing(true);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
+    fault::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     environment::add_to_linker::<State, Environment>(&mut linker, |state| EnvironmentView {
         core: &state.core,

@@ -13,6 +13,7 @@
 
 pub(crate) mod blobstore;
 pub(crate) mod config;
+pub(crate) mod fault;
 pub mod filesystem;
 mod kept;
 pub(crate) mod keyvalue;

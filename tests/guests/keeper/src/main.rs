@@ -42,8 +42,7 @@ fn main() {
     for command in std::env::args().skip(1) {
         let words: Vec<&str> = command.split_whitespace().collect();
         let said = run(&words).unwrap_or_else(|error| error.to_string());
-        // A host that is told to find backtraces adds one to errors of streams.
-        println!("{command} => {}", said.lines().next().unwrap_or_default());
+        println!("{command} => {said}");
     }
 }
 
