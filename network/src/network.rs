@@ -203,11 +203,12 @@ impl Network {
         self.demand.want(&port.service, Instant::now());
     }
 
+    /// A backend for a client, whatever is known of their connections.
     #[expect(
         clippy::disallowed_methods,
         reason = "the edge of the pure picker: session affinity needs the time of the connection"
     )]
-    fn pick(&self, port: &ServicePort, client: IpAddr) -> Option<SocketAddr> {
+    pub(crate) fn pick(&self, port: &ServicePort, client: IpAddr) -> Option<SocketAddr> {
         let now = Instant::now();
         let picked = self.picker.lock().pick(port, client, now, rand::random());
         if port.on_demand && picked.is_some() {
@@ -216,7 +217,8 @@ impl Network {
         picked
     }
 
-    /// As [`Network::pick`], without the backends in `refused`.
+    /// As [`Network::pick`] for a connection: without the backends in `refused`, and without those that
+    /// took none lately, as long as there are others.
     pub(crate) fn pick_past(
         &self,
         port: &ServicePort,
@@ -278,7 +280,12 @@ impl Network {
         if self.table.read().is_dns(flow.destination.ip()) {
             return Route::Pod(flow.destination);
         }
-        let pick = |port: &ServicePort| self.pick_past(port, flow.source.ip(), refused);
+        let client = flow.source.ip();
+        let pick = |port: &ServicePort| match flow.protocol {
+            Protocol::Tcp => self.pick_past(port, client, refused),
+            // Nobody takes or refuses a datagram: what is known of connections says nothing of it.
+            Protocol::Udp => self.pick(port, client),
+        };
         let route = self.view(|view| decide(view, flow, pick));
         if let Route::Refused(_) = route {
             let to_service = self.ranges.is_service(flow.destination.ip());

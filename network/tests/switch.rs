@@ -188,6 +188,33 @@ async fn a_backend_that_takes_no_connection_is_left_out() {
     assert!((1..40).contains(&failures), "{page}");
 }
 
+/// What takes no connection may take datagrams all the same.
+#[test]
+fn a_backend_that_takes_no_connection_still_gets_datagrams() {
+    let (network, answers, _refusals) = network();
+    let key = ServiceKey { namespace: "default".into(), name: "both".into() };
+    let service = json!({"spec": {"clusterIP": "10.96.0.31", "ports": [
+        {"name": "t", "port": 53}, {"name": "u", "port": 53, "protocol": "UDP"}]}});
+    let slice = json!({"metadata": {"labels": {"kubernetes.io/service-name": "both"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.128.0.5"]}, {"addresses": ["10.128.0.6"]}],
+        "ports": [{"name": "t", "port": 53}, {"name": "u", "port": 53, "protocol": "UDP"}]});
+    network.change(|table| {
+        table.set_service(&key, &serde_json::from_value(service).unwrap());
+        table.set_slice("default", "both", &serde_json::from_value(slice).unwrap());
+    });
+    let deaf = "10.128.0.6:53".parse().unwrap();
+    answers.not_taken(deaf, &std::io::ErrorKind::ConnectionRefused.into());
+    let flow = Flow {
+        from: Some(pod()),
+        source: "10.128.0.9:40000".parse().unwrap(),
+        destination: "10.96.0.31:53".parse().unwrap(),
+        protocol: Protocol::Udp,
+    };
+    let is_picked = (0..200).any(|_| matches!(answers.route(&flow), Route::Pod(at) if at == deaf));
+    assert!(is_picked, "it is one of two");
+}
+
 #[tokio::test]
 async fn names_of_the_cluster_need_no_grant_and_others_do() {
     let (network, answers, _refusals) = network();

@@ -223,7 +223,7 @@ async fn serve_udp(place: Place, shared: Arc<Shared>, of: watch::Receiver<Arc<Ba
         }
         let port = shared.port(&balanced.service, place)?;
         let kept = before.filter(|backend| port.backends.contains(backend));
-        let backend = kept.or_else(|| shared.network.pick_past(&port, ip, &[]))?;
+        let backend = kept.or_else(|| shared.network.pick(&port, ip))?;
         let client = SocketAddr::new(ip, client.port());
         shared.may_enter(client, backend, Protocol::Udp).then_some(backend)
     };

@@ -70,7 +70,8 @@ fn decisions(
     let port = network.read(|table| table.virtual_port(to, door.protocol).cloned());
     let mut backends = vec![to];
     if let Some(port) = &port {
-        let left_out = |backend| network.left_out(backend);
+        let is_tcp = door.protocol == Protocol::Tcp;
+        let left_out = |backend| network.left_out(backend).filter(|_| is_tcp);
         made.push(network.read(|table| steps::endpoints(table, port, door.protocol, left_out)));
         backends = port.backends.iter().take(SHOWN_MAX).copied().collect();
     }
