@@ -102,11 +102,16 @@ pub(crate) fn replace(
 ) -> Result<(), Errno> {
     let how = Open { write: true, create: true, truncate: true, ..Open::default() };
     let root = tree.root();
-    let written = open(tree, new, how).and_then(|file| {
+    let replaced = open(tree, new, how).and_then(|file| {
         file.write(bytes, Some(0))?;
-        if flush == Flush::Now { file.sync_data() } else { Ok(()) }
+        if flush == Flush::Now {
+            file.sync_data()?;
+        }
+        tree.rename(&root, new, &root, path)?;
+        // The disk has the bytes, and not yet their name: the file's own facts, which the new name has
+        // changed, take it along on the file systems that hosts have (ext4, XFS, Btrfs).
+        if flush == Flush::Now { file.sync() } else { Ok(()) }
     });
-    let replaced = written.and_then(|()| tree.rename(&root, new, &root, path));
     if replaced.is_err() {
         // What is left of it would only take room; the error is the one above.
         let _ = tree.unlink(&root, new);
