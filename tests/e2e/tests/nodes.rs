@@ -393,7 +393,9 @@ fn everything_is_there_without_a_flag(machines: &Machines, guests: &Path) {
         let pushed = plain.coracle(&["push", tag, guests.join(file).to_str().unwrap()]);
         assert!(pushed.ok, "{pushed:?}");
     }
-    let names = sh("c", "nslookup web.default.svc.cluster.local", &json!({}));
+    // The host may hear of the pod before it hears of the Service.
+    let script = "until nslookup web.default.svc.cluster.local; do sleep 0.2; done";
+    let names = sh("c", script, &json!({}));
     let web = json!({"name": "c", "image": HELLO, "ports": [{"containerPort": 8080}]});
     let rule = json!({"host": "web.example", "http": {"paths": [{"path": "/", "pathType": "Prefix",
         "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}});
