@@ -166,10 +166,12 @@ pub fn judge(
     let mut findings = Vec::new();
     for terms in terms {
         let (mut refused, mut words): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
+        // One for all imports, so that all that a policy asks of a container is limited together.
+        let mut scope = scope(subject);
         for rule in &terms.rules {
             let expression = Expression::compile(&rule.expression, &VARIABLES);
             for import in imports {
-                let Some(why) = broken(&expression, rule, subject, import) else { continue };
+                let Some(why) = broken(&expression, rule, &mut scope, import) else { continue };
                 if !refused.contains(&import.as_str()) {
                     refused.push(import);
                 }
@@ -208,12 +210,22 @@ pub fn judge(
     findings
 }
 
+/// What all rules may speak of, but for the import.
+fn scope(subject: &Subject<'_>) -> Scope {
+    let mut scope = Scope::new();
+    let container = json!({"name": subject.container, "image": subject.image});
+    scope.bind("container", &container, Shape::Unknown);
+    let pod = json!({"namespace": subject.namespace, "labels": subject.labels});
+    scope.bind("pod", &pod, Shape::Unknown);
+    scope
+}
+
 /// Why an import breaks a rule: the rule's message, or what went wrong; `None` when it does not. A rule that cannot be
 /// evaluated is broken.
 fn broken(
     expression: &Result<Expression, crate::cel::CelError>,
     rule: &Rule,
-    subject: &Subject<'_>,
+    scope: &mut Scope,
     import: &str,
 ) -> Option<String> {
     let expression = match expression {
@@ -222,18 +234,9 @@ fn broken(
     };
     let (package, rest) = import.split_once('/').unwrap_or((import, ""));
     let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
-    let mut scope = Scope::new();
-    for (name, value) in [
-        (
-            "capability",
-            json!({"name": import, "packageName": package, "interfaceName": interface, "version": version}),
-        ),
-        ("container", json!({"name": subject.container, "image": subject.image})),
-        ("pod", json!({"namespace": subject.namespace, "labels": subject.labels})),
-    ] {
-        scope.bind(name, &value, Shape::Unknown);
-    }
-    match expression.is_true(&scope) {
+    let capability = json!({"name": import, "packageName": package, "interfaceName": interface, "version": version});
+    scope.bind("capability", &capability, Shape::Unknown);
+    match expression.is_true(scope) {
         Ok(true) => None,
         Ok(false) => Some(rule.message.clone()),
         Err(error) => Some(error.to_string()),
@@ -313,6 +316,17 @@ mod tests {
             let _ = mistakes(&policy(odd.clone()));
             let _ = terms(&policy(odd), &Map::new(), &Map::new());
         }
+    }
+
+    #[test]
+    fn all_that_a_policy_asks_is_limited_together() {
+        let many: Vec<String> = (0..1_000).map(|n| format!("a:b/i{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(check("capability.packageName == 'a:b'", &many, None).is_empty());
+        let list = vec!["1"; 200].join(", ");
+        let dear = format!("true || [{list}].all(x, [{list}].all(y, x == y))");
+        assert!(check(&dear, &many[..2], None).is_empty());
+        assert!(check(&dear, &many, None)[0].contains("running out of cost budget"));
     }
 
     #[test]

@@ -131,10 +131,11 @@ impl Core {
         let subject = Subject::of(context, operation, object);
         let request = subject.request(context, operation);
         admission::approve(&request, object, old, &self.caches, warnings)?;
-        self.check_capabilities(&request, object, old, warnings).await?;
         let written = Written::new(&request, object, old);
         let dry_run = is_dry_run(context);
         self.policies.check(&written, &self.around(dry_run), warnings)?;
+        // After the policies: of images that they do not let its author use nothing is told.
+        self.check_capabilities(&request, object, old, warnings).await?;
         self.validate_by_webhooks(&written, dry_run, warnings).await
     }
 

@@ -1,4 +1,4 @@
-//! How long an expression could run: by how deep its loops are nested and what they run over.
+//! How long an expression could run: by how deep its loops are nested, and the largest thing that they could run over.
 
 use kube_cel::cel::common::ast::{Expr, IdedExpr};
 use serde_json::Value;
@@ -10,6 +10,8 @@ pub(super) struct Cost {
     depth: u32,
     /// Variables that loops bind.
     bound: Vec<String>,
+    /// Items of the largest list or map that it spells out.
+    spelled: u64,
 }
 
 impl Cost {
@@ -27,7 +29,7 @@ impl Cost {
 
     /// Gives the most steps over variables whose largest part has `largest` items.
     pub(super) fn steps(&self, largest: u64) -> u64 {
-        largest.saturating_pow(self.depth)
+        largest.max(self.spelled).saturating_pow(self.depth)
     }
 
     fn visit(&mut self, expression: &IdedExpr) -> u32 {
@@ -37,7 +39,10 @@ impl Cost {
                 let target = call.target.iter().map(AsRef::as_ref);
                 self.deepest(target.chain(&call.args))
             }
-            Expr::List(list) => self.deepest(list.elements.iter()),
+            Expr::List(list) => {
+                self.spelled = self.spelled.max(list.elements.len() as u64);
+                self.deepest(list.elements.iter())
+            }
             Expr::Select(select) => self.visit(&select.operand),
             Expr::Map(map) => self.entries(&map.entries),
             Expr::Struct(structure) => self.entries(&structure.entries),
@@ -60,6 +65,7 @@ impl Cost {
     fn entries(&mut self, entries: &[kube_cel::cel::common::ast::IdedEntryExpr]) -> u32 {
         use kube_cel::cel::common::ast::EntryExpr;
         let mut deepest = 0;
+        self.spelled = self.spelled.max(entries.len() as u64);
         for entry in entries {
             let found = match &entry.expr {
                 EntryExpr::StructField(field) => self.visit(&field.value),

@@ -93,6 +93,9 @@ fn loops_inside_loops_are_limited() {
     let many: Vec<u64> = (0..1001).collect();
     assert_eq!(evaluate(text, json!(many), Shape::Unknown), Err(CelError::Cost));
     assert_eq!(evaluate("self.all(x, x >= 0)", json!(many), Shape::Unknown), Ok(json!(true)));
+    let list = format!("[{}]", vec!["1"; 1001].join(", "));
+    let text = format!("{list}.all(x, {list}.all(y, x == y))");
+    assert_eq!(evaluate(&text, json!(1), Shape::Unknown), Err(CelError::Cost));
 }
 
 #[test]

@@ -216,7 +216,11 @@ impl Kind {
             Some(custom) => custom.version.validate(object),
             None => {
                 let mut errors = (self.rules.validate)(object);
-                check_owned_finalizers(&mut errors, object);
+                // These two are of servers of their own upstream, which do not ask for it; one's own finalizer has no
+                // owner, and comes back with a restored definition.
+                if !matches!(self.group, "apiextensions.k8s.io" | "apiregistration.k8s.io") {
+                    check_owned_finalizers(&mut errors, object);
+                }
                 errors
             }
         }

@@ -247,3 +247,16 @@ fn selectable_fields_are_read_as_text() {
     check("Event", "{reportingComponent: scheduler}", "source", "scheduler");
     check("Secret", "{type: Opaque}", "type", "Opaque");
 }
+
+#[test]
+fn finalizers_of_definitions_need_no_owner() {
+    let complains = |name: &str, finalizer: &str| {
+        let object = json!({"metadata": {"name": "a", "finalizers": [finalizer]}});
+        let errors = kind(name).validate(&object);
+        errors.iter().any(|error| error.field.starts_with("metadata.finalizers"))
+    };
+    assert!(complains("Namespace", "mine"));
+    assert!(!complains("Namespace", "a.b/mine"));
+    assert!(!complains("CustomResourceDefinition", DEFINITION_CLEANUP));
+    assert!(!complains("APIService", "mine"));
+}

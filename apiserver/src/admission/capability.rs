@@ -4,7 +4,7 @@
 //! every image by them again, also those of other registries. For a workload's template a warning says what would
 //! become of its pods.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use coracle_api::capability::{
@@ -20,6 +20,15 @@ use super::pod_security::subject::{containers, name, pod_of};
 use super::{Operation, Request};
 use crate::cache::{Caches, ResourceCache, Selection};
 use crate::oci::Names;
+
+/// Containers of a pod that are judged here, and images of which they are made; what else there is, its host judges.
+const CONTAINERS_MAX: usize = 100;
+
+/// Imports of a pod's containers that are judged here: rules are asked for each, while the request waits.
+const IMPORTS_MAX: usize = 2_000;
+
+/// Pods that are looked at for what a container imported before, which is only told.
+const PODS_LOOKED_AT_MAX: usize = 100;
 
 /// What images import and export, by the image as a pod writes it; those that are not known are missing.
 pub(crate) type Known = HashMap<String, Arc<Names>>;
@@ -149,13 +158,15 @@ pub(crate) fn asked(
 }
 
 impl Asked {
-    /// Every image that its containers are made of.
+    /// The images that its containers are made of, each once.
     pub(crate) fn images(&self) -> Vec<String> {
-        let own = images(&self.pod).into_iter();
-        own.flat_map(|(container, image)| {
-            std::iter::once(image.to_owned()).chain(plugs(&self.pod, container))
-        })
-        .collect()
+        let own = images(&self.pod).into_iter().take(CONTAINERS_MAX);
+        let all: BTreeSet<String> = own
+            .flat_map(|(container, image)| {
+                std::iter::once(image.to_owned()).chain(plugs(&self.pod, container))
+            })
+            .collect();
+        all.into_iter().take(CONTAINERS_MAX).collect()
     }
 
     /// Judges the images that are known.
@@ -184,8 +195,8 @@ impl Asked {
     fn findings(&self, namespace: &str, known: &Known, caches: &Caches) -> Vec<Finding> {
         let none = Map::new();
         let labels = meta::labels(&self.pod).unwrap_or(&none);
-        let mut findings = Vec::new();
-        for (container, image) in images(&self.pod) {
+        let (mut findings, mut judged) = (Vec::new(), 0);
+        for (container, image) in images(&self.pod).into_iter().take(CONTAINERS_MAX) {
             let Some(own) = known.get(image) else { continue };
             let plugs: Option<Vec<&Arc<Names>>> =
                 plugs(&self.pod, container).iter().map(|plug| known.get(plug)).collect();
@@ -194,6 +205,10 @@ impl Asked {
             let exports: Vec<String> = plugs.iter().flat_map(|one| one.exports.clone()).collect();
             let all = own.imports.iter().chain(plugs.iter().flat_map(|one| &one.imports)).cloned();
             let imports = capability::open(all, &exports);
+            judged += imports.len();
+            if judged > IMPORTS_MAX {
+                break;
+            }
             let subject = Subject { namespace, labels, container, image };
             let mut found = capability::judge(&self.terms, &subject, &imports, None);
             if !found.is_empty() {
@@ -224,7 +239,7 @@ fn before(
     let pods = caches.by_resource("", "pods")?;
     let (labels, fields) = (LabelSelector::everything(), FieldSelector::everything());
     let selection = Selection::new(pods.kind(), Some(namespace), labels, fields).ok()?;
-    pods.select(&selection).iter().find_map(|pod| {
+    pods.select(&selection).iter().take(PODS_LOOKED_AT_MAX).find_map(|pod| {
         let pod = pod.value();
         let said = meta::annotation(&pod, &format!("{IMPORTS_PREFIX}{container}"))?;
         let there = images(&pod).into_iter().find(|(name, there)| {
@@ -291,6 +306,25 @@ mod tests {
         assert_eq!(count(&known), 0, "it is plugged");
         known.insert("lib:1".to_owned(), names(&["acme:x/z"], &[]));
         assert_eq!(count(&known), 1, "both are open");
+    }
+
+    #[test]
+    fn no_pod_makes_the_server_judge_for_long() {
+        let container = |n: usize| json!({"name": format!("c{n}"), "image": "app:1"});
+        let containers: Vec<Value> = (0..CONTAINERS_MAX + 1).map(container).collect();
+        let rule = capability::Rule { expression: "false".to_owned(), message: String::new() };
+        let terms = Terms { policy: "p".to_owned(), audit: false, rules: vec![rule] };
+        let pod = json!({"spec": {"containers": containers}});
+        let asked = Asked { pod, terms: vec![terms], is_template: false };
+        assert_eq!(asked.images(), ["app:1"]);
+        let caches = Caches::start(&coracle_store::Store::memory());
+        let count = |imports: usize| {
+            let imports = (0..imports).map(|n| n.to_string()).collect();
+            let names = Arc::new(Names { imports, exports: Vec::new() });
+            asked.findings("default", &Known::from([("app:1".to_owned(), names)]), &caches).len()
+        };
+        assert_eq!(count(1), CONTAINERS_MAX);
+        assert_eq!(count(IMPORTS_MAX / 2), 2);
     }
 
     #[test]

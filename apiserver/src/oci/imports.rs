@@ -3,7 +3,7 @@
 //! Only the outer shape of a component is read, in this process; whether it is valid is for the host that compiles it.
 //! An image that is not here, holds several files or is too large is not known, and left to the host.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read as _;
 use std::sync::Arc;
 
@@ -21,8 +21,11 @@ const REGISTRY: &str = "registry.coracle.internal/";
 /// Most bytes of a component that is read: more than programs in any language have.
 const COMPONENT_BYTES_MAX: u64 = 128 << 20;
 
-/// Most imports and exports of a component that is judged here.
-const NAMES_MAX: usize = 10_000;
+/// Most imports and exports of a component that is judged here: it has seldom more than thirty.
+const NAMES_MAX: usize = 1_000;
+
+/// Most bytes of all of them: [`KEPT_MAX`] components may not take the server's memory.
+const NAME_BYTES_MAX: usize = 64 * 1024;
 
 /// Components whose names are kept at hand; others are read again.
 const KEPT_MAX: usize = 512;
@@ -36,9 +39,9 @@ pub(crate) struct Names {
     pub(crate) exports: Vec<String>,
 }
 
-/// Names of components that were read, by digest.
+/// Names of components that were read, by digest; `None` for those that cannot be judged here.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<String, Arc<Names>>>);
+pub(super) struct Known(Mutex<HashMap<String, Option<Arc<Names>>>>);
 
 impl ImageStore {
     /// Reads what the component of an image imports and exports; `None` when it is not known here. Blocking calls.
@@ -47,7 +50,7 @@ impl ImageStore {
         let manifest = self.manifest(&repository, &reference).ok()?;
         let layer = layer(&serde_json::from_slice(&manifest.bytes).ok()?)?;
         if let Some(found) = known.0.lock().get(layer.hex()) {
-            return Some(Arc::clone(found));
+            return found.clone();
         }
         let (file, bytes) = self.open_blob(&repository, &layer).ok()?;
         if bytes > COMPONENT_BYTES_MAX {
@@ -55,13 +58,13 @@ impl ImageStore {
         }
         let mut component = Vec::new();
         file.take(COMPONENT_BYTES_MAX).read_to_end(&mut component).ok()?;
-        let found = Arc::new(names(&component)?);
+        let found = names(&component).map(Arc::new);
         let mut known = known.0.lock();
         if known.len() >= KEPT_MAX {
             known.clear();
         }
-        known.insert(layer.hex().to_owned(), Arc::clone(&found));
-        Some(found)
+        known.insert(layer.hex().to_owned(), found.clone());
+        found
     }
 }
 
@@ -87,9 +90,9 @@ fn layer(manifest: &Value) -> Option<Digest> {
     Digest::parse(digest).ok()
 }
 
-/// Reads the outer shape of a component or module; `None` when it has none.
+/// Reads the outer shape of a component or module; `None` when it has none, or too many names.
 fn names(component: &[u8]) -> Option<Names> {
-    let (mut names, mut depth) = (Names::default(), 0_usize);
+    let (mut found, mut depth) = (Found::default(), 0_usize);
     for payload in Parser::new(0).parse_all(component) {
         let payload = payload.ok()?;
         if let Payload::Version { .. } = payload {
@@ -98,38 +101,61 @@ fn names(component: &[u8]) -> Option<Names> {
             depth = depth.saturating_sub(1);
         } else if depth == 1 {
             // What is nested deeper is the component's own affair.
-            add(&mut names, payload).ok()?;
-        }
-        if names.imports.len() + names.exports.len() > NAMES_MAX {
-            return None;
+            found.add(payload)?;
         }
     }
-    for list in [&mut names.imports, &mut names.exports] {
-        list.sort_unstable();
-        list.dedup();
-    }
-    Some(names)
+    Some(Names {
+        imports: found.imports.into_iter().collect(),
+        exports: found.exports.into_iter().collect(),
+    })
 }
 
-fn add(names: &mut Names, payload: Payload<'_>) -> wasmparser::Result<()> {
-    if let Payload::ImportSection(section) = payload {
-        for import in section.into_imports() {
-            names.imports.push(import?.module.to_owned());
+/// What was found of a component's names so far.
+#[derive(Default)]
+struct Found {
+    imports: BTreeSet<String>,
+    exports: BTreeSet<String>,
+    bytes: usize,
+}
+
+impl Found {
+    /// Adds the names in a section; `None` when it is malformed, or they are too many.
+    fn add(&mut self, payload: Payload<'_>) -> Option<()> {
+        if let Payload::ImportSection(section) = payload {
+            for import in section.into_imports() {
+                self.import(import.ok()?.module)?;
+            }
+        } else if let Payload::ExportSection(section) = payload {
+            for export in section {
+                self.export(export.ok()?.name)?;
+            }
+        } else if let Payload::ComponentImportSection(section) = payload {
+            for import in section {
+                self.import(import.ok()?.name.name)?;
+            }
+        } else if let Payload::ComponentExportSection(section) = payload {
+            for export in section {
+                self.export(export.ok()?.name.name)?;
+            }
         }
-    } else if let Payload::ExportSection(section) = payload {
-        for export in section {
-            names.exports.push(export?.name.to_owned());
-        }
-    } else if let Payload::ComponentImportSection(section) = payload {
-        for import in section {
-            names.imports.push(import?.name.name.to_owned());
-        }
-    } else if let Payload::ComponentExportSection(section) = payload {
-        for export in section {
-            names.exports.push(export?.name.name.to_owned());
-        }
+        Some(())
     }
-    Ok(())
+
+    fn import(&mut self, name: &str) -> Option<()> {
+        let is_new = self.imports.insert(name.to_owned());
+        self.count(name, is_new)
+    }
+
+    fn export(&mut self, name: &str) -> Option<()> {
+        let is_new = self.exports.insert(name.to_owned());
+        self.count(name, is_new)
+    }
+
+    fn count(&mut self, name: &str, is_new: bool) -> Option<()> {
+        self.bytes += if is_new { name.len() } else { 0 };
+        let number = self.imports.len() + self.exports.len();
+        (number <= NAMES_MAX && self.bytes <= NAME_BYTES_MAX).then_some(())
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +192,36 @@ mod tests {
         let found = names(&bytes).unwrap();
         assert_eq!((found.imports, found.exports), (vec!["env".into()], vec!["_start".into()]));
         assert_eq!(names(b"#!/bin/sh"), None);
+    }
+
+    /// A module with these exports, each of its one function.
+    fn exporting(names: &[String]) -> Vec<u8> {
+        let number = |n: usize| {
+            let (mut rest, mut bytes) = (n, Vec::new());
+            while rest > 0x7f {
+                bytes.push((rest & 0x7f) as u8 | 0x80);
+                rest >>= 7;
+            }
+            bytes.push(rest as u8);
+            bytes
+        };
+        let mut section = number(names.len());
+        for name in names {
+            section.extend(number(name.len()));
+            section.extend(name.as_bytes());
+            section.extend([0, 0]);
+        }
+        [b"\0asm\x01\0\0\0\x07".as_slice(), &number(section.len()), &section].concat()
+    }
+
+    #[test]
+    fn who_has_more_names_than_anybody_needs_is_left_to_the_host() {
+        let many = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&exporting(&many(NAMES_MAX))).unwrap().exports.len(), NAMES_MAX);
+        assert_eq!(names(&exporting(&many(NAMES_MAX + 1))), None);
+        assert_eq!(names(&exporting(&["x".repeat(NAME_BYTES_MAX + 1)])), None);
+        // The same name again is no other one.
+        assert!(names(&exporting(&vec!["x".to_owned(); NAMES_MAX + 1])).is_some());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
 
 use super::access::{Grant, MayRead, Rules, mounts_from};
@@ -35,6 +36,9 @@ const LIST_ITEMS_DEFAULT: usize = 1000;
 /// Bytes read from disk for one frame of a pulled blob.
 const READ_CHUNK_BYTES: usize = 64 * 1024;
 
+/// How many read components for what they import at once: each has a whole one in memory.
+const READERS_MAX: usize = 2;
+
 const DOCKER_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -45,18 +49,22 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 pub struct ImageRegistry {
     store: Arc<ImageStore>,
     known: Arc<Known>,
+    readers: Arc<Semaphore>,
 }
 
 impl ImageRegistry {
     /// Serves this store.
     pub fn new(store: ImageStore) -> ImageRegistry {
-        ImageRegistry { store: Arc::new(store), known: Arc::default() }
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        ImageRegistry { store: Arc::new(store), known: Arc::default(), readers }
     }
 
     /// Reads what the components of images import and export; those that are not known here are left out.
     pub(crate) async fn names(&self, images: Vec<String>) -> HashMap<String, Arc<Names>> {
         let known = Arc::clone(&self.known);
+        let turn = Arc::clone(&self.readers).acquire_owned().await;
         let read = move |store: &ImageStore| {
+            let _turn = turn;
             let names = images.into_iter().filter_map(|image| {
                 let names = store.names(&image, &known)?;
                 Some((image, names))
