@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{InstrumentationScope, KeyValue};
@@ -57,6 +58,10 @@ pub struct Telemetry {
     logs: Option<LogQueue>,
     sources: Option<Sources>,
 }
+
+/// How long what is left may take at the end: as long as one batch, since whoever stops a server waits for
+/// it. A collector that answers takes all of it in a moment.
+const STOP_MAX: Duration = export::EXPORT_TIMEOUT;
 
 /// The tasks that send. Dropping it ends them without waiting for what is left.
 #[derive(Debug, Default)]
@@ -158,13 +163,19 @@ impl Exporting {
         self.tasks.push(tokio::spawn(sending));
     }
 
-    /// Sends what is left and ends; takes as long as the collector may take for a few batches.
+    /// Sends what is left and ends, after ten seconds at the latest: a collector that does not answer must not
+    /// keep a process from its end.
     pub async fn stop(mut self) {
         self.ends.clear();
-        for task in &mut self.tasks {
-            if task.await.is_err() {
-                tracing::error!("a task that sends to the collector panicked");
+        let all = async {
+            for task in &mut self.tasks {
+                if task.await.is_err() {
+                    tracing::error!("a task that sends to the collector panicked");
+                }
             }
+        };
+        if tokio::time::timeout(STOP_MAX, all).await.is_err() {
+            tracing::warn!("the collector does not answer; what was left for it is lost");
         }
     }
 }

@@ -200,3 +200,19 @@ async fn only_what_was_asked_for_is_sent() {
     let (telemetry, _exporting) = Telemetry::start(&asked).unwrap();
     assert!(telemetry.logger(&resource).is_none());
 }
+
+/// It takes the connection, and says nothing: each of the three parts has its own request.
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_says_nothing_keeps_nobody_from_its_end() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let (telemetry, exporting) = Telemetry::start(&config(&endpoint, "1")).unwrap();
+    for name in ["one", "two", "three"] {
+        let tracer = telemetry.tracer(&Resource::service(name));
+        drop(tracer.serve(&mut Request::get("/").body(()).unwrap(), None));
+    }
+    let began = tokio::time::Instant::now();
+    exporting.stop().await;
+    let took = began.elapsed().as_secs();
+    assert!(took <= 10, "{took} seconds of the clock that only waits move");
+}
