@@ -75,7 +75,8 @@ impl Core {
             Ok(body) => {
                 place = who.as_ref().ok().and_then(|who| self.flows.place(&who.acting_as, &info));
                 let width = self.width(&info, &query);
-                let is_watch = info.verb == Verb::Watch;
+                // What another server begins to send is no work of this one.
+                let is_watch = info.verb == Verb::Watch && !self.remotes.serve(&info.path);
                 let work = self.clone().admitted(parts, body, info, query, who);
                 match (is_long, is_write) {
                     (true, _) if is_watch => self.begun(place.as_ref(), width, work).await,

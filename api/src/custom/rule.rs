@@ -202,15 +202,15 @@ fn check_place(
     let mut scope = Scope::new();
     let known = whole_members(value, at);
     scope.bind("self", known.as_ref().unwrap_or(value), shape);
-    if let Some(old) = old {
-        scope.bind("oldSelf", old, shape);
-    }
     for rule in &schema.rules {
         if rule.is_transition && old.is_none() && !rule.optional_old {
             continue;
         }
-        if rule.is_transition && rule.optional_old {
-            bind_optional(&mut scope, old, shape);
+        match old {
+            _ if rule.is_transition && rule.optional_old => bind_optional(&mut scope, old, shape),
+            // The rule before may have bound another form of it.
+            Some(old) if rule.is_transition => scope.bind("oldSelf", old, shape),
+            Some(_) | None => {}
         }
         errors.extend(rule.check(&scope, at, &schema.ty));
     }

@@ -165,6 +165,21 @@ fn rules() -> Version {
 }
 
 #[test]
+fn each_rule_sees_the_old_value_in_its_own_form() {
+    let rules = json!([
+        {"rule": "!oldSelf.hasValue() || self.min >= oldSelf.value().min", "optionalOldSelf": true},
+        {"rule": "self.max >= oldSelf.max"},
+    ]);
+    let version = version(json!({"type": "object", "x-kubernetes-validations": rules,
+        "properties": {"min": {"type": "integer"}, "max": {"type": "integer"}}}));
+    let count = |new: Value, old: Value| version.validate_update(&thing(new), &thing(old)).len();
+    assert_eq!(count(json!({"min": 1, "max": 2}), json!({"min": 1, "max": 2})), 0);
+    assert_eq!(count(json!({"min": 1, "max": 2}), json!({"min": 1, "max": 3})), 1);
+    assert_eq!(count(json!({"min": 1, "max": 2}), json!({"min": 2, "max": 3})), 2);
+    assert_eq!(version.validate(&thing(json!({"min": 1, "max": 2}))).len(), 0);
+}
+
+#[test]
 fn rules_are_kept() {
     let version = rules();
     let check = |new: Value, old: Option<Value>, expected: &[&str]| {

@@ -56,6 +56,11 @@ pub(crate) struct Remotes {
 }
 
 impl Remotes {
+    /// Whether a path is served by another server.
+    pub(crate) fn serve(&self, path: &str) -> bool {
+        self.of_path(path).is_some()
+    }
+
     /// The server of a path below `/apis/GROUP/VERSION`, or of `/openapi/v3` + that.
     pub(super) fn of_path(&self, path: &str) -> Option<Arc<Remote>> {
         let all = self.all.read();

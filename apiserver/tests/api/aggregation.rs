@@ -194,6 +194,13 @@ GET /api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication
           /data/client-ca-file "the cluster's"
           /data/requestheader-allowed-names "[\"front-proxy-client\"]"
     "#]].assert_eq(&format!("{}\n{}", cats["versions"], session.run(script).await));
+    // A watch of it has no seat: when its events begin is not for this server to say.
+    let ann = coracle_apiserver::authn::UserInfo::new("ann", []);
+    session.run_as(ann, "GET /apis/cats.example.com/v1/cats?watch=true").await;
+    let labels = r#"{priority_level="global-default",flow_schema="global-default"}"#;
+    let line = format!("apiserver_flowcontrol_dispatched_requests_total{labels} 0");
+    let metrics = session.run("GET /metrics").await;
+    assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     session.run("DELETE /api/v1/namespaces/default/services/cats").await;
     session.run("PATCH /apis/apiregistration.k8s.io/v1/apiservices/v1.cats.example.com\nContent-Type: application/merge-patch+json\n{\"spec\":{\"versionPriority\":11}}").await;
     settled(&session, "ServiceNotFound").await;
