@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use coracle_api::decode::{self, FieldValidation};
+use coracle_api::meta;
 use coracle_api::registry::Kind;
 use coracle_api::schema;
 use coracle_api::status::{Details, Reason, Status};
@@ -47,8 +48,8 @@ enum Deleted {
 impl Core {
     /// Deletes one object.
     pub(crate) async fn delete(&self, context: &Context, request: Body) -> Result<Answer, Status> {
-        let mut options = read_options(context, request).await?;
-        let warnings = keep_pods_of_jobs(context.kind, &mut options);
+        let options = read_options(context, request).await?;
+        let warnings = warnings(context.kind, &options);
         let kind = context.kind;
         let (namespace, name) = (&context.path.namespace, &context.path.name);
         let mut answer = match self.delete_one(context, namespace, name, &options).await? {
@@ -72,8 +73,8 @@ impl Core {
         request: Body,
     ) -> Result<Answer, Status> {
         let list = context.list_options(false)?;
-        let mut options = read_options(context, request).await?;
-        let warnings = keep_pods_of_jobs(context.kind, &mut options);
+        let options = read_options(context, request).await?;
+        let warnings = warnings(context.kind, &options);
         let namespace = Some(context.path.namespace.as_str());
         let selection = Selection::new(context.kind, namespace, list.labels, list.fields)?;
         let found = self.objects(context.kind)?.select(&selection);
@@ -134,7 +135,7 @@ impl Core {
             self.admit(context, Operation::Delete, &mut old, None, untold).await?;
             self.approve(context, Operation::Delete, &old, None, untold).await?;
             let guard = Guard::At(current.revision);
-            let plan = deletion::plan(&old, options, clock::now());
+            let plan = deletion::plan(&old, &with_default(kind, options, &old), clock::now());
             let (write, gone) = match &plan {
                 Plan::Keep => return Ok(Deleted::Pending(current.json.clone())),
                 Plan::Remove => (Write::delete(current.key.clone(), guard), true),
@@ -176,16 +177,28 @@ impl Core {
     }
 }
 
-/// A delete of Jobs that says nothing about their pods keeps them, as it always did; gives what the client is told.
-///
-/// *Source:* `DefaultGarbageCollectionPolicy` of Jobs in kube-apiserver.
-fn keep_pods_of_jobs(kind: &Kind, options: &mut DeleteOptions) -> Vec<String> {
-    if (kind.group, kind.kind) != ("batch", "Job") || options.propagation.is_some() {
-        return Vec::new();
-    }
-    options.propagation = Some(Propagation::Orphan);
+/// Whether a delete of Jobs says nothing about their pods.
+fn is_silent_of_pods(kind: &Kind, options: &DeleteOptions) -> bool {
+    (kind.group, kind.kind) == ("batch", "Job") && options.propagation.is_none()
+}
+
+/// What the client is told of a delete.
+fn warnings(kind: &Kind, options: &DeleteOptions) -> Vec<String> {
     let words = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
-    vec![words.to_owned()]
+    is_silent_of_pods(kind, options).then(|| words.to_owned()).into_iter().collect()
+}
+
+/// The options with what they do not say: a Job's pods stay, as they always did, unless an earlier delete said else.
+///
+/// *Source:* `DefaultGarbageCollectionPolicy` of Jobs in kube-apiserver; `shouldOrphanDependents` of `k8s.io/apiserver`.
+fn with_default(kind: &Kind, options: &DeleteOptions, object: &Value) -> DeleteOptions {
+    let mut options = options.clone();
+    let mut finalizers = meta::finalizers(object);
+    let is_said = finalizers.any(|name| [deletion::ORPHAN, deletion::FOREGROUND].contains(&name));
+    if is_silent_of_pods(kind, &options) && !is_said {
+        options.propagation = Some(Propagation::Orphan);
+    }
+    options
 }
 
 fn dry(plan: Plan, current: &cache::Object) -> Deleted {
@@ -218,4 +231,24 @@ async fn read_options(context: &Context, request: Body) -> Result<DeleteOptions,
         )));
     }
     DeleteOptions::parse(Some(&value), &context.query)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_api::registry::by_kind;
+
+    #[test]
+    fn a_delete_that_says_nothing_keeps_the_pods_of_a_job() {
+        let check = |kind: &str, finalizer: &str, expected: Option<Propagation>| {
+            let group = if kind == "Job" { "batch" } else { "apps" };
+            let kind = by_kind(group, "v1", kind).unwrap();
+            let object = json!({"metadata": {"finalizers": [finalizer]}});
+            let options = with_default(kind, &DeleteOptions::default(), &object);
+            assert_eq!(options.propagation, expected, "{kind:?} {finalizer}");
+        };
+        check("Job", "a/b", Some(Propagation::Orphan));
+        check("Job", deletion::FOREGROUND, None);
+        check("Deployment", "a/b", None);
+    }
 }

@@ -56,7 +56,11 @@ fn dying(text: &str) -> Result<Dying, String> {
 }
 
 fn quantity(text: &str) -> Result<String, String> {
-    text.parse::<Quantity>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+    let quantity = text.parse::<Quantity>().map_err(|error| error.to_string())?;
+    if quantity.is_negative() {
+        return Err("must not be negative".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -74,5 +78,8 @@ mod tests {
         for wrong in ["0", "1001", "x"] {
             assert!(hosts(wrong).unwrap_err().contains("1 to 1000"), "{wrong}");
         }
+        assert_eq!(quantity("16Gi"), Ok("16Gi".to_owned()));
+        // The server would refuse such a node, and its host never be ready.
+        assert!(quantity("-1").unwrap_err().contains("negative"));
     }
 }
