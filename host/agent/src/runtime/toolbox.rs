@@ -160,7 +160,8 @@ mod tests {
         assert_eq!(check("coracle.dev/toolbox:1").unwrap(), Some(found.clone()));
         assert_eq!(check(&found.image_id).unwrap(), Some(found));
         assert!(check(&format!("coracle.dev/toolbox@sha256:{}", "0".repeat(64))).is_err());
-        for other in [format!("{IMAGE}es").as_str(), "toolbox", "registry.coracle.internal/toolbox"] {
+        for other in [format!("{IMAGE}es").as_str(), "toolbox", "registry.coracle.internal/toolbox"]
+        {
             assert_eq!(check(other).unwrap(), None, "{other}");
         }
     }
