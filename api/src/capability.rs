@@ -138,7 +138,7 @@ pub fn write(terms: &[Terms]) -> String {
 /// Reads the value of [`ANNOTATION`].
 ///
 /// # Errors
-/// When it is not what [`write`] gives.
+/// When it is not what [`write()`] gives.
 pub fn read(text: &str) -> Result<Vec<Terms>, serde_json::Error> {
     serde_json::from_str(text)
 }
