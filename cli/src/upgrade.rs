@@ -56,13 +56,14 @@ fn minor(version: &str) -> Option<u32> {
 fn judge_server(server: &str, own: &str) -> Finding {
     let what = format!("the server is {server}, this binary {own}");
     match (minor(server), minor(own)) {
-        (Some(server), Some(own)) if own == server || own == server + 1 => ok(what),
+        (Some(server), Some(own)) if own == server || own == server.saturating_add(1) => ok(what),
         (Some(server), Some(own)) if own < server => {
             wrong(what, "a server does not go back: restore a backup of the older version instead")
         }
-        (Some(server), Some(_)) => {
-            wrong(what, format!("go by one minor at a time: install v1.{} first", server + 1))
-        }
+        (Some(server), Some(_)) => wrong(
+            what,
+            format!("go by one minor at a time: install v1.{} first", server.saturating_add(1)),
+        ),
         (None, _) | (_, None) => wrong(what, "this is no Coracle server: check --kubeconfig"),
     }
 }
