@@ -10,8 +10,8 @@ use crate::quantity::Quantity;
 
 const SPEC: Path<'static> = Path::root("spec");
 
-/// Resources that a quota may count, beside those of other groups and `count/…`.
-const STANDARD: &[&str] = &[
+/// Resources that a quota may measure, and pods; beside [`COUNTED`], those of other groups and `count/…`.
+const MEASURED: &[&str] = &[
     "cpu",
     "memory",
     "ephemeral-storage",
@@ -23,14 +23,6 @@ const STANDARD: &[&str] = &[
     "limits.memory",
     "limits.ephemeral-storage",
     "pods",
-    "services",
-    "replicationcontrollers",
-    "resourcequotas",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "services.nodeports",
-    "services.loadbalancers",
 ];
 
 /// Resources of which there are so many, besides pods.
@@ -118,7 +110,9 @@ fn quota_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
     let malformed = !complaints.is_empty();
     complain(errors, path, name, complaints);
     let prefixed = ["hugepages-", "requests.hugepages-", "limits.hugepages-"];
-    let known = STANDARD.contains(&name) || prefixed.iter().any(|prefix| name.starts_with(prefix));
+    let known = MEASURED.contains(&name)
+        || COUNTED.contains(&name)
+        || prefixed.iter().any(|prefix| name.starts_with(prefix));
     if !malformed && !name.contains('/') && !known {
         let words = "must be a standard resource for quota";
         errors.push(FieldError::invalid(path, name, words));
