@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 
 use crate::class;
-use crate::world::{INSTANCES, Pod, fabric, until};
+use crate::world::{Pod, fabric, image_in, small_engine, until};
 
 /// Asks a pod's port 80 and gives the status and text, over a connection of its own.
 async fn ask(pod: &Pod, path: &str) -> (u16, String) {
@@ -231,8 +231,11 @@ async fn environment_and_output_belong_to_the_container() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_requests_than_instances_are_all_answered() {
+    const INSTANCES: u32 = 16;
     let pod = Arc::new(Pod::new());
-    let _container = start(&pod, Isolation::Request).await;
+    let mut spec = pod.spec("http_behave", &[]).await;
+    spec.image = image_in(&small_engine(INSTANCES), "http_behave").await;
+    let _container = pod.sandbox.start(spec).await.unwrap();
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..INSTANCES * 2 {
         let pod = pod.clone();

@@ -18,8 +18,8 @@ use sha2::{Digest, Sha256};
 
 use crate::class;
 
-/// Instances of the test engine: small, so that running out can be shown.
-pub(crate) const INSTANCES: u32 = 64;
+/// Instances of the test engine: enough that no test takes the room of those that run beside it.
+const INSTANCES: u32 = 256;
 
 /// Builds the guests once and gives the file of one.
 pub(crate) fn guest(name: &str) -> PathBuf {
@@ -50,11 +50,16 @@ pub(crate) fn cargo(workspace: &Path, args: &[&str]) {
 /// One engine for all tests of this process, with a cache that outlives it.
 pub(crate) fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    let make = || {
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
-        Engine::new(config(cache)).unwrap()
-    };
-    ENGINE.get_or_init(make).clone()
+    ENGINE.get_or_init(|| Engine::new(config(cache())).unwrap()).clone()
+}
+
+/// An engine that runs out of instances when `instances` are there.
+pub(crate) fn small_engine(instances: u32) -> Engine {
+    Engine::new(EngineConfig { instances_max: instances, ..config(cache()) }).unwrap()
+}
+
+fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("code")
 }
 
 pub(crate) fn config(cache: PathBuf) -> EngineConfig {
@@ -74,8 +79,13 @@ pub(crate) fn source(bytes: Vec<u8>) -> ImageSource {
 
 /// A guest, ready to run.
 pub(crate) async fn image(name: &str) -> Arc<Image> {
+    image_in(&engine(), name).await
+}
+
+/// A guest, ready to run in an engine.
+pub(crate) async fn image_in(engine: &Engine, name: &str) -> Arc<Image> {
     let bytes = std::fs::read(guest(name)).unwrap();
-    engine().prepare(source(bytes), &[]).await.unwrap()
+    engine.prepare(source(bytes), &[]).await.unwrap()
 }
 
 /// Routes every pod address to itself, and knows names of the form `pod-N`.
