@@ -14,6 +14,7 @@ pub struct Counts {
     not_granted: AtomicU64,
     no_backend: AtomicU64,
     not_taken: AtomicU64,
+    failed: AtomicU64,
 }
 
 /// Why something was counted.
@@ -29,6 +30,8 @@ pub enum Count {
     NoBackend,
     /// A backend did not take it; another one may have.
     NotTaken,
+    /// A backend answered a request with a failure, or not at all.
+    Failed,
 }
 
 impl Counts {
@@ -41,6 +44,7 @@ impl Counts {
             Count::NotGranted => &self.not_granted,
             Count::NoBackend => &self.no_backend,
             Count::NotTaken => &self.not_taken,
+            Count::Failed => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -77,8 +81,13 @@ impl Counts {
             &[("", of(&self.not_taken))],
         );
         page.metric(
+            ("coracle_network_backend_failures_total", "counter"),
+            "Requests that a backend of a Service answered with 5xx or not at all.",
+            &[("", of(&self.failed))],
+        );
+        page.metric(
             ("coracle_network_ejected_backends", "gauge"),
-            "Backends that are left out for a while since they did not take connections.",
+            "Backends that are left out for a while since they took no connections or failed requests.",
             &[("", ejected as u64)],
         );
         page.0
@@ -113,6 +122,7 @@ mod tests {
             (Count::NotGranted, "refusals_total{cause=\"not_granted\"}"),
             (Count::NoBackend, "refusals_total{cause=\"no_backend\"}"),
             (Count::NotTaken, "connect_failures_total"),
+            (Count::Failed, "backend_failures_total"),
         ];
         for (times, (what, _)) in (1..).zip(all) {
             (0..times).for_each(|_| counts.add(what));

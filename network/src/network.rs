@@ -15,7 +15,7 @@ use crate::counts::Count;
 use crate::demand::{self, Demand};
 use crate::dns::lookup::PodDns;
 use crate::egress::Egress;
-use crate::ejection::Ejections;
+use crate::ejection::{Cause, Ejections};
 use crate::picker::Picker;
 use crate::policy::guard::{Arrival, Guard};
 use crate::switch::{Grant, Ranges, View, decide};
@@ -248,6 +248,19 @@ impl Network {
         }
     }
 
+    /// Remembers how a backend answered a request: `well`, or with a failure of its own, or not at all.
+    #[expect(clippy::disallowed_methods, reason = "the edge of the pure ejections")]
+    pub(crate) fn answered(&self, backend: SocketAddr, well: bool) {
+        if !well {
+            self.guard.counts.add(Count::Failed);
+        } else if !self.ejections.read().is_failing(backend) {
+            return;
+        }
+        if self.ejections.write().answered(backend, well, Instant::now()) {
+            tracing::debug!(%backend, "left out for a while for what it answered");
+        }
+    }
+
     /// The backends of a Service port that are left out now.
     #[expect(clippy::disallowed_methods, reason = "the edge of the pure ejections")]
     fn ejected(&self, port: &ServicePort) -> Vec<SocketAddr> {
@@ -255,9 +268,9 @@ impl Network {
         if ejections.is_empty() { Vec::new() } else { ejections.among(port, Instant::now()) }
     }
 
-    /// How long a backend is still left out.
+    /// How long a backend is still left out, and why.
     #[expect(clippy::disallowed_methods, reason = "the edge of the pure ejections")]
-    pub(crate) fn left_out(&self, backend: SocketAddr) -> Option<Duration> {
+    pub(crate) fn left_out(&self, backend: SocketAddr) -> Option<(Duration, Cause)> {
         self.ejections.read().left(backend, Instant::now())
     }
 
@@ -392,6 +405,10 @@ impl Router for Answers {
         self.0.not_taken(backend, error);
     }
 
+    fn answered(&self, backend: SocketAddr, well: bool) {
+        self.0.answered(backend, well);
+    }
+
     fn starting(&self, flow: &Flow, refused: &[SocketAddr]) -> Option<BoxFuture<'static, ()>> {
         Answers::on_demand(&self.0, flow)?;
         let (network, flow, refused) = (Arc::clone(&self.0), flow.clone(), refused.to_vec());
@@ -407,7 +424,7 @@ impl Router for Answers {
 impl Answers {
     /// The Service port on demand that a flow goes to.
     fn on_demand(network: &Network, flow: &Flow) -> Option<Arc<ServicePort>> {
-        let port = network.table.read().virtual_port(flow.destination, flow.protocol).cloned()?;
+        let port = network.table.read().port_at(flow.destination, flow.protocol)?;
         port.on_demand.then_some(port)
     }
 }

@@ -1,6 +1,7 @@
 //! Keeps a [`Network`] in step with the API: Services and EndpointSlices in, routes and open node
 //! ports out. Each change is in the table before the next event is read.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,7 +128,7 @@ pub fn follow(
     }
 }
 
-/// Follows the host's own Node: its zone, and the range of its pods.
+/// Follows the Nodes: where all of them are, and of the host's own its zone and the range of its pods.
 fn observe_node(
     network: &Arc<Network>,
     fabric: &Arc<Fabric>,
@@ -137,6 +138,11 @@ fn observe_node(
     let (network, fabric, save) = (Arc::clone(network), Arc::clone(fabric), Arc::clone(save));
     let node = node.to_owned();
     caches.get::<Node>().observe(move |change| {
+        let addresses = change.new.as_ref().map(addresses).unwrap_or_default();
+        if network.change(|table| table.set_node(&change.key.name, addresses)) {
+            fabric.forget_flows();
+            save.notify_one();
+        }
         let Some(own) = change.new.as_ref().filter(|_| change.key.name == node) else { return };
         if let Some(range) = strange_range(&network, own) {
             found.send_replace(Some(Mismatch { node: node.clone(), range: range.clone() }));
@@ -149,6 +155,14 @@ fn observe_node(
             save.notify_one();
         }
     })
+}
+
+/// Where a node is, inside and outside.
+fn addresses(node: &Node) -> Vec<IpAddr> {
+    let all = node.status.as_ref().and_then(|status| status.addresses.as_ref());
+    let all = all.into_iter().flatten();
+    let ips = all.filter(|address| matches!(&*address.type_, "InternalIP" | "ExternalIP"));
+    ips.filter_map(|address| address.address.parse().ok()).collect()
 }
 
 async fn keep_ports(network: Arc<Network>, fabric: Arc<Fabric>, changed: Arc<Notify>) {
@@ -200,6 +214,7 @@ impl Keep {
     async fn save(&self) {
         let saved = Saved {
             zone: self.network.read(|table| table.place().zone.clone()),
+            nodes: self.network.read(|table| table.nodes().clone()),
             services: self.services.list().iter().map(|service| (**service).clone()).collect(),
             slices: self.slices.list().iter().map(|slice| (**slice).clone()).collect(),
         };

@@ -1,8 +1,10 @@
 //! What the host knew of Services when it last ran, so that it routes and opens node ports again
 //! with no server reachable.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Service;
@@ -17,6 +19,9 @@ pub(crate) struct Saved {
     /// The zone of the host's own Node.
     #[serde(default)]
     pub(crate) zone: Option<String>,
+    /// Where the nodes are.
+    #[serde(default)]
+    pub(crate) nodes: HashMap<String, Vec<IpAddr>>,
     pub(crate) services: Vec<Service>,
     pub(crate) slices: Vec<EndpointSlice>,
 }
@@ -46,6 +51,9 @@ impl Saved {
 
     /// Puts everything into the table.
     pub(crate) fn fill(&self, table: &mut Table) {
+        for (node, addresses) in &self.nodes {
+            table.set_node(node, addresses.clone());
+        }
         for service in &self.services {
             table.set_service(&key(&service.metadata), service);
         }

@@ -109,9 +109,9 @@ pub fn decide(
     pick: impl FnOnce(&ServicePort) -> Option<SocketAddr>,
 ) -> Route {
     let destination = flow.destination;
-    if let Some(port) = view.table.virtual_port(destination, flow.protocol) {
-        return match pick(port) {
-            Some(backend) => to_backend(view, flow, port, backend),
+    if let Some(port) = view.table.port_at(destination, flow.protocol) {
+        return match pick(&port) {
+            Some(backend) => to_backend(view, flow, &port, backend),
             None => Route::Refused(format!(
                 "Service {} has no ready endpoints for {destination}",
                 port.service

@@ -106,6 +106,7 @@ pub struct Table {
     virtual_ports: HashMap<(IpAddr, u16, Protocol), Arc<ServicePort>>,
     virtual_ips: HashMap<IpAddr, ServiceKey>,
     node_ports: HashMap<(u16, Protocol), Arc<ServicePort>>,
+    nodes: HashMap<String, Vec<IpAddr>>,
     health_ports: HashMap<u16, ServiceKey>,
 }
 
@@ -123,6 +124,23 @@ impl Table {
     /// Says at which addresses this host itself answers DNS, whatever Service has them.
     pub fn set_dns(&mut self, addresses: Vec<IpAddr>) {
         self.dns = addresses;
+    }
+
+    /// Says at which addresses a node is, where pods find the node ports; none when it is gone. Whether that is
+    /// new.
+    pub fn set_node(&mut self, node: &str, addresses: Vec<IpAddr>) -> bool {
+        if addresses.is_empty() {
+            return self.nodes.remove(node).is_some();
+        }
+        let is_new = self.nodes.get(node) != Some(&addresses);
+        self.nodes.insert(node.to_owned(), addresses);
+        is_new
+    }
+
+    /// The addresses of every node, by its name.
+    #[must_use]
+    pub fn nodes(&self) -> &HashMap<String, Vec<IpAddr>> {
+        &self.nodes
     }
 
     /// Whether an address is the cluster's DNS address.
@@ -188,6 +206,39 @@ impl Table {
         protocol: Protocol,
     ) -> Option<&Arc<ServicePort>> {
         self.virtual_ports.get(&(address.ip(), address.port(), protocol))
+    }
+
+    /// The Service port that a connection of a pod is meant for: by a virtual address, or by a node's address and
+    /// a node port. Which node it is does not matter then, and `externalTrafficPolicy: Local` does not count: it
+    /// is about connections from outside.
+    ///
+    /// *Source:* kube-proxy, which takes a pod's connections to a node port before they leave the pod's node.
+    #[must_use]
+    pub fn port_at(&self, address: SocketAddr, protocol: Protocol) -> Option<Arc<ServicePort>> {
+        if let Some(port) = self.virtual_port(address, protocol) {
+            return Some(Arc::clone(port));
+        }
+        let port = self.node_port(address.port(), protocol)?;
+        if !self.nodes.values().flatten().any(|ip| *ip == address.ip()) {
+            return None;
+        }
+        match port.policy {
+            TrafficPolicy::Cluster => Some(Arc::clone(port)),
+            TrafficPolicy::Local => self.node_port_from_within(port, address.port(), protocol),
+        }
+    }
+
+    fn node_port_from_within(
+        &self,
+        port: &ServicePort,
+        number: u16,
+        protocol: Protocol,
+    ) -> Option<Arc<ServicePort>> {
+        let entry = self.services.get(&port.service)?;
+        let is_meant =
+            |spec: &&PortSpec| spec.node_port == Some(number) && spec.protocol == protocol;
+        let spec = entry.ports.iter().find(is_meant)?;
+        Some(self.port(&port.service, entry, spec, (TrafficPolicy::Cluster, entry.family(0))))
     }
 
     /// The Service that owns a virtual IP, whatever the port.

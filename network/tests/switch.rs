@@ -149,6 +149,34 @@ fn the_hosts_address_leads_to_pods_with_its_network_and_not_to_the_host() {
     assert!(route(&answers, "192.0.2.10:8080").contains("belongs to the host"));
 }
 
+#[test]
+fn a_pod_finds_node_ports_at_every_nodes_address_and_nothing_else_there() {
+    let (network, answers, _refusals) = network();
+    let set = |policy: &str| {
+        let key = ServiceKey { namespace: "default".into(), name: "web".into() };
+        let object = json!({"spec": {"clusterIP": "10.96.0.20", "externalTrafficPolicy": policy,
+            "ports": [{"port": 80, "nodePort": 30080}]}});
+        network.change(|table| table.set_service(&key, &serde_json::from_value(object).unwrap()));
+    };
+    let at = |node: &str, addresses: &[&str]| {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        network.change(|table| table.set_node(node, addresses))
+    };
+    set("Cluster");
+    let refused = |at: &str| route(&answers, at).starts_with("refused");
+    assert!(refused("192.0.2.10:30080") && refused("192.0.2.11:30080"), "no node is there");
+    assert!(at("own", &["192.0.2.10"]) && at("other", &["192.0.2.11"]));
+    assert!(!at("other", &["192.0.2.11"]), "nothing new");
+    for policy in ["Cluster", "Local"] {
+        set(policy);
+        assert_eq!(route(&answers, "192.0.2.10:30080"), "pod 10.128.0.5:8080", "{policy}");
+        assert_eq!(route(&answers, "192.0.2.11:30080"), "pod 10.128.0.5:8080", "{policy}");
+    }
+    assert!(refused("192.0.2.10:30081") && refused("192.0.2.10:80") && refused("192.0.2.12:30080"));
+    assert!(at("other", &[]));
+    assert!(refused("192.0.2.11:30080"), "the node is gone");
+}
+
 /// One of two endpoints is ready, says the API, and takes no connection: it is found out by the first that
 /// comes to it, and left out for those that follow. No client notices.
 #[tokio::test]

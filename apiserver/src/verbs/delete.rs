@@ -21,6 +21,7 @@ use crate::metadata;
 use crate::options::{DeleteOptions, Propagation};
 use crate::respond::{self, Answer};
 use crate::server::Core;
+use crate::verbs::narrow::Narrow;
 use crate::verbs::write;
 
 /// How often a delete is planned anew when the object changes meanwhile. Controllers write a dying object often; each
@@ -76,8 +77,12 @@ impl Core {
         let options = read_options(context, request).await?;
         let warnings = warnings(context.kind, &options);
         let namespace = Some(context.path.namespace.as_str());
-        let selection = Selection::new(context.kind, namespace, list.labels, list.fields)?;
-        let found = self.objects(context.kind)?.select(&selection);
+        let (fields, narrow) = Narrow::part(context, &self.webhooks, list.fields)?;
+        let selection = Selection::new(context.kind, namespace, list.labels, fields)?;
+        let mut found = self.objects(context.kind)?.select(&selection);
+        if let Some(narrow) = narrow {
+            found = narrow.objects(found).await?;
+        }
         let mut items = Vec::with_capacity(found.len());
         for object in found {
             let header = &object.header;

@@ -23,8 +23,8 @@ pub(super) const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
 pub(super) enum Failed {
     /// The backend did not get the request, so another may.
     Unsent(Box<Request<Body>>, io::Error),
-    /// It may have got it.
-    Lost(hyper::Error),
+    /// It may have got it; a copy of one that is safe to repeat.
+    Lost(hyper::Error, Option<Box<Request<Body>>>),
 }
 
 /// Sends a request and gives the answer's head, with its body to come.
@@ -39,16 +39,19 @@ pub(super) async fn exchange(
         return over_http2(front, key, client, request).await;
     }
     *request.version_mut() = Version::HTTP_11;
+    let again = is_repeatable(&request).then(|| Box::new(copy_of(&request)));
     while let Some(mut sender) = front.pool.take(&key) {
         if sender.ready().await.is_err() {
             continue;
         }
-        let again = is_repeatable(&request).then(|| copy_of(&request));
         match over(&mut sender, request).await {
             Ok(response) => return Ok(keep(front, key, sender, response)),
             Err((Some(back), _)) => request = *back,
             // It ended as the request was on its way, as connections do that waited.
-            Err((None, error)) => request = again.ok_or(Failed::Lost(error))?,
+            Err((None, error)) => match &again {
+                Some(again) => request = copy_of(again),
+                None => return Err(Failed::Lost(error, None)),
+            },
         }
     }
     let mut sender = match connect(front, backend, client).await {
@@ -58,7 +61,7 @@ pub(super) async fn exchange(
     match over(&mut sender, request).await {
         Ok(response) => Ok(keep(front, key, sender, response)),
         Err((Some(back), error)) => Err(Failed::Unsent(back, io::Error::other(error))),
-        Err((None, error)) => Err(Failed::Lost(error)),
+        Err((None, error)) => Err(Failed::Lost(error, again)),
     }
 }
 
@@ -119,14 +122,17 @@ async fn over_http2(
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Failed> {
     name_authority(&mut request);
+    let again = is_repeatable(&request).then(|| Box::new(copy_of(&request)));
     if let Some(mut sender) = front.pool.share(&key)
         && sender.ready().await.is_ok()
     {
-        let again = is_repeatable(&request).then(|| copy_of(&request));
         match over2(&mut sender, request).await {
             Ok(response) => return Ok(response.map(boxed)),
             Err((Some(back), _)) => request = *back,
-            Err((None, error)) => request = again.ok_or(Failed::Lost(error))?,
+            Err((None, error)) => match &again {
+                Some(again) => request = copy_of(again),
+                None => return Err(Failed::Lost(error, None)),
+            },
         }
     }
     let mut sender = match connect_http2(front, key.backend, client).await {
@@ -137,7 +143,7 @@ async fn over_http2(
     match over2(&mut sender, request).await {
         Ok(response) => Ok(response.map(boxed)),
         Err((Some(back), error)) => Err(Failed::Unsent(back, io::Error::other(error))),
-        Err((None, error)) => Err(Failed::Lost(error)),
+        Err((None, error)) => Err(Failed::Lost(error, again)),
     }
 }
 

@@ -91,6 +91,11 @@ impl Front {
         self.network.await_backend(on_demand, client, refused).await
     }
 
+    /// Remembers how a backend answered a request.
+    pub(super) fn answered(&self, backend: SocketAddr, well: bool) {
+        self.network.answered(backend, well);
+    }
+
     fn service_port(&self, backend: &Backend) -> Option<Arc<ServicePort>> {
         self.network.read(|table| table.service_port(&backend.service, backend.port))
     }

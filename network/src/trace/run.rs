@@ -67,7 +67,7 @@ fn decisions(
     (door, to): (&Door, SocketAddr),
 ) -> Vec<Step> {
     let mut made = vec![network.view(|view| steps::service(view, to, door.protocol))];
-    let port = network.read(|table| table.virtual_port(to, door.protocol).cloned());
+    let port = network.read(|table| table.port_at(to, door.protocol));
     let mut backends = vec![to];
     if let Some(port) = &port {
         let is_tcp = door.protocol == Protocol::Tcp;

@@ -122,10 +122,10 @@ pub(super) fn service(view: &View<'_>, at: SocketAddr, protocol: Protocol) -> St
             format!("{ip} is the cluster's DNS, answered on this host"),
         );
     }
-    if let Some(port) = view.table.virtual_port(at, protocol) {
+    if let Some(port) = view.table.port_at(at, protocol) {
         let name = if port.name.is_empty() { String::new() } else { format!(" ({})", port.name) };
         let said = format!("{at}/{} is port{name} of Service {}", spelled(protocol), port.service);
-        return Step::ok(Stage::Service, said).with(rules(port));
+        return Step::ok(Stage::Service, said).with(rules(&port));
     }
     if let Some(service) = view.table.virtual_ip(ip) {
         let said = format!("Service {service} has no {} port {}", spelled(protocol), at.port());
