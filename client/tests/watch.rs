@@ -216,3 +216,39 @@ async fn an_object_that_does_not_fit_is_left_out_alone() {
     )
     .await;
 }
+
+/// Row `cp.loop`: level, not edge. One event of each kind is never sent.
+#[tokio::test(start_paused = true)]
+async fn events_that_were_lost_are_made_good_by_a_later_list() {
+    let n_lists = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&n_lists);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let watches = request.uri().query().unwrap_or_default().contains("watch=true");
+        let mut n_lists = counted.lock().unwrap();
+        let answer = match (watches, *n_lists) {
+            (true, _) => Answer::Stays(vec![]),
+            (false, 0) => list(5, &[map("changed", 2), map("deleted", 3), map("same", 4)]),
+            (false, _) => list(9, &[map("added", 8), map("changed", 9), map("same", 4)]),
+        };
+        *n_lists += u32::from(!watches);
+        async move { Ok::<_, Infallible>(respond(answer)) }
+    });
+    let cache: Cache<ConfigMap> = Cache::start(&Client::in_process(service), Scope::all());
+    cache.wait_synced().await;
+    let mut changes = cache.subscribe();
+    let mut told = Vec::new();
+    // Paused time: half an hour passes at once, as nothing else can happen.
+    let reading = async {
+        loop {
+            let change = changes.next().await;
+            let version = change.new.as_ref().and_then(|new| new.metadata.resource_version.clone());
+            told.push(format!("{} {}", change.key.name, version.as_deref().unwrap_or("gone")));
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(1_800), reading).await;
+    assert!(ended.is_err(), "changes never end");
+    told[3..].sort();
+    assert_eq!(told[3..], ["added 8", "changed 9", "deleted gone"], "{told:?}");
+    let n_lists = *n_lists.lock().unwrap();
+    assert!((2..=4).contains(&n_lists), "{n_lists} lists in half an hour");
+}

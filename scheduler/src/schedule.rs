@@ -78,13 +78,23 @@ pub(crate) fn schedule_from(snapshot: &Snapshot, pod: &PodInfo, start: u64, seed
     }
 }
 
-/// Tells whether pods of lower priority are on their way out for this pod.
+/// Tells whether pods of lower priority are on their way out for this pod, on a node that would take it then. A node that
+/// is lost, cordoned or tainted meanwhile is not waited for: its pods may never end.
+/// *Source:* `PodEligibleToPreemptOthers` of upstream's default preemption.
 pub(crate) fn is_awaited(snapshot: &Snapshot, pod: &PodInfo) -> bool {
     let node = snapshot.nomination_of(pod.uid()).and_then(|name| snapshot.node(name));
     node.is_some_and(|node| {
         let ending = |placed: &PodInfo| placed.pod.metadata.deletion_timestamp.is_some();
         node.pods.values().any(|placed| placed.priority() < pod.priority() && ending(placed))
+            && is_hopeful(snapshot, pod, node)
     })
+}
+
+/// Tells whether a node takes a pod, or would if others left it.
+pub(crate) fn is_hopeful(snapshot: &Snapshot, pod: &PodInfo, node: &NodeInfo) -> bool {
+    node.node.is_some()
+        && refusal(&Cycle::new(snapshot, pod), node)
+            .is_none_or(|refusal| refusal.preemption_may_help)
 }
 
 fn best<'a>(cycle: &Cycle<'_>, feasible: &[&'a NodeInfo], seed: u64) -> Option<&'a NodeInfo> {

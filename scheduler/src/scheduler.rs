@@ -146,10 +146,14 @@ impl Scheduler {
 
     /// Takes a node as it is now; `old` is how it was, `None` for a new one.
     pub fn node_set(&mut self, old: Option<&Node>, node: Arc<Node>, now: Duration) {
-        let helps = match old {
+        let mut helps = match old {
             None => Cause::ALL.to_vec(),
             Some(old) => helpful(old, &node),
         };
+        if !helps.is_empty() && self.snapshot.has_nominated() {
+            // Whoever has others leave it may find that it takes nobody any more.
+            helps.extend(LEFT);
+        }
         self.snapshot.set_node(node);
         if !helps.is_empty() {
             self.queue.happened(&helps, now);
@@ -160,6 +164,9 @@ impl Scheduler {
     pub fn node_gone(&mut self, name: &str, now: Duration) {
         self.snapshot.remove_node(name);
         self.queue.happened(&[Cause::Spread], now);
+        if self.snapshot.has_nominated() {
+            self.queue.happened(&LEFT, now);
+        }
     }
 
     /// Gives the next step, `None` when no pod is ready. `seed` chooses among equal nodes.

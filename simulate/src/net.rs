@@ -218,10 +218,11 @@ impl Carried {
 
     fn is_lost(&self, data: &Bytes) -> bool {
         let weather = self.link.world.weather.borrow();
-        let Some((peer, text)) = &weather.lost else { return false };
-        &*self.link.peer == *peer
-            && data.starts_with(br#"{"type":"ADDED"#)
-            && data.windows(text.len().max(1)).any(|part| part == text.as_bytes())
+        data.starts_with(br#"{"type":"#)
+            && weather.lost.iter().any(|(peer, text)| {
+                *self.link.peer == **peer
+                    && data.windows(text.len().max(1)).any(|part| part == text.as_bytes())
+            })
     }
 
     fn broken(&mut self) -> Option<Result<Bytes, BoxError>> {

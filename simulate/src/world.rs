@@ -37,8 +37,8 @@ pub struct Weather {
     pub streams_cut: u64,
     /// A peer whose watches are tampered with, one in ten changed objects.
     pub tampered: Option<(&'static str, Tampering)>,
-    /// Frames of new objects in watches that hold this text are lost on their way to a peer.
-    pub lost: Option<(&'static str, String)>,
+    /// Events of watches that hold a text are lost on their way to a peer: the peer, and the text.
+    pub lost: Vec<(String, String)>,
 }
 
 /// One time that a pod ran somewhere.

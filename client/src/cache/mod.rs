@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 pub use changes::Changes;
 pub use index::Index;
 pub use scope::Scope;
-use state::State;
+use state::{Listed, State};
 
 use crate::client::Client;
 
@@ -114,7 +114,8 @@ impl Drop for Watcher {
 /// A snapshot of all objects of a kind within a [`Scope`]; clones share it.
 ///
 /// Guarantees: per object, changes come in the order of the server; nothing is lost over a
-/// reconnect or a relist; reads never block on the network. Before the first list is done
+/// reconnect or a relist; an event that a server or a proxy should have sent and did not is made good
+/// by a list, which a watch's end brings every ten minutes or so; reads never block on the network. Before the first list is done
 /// [`synced`](Self::synced) is `false` and what is missing is unknown, not absent.
 pub struct Cache<K> {
     shared: Arc<Shared<K>>,
@@ -146,7 +147,8 @@ impl<K: Object> Cache<K> {
     /// Makes a cache that follows nothing and holds the given objects: for tests.
     pub fn fixed(objects: impl IntoIterator<Item = K>) -> Cache<K> {
         let shared = Arc::new(Shared::new());
-        shared.publish(|state| state.replace(objects.into_iter().collect(), 0));
+        let all = objects.into_iter().map(|object| Listed::Other(Box::new(object))).collect();
+        shared.publish(|state| state.replace(all, 0));
         shared.synced.send_replace(true);
         Cache { shared, _watcher: None }
     }

@@ -23,6 +23,36 @@ pub(super) struct State<K> {
     revision: u64,
 }
 
+/// An object of a list.
+#[derive(Debug)]
+pub(super) enum Listed<K> {
+    /// It is held already as it is listed: of a list that is read again, nothing more is kept while it is read.
+    Same {
+        /// Its name.
+        key: ObjectKey,
+        /// Which of that name.
+        uid: String,
+    },
+    /// It is not held, or differs.
+    Other(Box<K>),
+}
+
+impl<K: Resource> Listed<K> {
+    fn key(&self) -> ObjectKey {
+        match self {
+            Listed::Same { key, .. } => key.clone(),
+            Listed::Other(object) => key_of(object.meta()),
+        }
+    }
+
+    fn uid(&self) -> &str {
+        match self {
+            Listed::Same { uid, .. } => uid,
+            Listed::Other(object) => uid_of(object.meta()),
+        }
+    }
+}
+
 impl<K> Default for State<K> {
     fn default() -> Self {
         State {
@@ -147,11 +177,25 @@ impl<K: Resource> State<K> {
         self.take(&key)
     }
 
+    /// Tells of a listed object whether it is here as it is listed.
+    pub(super) fn compare(&self, object: K) -> Listed<K> {
+        let meta = object.meta();
+        let key = key_of(meta);
+        let same = |current: &Arc<K>| {
+            uid_of(current.meta()) == uid_of(meta)
+                && revision_of(current.meta()) == revision_of(meta)
+                && revision_of(meta) != 0
+        };
+        if self.objects.get(&key).is_some_and(same) {
+            return Listed::Same { key, uid: uid_of(meta).to_owned() };
+        }
+        Listed::Other(Box::new(object))
+    }
+
     /// Takes a whole list at a revision, in place of all that was.
-    pub(super) fn replace(&mut self, list: Vec<K>, revision: u64) -> Vec<Change<K>> {
-        let listed: HashSet<ObjectKey> = list.iter().map(|object| key_of(object.meta())).collect();
-        let uids: HashSet<String> =
-            list.iter().map(|object| uid_of(object.meta()).to_owned()).collect();
+    pub(super) fn replace(&mut self, list: Vec<Listed<K>>, revision: u64) -> Vec<Change<K>> {
+        let listed: HashSet<ObjectKey> = list.iter().map(Listed::key).collect();
+        let uids: HashSet<String> = list.iter().map(|one| one.uid().to_owned()).collect();
         let mut changes = Vec::new();
         for key in self.objects.keys().cloned().collect::<Vec<_>>() {
             if !listed.contains(&*key) && !self.is_ahead(&key, revision) {
@@ -160,8 +204,13 @@ impl<K: Resource> State<K> {
         }
         self.gone.retain(|uid| uids.contains(uid));
         self.revision = revision;
-        for object in list {
-            changes.extend(self.apply(object));
+        for one in list {
+            match one {
+                Listed::Other(object) => changes.extend(self.apply(*object)),
+                Listed::Same { uid, .. } => {
+                    self.assumed.remove(&uid);
+                }
+            }
         }
         self.revision = self.revision.max(revision);
         changes
@@ -249,6 +298,16 @@ mod tests {
         }
     }
 
+    /// Takes a list as the edge does: each object is compared first.
+    fn replace(
+        state: &mut State<ConfigMap>,
+        list: Vec<ConfigMap>,
+        revision: u64,
+    ) -> Vec<Change<ConfigMap>> {
+        let list = list.into_iter().map(|object| state.compare(object)).collect();
+        state.replace(list, revision)
+    }
+
     fn show(state: &State<ConfigMap>) -> String {
         let one =
             |o: &Arc<ConfigMap>| format!("{}@{}", uid_of(&o.metadata), revision_of(&o.metadata));
@@ -258,7 +317,7 @@ mod tests {
     #[test]
     fn an_assumed_create_is_told_once() {
         let mut state = State::default();
-        state.replace(vec![], 4);
+        replace(&mut state, vec![], 4);
         assert!(state.assume(object("x", "u", 5)).is_some());
         assert!(state.apply(object("x", "u", 5)).is_none());
         assert!(state.apply(object("x", "u", 6)).is_some());
@@ -325,9 +384,9 @@ mod tests {
     #[test]
     fn a_relist_tells_only_what_differs_and_keeps_own_newer_writes() {
         let mut state = State::default();
-        state.replace(vec![object("x", "x", 1), object("y", "y", 2), object("z", "z", 3)], 3);
+        replace(&mut state, vec![object("x", "x", 1), object("y", "y", 2), object("z", "z", 3)], 3);
         state.assume(object("new", "new", 9));
-        let changes = state.replace(vec![object("x", "x", 1), object("y", "y", 7)], 8);
+        let changes = replace(&mut state, vec![object("x", "x", 1), object("y", "y", 7)], 8);
         let names: Vec<_> = changes.iter().map(|c| c.key.name.as_str()).collect();
         assert_eq!(names, ["z", "y"]);
         assert_eq!(show(&state), "new@9 x@1 y@7");
@@ -336,8 +395,8 @@ mod tests {
     #[test]
     fn a_relist_of_a_store_that_began_anew_is_believed() {
         let mut state = State::default();
-        state.replace(vec![object("x", "x", 100)], 100);
-        let changes = state.replace(vec![object("x", "x2", 3)], 3);
+        replace(&mut state, vec![object("x", "x", 100)], 100);
+        let changes = replace(&mut state, vec![object("x", "x2", 3)], 3);
         assert_eq!(changes.len(), 1);
         assert_eq!((show(&state), state.revision()), ("x2@3".into(), 3));
     }
@@ -352,7 +411,7 @@ mod tests {
                 controller: Some(true),
                 ..Default::default()
             }]);
-        state.replace(vec![owned, object("y", "y", 2)], 2);
+        replace(&mut state, vec![owned, object("y", "y", 2)], 2);
         assert_eq!(state.controlled_by("owner").len(), 1);
         assert_eq!(state.orphans_in("a").len(), 1);
         assert_eq!(state.orphans_in("b").len(), 0);

@@ -8,6 +8,7 @@ use http::Request as HttpRequest;
 use kube::api::{ObjectList, WatchEvent};
 use kube::core::Request;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::scope::Scope;
 use super::{Object, Shared};
@@ -24,6 +25,16 @@ const SILENCE_MAX: Duration = Duration::from_secs(310);
 
 /// A list that takes longer hangs: 10,000 objects take 15 ms.
 const LIST_MAX: Duration = Duration::from_secs(60);
+
+/// How old a list may become before a watch that ends is followed by a new one: whatever event was lost on the way, by
+/// whatever fault, is noticed then. Watches end after five minutes at the latest.
+const RELIST_AFTER: Duration = Duration::from_secs(600);
+
+/// The same at most, for lists that take long.
+const RELIST_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// How many times as long as a list took pass before the next: lists are then a thousandth of the work at most.
+const RELIST_SHARE: u32 = 1_000;
 
 /// What to do after a watch ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,11 +67,12 @@ impl<K: Object> Follower<K> {
     async fn run(self) {
         let mut failures = 0;
         loop {
+            let began = Instant::now();
             match tokio::time::timeout(LIST_MAX, self.list()).await {
                 Ok(Ok(())) => {
                     failures = 0;
                     self.shared.synced.send_replace(true);
-                    self.follow().await;
+                    self.follow(Instant::now() + relist_after(began.elapsed())).await;
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(kind = %K::kind(&()), %error, "list failed");
@@ -72,8 +84,8 @@ impl<K: Object> Follower<K> {
         }
     }
 
-    /// Watches until a list is needed again.
-    async fn follow(&self) {
+    /// Watches until a list is needed again, or is due.
+    async fn follow(&self, due: Instant) {
         let mut failures = 0;
         loop {
             let before = self.shared.state.read().revision();
@@ -82,6 +94,7 @@ impl<K: Object> Follower<K> {
                 failures = 0;
             }
             match next {
+                Next::Resume | Next::Retry if Instant::now() >= due => return,
                 Next::Resume => {}
                 Next::Retry => {
                     failures += 1;
@@ -103,7 +116,10 @@ impl<K: Object> Follower<K> {
                 self.request.list(&params)
             };
             let page = self.page(request.map_err(kube::Error::BuildRequest)?).await?;
-            all.extend(page.items);
+            {
+                let state = self.shared.state.read();
+                all.extend(page.items.into_iter().map(|object| state.compare(object)));
+            }
             token = page.metadata.continue_.filter(|token| !token.is_empty());
             if token.is_none() {
                 let revision = page.metadata.resource_version;
@@ -207,6 +223,12 @@ fn after_error(error: &kube::Error) -> Next {
     let kube::Error::Api(status) = error else { return Next::Retry };
     let again = matches!(status.code, 429 | 500 | 502 | 503);
     if error.is_gone() || !again { Next::Relist } else { Next::Retry }
+}
+
+/// Says how long a list that took so long is good for; drawn, so that not all caches list at once.
+fn relist_after(took: Duration) -> Duration {
+    let after = took.saturating_mul(RELIST_SHARE).clamp(RELIST_AFTER, RELIST_AFTER_MAX);
+    after.mul_f64(rand::random_range(0.75..=1.25))
 }
 
 /// Doubles from the first to the longest pause, and draws from its upper half.

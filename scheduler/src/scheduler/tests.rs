@@ -52,6 +52,38 @@ fn decided_pods_hold_their_place_before_the_server_answers() {
     assert_eq!(next(&mut scheduler, NOW), "");
 }
 
+/// The victim of a node that is lost may never end: nobody waits for it.
+#[test]
+fn a_node_that_is_lost_while_it_is_cleared_is_not_waited_for() {
+    for lost in ["taint", "cordon", "gone"] {
+        let mut scheduler = with_node(json!({}));
+        scheduler.node_set(None, node("m", json!({})), NOW);
+        scheduler.pod_set(on_node(&ranked("x", "3", 0), "m"), NOW);
+        scheduler.pod_set(on_node(&ranked("y", "3", 1), "n"), NOW);
+        scheduler.pod_set(ranked("a", "3", 100), NOW);
+        assert_eq!(next(&mut scheduler, NOW), "preempt x for a on m");
+        let mut victim = Pod::clone(&on_node(&ranked("x", "3", 0), "m"));
+        victim.metadata.deletion_timestamp =
+            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        scheduler.pod_set(Arc::new(victim), seconds(1));
+        let old = node("m", json!({}));
+        // A label is no reason to give up what is under way.
+        let labelled = node("m", json!({"metadata": {"labels": {"a": "b"}}}));
+        scheduler.node_set(Some(&old), Arc::clone(&labelled), seconds(5));
+        assert!(["", "refuse a"].contains(&&*next(&mut scheduler, seconds(20))), "{lost}");
+        let taint = json!({"spec": {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]}});
+        match lost {
+            "taint" => scheduler.node_set(Some(&labelled), node("m", taint), seconds(40)),
+            "cordon" => {
+                let cordoned = node("m", json!({"spec": {"unschedulable": true}}));
+                scheduler.node_set(Some(&labelled), cordoned, seconds(40));
+            }
+            _ => scheduler.node_gone("m", seconds(40)),
+        }
+        assert_eq!(next(&mut scheduler, seconds(60)), "preempt y for a on n", "{lost}");
+    }
+}
+
 #[test]
 fn a_failed_binding_gives_the_place_back() {
     let mut scheduler = with_node(json!({}));

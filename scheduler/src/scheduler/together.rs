@@ -11,7 +11,7 @@ use crate::filters::Cause;
 use crate::fit_error::FitError;
 use crate::groups::{GROUP_MIN_ANNOTATION, Group};
 use crate::pod_info::PodInfo;
-use crate::schedule::{Decision, is_awaited, schedule_from};
+use crate::schedule::{Decision, is_awaited, is_hopeful, schedule_from};
 
 /// A member, and the node that is kept for it.
 type Kept = (Arc<PodInfo>, String);
@@ -105,7 +105,9 @@ impl Scheduler {
         for (member, node) in &kept {
             self.snapshot.nominate(Arc::clone(member), node);
         }
-        if members.iter().any(|member| is_awaited(&self.snapshot, member)) {
+        // Members or nodes that went meanwhile may leave too few: then the room is for others.
+        let hopeful = enough.is_some() && kept.iter().all(|(member, _)| self.may_wait(member));
+        if hopeful && members.iter().any(|member| is_awaited(&self.snapshot, member)) {
             let waits = |(member, node)| Cleared { member, node, victims: vec![] };
             return kept.into_iter().map(waits).collect();
         }
@@ -115,6 +117,13 @@ impl Scheduler {
         }
         let plan = enough.and_then(|missing| self.room_by_force(members, missing, search));
         plan.unwrap_or_default()
+    }
+
+    /// Tells whether the node that is kept for a member would still take it once others have left.
+    fn may_wait(&self, member: &PodInfo) -> bool {
+        let kept = self.snapshot.nomination_of(member.uid());
+        kept.and_then(|name| self.snapshot.node(name))
+            .is_some_and(|node| is_hopeful(&self.snapshot, member, node))
     }
 
     /// Finds places for as many members as are missing, of which pods of lower priority may have to leave; `None` when

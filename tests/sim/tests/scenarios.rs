@@ -68,6 +68,11 @@ fn a_pod_that_the_scheduler_has_not_heard_of_is_found_when_it_begins_anew() {
     check("forgotten", &[1]);
 }
 
+#[test]
+fn events_that_are_lost_are_noticed_though_nothing_begins_anew() {
+    check("unheard", &[1]);
+}
+
 /// Row `hpa.logic`.
 #[test]
 fn an_autoscaler_follows_its_load_up_at_once_and_down_after_five_minutes() {

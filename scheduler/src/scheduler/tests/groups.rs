@@ -107,6 +107,26 @@ fn a_group_displaces_others_for_all_of_it() {
 }
 
 #[test]
+fn a_group_with_too_few_members_left_keeps_no_room() {
+    let mut scheduler = with_node(json!({}));
+    let old = ["x", "y"].map(|name| on_node(&ranked(name, "2", 0), "n"));
+    for pod in &old {
+        scheduler.pod_set(Arc::clone(pod), NOW);
+    }
+    for name in ["a", "b"] {
+        scheduler.pod_set(high(name, "2", "2"), NOW);
+    }
+    assert_eq!(steps(&mut scheduler, NOW).0, "preempt for a, preempt for b");
+    for pod in &old {
+        scheduler.pod_set(leaving(pod), seconds(1));
+    }
+    scheduler.pod_gone("x", seconds(2));
+    scheduler.pod_gone("b", seconds(2));
+    scheduler.pod_set(ranked("small", "1", 0), seconds(20));
+    assert_eq!(steps(&mut scheduler, seconds(20)).0, "not a, small on n");
+}
+
+#[test]
 fn a_group_that_would_not_fit_even_then_displaces_nobody() {
     let mut scheduler = with_node(json!({}));
     for name in ["x", "y"] {

@@ -12,6 +12,7 @@ mod node;
 mod restarts;
 mod rollout;
 mod taint;
+mod unheard;
 
 use clap::ValueEnum;
 
@@ -38,6 +39,8 @@ pub(crate) enum Scenario {
     RestartAny,
     /// The scheduler does not hear of a pod.
     Forgotten,
+    /// Events are lost, and nothing begins anew.
+    Unheard,
     /// An autoscaler follows a load.
     Autoscale,
     /// Pods crash again and again.
@@ -59,6 +62,7 @@ pub(crate) async fn play(scenario: Scenario, stage: &Stage) -> Result<(), String
         Scenario::Budget => budget::evictions(stage).await,
         Scenario::RestartAny => restarts::anything(stage).await,
         Scenario::Forgotten => restarts::forgotten(stage).await,
+        Scenario::Unheard => unheard::events(stage).await,
         Scenario::Crash => crash::in_place(stage).await,
         Scenario::Autoscale => autoscale::follows_load(stage).await,
     }

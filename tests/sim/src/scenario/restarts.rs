@@ -113,7 +113,7 @@ pub(super) async fn forgotten(stage: &Stage) -> Result<(), String> {
     stage.until_ready("web", 2).await?;
     let name = "forgotten-one";
     stage.world.weather.send_modify(|weather| {
-        weather.lost = Some(("kube-controller-manager", format!("\"name\":\"{name}\"")));
+        weather.lost = vec![("kube-controller-manager".to_owned(), format!("\"name\":\"{name}\""))];
     });
     stage.pod(name, &json!({})).await?;
     let key = format!("{PODS}default/{name}");
@@ -128,7 +128,7 @@ pub(super) async fn forgotten(stage: &Stage) -> Result<(), String> {
     let scaled = json!({"spec": {"replicas": 3}});
     stage.patch("/apis/apps/v1/namespaces/default/deployments/web", scaled).await?;
     stage.until_ready("web", 3).await?;
-    stage.world.weather.send_modify(|weather| weather.lost = None);
+    stage.world.weather.send_modify(|weather| weather.lost.clear());
     let server = stage.world.server.borrow().clone();
     let server = server.ok_or("no server runs")?;
     server::restart_part(&stage.world, &server, Part::Scheduler);
