@@ -1,0 +1,60 @@
+//! What a release holds, packed from the binary under test.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::path::Path;
+use std::process::Command;
+
+use coracle_e2e::{coracle, oras, root};
+
+/// Runs a program, which has to succeed, and gives what it printed.
+fn run(program: impl AsRef<Path>, arguments: &[&str], folder: &Path) -> String {
+    let program = program.as_ref();
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).env("HOME", folder).env("GZIP_LEVEL", "1");
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The arguments with which a unit starts the program.
+fn started(unit: &str) -> Vec<String> {
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/coracle "));
+    line.unwrap().split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn a_release_holds_what_people_install() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run("strip", &["-o", "coracle", coracle().to_str().unwrap()], folder);
+    let pack = root().join("packaging/pack.py");
+    let target = "x86_64-unknown-linux-musl";
+    run(&pack, &["coracle", target, "dist"], folder);
+
+    let dist = folder.join("dist");
+    run("sha256sum", &["--check", "--strict", "SHA256SUMS"], &dist);
+    let version = env!("CARGO_PKG_VERSION");
+    let archive = format!("coracle-{version}-{target}.tar.gz");
+    run("tar", &["xf", &archive, "--strip-components=1"], &dist);
+    let said = run(dist.join("bin/coracle"), &["--version"], &dist);
+    assert_eq!(said.split_whitespace().take(2).collect::<Vec<_>>(), ["coracle", version]);
+    for file in ["man/man1/coracle-server.1", "completions/coracle.bash", "LICENSE"] {
+        assert!(dist.join(file).metadata().unwrap().len() > 0, "{file}");
+    }
+    for unit in ["systemd/coracle.service", "systemd/coracle-host.service"] {
+        let mut line = started(&std::fs::read_to_string(dist.join(unit)).unwrap());
+        line.push("--help".to_owned());
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        run(dist.join("bin/coracle"), &line, &dist);
+    }
+
+    // A real client takes the image: it judges every digest and size.
+    let image = format!("coracle-{version}-{target}.oci.tar:{version}");
+    let copy = ["copy", "--from-oci-layout", &image, "--to-oci-layout", "taken:it"];
+    run(oras(), &copy, &dist);
+    let config = run(oras(), &["manifest", "fetch-config", "--oci-layout", "taken:it"], &dist);
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/coracle"]));
+    assert_eq!(config["architecture"], "amd64");
+}
