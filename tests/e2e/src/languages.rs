@@ -71,6 +71,31 @@ fn python() -> PathBuf {
     pip("languages-python", &tools, why).join("python")
 }
 
+/// The folder `node_modules` with what builds guests in JavaScript.
+#[must_use]
+pub fn javascript_packages() -> PathBuf {
+    let _one = one_at_a_time();
+    javascript_tools().join("node_modules")
+}
+
+/// Builds a program in JavaScript (its path relative to the root) with `sdk/javascript`, as a `command` or for
+/// `http`, and gives its component.
+#[must_use]
+pub fn javascript(kind: &str, source: &str) -> PathBuf {
+    let _one = one_at_a_time();
+    let tools = javascript_tools();
+    let folder = cache().join("languages");
+    fs::create_dir_all(&folder).unwrap();
+    let wasm = folder.join(source.replace('/', "-")).with_extension("wasm");
+    run(Command::new("node")
+        .arg(root().join("sdk/javascript/build.mjs"))
+        .arg(kind)
+        .arg(root().join(source))
+        .arg(&wasm)
+        .current_dir(tools));
+    wasm
+}
+
 /// A folder with the packages of `package.json` and our script.
 fn javascript_tools() -> PathBuf {
     let tools = root().join("tests/e2e/tools/languages");
