@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use coracle_telemetry::{RequestSink, Seen};
 use coracle_vnet::{BoxFuture, Flow, NsTag, Protocol, Route, Router};
 use futures::FutureExt as _;
 use parking_lot::{Mutex, RwLock};
@@ -70,6 +71,7 @@ pub struct Network {
     lookups: RwLock<HashMap<NsTag, PodDns>>,
     machine: RwLock<HashSet<IpAddr>>,
     refusals: mpsc::Sender<Refusal>,
+    requests: OnceLock<RequestSink>,
     /// The network policies.
     pub guard: Guard,
     /// The use of Services on demand.
@@ -90,6 +92,7 @@ impl Network {
             lookups: RwLock::default(),
             machine: RwLock::default(),
             refusals,
+            requests: OnceLock::new(),
             guard: Guard::default(),
             demand: Demand::default(),
         };
@@ -106,6 +109,20 @@ impl Network {
     /// lead to what such pods listen at, and never to the host's own sockets.
     pub fn set_machine(&self, ips: &[IpAddr]) {
         *self.machine.write() = ips.iter().copied().collect();
+    }
+
+    /// Says who notes the requests that are answered at the ways in; whoever says so first.
+    pub fn note_requests(&self, sink: RequestSink) {
+        if self.requests.set(sink).is_err() {
+            tracing::debug!("requests of the ways in are noted already");
+        }
+    }
+
+    /// Notes a request that was answered at a way in.
+    pub(crate) fn seen(&self, seen: Seen) {
+        if let Some(sink) = self.requests.get() {
+            sink.take(seen);
+        }
     }
 
     /// Forgets a pod that is gone.

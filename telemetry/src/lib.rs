@@ -12,6 +12,7 @@ mod metrics;
 mod otlp;
 mod post;
 mod queue;
+mod requests;
 mod span;
 mod telemetry;
 
@@ -20,5 +21,8 @@ pub use logs::{Logger, QUEUE_LINES_MAX, Stream};
 pub use metrics::{Data, Metric, SOURCES_MAX, Source};
 pub use opentelemetry::trace::SpanContext;
 pub use queue::QUEUE_SPANS_MAX;
+pub use requests::{
+    NoRequestId, REQUESTS_FOUND_MAX, REQUESTS_KEPT_MAX, Reach, RequestId, RequestSink, Requests, Seen,
+};
 pub use span::{Ends, Span};
 pub use telemetry::{Exporting, Resource, Telemetry, TelemetryError, Tracer};

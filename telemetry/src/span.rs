@@ -176,7 +176,7 @@ fn authority<B>(request: &Request<B>) -> Option<(String, Option<u16>)> {
 const OTHER_METHOD: &str = "_OTHER";
 
 /// The method, if it is one that everybody knows: others come from strangers and have no end.
-fn method(method: &Method) -> &'static str {
+pub(crate) fn method(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] =
         ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)

@@ -29,5 +29,5 @@ pub(crate) use verb_flags::{
     ApplyFlags, Cascade, ClusterFlags, DeleteFlags, DescribeFlags, EventsFlags, ExecFlags,
     ExplainFieldFlags, GetFlags, LogsFlags, PortForwardFlags, ProxyFlags, RolloutFlags,
     RolloutStatusFlags, RolloutUndoFlags, RolloutVerb, ScaleFlags, SelectFlags, TopFlags, TopVerb,
-    TraceFlags, Verb, WaitFlags,
+    TraceFlags, TraceOutput, Verb, WaitFlags,
 };

@@ -55,7 +55,7 @@ pub(crate) enum Verb {
     PortForward(PortForwardFlags),
     /// Lead programs of this machine into the cluster's network: a proxy of SOCKS5 and HTTP
     Proxy(ProxyFlags),
-    /// Say each decision on a connection's way: name, Service, endpoints, policies, hosts; and make it
+    /// Say who answered a request, by its x-request-id; or each decision on a connection's way, and make it
     Trace(TraceFlags),
     /// Look at or steer rollouts
     #[command(subcommand)]
@@ -282,12 +282,21 @@ pub(crate) struct ProxyFlags {
 /// `coracle trace`.
 #[derive(Debug, Args)]
 pub(crate) struct TraceFlags {
-    /// svc/NAME, svc/NAME:PORT, svc/NAME.NAMESPACE:PORT, or HOST:PORT by name or address
+    /// The id of a request (x-request-id) or of its trace; with --from svc/NAME, svc/NAME:PORT,
+    /// svc/NAME.NAMESPACE:PORT, or HOST:PORT by name or address
     pub(crate) target: String,
 
     /// The pod that connects: its name, or KIND/NAME of what has pods
-    #[arg(long, value_name = "POD", required = true)]
-    pub(crate) from: String,
+    #[arg(long, value_name = "POD")]
+    pub(crate) from: Option<String>,
+
+    /// Form of what is known of a request [default: lines for people]
+    #[arg(short, long, value_enum, conflicts_with = "from")]
+    pub(crate) output: Option<TraceOutput>,
+
+    /// The server's audit log, which has the names of the users who deployed what answered
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    pub(crate) audit_log: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) cluster: ClusterFlags,
@@ -316,6 +325,13 @@ pub(crate) struct RolloutFlags {
     /// KIND/NAME, or KIND NAME
     #[arg(required = true, value_name = "KIND/NAME")]
     pub(crate) what: Vec<String>,
+/// Form of what `coracle trace` knows of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceOutput {
+    /// One JSON object.
+    Json,
+}
+
 
     #[command(flatten)]
     pub(crate) cluster: ClusterFlags,

@@ -4,6 +4,7 @@
 mod apply;
 mod delete;
 mod describe;
+mod deployed;
 mod events;
 mod exec;
 mod explain;
@@ -17,6 +18,7 @@ mod progress;
 mod proxy;
 mod query;
 mod rollout;
+mod requests;
 mod scale;
 mod session;
 mod socket;

@@ -1,21 +1,34 @@
-//! `coracle trace`: what is decided about a connection on its way, asked of the pod's own host.
+//! `coracle trace`: what is decided about a connection on its way, asked of the pod's own host; or, by
+//! [`super::requests`], what is known of a request.
 
 use anyhow::{Context as _, bail};
 use coracle_network::trace::{Stage, Step, Trace};
 
 use super::pods;
 use super::query::Query;
+use super::requests::{self, Asked};
 use super::session::Session;
-use crate::config::TraceFlags;
+use crate::config::{TraceFlags, TraceOutput};
 use crate::out::{self, Ended};
 
 /// What `coracle trace` ends with when a connection would not be made, or was not.
 const STOPPED: u8 = 1;
 
-/// Prints the way of a connection; its exit code says whether it came through.
+/// Prints the way of a connection, or of a request; its exit code says whether it came through, or is known.
 pub(crate) async fn trace(session: &Session, flags: &TraceFlags) -> anyhow::Result<()> {
+    let Some(from) = &flags.from else {
+        if !requests::is_id(&flags.target) {
+            bail!("say which pod connects to {}: --from POD", flags.target);
+        }
+        let asked = Asked {
+            id: &flags.target,
+            json: flags.output == Some(TraceOutput::Json),
+            audit_log: flags.audit_log.as_deref(),
+        };
+        return requests::trace(session, &asked).await;
+    };
     let query = query(&flags.target, &session.namespace)?;
-    let (pod, _) = pods::one(session, &flags.from).await?;
+    let (pod, _) = pods::one(session, from).await?;
     let name = pods::name(&pod);
     let node = pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty());
     let node = node.with_context(|| format!("pod {name} has no node yet: nothing leaves it"))?;

@@ -15,6 +15,7 @@ pub mod eviction;
 pub mod images;
 pub mod node;
 pub mod pods;
+pub mod requests;
 pub mod runtime;
 pub mod server;
 pub mod streams;

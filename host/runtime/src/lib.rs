@@ -45,6 +45,7 @@ pub use image::{ComponentKind, Image, ImageSource, Wasm};
 pub use latency::{ANSWER_CLASSES, LATENCY_BOUNDS_SECONDS, LATENCY_BUCKETS, Latencies};
 pub use meter::Throttling;
 pub use prepare::{Capabilities, PrepareError, capabilities};
+pub use logs::REQUEST_TAG;
 pub use sandbox::{Sandbox, SandboxSpec, StartError};
 pub use spec::{
     ContainerSpec, Fault, FaultKind, FaultSink, HttpLimits, Isolation, Limits, LogSpec, Stdin,

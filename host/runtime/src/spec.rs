@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use coracle_telemetry::{Logger, Tracer};
+use coracle_telemetry::{Logger, RequestSink, Tracer};
 
 use crate::exec::Programs;
 use crate::image::Image;
@@ -52,6 +52,9 @@ pub struct ContainerSpec {
     pub tracer: Option<Tracer>,
     /// Sends what the guests write to a collector, beside the log; `None` sends nothing.
     pub logger: Option<Logger>,
+    /// Notes each request that an http container has answered. Then requests have ids, which guests see, hand on in
+    /// requests of their own by wasi:http, and the lines of the log that were written meanwhile name.
+    pub requests: Option<RequestSink>,
 }
 
 impl ContainerSpec {
@@ -78,6 +81,7 @@ impl ContainerSpec {
             on_fault: None,
             tracer: None,
             logger: None,
+            requests: None,
         }
     }
 }

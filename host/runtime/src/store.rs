@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use coracle_telemetry::SpanContext;
+use coracle_telemetry::{RequestId, SpanContext};
 use wasmtime::UpdateDeadline;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings::cli::environment;
@@ -20,7 +20,7 @@ use crate::lifecycle;
 use crate::logs::{self, LogStream, Shipper, Within};
 use crate::memory::MemoryHold;
 use crate::mounts::{Service, Tree};
-use crate::stdio::{GuestInput, Output};
+use crate::stdio::{GuestInput, Output, Taps};
 use crate::wasi::filesystem::{self, FsCtx, FsView};
 use crate::wasi::sockets::{self, NetCtx, NetState, NetView};
 use crate::wasi::{self, fault, tls};
@@ -59,7 +59,7 @@ pub(crate) struct State {
     tree: Option<Tree>,
     tls: Option<WasiTlsCtx>,
     kept: Option<Arc<Tree>>,
-    /// In which span the guest's lines are written, where somebody wants to know.
+    /// For which request the guest's lines are written, where somebody wants to know.
     lines_within: Option<Arc<Within>>,
 }
 
@@ -89,7 +89,8 @@ pub(crate) fn store(core: &Arc<Core>) -> Store {
         tree: None,
         tls: None,
         kept: None,
-        lines_within: core.spec.logger.as_ref().map(|_| Arc::default()),
+        lines_within: (core.spec.logger.is_some() || core.spec.requests.is_some())
+            .then(Arc::default),
         core: core.clone(),
     };
     let mut store = wasmtime::Store::new(core.pre().wasmtime(), state);
@@ -105,17 +106,18 @@ pub(crate) fn store(core: &Arc<Core>) -> Store {
 }
 
 impl State {
-    /// Says in which span the guest works from now on: what it sends belongs there.
-    pub(crate) fn works_within(&mut self, span: Option<SpanContext>) {
+    /// Says in which span and for which request the guest works from now on: what it sends belongs there.
+    pub(crate) fn works_within(&mut self, span: Option<SpanContext>, request: Option<RequestId>) {
         if let Some(within) = &self.lines_within {
-            within.set(span.clone());
+            within.set(span.clone(), request.clone());
         }
         self.hooks.within = span;
+        self.hooks.request = request;
     }
 
-    /// What sends an output to the collector, if one wants it.
-    pub(crate) fn shipper(&self, output: logs::Output) -> Option<Shipper> {
-        shipper(&self.core, self.lines_within.as_ref(), output)
+    /// A way into the container's log and to the collector, if one wants it.
+    pub(crate) fn log_stream(&self, taps: &Arc<Taps>, output: logs::Output) -> LogStream {
+        log_stream(&self.core, self.lines_within.as_ref(), taps, output)
     }
 
     /// In which span the guest works.
@@ -146,9 +148,15 @@ impl WasiView for State {
     }
 }
 
-fn shipper(core: &Core, within: Option<&Arc<Within>>, output: logs::Output) -> Option<Shipper> {
-    let logger = core.spec.logger.clone()?;
-    Some(Shipper::new(logger, output, within?.clone()))
+fn log_stream(
+    core: &Core,
+    within: Option<&Arc<Within>>,
+    taps: &Arc<Taps>,
+    output: logs::Output,
+) -> LogStream {
+    let shipper = core.spec.logger.clone().zip(within.cloned());
+    let shipper = shipper.map(|(logger, within)| Shipper::new(logger, output, within));
+    LogStream::new(core.log.as_ref(), (taps, output), shipper, within.cloned())
 }
 
 /// Makes clocks, random numbers and the streams of one instance.
@@ -159,9 +167,7 @@ fn wasi(core: &Core, within: Option<&Arc<Within>>) -> WasiCtx {
     }
     match &core.stdio.output {
         Output::Log(taps) => {
-            let to = |output| {
-                LogStream::new(core.log.as_ref(), taps, output, shipper(core, within, output))
-            };
+            let to = |output| log_stream(core, within, taps, output);
             wasi.stdout(to(logs::Output::Stdout)).stderr(to(logs::Output::Stderr));
         }
         Output::Pipes { stdout, stderr } => {

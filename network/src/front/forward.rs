@@ -5,9 +5,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{EXPECT, HOST, LOCATION};
+use coracle_telemetry::{RequestId, Seen};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -50,7 +51,12 @@ pub(super) struct From {
     pub(super) secure: bool,
 }
 
-/// Answers a request.
+/// Who answered a request; beside the answer on its way through here.
+#[derive(Debug, Clone, Copy)]
+struct AnsweredBy(SocketAddr);
+
+/// Answers a request. It has an id from here on, which the answer names, too.
+#[expect(clippy::disallowed_methods, reason = "says how long a request took")]
 pub(super) async fn serve(
     front: &Arc<Front>,
     from: From,
@@ -58,9 +64,27 @@ pub(super) async fn serve(
 ) -> Response<Body> {
     let (mut head, body) = request.into_parts();
     let line = format!("{} {}", head.method, head.uri);
+    let began = Instant::now();
+    let mut seen = Seen::begin((&head.method, &head.uri), &mut head.headers, Some(from.client));
+    head.extensions.insert(seen.id.clone());
+    let (mut answered, rule) = answer_to(front, from, head, body).await;
+    seen.id.write(answered.headers_mut());
+    seen.backend = answered.extensions_mut().remove().map(|AnsweredBy(backend)| backend);
+    seen.rule = rule;
+    front.seen(seen.ended(Some(answered.status().as_u16()), began.elapsed()));
+    answered
+}
+
+/// Gives the answer, and the rule that took the request.
+async fn answer_to(
+    front: &Arc<Front>,
+    from: From,
+    mut head: Parts,
+    body: Incoming,
+) -> (Response<Body>, Option<String>) {
     let host = match take_host(&mut head) {
         Ok(host) => host,
-        Err(why) => return answer(StatusCode::BAD_REQUEST, why),
+        Err(why) => return (answer(StatusCode::BAD_REQUEST, why), None),
     };
     let by = if from.secure { Protocol::Https } else { Protocol::Http };
     let hit = front.routes().find((from.port, by), &host, &head);
@@ -76,10 +100,10 @@ pub(super) async fn serve(
         // A client may take an answer that overtakes what it sends for a broken stream.
         let _rest_of_it = tokio::time::timeout(UNREAD_MAX, drain(boxed(unread))).await;
     }
-    let origin = hit.map(|hit| hit.rule.origin.to_string()).unwrap_or_default();
+    let rule = hit.map(|hit| hit.rule.origin.to_string());
     tracing::debug!(target: "coracle_access", client = %from.client.ip(), host, request = line,
-        status = answered.status().as_u16(), rule = origin, "answered");
-    answered
+        status = answered.status().as_u16(), rule, "answered");
+    (answered, rule)
 }
 
 /// The host name that is asked for, which from here on stands in the header alone.
@@ -120,6 +144,9 @@ async fn follow(
     let upgrade = upgrade_of(&head);
     strip_hop(&mut head.headers);
     tell_client(&mut head.headers, from.client.ip(), from.secure);
+    if let Some(id) = head.extensions.get::<RequestId>() {
+        id.write(&mut head.headers);
+    }
     change_request(&rule.filters, &mut head, &hit.prefix);
     let backend = match rule.target(rand::random()) {
         Some(Target::Service(backend)) => backend,
@@ -217,7 +244,10 @@ pub(super) async fn send(
             None => exchanged.await,
         };
         match exchanged {
-            Ok(answered) => return answered,
+            Ok(mut answered) => {
+                answered.extensions_mut().insert(AnsweredBy(address));
+                return answered;
+            }
             Err(Failed::Unsent(back, error)) => {
                 why = error.to_string();
                 request = *back;

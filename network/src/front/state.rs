@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use coracle_telemetry::Seen;
 use coracle_vnet::Fabric;
 use parking_lot::RwLock;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -98,6 +99,11 @@ impl Front {
 
     fn service_port(&self, backend: &Backend) -> Option<Arc<ServicePort>> {
         self.network.read(|table| table.service_port(&backend.service, backend.port))
+    }
+
+    /// Notes a request that was answered.
+    pub(super) fn seen(&self, seen: Seen) {
+        self.network.seen(seen);
     }
 
     /// What policies say to a client; on another host, that one asks.

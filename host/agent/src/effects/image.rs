@@ -124,6 +124,7 @@ async fn fetch(
         return Ok(Pulled { image, took: None });
     }
     shared.tell(&target.key.uid, PodEvent::ImagePulling { index });
+    tell_missing_secrets(shared, target, index).await;
     let credentials = pull_credentials(shared, target, name).await;
     let progress = Progress::default();
     let pull = shared.images.pull(name, credentials.as_ref(), &progress);
@@ -198,21 +199,45 @@ pub(super) async fn pull_credentials(
     target: &Target,
     image: &str,
 ) -> Option<crate::images::registry::Credentials> {
-    let secrets: BTreeSet<ObjectRef> = plan::spec(&target.pod)
-        .image_pull_secrets
-        .iter()
-        .flatten()
-        .map(|secret| ObjectRef {
-            kind: ObjectKind::Secret,
-            namespace: target.key.namespace.clone(),
-            name: secret.name.clone(),
-        })
-        .collect();
+    let secrets = pull_secrets(target);
     if secrets.is_empty() {
         return None;
     }
     let objects = shared.objects.get(&secrets).await.ok()?;
     credentials::find(&target.pod, image, &objects)
+}
+
+fn pull_secrets(target: &Target) -> BTreeSet<ObjectRef> {
+    let secrets = plan::spec(&target.pod).image_pull_secrets.iter().flatten();
+    let named = secrets.map(|secret| ObjectRef {
+        kind: ObjectKind::Secret,
+        namespace: target.key.namespace.clone(),
+        name: secret.name.clone(),
+    });
+    named.collect()
+}
+
+/// Tells the pod's owner of pull secrets that are not there; the registry may give the image all the same.
+///
+/// *Source:* the kubelet's `getPullSecretsForPod`, whose sentence this is.
+async fn tell_missing_secrets(shared: &Shared, target: &Target, index: Index) {
+    let secrets = pull_secrets(target);
+    if secrets.is_empty() {
+        return;
+    }
+    let Ok(objects) = shared.objects.get(&secrets).await else { return };
+    let is_missing = |secret: &&ObjectRef| objects.get(*secret).is_some_and(Option::is_none);
+    let missing: Vec<&str> =
+        secrets.iter().filter(is_missing).map(|secret| secret.name.as_str()).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let message = format!(
+        "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+        missing.join(", ")
+    );
+    let reason = "FailedToRetrieveImagePullSecret";
+    record(&shared.recorder, &target.pod, Note { warning: true, reason, message, container: Some(index) });
 }
 
 fn plugs_of(target: &Target, container: &str) -> Vec<String> {

@@ -85,6 +85,7 @@ async fn try_start(
         ),
         env: env.0,
         image,
+        noted: noted(target, container, &image, restart_count),
         plugs,
     };
     if let Some(folder) = request.log.parent() {
@@ -98,6 +99,26 @@ async fn try_start(
 
 async fn environment(
     shared: &Shared,
+/// Who will have answered the container's requests.
+fn noted(target: &Target, container: &Container, image: &LocalImage, restart_count: u32) -> Noted {
+    let owners = target.pod.metadata.owner_references.iter().flatten();
+    let owner = owners.into_iter().find(|owner| owner.controller == Some(true));
+    Noted {
+        namespace: target.key.namespace.clone(),
+        pod: target.key.name.clone(),
+        uid: target.key.uid.clone(),
+        container: container.name.clone(),
+        image: container.image.clone().unwrap_or_default(),
+        image_id: image.image_id.clone(),
+        restart_count,
+        owner: owner.map(|owner| Owner {
+            api_version: owner.api_version.clone(),
+            kind: owner.kind.clone(),
+            name: owner.name.clone(),
+        }),
+    }
+}
+
     target: &Target,
     container: &Container,
     image: &LocalImage,

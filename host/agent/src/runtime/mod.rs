@@ -27,7 +27,7 @@ pub use coracle_runtime::exec::{
 };
 use coracle_runtime::mounts::Service;
 pub use coracle_runtime::{Stdin, Usage};
-use coracle_telemetry::Resource;
+use coracle_telemetry::{Requests, Resource};
 use coracle_vnet::{Protocol, TrafficCounts};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,6 +35,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::images::LocalImage;
 use crate::pods::plan::PodKey;
 use crate::pods::state::Fault;
+use crate::requests::{By, Noted};
 
 /// A byte stream into a pod.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -202,6 +203,8 @@ pub struct StartRequest {
     pub on_fault: Option<FaultSink>,
     /// Whose spans its requests are, where spans are made.
     pub resource: Resource,
+    /// What its requests are noted with.
+    pub noted: Noted,
 }
 
 /// How a container ended, as the runtime saw it.
@@ -311,6 +314,12 @@ pub trait Runtime: Send + Sync + 'static {
     fn trace<'a>(&'a self, pod: &'a PodKey, _question: &'a Question) -> BoxFuture<'a, Trace> {
         let why = format!("pod {}/{} has no network here", pod.namespace, pod.name);
         Box::pin(std::future::ready(Trace::not_begun(&why)))
+    }
+
+    /// The requests of the last while: those that this host's http containers and ways in have answered. `None`: it
+    /// remembers none.
+    fn requests(&self) -> Option<&Requests<By>> {
+        None
     }
 
     /// What the pods' network has counted, in Prometheus' text format.

@@ -14,7 +14,7 @@ use coracle_network::trace::{Question, Trace, trace};
 use coracle_runtime as engine;
 use coracle_runtime::mounts::Quota;
 use coracle_runtime::worker::Workers;
-use coracle_telemetry::Telemetry;
+use coracle_telemetry::{RequestSink, Requests, Telemetry};
 use coracle_vnet::{Fabric, NetNs, NetNsSpec, NsTag, TrafficCounts};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -31,6 +31,7 @@ use super::{
 use crate::images::LocalImage;
 use crate::pods::plan::PodKey;
 use crate::pods::state::Fault;
+use crate::requests::By;
 use crate::volumes::kept;
 
 /// Where the machine says who its name servers are.
@@ -52,6 +53,7 @@ pub struct WasmRuntime {
     pods: Mutex<HashMap<String, Arc<PodSandbox>>>,
     next_port: AtomicU16,
     telemetry: Option<Telemetry>,
+    requests: Requests<By>,
     workers: Option<Workers>,
     host_network: HostNetwork,
 }
@@ -85,6 +87,8 @@ impl WasmRuntime {
         host_ip: IpAddr,
     ) -> Self {
         let surroundings = Surroundings { ca_certificates: ca_certificates() };
+        let requests = Requests::default();
+        network.note_requests(sink(&requests, By::WayIn, host_ip));
         Self {
             prepared: Prepared::new(engine),
             fabric,
@@ -94,6 +98,7 @@ impl WasmRuntime {
             pods: Mutex::default(),
             next_port: AtomicU16::new(PORT_FIRST),
             telemetry: None,
+            requests,
             workers: None,
             host_network: HostNetwork::default(),
         }
@@ -226,6 +231,8 @@ impl WasmRuntime {
         let telemetry = self.telemetry.as_ref();
         spec.tracer = telemetry.map(|telemetry| telemetry.tracer(&request.resource));
         spec.logger = telemetry.and_then(|telemetry| telemetry.logger(&request.resource));
+        let by = By::Container(Box::new(request.noted.clone()));
+        spec.requests = Some(sink(&self.requests, by, self.host_ip));
         let container = pod.sandbox.start(spec).await.map_err(|error| start_fault(&error))?;
         let container = Arc::new(container);
         if let Some(telemetry) = telemetry {
@@ -240,6 +247,17 @@ impl WasmRuntime {
         };
         Ok(Started { exit: exit.boxed() })
     }
+}
+
+/// Keeps requests with who answered them; but not this host's own probes, which come all the time.
+fn sink(requests: &Requests<By>, by: By, host_ip: IpAddr) -> RequestSink {
+    let (requests, by) = (requests.clone(), Arc::new(by));
+    RequestSink::new(move |seen| {
+        let is_own = seen.peer.is_some_and(|peer| peer.ip() == host_ip);
+        if !(seen.is_probe && is_own) {
+            requests.keep(seen, &by);
+        }
+    })
 }
 
 /// *Source:* the kubelet's words for a handler that its runtime does not have.
@@ -411,6 +429,10 @@ impl Runtime for WasmRuntime {
             }
         }
         .boxed()
+    }
+
+    fn requests(&self) -> Option<&Requests<By>> {
+        Some(&self.requests)
     }
 
     fn network_metrics(&self) -> String {

@@ -86,7 +86,7 @@ async fn replaced(path: &Path, file: &File) -> Option<File> {
 }
 
 /// The rotated files of a log, oldest first.
-fn rotated(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn rotated(path: &Path) -> Vec<PathBuf> {
     let name = |n: u32| PathBuf::from(format!("{}.{n}", path.display()));
     (1..=ROTATED_MAX).rev().map(name).filter(|path| path.exists()).collect()
 }

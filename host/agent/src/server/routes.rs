@@ -19,6 +19,7 @@ use super::{logs, stats};
 use crate::clock::now;
 use crate::effects::start::log_path;
 use crate::effects::{Message, PodView, Shared};
+use crate::requests;
 use crate::streams;
 
 /// Pieces of a log that wait for a slow reader.
@@ -55,6 +56,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
                 Err((code, message)) => text(code, &message),
             }
         }
+        ["requests"] => match requests::find(&shared, &asked_id(request.uri())).await {
+            Some(found) => json_answer(&json!(found)),
+            None => text(StatusCode::NOT_FOUND, "this host remembers no requests"),
+        },
         ["trace", namespace, pod] => {
             let query = request.uri().query().unwrap_or_default();
             match trace(&shared, (namespace, pod), query).await {
@@ -67,6 +72,12 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
 }
 
 type Refusal = (StatusCode, String);
+
+/// The id of a request that is asked for: `id` of the query.
+fn asked_id(uri: &http::Uri) -> String {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    pairs.filter_map(|pair| pair.strip_prefix("id=")).map(decode).next().unwrap_or_default()
+}
 
 /// Traces a connection from a pod of this host.
 async fn trace(

@@ -123,6 +123,7 @@ impl Machine {
             message_from_log: false,
             on_fault: None,
             resource: coracle_telemetry::Resource::default(),
+            noted: coracle_agent::requests::Noted::default(),
         }
     }
 

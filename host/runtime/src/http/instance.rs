@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coracle_telemetry::SpanContext;
+use coracle_telemetry::{RequestId, SpanContext};
 use http_body::Body;
 use parking_lot::Mutex;
 use wasmtime_wasi_http::p2::bindings::Proxy;
@@ -62,8 +62,9 @@ impl Instance {
         B::Error: Into<Error>,
     {
         self.requests += 1;
-        let within = request.extensions().get::<SpanContext>().cloned();
-        self.store.data_mut().works_within(within);
+        let span = request.extensions().get::<SpanContext>().cloned();
+        let id = request.extensions().get::<RequestId>().cloned();
+        self.store.data_mut().works_within(span, id);
         let Self { store, guest, .. } = self;
         match guest {
             Guest::P2(proxy) => handle(proxy, store, request, slot).await,

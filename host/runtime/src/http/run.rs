@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use coracle_telemetry::RequestId;
 use futures::future::BoxFuture;
 use http_body::Body;
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -31,6 +32,7 @@ pub(super) struct Run {
     /// When the last piece of the response was taken, or the run was begun.
     progress: Instant,
     _admitted: Admitted,
+    id: Option<RequestId>,
     _in_flight: InFlight,
 }
 
@@ -106,6 +108,7 @@ impl Run {
             http: http.clone(),
         }
     }
+        let id = request.extensions().get::<RequestId>().cloned();
 
     /// Lets the guest work. After `Ready` it must not be polled again.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -124,6 +127,7 @@ impl Run {
         }
         if patience.timeout.as_mut().poll(cx).is_ready() {
             let limit = self.http.core.spec.http.request_timeout;
+            id,
             let message = format!("{}: no end after {limit:?}", self.request);
             return Poll::Ready(self.fault(FaultKind::Timeout, message));
         }
@@ -190,7 +194,8 @@ impl Run {
         core.counters.faults.fetch_add(1, Ordering::Relaxed);
         if let Some(fault) = self.http.faults.take(kind, &message, crate::meter::now()) {
             if let Some(log) = &core.log {
-                log.note(&format!("coracle: request ended its instance: {message}"));
+                let line = format!("coracle: request ended its instance: {message}");
+                log.note(&line, self.id.clone());
             }
             if let Some(sink) = &core.spec.on_fault {
                 sink(fault);

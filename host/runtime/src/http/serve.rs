@@ -117,7 +117,8 @@ where
         let container = container.clone();
         asked.store(true, Ordering::Relaxed);
         asks.notify_one();
-        if container.core.spec.tracer.is_some()
+        let spec = &container.core.spec;
+        if (spec.tracer.is_some() || spec.requests.is_some())
             && let Some(ends) = ends
         {
             request.extensions_mut().insert(ends);

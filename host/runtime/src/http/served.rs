@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use coracle_telemetry::{Ends, Span};
+use coracle_telemetry::{Ends, Seen, Span};
 use http::{Request, Response};
 
 use super::body::GuestBody;
@@ -18,26 +18,38 @@ pub(super) struct Served {
     status: Option<u16>,
     /// Made when the container has a tracer; boxed, because most have none.
     span: Option<Box<Span>>,
+    /// Made when somebody notes requests.
+    seen: Option<Box<Seen>>,
 }
 
 impl Served {
     /// Begins. With a tracer, the request names its span from now on, for the guest, and has the
-    /// span's context with it, for what the guest asks of others.
+    /// span's context with it, for what the guest asks of others; where requests are noted, it names its id.
     pub(super) fn begin<B>(core: &Arc<Core>, request: &mut Request<B>) -> Self {
+        let ends = request.extensions_mut().remove::<Ends>();
         let span = core.spec.tracer.as_ref().map(|tracer| {
-            let ends = request.extensions_mut().remove::<Ends>();
             let span = tracer.serve(request, ends);
             request.extensions_mut().insert(span.context());
             Box::new(span)
         });
-        Self { core: core.clone(), began: meter::now(), status: None, span }
+        let seen = core.spec.requests.is_some().then(|| {
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            let peer = ends.map(|ends| ends.peer);
+            let seen = Seen::begin((&method, &uri), request.headers_mut(), peer);
+            request.extensions_mut().insert(seen.id.clone());
+            Box::new(seen)
+        });
+        Self { core: core.clone(), began: meter::now(), status: None, span, seen }
     }
 
     /// Goes on with the response, to its end.
-    pub(super) fn answered(mut self, response: Response<GuestBody>) -> Response<GuestBody> {
+    pub(super) fn answered(mut self, mut response: Response<GuestBody>) -> Response<GuestBody> {
         self.status = Some(response.status().as_u16());
         if let Some(span) = &mut self.span {
             span.answered(response.status());
+        }
+        if let Some(seen) = &self.seen {
+            seen.id.write(response.headers_mut());
         }
         response.map(|body| body.of_request(self))
     }
@@ -56,6 +68,9 @@ impl Drop for Served {
         self.core.counters.latency.record(time, self.status);
         if let (Some(span), None) = (&mut self.span, self.status) {
             span.failed("no_answer");
+        }
+        if let (Some(seen), Some(sink)) = (self.seen.take(), &self.core.spec.requests) {
+            sink.take(seen.ended(self.status, time));
         }
     }
 }

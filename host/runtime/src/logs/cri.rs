@@ -1,14 +1,20 @@
 //! The CRI log format: one line per write of the guest, cut where it is too long.
 //!
 //! *Source:* Kubernetes' CRI logging proposal: `<RFC 3339 with nanoseconds> <stream> <tag> <line>`,
-//! tag `F` for a full line and `P` for a part of one.
+//! tag `F` for a full line and `P` for a part of one. Further tags follow after a colon: `req=ID` names the request
+//! that a line was written for, so that `coracle trace ID` finds it; readers take what they do not know for none.
 
 use std::fmt::Write;
+
+use coracle_telemetry::RequestId;
 
 /// The most bytes of one line; what is longer is written in parts.
 ///
 /// *Source:* containerd's `max_container_log_line_size`, 16 KiB.
 pub(crate) const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// How the tag begins that names a request.
+pub const REQUEST_TAG: &str = "req=";
 
 /// Which of a guest's two outputs a line is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +38,19 @@ pub(crate) struct Lines {
     output: Output,
     /// The beginning of a line whose end has not come.
     rest: Vec<u8>,
+    /// The request that lines are written for.
+    of: Option<RequestId>,
 }
 
 impl Lines {
     /// Starts with nothing.
     pub(crate) fn new(output: Output) -> Self {
-        Self { output, rest: Vec::new() }
+        Self { output, rest: Vec::new(), of: None }
+    }
+
+    /// Says for which request lines are written from now on.
+    pub(crate) fn of(&mut self, request: Option<RequestId>) {
+        self.of = request;
     }
 
     /// Says whether the last line that was begun has ended.
@@ -85,9 +98,13 @@ impl Lines {
     }
 
     fn record(&self, tag: char, line: &[u8], now: jiff::Timestamp, out: &mut Vec<u8>) {
-        let mut head = String::with_capacity(48);
+        let mut head = String::with_capacity(96);
         // Writing to a String cannot fail.
-        let _ = write!(head, "{now:.9} {} {tag} ", self.output.as_str());
+        let _ = write!(head, "{now:.9} {} {tag}", self.output.as_str());
+        if let Some(of) = &self.of {
+            let _ = write!(head, ":{REQUEST_TAG}{}", of.as_str());
+        }
+        head.push(' ');
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(line);
         out.push(b'\n');
@@ -123,6 +140,22 @@ mod tests {
                 2023-11-14T22:13:20.000000001Z stdout P d
             "#]],
         );
+    }
+
+    #[test]
+    fn a_line_names_the_request_that_it_was_written_for() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let mut lines = Lines::new(Output::Stderr);
+        let mut out = Vec::new();
+        lines.of(RequestId::try_from("order-7".to_owned()).ok());
+        lines.take(b"sold\n", now, &mut out);
+        lines.of(None);
+        lines.take(b"closed\n", now, &mut out);
+        expect![[r#"
+            1970-01-01T00:00:00.000000000Z stderr F:req=order-7 sold
+            1970-01-01T00:00:00.000000000Z stderr F closed
+        "#]]
+        .assert_eq(&String::from_utf8(out).unwrap());
     }
 
     #[test]

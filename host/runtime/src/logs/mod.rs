@@ -12,6 +12,7 @@ mod ship;
 mod stream;
 
 pub(crate) use cri::Output;
+pub use cri::REQUEST_TAG;
 pub(crate) use queue::{Log, Sink};
 pub(crate) use ship::{Shipper, Within, ship_written};
 pub(crate) use stream::LogStream;

@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use coracle_telemetry::RequestId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -101,9 +102,9 @@ impl Log {
         runtime.spawn_blocking(move || shared.write_all());
     }
 
-    /// Writes a line of the host's own, as stderr.
-    pub(crate) fn note(&self, line: &str) {
-        super::stream::note(self, line);
+    /// Writes a line of the host's own, as stderr, about a request if one is given.
+    pub(crate) fn note(&self, line: &str, of: Option<RequestId>) {
+        super::stream::note(self, line, of);
     }
 
     /// Resolves when there is room.

@@ -5,19 +5,24 @@
 
 use std::sync::Arc;
 
-use coracle_telemetry::{Logger, SpanContext, Stream};
+use coracle_telemetry::{Logger, RequestId, SpanContext, Stream};
 use parking_lot::Mutex;
 
 use super::cri::{LINE_BYTES_MAX, Output};
 
-/// In which span an instance works; its outputs ask when a line ends.
+/// In which span and for which request an instance works; its outputs ask when a line ends.
 #[derive(Debug, Default)]
-pub(crate) struct Within(Mutex<Option<SpanContext>>);
+pub(crate) struct Within(Mutex<(Option<SpanContext>, Option<RequestId>)>);
 
 impl Within {
-    /// Says in which span it works from now on.
-    pub(crate) fn set(&self, span: Option<SpanContext>) {
-        *self.0.lock() = span;
+    /// Says for what it works from now on.
+    pub(crate) fn set(&self, span: Option<SpanContext>, request: Option<RequestId>) {
+        *self.0.lock() = (span, request);
+    }
+
+    /// The request that it works for.
+    pub(super) fn request(&self) -> Option<RequestId> {
+        self.0.lock().1.clone()
     }
 }
 
@@ -61,7 +66,7 @@ impl Shipper {
 
     fn send(&self, line: &[u8], at: u64) {
         let within = self.within.0.lock();
-        self.logger.line(self.stream, at, &String::from_utf8_lossy(line), within.as_ref());
+        self.logger.line(self.stream, at, &String::from_utf8_lossy(line), within.0.as_ref());
     }
 }
 

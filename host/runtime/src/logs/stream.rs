@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use coracle_telemetry::RequestId;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -17,7 +18,7 @@ use wasmtime_wasi_io::streams::{OutputStream, StreamError};
 
 use super::cri::{Lines, Output};
 use super::queue::Log;
-use super::ship::Shipper;
+use super::ship::{Shipper, Within};
 use crate::stdio::Taps;
 
 /// One output of one instance. Clones write to the same line.
@@ -32,26 +33,29 @@ struct Shared {
     output: Output,
     lines: Mutex<Lines>,
     shipper: Option<Shipper>,
+    within: Option<Arc<Within>>,
 }
 
 impl LogStream {
     /// An output of a new instance of a container that logs to `log`, if at all, and to a collector, if
-    /// one wants it.
+    /// one wants it; `within` says for which request it works.
     pub(crate) fn new(
         log: Option<&Log>,
-        taps: &Arc<Taps>,
-        output: Output,
+        (taps, output): (&Arc<Taps>, Output),
         shipper: Option<Shipper>,
+        within: Option<Arc<Within>>,
     ) -> Self {
         let lines = Mutex::new(Lines::new(output));
         let (log, taps) = (log.cloned(), taps.clone());
-        Self { shared: Arc::new(Shared { log, taps, output, lines, shipper }) }
+        Self { shared: Arc::new(Shared { log, taps, output, lines, shipper, within }) }
     }
 
     fn put(&self, bytes: &[u8]) {
         if let Some(log) = &self.shared.log {
-            let now = now();
+            let (now, of) =
+                (now(), self.shared.within.as_ref().and_then(|within| within.request()));
             let mut lines = self.shared.lines.lock();
+            lines.of(of);
             log.put(|out| lines.take(bytes, now, out));
         }
         if let Some(shipper) = &self.shared.shipper {
@@ -76,8 +80,9 @@ impl LogStream {
 }
 
 /// Writes a line of the host's own into a log, as stderr.
-pub(super) fn note(log: &Log, line: &str) {
+pub(super) fn note(log: &Log, line: &str, of: Option<RequestId>) {
     let mut lines = Lines::new(Output::Stderr);
+    lines.of(of);
     let now = now();
     log.put(|out| {
         lines.take(line.as_bytes(), now, out);

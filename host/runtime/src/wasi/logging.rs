@@ -11,7 +11,7 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower};
 use wasmtime_wasi::cli::StdoutStream as _;
 use wasmtime_wasi_io::streams::OutputStream;
 
-use crate::logs::{self, LogStream};
+use crate::logs;
 use crate::stdio::Output;
 use crate::store::State;
 
@@ -118,10 +118,7 @@ fn line(
 fn stream(state: &State) -> Box<dyn OutputStream> {
     let core = &state.core;
     match &core.stdio.output {
-        Output::Log(taps) => {
-            let shipper = state.shipper(logs::Output::Stderr);
-            Box::new(LogStream::new(core.log.as_ref(), taps, logs::Output::Stderr, shipper))
-        }
+        Output::Log(taps) => Box::new(state.log_stream(taps, logs::Output::Stderr)),
         Output::Pipes { stderr, .. } => stderr.p2_stream(),
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use coracle_telemetry::Seen;
 use coracle_vnet::ResolveError;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub(super) enum ToHost {
     Exited { container: u32, exit: Exit, usage: Box<Usage> },
     /// A request ended its instance.
     Fault { container: u32, fault: Fault },
+    /// A request was answered.
+    Served { container: u32, seen: Box<Seen> },
     /// How the start of a command went.
     ExecStarted { call: u32, outcome: Result<(), ExecError> },
     /// A command ended; all that it wrote was sent before.
@@ -104,6 +107,8 @@ pub(super) struct Start {
     pub(super) log: Option<u32>,
     /// Somebody wants to hear of faults.
     pub(super) tell_faults: bool,
+    /// Somebody notes requests.
+    pub(super) tell_requests: bool,
 }
 
 impl Start {
@@ -127,6 +132,7 @@ impl Start {
             tty: spec.tty,
             log,
             tell_faults: spec.on_fault.is_some(),
+            tell_requests: spec.requests.is_some(),
         }
     }
 }

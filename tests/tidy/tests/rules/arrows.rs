@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("apiserver", &["coracle-api", "coracle-dashboard", "coracle-store", "coracle-telemetry"]),
     ("scheduler", &["coracle-api", "coracle-client"]),
     ("controllers", &["coracle-api", "coracle-client"]),
-    ("network", &["coracle-api", "coracle-client", "coracle-vnet"]),
+    ("network", &["coracle-api", "coracle-client", "coracle-telemetry", "coracle-vnet"]),
     (
         "host/agent",
         &[

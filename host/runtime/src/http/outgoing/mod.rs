@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_telemetry::{Span, SpanContext};
+use coracle_telemetry::{RequestId, Span, SpanContext};
 use coracle_vnet::{Reached, ResolveError, Traffic, VStream};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -49,11 +49,13 @@ pub(crate) struct Outgoing {
     core: Arc<Core>,
     /// The span that the guest works in.
     pub(crate) within: Option<SpanContext>,
+    /// The request that the guest works for: those that it sends have the same id, unless it gives another.
+    pub(crate) request: Option<RequestId>,
 }
 
 impl Outgoing {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, within: None }
+        Self { core, within: None, request: None }
     }
 }
 
@@ -72,6 +74,9 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let core = self.core.clone();
         let tracer = core.spec.tracer.as_ref();
+        if let Some(id) = &self.request {
+            id.write(request.headers_mut());
+        }
         let span = tracer.map(|tracer| tracer.send(&mut request, self.within.as_ref()));
         Box::new(async move {
             let sent = send(&core, request, options.unwrap_or_default()).await;

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use coracle_telemetry::RequestSink;
 use coracle_vnet::{BoxFuture, Fabric, NetNs, NetNsSpec, NsTag};
 use futures::FutureExt as _;
 use parking_lot::Mutex;
@@ -187,7 +188,7 @@ impl Worker {
     ) -> ContainerSpec {
         let container = start.container;
         let lender = Arc::new(ContainerFiles { socket: files, container });
-        let out = self.out.clone();
+        let (out, served) = (self.out.clone(), self.out.clone());
         let tell = move |fault: Fault| {
             let fault = Fault { message: short(&fault.message), ..fault };
             out.send(&ToHost::Fault { container, fault });
@@ -205,6 +206,14 @@ impl Worker {
             tty: start.tty,
             programs: Some(Arc::new(HostPrograms { worker: self.clone(), container })),
             on_fault: start.tell_faults.then(|| -> FaultSink { Arc::new(tell) }),
+            requests: start.tell_requests.then(|| {
+                RequestSink::new(move |seen| {
+                    // A host that is behind misses some rather than hold more and more of them.
+                    if served.link.has_room() {
+                        served.send(&ToHost::Served { container, seen: Box::new(seen) });
+                    }
+                })
+            }),
             ..ContainerSpec::new(start.name, image)
         }
     }

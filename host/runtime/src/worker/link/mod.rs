@@ -40,7 +40,7 @@ const HEAD_BYTES: usize = 5;
 /// Streams that the other side may have open: every connection of a namespace.
 const STREAMS_MAX: usize = 2 * CONNECTIONS_MAX;
 
-/// Bytes that wait for the socket from which on datagrams are dropped: they may be lost anywhere.
+/// Bytes that wait for the socket from which on datagrams are dropped, which may be lost anywhere, and notes.
 const DATAGRAMS_WAITING_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes that wait for the socket from which on the other side counts as gone: it reads at once
@@ -299,9 +299,14 @@ impl Link {
         Ok(())
     }
 
+    /// Whether the other side keeps up, so that what may be lost need not be.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Relaxed) < DATAGRAMS_WAITING_BYTES_MAX
+    }
+
     /// Sends a datagram, or drops it when the other side is slow. Says `false` at the end.
     pub(crate) fn send_datagram(&self, head: &DatagramHead, data: &[u8]) -> bool {
-        if self.waiting_bytes.load(Ordering::Relaxed) < DATAGRAMS_WAITING_BYTES_MAX
+        if self.has_room()
             && let Ok(head) = serde_json::to_vec(head)
             && let Ok(length) = u16::try_from(head.len())
         {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coracle_telemetry::Logger;
+use coracle_telemetry::{Logger, RequestSink, Seen};
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{oneshot, watch};
@@ -39,6 +39,7 @@ pub(crate) struct Remote {
     tty: bool,
     programs: Option<Arc<dyn Programs>>,
     on_fault: Option<FaultSink>,
+    requests: Option<RequestSink>,
     exit: watch::Sender<Option<Exit>>,
     usage: Mutex<Usage>,
     /// When a fault was told last.
@@ -71,6 +72,7 @@ impl Remote {
             tty: spec.tty,
             programs: spec.programs.clone(),
             on_fault: spec.on_fault.clone(),
+            requests: spec.requests.clone(),
             exit: watch::Sender::new(None),
             usage: Mutex::default(),
             fault_told: Mutex::default(),
@@ -112,6 +114,12 @@ impl Remote {
             *told = Some(now);
             drop(told);
             tell(fault);
+        }
+    }
+
+    pub(super) fn tell_request(&self, seen: Seen) {
+        if let Some(requests) = &self.requests {
+            requests.take(seen);
         }
     }
 

@@ -37,6 +37,11 @@ impl Handler for Inbox {
                     container.tell_fault(fault);
                 }
             }
+            ToHost::Served { container, seen } => {
+                if let Some(container) = process.container(container) {
+                    container.tell_request(seen.bounded());
+                }
+            }
             ToHost::ExecStarted { call, outcome } => process.commands.answer(call, outcome),
             ToHost::ExecEnded { call, exit } => process.command_ends.answer(call, exit),
             ToHost::Measured { call, usage } => process.measured(call, usage),
