@@ -302,6 +302,13 @@ pub(crate) struct TraceFlags {
     pub(crate) cluster: ClusterFlags,
 }
 
+/// Form of what `coracle trace` knows of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceOutput {
+    /// One JSON object.
+    Json,
+}
+
 /// `coracle rollout`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RolloutVerb {
@@ -325,13 +332,6 @@ pub(crate) struct RolloutFlags {
     /// KIND/NAME, or KIND NAME
     #[arg(required = true, value_name = "KIND/NAME")]
     pub(crate) what: Vec<String>,
-/// Form of what `coracle trace` knows of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TraceOutput {
-    /// One JSON object.
-    Json,
-}
-
 
     #[command(flatten)]
     pub(crate) cluster: ClusterFlags,

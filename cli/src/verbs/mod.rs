@@ -3,8 +3,8 @@
 
 mod apply;
 mod delete;
-mod describe;
 mod deployed;
+mod describe;
 mod events;
 mod exec;
 mod explain;
@@ -17,8 +17,8 @@ mod pods;
 mod progress;
 mod proxy;
 mod query;
-mod rollout;
 mod requests;
+mod rollout;
 mod scale;
 mod session;
 mod socket;

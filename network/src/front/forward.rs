@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{EXPECT, HOST, LOCATION};
 use coracle_telemetry::{RequestId, Seen};
+use http::header::{EXPECT, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -63,7 +63,6 @@ pub(super) async fn serve(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (mut head, body) = request.into_parts();
-    let line = format!("{} {}", head.method, head.uri);
     let began = Instant::now();
     let mut seen = Seen::begin((&head.method, &head.uri), &mut head.headers, Some(from.client));
     head.extensions.insert(seen.id.clone());
@@ -82,6 +81,7 @@ async fn answer_to(
     mut head: Parts,
     body: Incoming,
 ) -> (Response<Body>, Option<String>) {
+    let line = format!("{} {}", head.method, head.uri);
     let host = match take_host(&mut head) {
         Ok(host) => host,
         Err(why) => return (answer(StatusCode::BAD_REQUEST, why), None),
@@ -143,10 +143,10 @@ async fn follow(
     }
     let upgrade = upgrade_of(&head);
     strip_hop(&mut head.headers);
-    tell_client(&mut head.headers, from.client.ip(), from.secure);
     if let Some(id) = head.extensions.get::<RequestId>() {
         id.write(&mut head.headers);
     }
+    tell_client(&mut head.headers, from.client.ip(), from.secure);
     change_request(&rule.filters, &mut head, &hit.prefix);
     let backend = match rule.target(rand::random()) {
         Some(Target::Service(backend)) => backend,

@@ -83,9 +83,9 @@ async fn try_start(
             container,
             Facts { node: &shared.config.node_name, restart_count },
         ),
+        noted: noted(target, container, &image, restart_count),
         env: env.0,
         image,
-        noted: noted(target, container, &image, restart_count),
         plugs,
     };
     if let Some(folder) = request.log.parent() {
@@ -97,8 +97,6 @@ async fn try_start(
     shared.runtime.start(request).await
 }
 
-async fn environment(
-    shared: &Shared,
 /// Who will have answered the container's requests.
 fn noted(target: &Target, container: &Container, image: &LocalImage, restart_count: u32) -> Noted {
     let owners = target.pod.metadata.owner_references.iter().flatten();
@@ -119,6 +117,8 @@ fn noted(target: &Target, container: &Container, image: &LocalImage, restart_cou
     }
 }
 
+async fn environment(
+    shared: &Shared,
     target: &Target,
     container: &Container,
     image: &LocalImage,

@@ -29,10 +29,10 @@ pub(super) struct Run {
     patience: Option<Box<Patience>>,
     http: Arc<HttpContainer>,
     request: RequestLine,
+    id: Option<RequestId>,
     /// When the last piece of the response was taken, or the run was begun.
     progress: Instant,
     _admitted: Admitted,
-    id: Option<RequestId>,
     _in_flight: InFlight,
 }
 
@@ -85,6 +85,7 @@ impl Run {
         let core = http.core.clone();
         let (engine, cpu) = (core.spec.image.engine.clone(), core.cpu.clone());
         let line = RequestLine(request.method().clone(), request.uri().clone());
+        let id = request.extensions().get::<RequestId>().cloned();
         let taken = http.reuse.take();
         let slot = slot.clone();
         let guest: BoxFuture<'static, Served> = Box::pin(async move {
@@ -102,13 +103,13 @@ impl Run {
             guest: Metered::new(guest, engine, cpu),
             patience: None,
             request: line,
+            id,
             progress: meter::now(),
             _admitted: admitted,
             _in_flight: InFlight::new(http),
             http: http.clone(),
         }
     }
-        let id = request.extensions().get::<RequestId>().cloned();
 
     /// Lets the guest work. After `Ready` it must not be polled again.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -127,7 +128,6 @@ impl Run {
         }
         if patience.timeout.as_mut().poll(cx).is_ready() {
             let limit = self.http.core.spec.http.request_timeout;
-            id,
             let message = format!("{}: no end after {limit:?}", self.request);
             return Poll::Ready(self.fault(FaultKind::Timeout, message));
         }
