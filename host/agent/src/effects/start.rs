@@ -13,6 +13,7 @@ use crate::images::LocalImage;
 use crate::pods::plan::{self, Index, PodKey};
 use crate::pods::state::{Fault, Note, PodEvent};
 use crate::record::record;
+use crate::requests::{Noted, Owner};
 use crate::runtime::resource::{Facts, resource};
 use crate::runtime::{FaultSink, Isolation, StartRequest, Stdin};
 use crate::volumes::{kept, mounts};
