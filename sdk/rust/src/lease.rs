@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
+use wstd::future::FutureExt as _;
 use wstd::task::sleep;
 use wstd::time::Duration;
 
@@ -47,9 +48,9 @@ impl Lease {
     /// # Errors
     /// When the lease can't be read or made at all.
     pub async fn lead<W: Future>(&self, work: W) -> Result<Option<W::Output>, Error> {
-        self.acquire().await?;
+        let since = self.acquire().await?;
         let mut work = pin!(work);
-        let mut keeping = pin!(self.keep());
+        let mut keeping = pin!(self.keep(since));
         poll_fn(|context| {
             if let Poll::Ready(output) = work.as_mut().poll(context) {
                 return Poll::Ready(Ok(Some(output)));
@@ -59,18 +60,27 @@ impl Lease {
         .await
     }
 
-    /// A third of the time that a lease is good for: two renewals may fail.
-    fn pause(&self) -> Duration {
-        Duration::from_millis(self.seconds * 1000 / 3)
+    /// Milliseconds between two looks, a third of the time that a lease is good for: one renewal may fail.
+    fn pause(&self) -> u64 {
+        self.seconds * 1000 / 3
     }
 
-    async fn acquire(&self) -> Result<(), Error> {
+    /// For how many milliseconds more a lease is trusted that was asked for then. It ends before others may take it:
+    /// they have seen it at the earliest when it was asked for, and wait for all of its time.
+    fn trusted(&self, asked: Instant) -> u64 {
+        let passed = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (self.seconds * 1000 * 5 / 6).saturating_sub(passed)
+    }
+
+    /// Waits until the lease is held; gives when that was asked for.
+    async fn acquire(&self) -> Result<Instant, Error> {
         let mut seen: Option<(Value, Instant)> = None;
         loop {
+            let asked = Instant::now();
             let lease = match self.client.get(&self.path()).await {
                 Ok(lease) => lease,
                 Err(error) if error.is_not_found() => match self.create().await {
-                    Ok(_) => return Ok(()),
+                    Ok(_) => return Ok(asked),
                     // Another was faster.
                     Err(Error::Status { code: 409, .. }) => continue,
                     Err(error) => return Err(error),
@@ -88,27 +98,37 @@ impl Lease {
             let free =
                 holder.is_empty() || holder == self.holder || since.elapsed().as_secs() >= seconds;
             if free && self.write(lease).await.is_ok() {
-                return Ok(());
+                return Ok(asked);
             }
-            sleep(self.pause()).await;
+            sleep(Duration::from_millis(self.pause())).await;
         }
     }
 
-    /// Renews until that has failed for as long as the lease was good.
-    async fn keep(&self) {
-        let mut renewed = Instant::now();
-        while renewed.elapsed().as_secs() < self.seconds {
-            sleep(self.pause()).await;
-            match self.client.get(&self.path()).await {
-                Ok(lease) if lease["spec"]["holderIdentity"] != self.holder.as_str() => return,
-                Ok(lease) => {
-                    if self.write(lease).await.is_ok() {
-                        renewed = Instant::now();
-                    }
-                }
-                Err(_) => {}
+    /// Renews until that has failed for as long as the lease is trusted, or another has it. A request without an answer
+    /// holds nothing up.
+    async fn keep(&self, mut renewed: Instant) {
+        loop {
+            let pause = self.pause().min(self.trusted(renewed));
+            sleep(Duration::from_millis(pause)).await;
+            let (asked, left) = (Instant::now(), self.trusted(renewed));
+            if left == 0 {
+                return;
+            }
+            match self.renew().timeout(Duration::from_millis(left)).await {
+                Ok(Ok(true)) => renewed = asked,
+                Ok(Ok(false)) | Err(_) => return,
+                Ok(Err(_)) => {}
             }
         }
+    }
+
+    /// Renews the lease; `false` when it is another's.
+    async fn renew(&self) -> Result<bool, Error> {
+        let lease = self.client.get(&self.path()).await?;
+        if lease["spec"]["holderIdentity"] != self.holder.as_str() {
+            return Ok(false);
+        }
+        self.write(lease).await.map(|_| true)
     }
 
     fn path(&self) -> String {

@@ -4,11 +4,14 @@
 //! starting a process, ends in an error that says so.
 
 pub mod client;
+pub mod echo;
 pub mod flags;
 pub mod guestbook;
 pub mod health;
+pub mod issuer;
 pub mod json;
 pub mod logs;
+pub mod metrics;
 pub mod mounttest;
 pub mod netexec;
 pub mod nettest;

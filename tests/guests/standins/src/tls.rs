@@ -65,7 +65,17 @@ where
     F: Fn(Asked) -> A + Send + Sync + 'static,
     A: Future<Output = Response> + Send + 'static,
 {
-    let acceptor = TlsAcceptor::from(Arc::new(config(flags)?));
+    let (certificate, key) = files(flags)?;
+    https_as(port, (&certificate, &key), answer).await
+}
+
+/// Serves with a certificate and its key, both in PEM, for ever.
+pub async fn https_as<F, A>(port: u16, identity: (&[u8], &[u8]), answer: F) -> Result<()>
+where
+    F: Fn(Asked) -> A + Send + Sync + 'static,
+    A: Future<Output = Response> + Send + 'static,
+{
+    let acceptor = TlsAcceptor::from(Arc::new(config(identity)?));
     let listener = TcpListener::bind(("0.0.0.0", port)).await?;
     let answer = Arc::new(answer);
     let app = Router::new().fallback(
@@ -78,15 +88,18 @@ where
         .await
 }
 
-fn config(flags: &Flags) -> Result<ServerConfig> {
+fn files(flags: &Flags) -> Result<(Vec<u8>, Vec<u8>)> {
     let file = |name: &str| {
         let path = flags.text(name).ok_or_else(|| Error::other(format!("--{name} is missing")))?;
         std::fs::read(path).map_err(|error| Error::other(format!("read {path}: {error}")))
     };
-    let (certificate, key) = (file("tls-cert-file")?, file("tls-private-key-file")?);
+    Ok((file("tls-cert-file")?, file("tls-private-key-file")?))
+}
+
+fn config((certificate, key): (&[u8], &[u8])) -> Result<ServerConfig> {
     let chain: std::result::Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(&certificate).collect();
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(Error::other)?;
+        CertificateDer::pem_slice_iter(certificate).collect();
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(Error::other)?;
     let provider = Arc::new(rustls_rustcrypto::provider());
     let builder = ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().map_err(Error::other)?;

@@ -2,7 +2,9 @@
 use std::process::ExitCode;
 
 use standins::flags::Flags;
-use standins::{guestbook, health, logs, mounttest, netexec, nettest, run, small, web, webhook};
+use standins::{
+    guestbook, health, issuer, logs, metrics, mounttest, netexec, nettest, run, small, web, webhook,
+};
 
 /// Flags that take no value.
 const SWITCHES: [&str; 5] = ["http", "tcp", "udp", "json-response", "close"];
@@ -31,9 +33,11 @@ fn main() -> ExitCode {
         "guestbook" => run(guestbook::run(flags)),
         "grpc-health-checking" => run(health::run(flags)),
         "nettest" => run(nettest::run(flags)),
+        "metrics-adapter" => run(metrics::run(flags)),
         "webhook" => run(webhook::run(flags)),
         "crd-conversion-webhook" => run(webhook::convert(flags)),
         "connect" => run(small::connect(args)),
+        "test-service-account-issuer-discovery" => run(issuer::run(flags)),
         "entrypoint-tester" => {
             println!("[{}]", all.join(" "));
             ExitCode::SUCCESS
