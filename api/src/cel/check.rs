@@ -76,7 +76,7 @@ impl<'a> Known<'a> {
             "integer" => Known::Scalar("int"),
             "number" => Known::Scalar("double"),
             // With a format it may be a time or bytes.
-            "string" if schema.shape_says("format").is_empty() => Known::Scalar("string"),
+            "string" if schema.format().is_empty() => Known::Scalar("string"),
             "object" if schema.embedded => Known::Dyn,
             "object" | "array" => Known::Schema(schema),
             _ => Known::Dyn,

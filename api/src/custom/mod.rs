@@ -9,18 +9,21 @@
 //! its own inside of another.
 //! *Source:* Kubernetes documentation, "Extend the Kubernetes API with CustomResourceDefinitions".
 
+mod budget;
 mod check;
 mod column;
 mod decode;
 mod fill;
 mod jsonpath;
 mod message;
+mod pattern;
 mod place;
 mod prune;
 mod rule;
 mod schema;
 mod version;
 
+pub use budget::Budgets;
 pub use column::Column;
 pub use jsonpath::{JsonPath, JsonPathError};
 pub use place::Place;

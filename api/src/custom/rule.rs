@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::message::At;
 use super::schema::{Additional, Structural};
-use crate::cel::{CelError, Expression, Known, Scope, Shape};
+use crate::cel::{CelError, Expression, Form, Known, OldSelf, Scope, Shape};
 use crate::field_error::FieldError;
 use crate::schema::ListType;
 
@@ -46,6 +46,13 @@ impl Rule {
             field_path: text("fieldPath").to_owned(),
             reason: text("reason").to_owned(),
         })
+    }
+
+    /// Gives what the rule and its `messageExpression` may cost at most at a place whose values have a form.
+    pub(super) fn costs_max(&self, form: &Form) -> (u64, Option<u64>) {
+        let old = if self.optional_old { OldSelf::Optional } else { OldSelf::Value };
+        let message = self.message_expression.as_ref().map(|made| made.cost_max(form, old));
+        (self.expression.cost_max(form, old), message)
     }
 
     /// Says what the rule gets wrong about its place: the field of the rule, its text, and words.

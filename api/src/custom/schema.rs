@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::budget::Budgets;
+use super::pattern::Pattern;
 use super::rule::Rule;
 use crate::cel::CelError;
 use crate::field_error::FieldError;
@@ -64,7 +65,7 @@ pub struct Structural {
     pub atomic_map: bool,
     /// Limits of values.
     pub(super) limits: Limits,
-    /// Rules in CEL, with the schema that shapes `self`.
+    /// Rules in CEL, with as much of the schema as shapes `self`.
     pub(super) rules: Vec<Rule>,
     pub(super) shape: Value,
 }
@@ -74,7 +75,7 @@ pub struct Structural {
 pub(super) struct Limits {
     pub(super) required: Vec<Box<str>>,
     pub(super) enumeration: Option<Vec<Value>>,
-    pub(super) pattern: Option<Regex>,
+    pub(super) pattern: Option<Pattern>,
     pub(super) format: Box<str>,
     pub(super) minimum: Option<f64>,
     pub(super) maximum: Option<f64>,
@@ -104,12 +105,9 @@ impl Structural {
         read(schema, "", 0)
     }
 
-    /// Gives a keyword's text as the schema was written; empty when it is not there.
-    pub(crate) fn shape_says(&self, keyword: &str) -> &str {
-        match keyword {
-            "format" => &self.limits.format,
-            _ => self.shape[keyword].as_str().unwrap_or_default(),
-        }
+    /// Gives the format of texts; empty when there is none.
+    pub(crate) fn format(&self) -> &str {
+        &self.limits.format
     }
 
     /// Says what is wrong with a value at this place.
@@ -121,6 +119,12 @@ impl Structural {
     /// before there is an object. `path` is that of the schema in its definition.
     pub fn mistakes_of_rules(&self, path: &str) -> Vec<FieldError> {
         super::rule::mistakes(self, path)
+    }
+
+    /// Says which rules of the schema of a whole object could cost more than is allowed. `path` is that of the schema in
+    /// its definition.
+    pub fn costs_of_rules(&self, path: &str, budgets: Budgets) -> Vec<FieldError> {
+        super::budget::complaints(self, path, budgets)
     }
 
     /// Returns the form of a member of an object; `None` for an unknown one.
@@ -178,9 +182,32 @@ fn read(schema: &Value, path: &str, depth: usize) -> Result<Structural, SchemaEr
         list_keys: keys.filter_map(Value::as_str).map(str::to_owned).collect(),
         atomic_map: schema["x-kubernetes-map-type"] == "atomic",
         limits: limits(schema, path, depth)?,
-        shape: if rules.is_empty() { Value::Null } else { schema.clone() },
+        shape: if rules.is_empty() { Value::Null } else { shape(schema) },
         rules,
     })
+}
+
+/// What of a schema decides how rules see a value: the rest would be kept once for each place with rules.
+fn shape(schema: &Value) -> Value {
+    let mut kept = Map::new();
+    for name in ["format", "x-kubernetes-embedded-resource"] {
+        if let Some(value) = schema.get(name) {
+            kept.insert(name.to_owned(), value.clone());
+        }
+    }
+    if schema["type"] == "number" {
+        kept.insert("type".to_owned(), schema["type"].clone());
+    }
+    for name in ["items", "additionalProperties"] {
+        if let Some(below) = schema.get(name).filter(|below| below.is_object()) {
+            kept.insert(name.to_owned(), shape(below));
+        }
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        let shapes = properties.iter().map(|(name, below)| (name.clone(), shape(below)));
+        kept.insert("properties".to_owned(), Value::Object(shapes.collect()));
+    }
+    Value::Object(kept)
 }
 
 fn limits(schema: &Value, path: &str, depth: usize) -> Result<Limits, SchemaError> {
@@ -191,7 +218,7 @@ fn limits(schema: &Value, path: &str, depth: usize) -> Result<Limits, SchemaErro
         let step = |index: usize| join(path, &format!("{name}[{index}]"));
         schemas.map(|(index, found)| read(found, &step(index), depth + 1)).collect()
     };
-    let pattern = schema["pattern"].as_str().map(Regex::new).transpose();
+    let pattern = schema["pattern"].as_str().map(Pattern::read).transpose();
     let required = schema["required"].as_array().into_iter().flatten();
     let not = &schema["not"];
     Ok(Limits {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{Errors, complain, has, immutable, items, metadata, one_of, text};
-use crate::custom::{JsonPath, Structural, Version};
+use crate::custom::{Budgets, JsonPath, Structural, Version};
 use crate::field_error::{FieldError, Path};
 use crate::meta;
 use crate::names;
@@ -28,7 +28,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
 pub fn validate(object: &Value) -> Errors {
     let mut errors = metadata::validate(object, false, names::dns1123_subdomain);
     check_spec(&mut errors, object);
-    check_rules(&mut errors, object);
+    check_rules(&mut errors, object, None);
     errors
 }
 
@@ -38,7 +38,7 @@ pub fn validate_update(new: &Value, old: &Value) -> Errors {
     check_spec(&mut errors, new);
     // What was taken once does not keep the rest from changing.
     if new["spec"]["versions"] != old["spec"]["versions"] {
-        check_rules(&mut errors, new);
+        check_rules(&mut errors, new, Some(old));
     }
     let (spec, before) = (&new["spec"], &old["spec"]);
     let path = SPEC.child("names");
@@ -82,13 +82,18 @@ fn check_spec(errors: &mut Errors, object: &Value) {
 }
 
 /// Checks what the rules of the schemas say of their places; schemas that cannot be read are told of elsewhere.
-fn check_rules(errors: &mut Errors, object: &Value) {
+fn check_rules(errors: &mut Errors, object: &Value, old: Option<&Value>) {
     let path = SPEC.child("versions");
     for (index, version) in items(&object["spec"], "versions").iter().enumerate() {
-        if let Ok(read) = Version::read(object, version) {
-            let place = format!("{}.schema.openAPIV3Schema", path.index(index));
-            errors.extend(read.schema.mistakes_of_rules(&place));
-        }
+        let Ok(read) = Version::read(object, version) else { continue };
+        let place = format!("{}.schema.openAPIV3Schema", path.index(index));
+        errors.extend(read.schema.mistakes_of_rules(&place));
+        let is_same = |other: &Value| {
+            other["name"] == version["name"] && other["schema"] == version["schema"]
+        };
+        let had = old.is_some_and(|old| items(&old["spec"], "versions").iter().any(is_same));
+        let budgets = if had { Budgets::Schema } else { Budgets::All };
+        errors.extend(read.schema.costs_of_rules(&place, budgets));
     }
 }
 
@@ -513,7 +518,7 @@ mod tests {
         };
         one(json!({"rule": "self.n > 1 && self.names.all(x, x != '') && self.free.any == 1"}), "");
         one(
-            json!({"rule": "self.n >= oldSelf.n", "messageExpression": "'n: ' + string(self.n)"}),
+            json!({"rule": "self.n >= oldSelf.n", "messageExpression": "'n: ' + self.names[0]"}),
             "",
         );
         one(
