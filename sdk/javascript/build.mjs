@@ -1,10 +1,11 @@
-// node build.mjs command|http SOURCE.js OUTPUT.wasm: makes a component of a module and of what it imports.
+// node build.mjs command|http SOURCE OUTPUT.wasm: makes a component of a module and of what it imports, in JavaScript or
+// TypeScript. Types are taken off and not looked at: that is `tsc --noEmit`.
 //
-// The component imports the interfaces that the modules import, and no others. Its engine is QuickJS, which makes it
-// small: 1.2 MB. Run it in the folder that has `node_modules`.
+// The component imports the interfaces that the modules use, and no others. Its engine is QuickJS, which makes it small:
+// 1.2 MB. Run it in the folder that has `node_modules`.
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve, sep } from "node:path";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 // While the component is made, a host without HTTP runs it once, to keep what its modules have made of themselves. That
@@ -16,57 +17,48 @@ const EXPORTS = { command: "wasi:cli/run@0.3.0", http: "wasi:http/handler@0.3.0"
 
 const [kind, source, output] = process.argv.slice(2);
 if (!(kind in EXPORTS) || !output) {
-  console.error("usage: node build.mjs command|http SOURCE.js OUTPUT.wasm");
+  console.error("usage: node build.mjs command|http SOURCE OUTPUT.wasm");
   process.exit(2);
 }
 const packages = resolve("node_modules");
-const { componentize } = await import(pathToFileURL(join(packages, "componentize-qjs/index.js")));
+const load = (path) => import(pathToFileURL(join(packages, path)));
+const [{ componentize }, { rolldown }] = await Promise.all([load("componentize-qjs/index.js"), load("rolldown/dist/index.mjs")]);
 const published = join(packages, "@bytecodealliance/jco/lib/wit/builtin");
 
-/** The modules that a module imports, and the interfaces. */
-function walk(file, modules = new Set(), interfaces = new Set()) {
-  if (modules.has(file)) return { modules, interfaces };
-  modules.add(file);
-  for (const [, name] of readFileSync(file, "utf8").matchAll(/(?:from|^import)\s+"([^"]+)"/gm)) {
-    if (name.startsWith(".")) walk(resolve(dirname(file), name), modules, interfaces);
-    else interfaces.add(name);
-  }
-  return { modules, interfaces };
+/** One module of all, and the interfaces that it imports. */
+async function bundle() {
+  const interfaces = /^was[iq]:/;
+  const treeshake = { moduleSideEffects: (_, isExternal) => !isExternal };
+  const modules = await rolldown({ input: resolve(source), external: interfaces, treeshake });
+  const { output: [{ code, imports }] } = await modules.generate({ format: "esm" });
+  return { code, imports: imports.filter((name) => interfaces.test(name)) };
 }
 
-/** The longest folder that holds all files. */
-function common(files) {
-  let folder = dirname(files[0]);
-  while (!files.every((file) => file.startsWith(folder + sep))) folder = dirname(folder);
+/** A folder with the interfaces of WASI, and a world of those that are imported. */
+function world(folder, imports) {
+  const deps = join(folder, "deps");
+  mkdirSync(deps, { recursive: true });
+  for (const version of [PUBLISHED, "0.3.0"]) {
+    for (const name of readdirSync(join(published, version))) {
+      cpSync(join(published, version, name), join(deps, `${name}-${version}`), { recursive: true });
+    }
+  }
+  for (const name of readdirSync(deps).filter((name) => name.endsWith(PUBLISHED))) {
+    for (const file of readdirSync(join(deps, name))) {
+      const text = readFileSync(join(deps, name, file), "utf8");
+      writeFileSync(join(deps, name, file), text.replaceAll(`${HOST}:`, `${GUEST}:`).replaceAll(PUBLISHED, OURS));
+    }
+  }
+  const lines = imports.map((name) => `    import ${name};\n`).join("");
+  writeFileSync(join(folder, "world.wit"), `package app:app;\nworld app {\n${lines}    export ${EXPORTS[kind]};\n}\n`);
   return folder;
 }
 
 const place = mkdtempSync(join(tmpdir(), "coracle-js-"));
 try {
-  const deps = join(place, "deps");
-  mkdirSync(deps);
-  for (const [version, rename] of [[PUBLISHED, true], ["0.3.0", false]]) {
-    for (const name of readdirSync(join(published, version))) {
-      const folder = join(deps, `${name}-${version}`);
-      cpSync(join(published, version, name), folder, { recursive: true });
-      for (const file of rename ? readdirSync(folder) : []) {
-        const text = readFileSync(join(folder, file), "utf8");
-        writeFileSync(join(folder, file), text.replaceAll(`${HOST}:`, `${GUEST}:`).replaceAll(PUBLISHED, OURS));
-      }
-    }
-  }
-  const entry = resolve(source);
-  const { modules, interfaces } = walk(entry);
-  const imports = [...interfaces].map((name) => `    import ${name};\n`).join("");
-  writeFileSync(join(place, "world.wit"), `package app:app;\nworld app {\n${imports}    export ${EXPORTS[kind]};\n}\n`);
-  const { component } = await componentize({
-    witPath: place,
-    world: "app",
-    jsSource: readFileSync(entry, "utf8"),
-    jsPath: entry,
-    moduleRoot: common([...modules]),
-    optSize: true,
-  });
+  const { code, imports } = await bundle();
+  const witPath = world(join(place, "wit"), imports);
+  const { component } = await componentize({ witPath, world: "app", jsSource: code, optSize: true });
   // Nothing but names of interfaces is touched.
   const names = new RegExp(`${GUEST}:(?=(?:cli|clocks|filesystem|http|io|random|sockets)/)`, "g");
   const text = Buffer.from(component).toString("latin1").replace(names, `${HOST}:`);

@@ -135,8 +135,21 @@ export class Lease {
 
   /** Waits until this pod leads, then does the work. Rejects when the lease is lost: let the program end then. */
   async lead(work) {
-    await this.#acquire();
-    return Promise.race([work(), this.#keep()]);
+    const since = await this.#acquire();
+    return Promise.race([work(), this.#keep(since)]);
+  }
+
+  /** Milliseconds between two looks, a third of the time that a lease is good for: one renewal may fail. */
+  get #pause() {
+    return (this.#seconds * 1000) / 3;
+  }
+
+  /**
+   * For how many milliseconds more a lease is trusted that was asked for then. It ends before others may take it: they have
+   * seen it at the earliest when it was asked for, and wait for all of its time.
+   */
+  #trusted(asked) {
+    return Math.max(0, (this.#seconds * 1000 * 5) / 6 - (performance.now() - asked));
   }
 
   #spec() {
@@ -164,15 +177,20 @@ export class Lease {
     return this.#client.create(this.#path, lease);
   }
 
+  /** Waits until the lease is held; gives when that was asked for. */
   async #acquire() {
-    for (let seen = [undefined, 0]; ; await sleep((this.#seconds * 1000) / 3)) {
+    for (let seen = [undefined, 0]; ; await sleep(this.#pause)) {
+      const asked = performance.now();
       try {
         const lease = await this.#read();
         const version = lease.metadata.resourceVersion;
         if (seen[0] !== version) seen = [version, performance.now()];
         const { holderIdentity = "", leaseDurationSeconds = this.#seconds } = lease.spec ?? {};
         const over = performance.now() - seen[1] >= leaseDurationSeconds * 1000;
-        if (holderIdentity === "" || holderIdentity === this.#holder || over) return await this.#write(lease);
+        if (holderIdentity === "" || holderIdentity === this.#holder || over) {
+          await this.#write(lease);
+          return asked;
+        }
       } catch (error) {
         // Another was faster.
         if (error.code !== 409) throw error;
@@ -180,19 +198,28 @@ export class Lease {
     }
   }
 
-  /** Renews until that has failed for as long as the lease was good. */
-  async #keep() {
-    for (let renewed = performance.now(); performance.now() - renewed < this.#seconds * 1000; ) {
-      await sleep((this.#seconds * 1000) / 3);
-      try {
-        const lease = await this.#client.get(`${this.#path}/${this.#name}`);
-        if (lease.spec?.holderIdentity !== this.#holder) break;
-        await this.#write(lease);
-        renewed = performance.now();
-      } catch {
-        // Tried again while there is time.
-      }
+  /**
+   * Renews until that has failed for as long as the lease is trusted, or another has it. A request without an answer holds
+   * nothing up.
+   */
+  async #keep(renewed) {
+    for (;;) {
+      await sleep(Math.min(this.#pause, this.#trusted(renewed)));
+      const [asked, left] = [performance.now(), this.#trusted(renewed)];
+      if (left === 0) break;
+      const late = sleep(left).then(() => "late");
+      const end = await Promise.race([this.#renew().catch(() => "failed"), late]);
+      if (end === "mine") renewed = asked;
+      else if (end !== "failed") break;
     }
     throw new Error(`the lease ${this.#name} was lost`);
+  }
+
+  /** Renews the lease, and says whose it is. */
+  async #renew() {
+    const lease = await this.#client.get(`${this.#path}/${this.#name}`);
+    if (lease.spec?.holderIdentity !== this.#holder) return "another's";
+    await this.#write(lease);
+    return "mine";
   }
 }

@@ -49,6 +49,7 @@ pub fn open(name: &str) -> io::Result<Container> {
 /// # Errors
 /// As [`open`].
 pub fn exists(name: &str) -> io::Result<bool> {
+    crate::linked::drafts();
     blobstore::container_exists(name).map_err(failed)
 }
 
@@ -57,6 +58,7 @@ pub fn exists(name: &str) -> io::Result<bool> {
 /// # Errors
 /// As [`open`], and when there is none.
 pub fn delete(name: &str) -> io::Result<()> {
+    crate::linked::drafts();
     blobstore::delete_container(name).map_err(failed)
 }
 
@@ -65,6 +67,7 @@ pub fn delete(name: &str) -> io::Result<()> {
 /// # Errors
 /// When the object or a container is not there.
 pub fn copy(from: (&str, &str), to: (&str, &str)) -> io::Result<()> {
+    crate::linked::drafts();
     blobstore::copy_object(&id(from), &id(to)).map_err(failed)
 }
 
@@ -73,6 +76,7 @@ pub fn copy(from: (&str, &str), to: (&str, &str)) -> io::Result<()> {
 /// # Errors
 /// As [`copy`].
 pub fn rename(from: (&str, &str), to: (&str, &str)) -> io::Result<()> {
+    crate::linked::drafts();
     blobstore::move_object(&id(from), &id(to)).map_err(failed)
 }
 

@@ -18,6 +18,7 @@ use crate::drafts::wasi::config::store;
 /// # Errors
 /// When the value can't be read or is no UTF-8.
 pub fn get(key: &str) -> io::Result<Option<String>> {
+    crate::linked::drafts();
     store::get(key).map_err(failed)
 }
 
@@ -26,6 +27,7 @@ pub fn get(key: &str) -> io::Result<Option<String>> {
 /// # Errors
 /// As [`get`], and when they are too many for one call.
 pub fn all() -> io::Result<BTreeMap<String, String>> {
+    crate::linked::drafts();
     Ok(store::get_all().map_err(failed)?.into_iter().collect())
 }
 

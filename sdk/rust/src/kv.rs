@@ -57,6 +57,7 @@ pub struct Bucket(store::Bucket);
 /// # Errors
 /// See [`Error`].
 pub fn open(name: &str) -> Result<Bucket, Error> {
+    crate::linked::drafts();
     Ok(Bucket(store::open(name)?))
 }
 

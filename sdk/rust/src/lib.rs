@@ -24,6 +24,13 @@ pub mod time;
 
 pub use exit::exit;
 
+/// Keeps what says which interfaces a guest imports: where its crates are compiled in parts, as incremental
+/// builds are, the linker takes only those parts that something calls.
+mod linked {
+    pub(crate) use crate::bindings::__link_custom_section_describing_imports as lifecycle;
+    pub(crate) use crate::drafts::__link_custom_section_describing_imports as drafts;
+}
+
 #[allow(missing_docs, reason = "generated")]
 mod bindings {
     wit_bindgen::generate!({

@@ -25,6 +25,7 @@ pub struct StopNotice {
 impl StopNotice {
     /// Asks to be told. From then on the container is not ended before its deadline.
     pub fn subscribe() -> Self {
+        crate::linked::lifecycle();
         Self { pollable: stop::subscribe() }
     }
 
@@ -46,5 +47,6 @@ impl StopNotice {
 
 /// Says how long the container has until it is cut off; `None` while it was not asked to end.
 pub fn remaining() -> Option<Duration> {
+    crate::linked::lifecycle();
     stop::remaining().map(Duration::from_nanos)
 }

@@ -59,6 +59,7 @@ impl Log {
 
     /// Writes a message of a level.
     pub fn write(&self, level: Level, message: impl Display) {
+        crate::linked::drafts();
         logging::log(level, self.context, &message.to_string());
     }
 }
