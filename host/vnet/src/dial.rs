@@ -36,8 +36,9 @@ enum Dialled {
 
 /// What a destination comes to for a caller that can do without a byte stream.
 pub enum Reached {
-    /// A callback that listens on this fabric.
-    Callback(Arc<dyn Accept>),
+    /// A callback that listens on this fabric, and the backend that it is if the router led there instead
+    /// of to the destination.
+    Callback(Arc<dyn Accept>, Option<SocketAddr>),
     /// A connection.
     Stream(VStream),
 }
@@ -86,17 +87,25 @@ impl NetNs {
     ) -> BoxFuture<'static, io::Result<Reached>> {
         let own = self.is_own(destination.ip());
         let first = if own { None } else { self.route_to(destination) };
-        let callback = match &first {
-            None if own => self.callback_at(destination),
+        let (callback, backend) = match &first {
+            None if own => (self.callback_at(destination), None),
             Some(Route::Pod(at)) => {
                 let there = self.fabric().ok().and_then(|fabric| fabric.get(at.ip()));
-                there.and_then(|ns| ns.callback_at(*at))
+                (there.and_then(|ns| ns.callback_at(*at)), (*at != destination).then_some(*at))
             }
-            None | Some(Route::Real(_) | Route::Refused(_)) => None,
+            None | Some(Route::Real(_) | Route::Refused(_)) => (None, None),
         };
         match callback {
-            Some(callback) => ready(Ok(Reached::Callback(callback))).boxed(),
+            Some(callback) => ready(Ok(Reached::Callback(callback, backend))).boxed(),
             None => self.dial(destination, None, first).map_ok(Reached::Stream).boxed(),
+        }
+    }
+
+    /// Tells the router how a backend, to which it led a connection or a request, answered: `well`, or with a
+    /// failure of its own.
+    pub fn answered(&self, backend: SocketAddr, well: bool) {
+        if let Ok(fabric) = self.fabric() {
+            fabric.answered(backend, well);
         }
     }
 
@@ -125,7 +134,8 @@ impl Dial {
                 Dialled::Virtual(stream) => return Ok(stream),
                 Dialled::Real { address, source, membership } => {
                     let stream = splice::connect(address, source, self.destination).await?;
-                    return Ok(stream.joined(membership));
+                    let backend = (address != self.destination).then_some(address);
+                    return Ok(stream.joined(membership).led_to(backend));
                 }
                 Dialled::Later(wait) => {
                     wait.await;
@@ -133,7 +143,9 @@ impl Dial {
                 }
                 Dialled::Uplink { connecting, membership, backend } => {
                     match (connecting.await, backend) {
-                        (Ok(stream), _) => return Ok(stream.joined(membership)),
+                        (Ok(stream), backend) => {
+                            return Ok(stream.joined(membership).led_to(backend));
+                        }
                         (Err(error), Some(backend)) if is_refusal(&error) => {
                             self.ns.fabric()?.not_taken(backend, &error);
                             self.refused.push(backend);
@@ -193,9 +205,9 @@ impl Dial {
                 return Ok(Dialled::Uplink { connecting, membership, backend });
             }
             match (fabric.deliver(address, source), backend) {
-                (Ok(mut near), _) => {
+                (Ok(mut near), backend) => {
                     near.set_peer(destination);
-                    return Ok(Dialled::Virtual(near.joined(membership)));
+                    return Ok(Dialled::Virtual(near.joined(membership).led_to(backend)));
                 }
                 (Err(error), None) => return Err(error),
                 (Err(error), Some(backend)) => {

@@ -1,5 +1,6 @@
 //! One host's switch: which address belongs to which namespace.
 
+use crate::entrance::seen_at;
 use crate::netns::{NetNs, NetNsSpec};
 use crate::overlay::Overlay;
 use crate::resolve::Resolver;
@@ -163,6 +164,7 @@ impl Fabric {
         reply: Option<Arc<dyn DatagramSink>>,
     ) -> io::Result<()> {
         let ns = self.get(destination.ip()).ok_or(io::ErrorKind::HostUnreachable)?;
+        let source = seen_at(destination, source);
         ns.deliver_datagram(destination, Datagram { data, source, reply });
         Ok(())
     }
@@ -193,6 +195,10 @@ impl Fabric {
 
     pub(crate) fn not_taken(&self, backend: SocketAddr, error: &io::Error) {
         self.router.not_taken(backend, error);
+    }
+
+    pub(crate) fn answered(&self, backend: SocketAddr, well: bool) {
+        self.router.answered(backend, well);
     }
 
     pub(crate) fn starting(

@@ -57,6 +57,10 @@ pub trait Router: Send + Sync {
     /// remembered.
     fn not_taken(&self, _backend: SocketAddr, _error: &std::io::Error) {}
 
+    /// Told how a backend, to which the router led a request, answered: `well`, or with a failure of its own.
+    /// By default it is not remembered.
+    fn answered(&self, _backend: SocketAddr, _well: bool) {}
+
     /// Whether a TCP flow that the router refused is worth waiting for, as when its backend is being
     /// started; the flow is asked about once more, afresh, when the future ends. `refused` as in
     /// [`Router::another`]. By default it is not.

@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub struct VStream {
     local: SocketAddr,
     peer: SocketAddr,
+    backend: Option<SocketAddr>,
     rx: Arc<Pipe>,
     tx: Arc<Pipe>,
     /// Held for its drop, which leaves the namespace.
@@ -38,6 +39,7 @@ impl VStream {
         let near = VStream {
             local: client,
             peer: server,
+            backend: None,
             rx: down.clone(),
             tx: up.clone(),
             membership: None,
@@ -47,6 +49,7 @@ impl VStream {
         let far = VStream {
             local: server,
             peer: client,
+            backend: None,
             rx: up,
             tx: down,
             membership: None,
@@ -66,6 +69,12 @@ impl VStream {
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Where the router led the connection instead of to [`VStream::peer_addr`]: a Service's backend.
+    #[must_use]
+    pub fn backend(&self) -> Option<SocketAddr> {
+        self.backend
     }
 
     /// Takes up to `bytes_max` bytes without waiting: `None` when there is nothing yet, empty at
@@ -129,6 +138,11 @@ impl VStream {
 
     pub(crate) fn set_peer(&mut self, peer: SocketAddr) {
         self.peer = peer;
+    }
+
+    pub(crate) fn led_to(mut self, backend: Option<SocketAddr>) -> VStream {
+        self.backend = backend;
+        self
     }
 
     /// Lets `membership`'s namespace count this end and cut it.

@@ -162,6 +162,8 @@ fn name_authority(request: &mut Request<Body>) {
     let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let mut uri = request.uri().clone().into_parts();
     uri.scheme = Some(Scheme::HTTP);
+    // A request that comes by here again has it there already.
+    let host = host.or(uri.authority);
     uri.authority = Some(host.unwrap_or_else(|| Authority::from_static("localhost")));
     if let Ok(uri) = Uri::from_parts(uri) {
         *request.uri_mut() = uri;

@@ -1,7 +1,8 @@
 //! One request on its way: the rule that takes it, a backend, the answer.
 //!
 //! A backend that does not take the connection is passed over for another; a request that a waiting
-//! connection has not sent, or that is safe to repeat, is sent again over a fresh one.
+//! connection has not sent, or that is safe to repeat, is sent again over a fresh one. One that is safe to
+//! repeat and that a backend took without an answer is sent to another one, once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -227,6 +228,7 @@ pub(super) async fn send(
 ) -> Response<Body> {
     let mut refused = Vec::new();
     let mut why = "no backend is ready".to_owned();
+    let mut lost = false;
     while refused.len() < BACKENDS_TRIED_MAX {
         let Some(address) = front.pick(backend, from.client.ip(), &refused).await else { break };
         if let Err(closed) = front.may_enter(from.client, address) {
@@ -238,6 +240,7 @@ pub(super) async fn send(
             Some(most) => match tokio::time::timeout(most, exchanged).await {
                 Ok(exchanged) => exchanged,
                 Err(_elapsed) => {
+                    front.answered(address, false);
                     return answer(StatusCode::GATEWAY_TIMEOUT, "the backend took too long");
                 }
             },
@@ -245,6 +248,7 @@ pub(super) async fn send(
         };
         match exchanged {
             Ok(mut answered) => {
+                front.answered(address, !answered.status().is_server_error());
                 answered.extensions_mut().insert(AnsweredBy(address));
                 return answered;
             }
@@ -253,22 +257,34 @@ pub(super) async fn send(
                 request = *back;
                 refused.push(address);
             }
-            Err(Failed::Lost(error)) if is_too_large(&error) => {
+            Err(Failed::Lost(error, _)) if is_too_large(&error) => {
                 return answer(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "the body is larger than allowed here",
                 );
             }
-            Err(Failed::Lost(error)) => {
+            Err(Failed::Lost(error, again)) => {
                 tracing::debug!(%address, %error, "a backend gave no answer");
-                return answer(StatusCode::BAD_GATEWAY, "the backend gave no answer");
+                front.answered(address, false);
+                // The second time, it may be the request that no backend stands.
+                let Some(again) = again.filter(|_| !lost) else { return no_answer() };
+                lost = true;
+                request = *again;
+                refused.push(address);
             }
         }
+    }
+    if lost {
+        return no_answer();
     }
     tracing::debug!(service = %backend.service, why, "no backend took a request");
     let mut answered = answer(StatusCode::SERVICE_UNAVAILABLE, "no backend is ready");
     answered.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
     answered
+}
+
+fn no_answer() -> Response<Body> {
+    answer(StatusCode::BAD_GATEWAY, "the backend gave no answer")
 }
 
 fn is_too_large(error: &hyper::Error) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use coracle_vnet::{Hop, Protocol, Route};
 
 use super::{Question, Stage, Step, Target};
+use crate::ejection::Cause;
 use crate::policy::guard::Judgement;
 use crate::policy::{Direction, Verdict};
 use crate::switch::View;
@@ -163,7 +164,7 @@ pub(super) fn endpoints(
     table: &Table,
     port: &ServicePort,
     protocol: Protocol,
-    left_out: impl Fn(SocketAddr) -> Option<Duration>,
+    left_out: impl Fn(SocketAddr) -> Option<(Duration, Cause)>,
 ) -> Step {
     let (mut lines, mut all, mut resting) = (Vec::new(), 0, 0);
     for endpoint in table.endpoints(&port.service) {
@@ -172,9 +173,13 @@ pub(super) fn endpoints(
         let used = port.backends.binary_search(&address).is_ok();
         let why = table.place().reason(port.policy, endpoint, used);
         let rest = left_out(address).filter(|_| used);
-        let rest = rest.map(|rest| {
+        let rest = rest.map(|(rest, cause)| {
             resting += 1;
-            format!(", but left out for {:.1} s: it took no connection", rest.as_secs_f32())
+            let why = match cause {
+                Cause::Connection => "it took no connection",
+                Cause::Answers => "it failed one request after another",
+            };
+            format!(", but left out for {:.1} s: {why}", rest.as_secs_f32())
         });
         let node = endpoint.node.as_deref().map(|node| format!(" on node {node}"));
         all += 1;

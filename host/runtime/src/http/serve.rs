@@ -128,6 +128,8 @@ where
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIME_MAX);
     builder.http1().max_buf_size(HEAD_BYTES_MAX);
+    // A client that has said all still listens; a guest that began ends its work either way.
+    builder.http1().half_close(true);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     // Until the version of HTTP is known, hyper has no clock of its own.
     let silence = tokio::time::sleep(IDLE_TIME_MAX);

@@ -8,6 +8,7 @@ use coracle_runtime::{Container, ExitReason, FaultKind, Isolation};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::class;
 use crate::world::{Pod, fabric, image_in, small_engine, until};
@@ -84,6 +85,22 @@ async fn bodies_stream_both_ways_with_trailers() {
     let body = response.into_body().collect().await.unwrap();
     assert_eq!(body.trailers().unwrap()["x-sum"], "4");
     assert_eq!(body.to_bytes(), "body");
+}
+
+/// A client that has said all ends its side, and still listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_ends_its_side_gets_its_answer() {
+    let pod = Pod::new();
+    let _container = start(&pod, Isolation::Request).await;
+    for (path, wanted) in [("/count", "\r\n1\n"), ("/turns?20000000", "\r\ndone\n")] {
+        let mut stream = fabric().deliver(pod.address(80), ([192, 0, 2, 1], 5).into()).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains(wanted), "{answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -309,20 +309,22 @@ fn a_callback_or_a_connection_is_reached_by_one_question() {
         let reached = now(world.a.reach(addr(service)));
         let asked = std::mem::take(&mut *world.routes.asked.lock().expect("lock")).len();
         let what = match reached {
-            Ok(Reached::Callback(callback)) => {
-                format!("callback {}", callback.as_any().is::<Taken>())
+            Ok(Reached::Callback(callback, backend)) => {
+                format!("callback {} {backend:?}", callback.as_any().is::<Taken>())
             }
-            Ok(Reached::Stream(stream)) => format!("stream to {}", stream.peer_addr()),
+            Ok(Reached::Stream(stream)) => {
+                format!("stream to {} {:?}", stream.peer_addr(), stream.backend())
+            }
             Err(error) => format!("{:?}", error.kind()),
         };
         (what, asked)
     };
-    assert_eq!(reach("10.128.0.2:80"), ("callback true".to_owned(), 1));
-    assert_eq!(reach("10.128.0.2:81"), (format!("stream to {service}"), 1));
+    assert_eq!(reach("10.128.0.2:80"), ("callback true Some(10.128.0.2:80)".to_owned(), 1));
+    assert_eq!(reach("10.128.0.2:81"), (format!("stream to {service} Some(10.128.0.2:81)"), 1));
     // Nobody listens there: the router is asked for another one, and has none.
     assert_eq!(reach("10.128.0.2:82"), ("ConnectionRefused".to_owned(), 2));
     let own = now(world.b.reach(addr("127.0.0.1:80")));
-    assert!(matches!(own, Ok(Reached::Callback(_))), "its own");
+    assert!(matches!(own, Ok(Reached::Callback(_, None))), "its own");
     assert!(world.routes.asked.lock().expect("lock").is_empty());
 }
 

@@ -145,3 +145,19 @@ fn datagrams_from_outside_are_answered_outside() {
     send(&server, "203.0.113.9:40000", "answer").expect("send");
     assert_eq!(*outside.0.lock().expect("lock"), [Bytes::from_static(b"answer")]);
 }
+
+/// A pod has one family, its clients outside have both.
+#[test]
+fn a_client_of_the_other_family_is_heard_and_answered() {
+    let world = world();
+    let server = world.b.bind_udp(addr("0.0.0.0:53")).expect("bind");
+    let outside = Arc::new(Outside(Mutex::default()));
+    let question = Bytes::from_static(b"question");
+    let source = addr("[2001:db8::9]:40000");
+    let pod = addr("10.128.0.2:53");
+    world.fabric.deliver_datagram(pod, source, question, Some(outside.clone())).expect("deliver");
+    let heard = server.try_recv().expect("receive").expect("a datagram");
+    assert!(heard.source.is_ipv4() && heard.source.port() == 40_000, "{heard:?}");
+    server.send(heard.source, Bytes::from_static(b"answer")).expect("send");
+    assert_eq!(*outside.0.lock().expect("lock"), [Bytes::from_static(b"answer")]);
+}

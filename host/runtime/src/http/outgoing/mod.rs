@@ -118,10 +118,17 @@ async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: Reque
     let addresses = addresses.await.map_err(|_| Error::DnsTimeout)??;
     if !target.is_tls {
         let reached = timeout(connect, reach(core, &addresses));
-        return match reached.await.map_err(|_| Error::ConnectionTimeout)?? {
-            Way::Call(http) => call((core, &http), request, options).await,
-            Way::Connection(stream) => exchange(stream, request, options).await,
+        let (sent, backend) = match reached.await.map_err(|_| Error::ConnectionTimeout)?? {
+            Way::Call(http, backend) => (call((core, &http), request, options).await, backend),
+            Way::Connection(stream) => {
+                let backend = stream.backend();
+                (exchange(stream, request, options).await, backend)
+            }
         };
+        if let Some(backend) = backend {
+            core.netns.answered(backend, is_well(&sent));
+        }
+        return sent;
     }
     let stream = timeout(connect, dial(core, &addresses));
     let stream = stream.await.map_err(|_| Error::ConnectionTimeout)??;
@@ -129,6 +136,15 @@ async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: Reque
     let grpc = is_grpc(&request);
     let stream = timeout(connect, tls::connect_by(trusted, stream, &target.host, grpc));
     exchange(stream.await.map_err(|_| Error::ConnectionTimeout)??, request, options).await
+}
+
+/// Whether a backend of a Service answered without a failure of its own. What the request itself, or its sender, did
+/// wrong says nothing of it.
+fn is_well(sent: &Sent) -> bool {
+    match sent {
+        Ok((response, _)) => !response.status().is_server_error(),
+        Err(error) => !matches!(error, Error::Hyper(_) | Error::ConnectionReadTimeout),
+    }
 }
 
 async fn resolve(core: &Core, target: &Target) -> Result<Vec<SocketAddr>, Error> {
@@ -149,8 +165,8 @@ async fn resolve(core: &Core, target: &Target) -> Result<Vec<SocketAddr>, Error>
 
 /// How a request is sent.
 enum Way {
-    /// To an http container of this host.
-    Call(Arc<HttpContainer>),
+    /// To an http container of this host, and which backend of a Service it is.
+    Call(Arc<HttpContainer>, Option<SocketAddr>),
     /// Over a connection.
     Connection(VStream),
 }
@@ -169,8 +185,8 @@ async fn reach(core: &Core, addresses: &[SocketAddr]) -> Result<Way, Error> {
         };
         match reached {
             Reached::Stream(stream) => return Ok(Way::Connection(stream)),
-            Reached::Callback(accept) => match accept.as_any().downcast_ref::<Door>() {
-                Some(door) => return Ok(Way::Call(door.container().clone())),
+            Reached::Callback(accept, at) => match accept.as_any().downcast_ref::<Door>() {
+                Some(door) => return Ok(Way::Call(door.container().clone(), at)),
                 // It takes connections, but is no http container.
                 None => return dial(core, &[*address]).await.map(Way::Connection),
             },
