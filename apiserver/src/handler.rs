@@ -227,7 +227,9 @@ impl Core {
             "" => Ok(deprecation::warned(self.verb(&context, body).await?, served)),
             name => {
                 let known = kind.subresource(name).ok_or_else(Status::unknown_path)?;
-                if !known.verbs.contains(&verb.as_str()) {
+                // Discovery names no `options`, but what is proxied may well be asked for them.
+                let is_proxied = (name, verb) == ("proxy", Verb::Options);
+                if !known.verbs.contains(&verb.as_str()) && !is_proxied {
                     return Err(Status::method_not_allowed());
                 }
                 self.subresource(&context, known, body, parts.method).await

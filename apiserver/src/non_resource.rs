@@ -90,9 +90,14 @@ impl Core {
 
     /// Where others find these keys. *Source:* OpenID Connect Discovery 1.0, in kube-apiserver's minimal form.
     fn openid_configuration(&self) -> Answer {
+        // At a loopback address no pod finds them; by the issuer's name every pod does.
+        let at = match self.address.ip().is_loopback() {
+            true => ISSUER.to_owned(),
+            false => format!("https://{}", self.address),
+        };
         let document = json!({
             "issuer": ISSUER,
-            "jwks_uri": format!("https://{}/openid/v1/jwks", self.address),
+            "jwks_uri": format!("{at}/openid/v1/jwks"),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256"],

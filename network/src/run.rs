@@ -138,7 +138,7 @@ fn observe_node(
     let (network, fabric, save) = (Arc::clone(network), Arc::clone(fabric), Arc::clone(save));
     let node = node.to_owned();
     caches.get::<Node>().observe(move |change| {
-        let addresses = change.new.as_ref().map(addresses).unwrap_or_default();
+        let addresses = change.new.as_deref().map(addresses).unwrap_or_default();
         if network.change(|table| table.set_node(&change.key.name, addresses)) {
             fabric.forget_flows();
             save.notify_one();

@@ -11,7 +11,7 @@ use coracle_vnet::{Flow, NsTag, Protocol, Route};
 
 use crate::cidr::Cidr;
 use crate::egress::{self, Egress};
-use crate::table::{ServicePort, Table};
+use crate::table::{ServiceKey, ServicePort, Table};
 
 /// Outside addresses that a pod may remember from lookups of granted names; the oldest is
 /// forgotten first. Bounds what a pod that looks up names in a loop costs.
@@ -19,6 +19,9 @@ pub const LOOKED_UP_MAX: usize = 256;
 
 /// The Service of the API server, which every pod may reach though it is a real address.
 const API_SERVICE: (&str, &str) = ("default", "kubernetes");
+
+/// The port of that Service.
+const API_SERVICE_PORT: u16 = 443;
 
 /// Ranges and addresses that stay the same while a host runs.
 #[derive(Debug, Clone)]
@@ -131,10 +134,25 @@ pub fn decide(
     if view.ranges.is_service(destination.ip()) {
         return Route::Refused(format!("no Service has the address {}", destination.ip()));
     }
+    if is_api_server(view, flow, destination) {
+        return Route::Real(destination);
+    }
     if view.machine.contains(&destination.ip()) {
         return Route::Pod(destination);
     }
     to_outside(view, flow, destination)
+}
+
+/// Whether the address is the API server's own, which stands in what it publishes, such as where its keys are. At a
+/// pod's loopback is the pod alone.
+fn is_api_server(view: &View<'_>, flow: &Flow, destination: SocketAddr) -> bool {
+    if flow.protocol != Protocol::Tcp || destination.ip().is_loopback() {
+        return false;
+    }
+    let (namespace, name) = API_SERVICE;
+    let key = ServiceKey { namespace: namespace.to_owned(), name: name.to_owned() };
+    let port = view.table.service_port(&key, API_SERVICE_PORT);
+    port.is_some_and(|port| port.backends.contains(&destination))
 }
 
 fn to_backend(view: &View<'_>, flow: &Flow, port: &ServicePort, backend: SocketAddr) -> Route {

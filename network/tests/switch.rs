@@ -150,6 +150,21 @@ fn the_hosts_address_leads_to_pods_with_its_network_and_not_to_the_host() {
 }
 
 #[test]
+fn the_api_server_is_reached_at_its_own_address_and_port() {
+    let (network, answers, _refusals) = network();
+    assert!(route(&answers, "192.0.2.10:6443").starts_with("refused"));
+    let slice = json!({
+        "metadata": {"labels": {"kubernetes.io/service-name": "kubernetes"}}, "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.10"]}], "ports": [{"port": 6443}],
+    });
+    let slice = serde_json::from_value(slice).unwrap();
+    network.change(|table| table.set_slice("default", "kubernetes", &slice));
+    assert_eq!(route(&answers, "192.0.2.10:6443"), "real 192.0.2.10:6443");
+    assert!(route(&answers, "192.0.2.10:6444").starts_with("refused"));
+    assert!(route(&answers, "127.0.0.1:6443").starts_with("refused"));
+}
+
+#[test]
 fn a_pod_finds_node_ports_at_every_nodes_address_and_nothing_else_there() {
     let (network, answers, _refusals) = network();
     let set = |policy: &str| {

@@ -4,12 +4,13 @@
 //! Comes in: a request that was authorised. Goes out: the same request to the node's agent, with the
 //! kubelet's own path, and whatever the agent answers. A connection that changes its protocol is
 //! passed on byte for byte, so that WebSocket channels and SPDY are understood on the node alone.
-//! `connect`, `container`, `options` and `target` are pure; `forward` and `splice` move bytes; `pod` and `proxy`
+//! `connect`, `container`, `links`, `options` and `target` are pure; `forward` and `splice` move bytes; `pod` and `proxy`
 //! say where to.
 
 mod connect;
 mod container;
 mod forward;
+mod links;
 mod options;
 mod pod;
 mod proxy;

@@ -3,12 +3,19 @@
 //!
 //! An edge: nodes are called, and one of a Service's pods is drawn at random.
 
+use bytes::Bytes;
 use coracle_api::key::GroupResource;
 use coracle_api::registry;
 use coracle_api::selector::{FieldSelector, LabelSelector};
 use coracle_api::status::Status;
-use http::header::{HOST, HeaderName, HeaderValue, LOCATION};
+use futures::stream;
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    LOCATION,
+};
 use http::{Method, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
 use rand::seq::IndexedRandom as _;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
@@ -16,8 +23,9 @@ use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
 use super::forward::Outgoing;
+use super::links::Links;
 use super::target::{Backend, Target, backends};
-use crate::body::{self, Body};
+use crate::body::{self, Body, BoxError};
 use crate::cache::Selection;
 use crate::context::Context;
 use crate::node_dialer::Duplex;
@@ -42,6 +50,7 @@ impl Core {
         if let Some(redirect) = redirect_to_root(context, &method) {
             return Ok(redirect);
         }
+        let is_head = method == Method::HEAD;
         let mut outgoing = Outgoing::of(context, method, inner_path(context), body);
         forwarded_headers(context, &mut outgoing);
         let mut answer = match context.path.resource.as_str() {
@@ -63,7 +72,7 @@ impl Core {
             }
         };
         keep_inside(context, &mut answer);
-        Ok(answer)
+        Ok(if is_head { answer } else { with_links_inside(context, answer) })
     }
 
     async fn to_pod(
@@ -188,4 +197,43 @@ fn keep_inside(context: &Context, answer: &mut Answer) {
     if let Ok(inside) = HeaderValue::from_str(&format!("{outer}{path}")) {
         answer.headers_mut().insert(LOCATION, inside);
     }
+}
+
+/// Makes a page's links to paths on the other side lead through here again, while the page passes.
+fn with_links_inside(context: &Context, mut answer: Answer) -> Answer {
+    let headers = answer.headers();
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let kind = text(CONTENT_TYPE).and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    let encoding = text(CONTENT_ENCODING).unwrap_or_default();
+    let is_page = kind.trim().eq_ignore_ascii_case("text/html");
+    // Neither a part of a page nor what nobody here can unpack is looked into.
+    if !is_page || headers.contains_key(CONTENT_RANGE) || !matches!(encoding, "" | "gzip") {
+        return answer;
+    }
+    let links = Links::new(outer_path(context), encoding == "gzip");
+    for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
+        answer.headers_mut().remove(name);
+    }
+    answer.map(|page| body::stream(stream::unfold(Some((page, links)), next_piece)))
+}
+
+/// A page that comes, and what rewrites it; `None` after its end.
+type Page = Option<(Body, Links)>;
+
+async fn next_piece(page: Page) -> Option<(Result<Bytes, BoxError>, Page)> {
+    let (mut body, mut links) = page?;
+    while let Some(frame) = body.frame().await {
+        let ready = match frame.map(Frame::into_data) {
+            Ok(Ok(piece)) => links.push(&piece),
+            // Whatever comes after the page is left out, as with any body whose length changed.
+            Ok(Err(_trailers)) => continue,
+            Err(error) => return Some((Err(error), None)),
+        };
+        match ready {
+            Ok(ready) if ready.is_empty() => {}
+            Ok(ready) => return Some((Ok(ready.into()), Some((body, links)))),
+            Err(error) => return Some((Err(error.into()), None)),
+        }
+    }
+    Some((links.end().map(Bytes::from).map_err(Into::into), None))
 }

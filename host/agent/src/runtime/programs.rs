@@ -65,8 +65,17 @@ impl ContainerPrograms {
         if toolbox::has(command) {
             return self.prepared.toolbox().await.map(Some);
         }
-        Ok(None)
+        Ok(is_name_of(command, &self.image).then(|| self.own.clone()))
     }
+}
+
+/// Whether a command names an image that is one component: the last part of its repository, as the file of that
+/// program would be called in an image with files.
+fn is_name_of(command: &str, image: &LocalImage) -> bool {
+    let repository = image.image_id.split('@').next().unwrap_or_default();
+    let name = repository.rsplit('/').next().unwrap_or_default();
+    let is_named = command.strip_prefix('/').unwrap_or(command) == name;
+    image.rootfs.is_none() && is_named && !name.is_empty()
 }
 
 impl engine::Programs for ContainerPrograms {
@@ -75,5 +84,33 @@ impl engine::Programs for ContainerPrograms {
         command: &'a str,
     ) -> BoxFuture<'a, Result<Option<Arc<engine::Image>>, String>> {
         self.look_up(command).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_component_is_found_by_its_images_name() {
+        let image = |rootfs: Option<&str>| LocalImage {
+            image_id: "registry.example.com:5000/team/app@sha256:00".into(),
+            manifest_digest: String::new(),
+            wasm: "app.wasm".into(),
+            wasm_digest: String::new(),
+            rootfs: rootfs.map(Into::into),
+            entrypoint: Vec::new(),
+            arguments: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            size_bytes: 0,
+        };
+        let check = |command: &str| is_name_of(command, &image(None));
+        assert!(check("app") && check("/app"));
+        assert!(!check("ap") && !check("team/app") && !check("/bin/app") && !check(""));
+        assert!(
+            !is_name_of("app", &image(Some("files"))),
+            "its files are looked for by their paths"
+        );
     }
 }

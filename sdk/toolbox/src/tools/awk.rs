@@ -23,8 +23,8 @@ enum Token {
 
 /// Signs, the longer ones first.
 const SIGNS: [&str; 27] = [
-    "&&", "||", "==", "!=", "<=", ">=", "!~", "+=", "++", "{", "}", "(", ")", ";", ",", "$", "<", ">",
-    "~", "=", "+", "-", "*", "/", "%", "!", "\n",
+    "&&", "||", "==", "!=", "<=", ">=", "!~", "+=", "++", "{", "}", "(", ")", ";", ",", "$", "<",
+    ">", "~", "=", "+", "-", "*", "/", "%", "!", "\n",
 ];
 
 #[derive(Debug)]
@@ -265,7 +265,8 @@ fn tokens(program: &str) -> Result<Vec<Token>, String> {
             (Token::Pattern(rest[1..=end].to_owned()), end + 2)
         } else if first.is_ascii_digit() {
             let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-            let number = rest[..end].parse().map_err(|_| format!("bad number '{}'", &rest[..end]))?;
+            let number =
+                rest[..end].parse().map_err(|_| format!("bad number '{}'", &rest[..end]))?;
             (Token::Number(number), end)
         } else if first.is_ascii_alphabetic() || first == '_' {
             let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -363,7 +364,10 @@ impl Parser {
         let Some(Token::Name(name)) = self.peek().cloned() else {
             return Ok(Statement::Other(self.expression(0)?));
         };
-        if matches!(name.as_str(), "if" | "for" | "while" | "function" | "printf" | "getline" | "next") {
+        if matches!(
+            name.as_str(),
+            "if" | "for" | "while" | "function" | "printf" | "getline" | "next"
+        ) {
             return Err(format!("'{name}' is not supported"));
         }
         let before = self.at;
@@ -504,7 +508,9 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_said() {
-        for program in ["{ if ($1) print }", "{ print length($1) }", "{ a[1] = 2 }", "{ print", "(1"] {
+        for program in
+            ["{ if ($1) print }", "{ print length($1) }", "{ a[1] = 2 }", "{ print", "(1"]
+        {
             assert!(parse(program).is_err(), "{program}");
         }
     }

@@ -73,7 +73,9 @@ async fn fetch(p: &Proc, args: &Args, mut place: String) -> Done {
             Failure::Say(_, message) => Failure::Say(52, message),
             Failure::BrokenPipe => Failure::BrokenPipe,
         })?;
-        if let (true, 300..400, Some(next)) = (args.has('L'), answer.code, answer.header("location")) {
+        if let (true, 300..400, Some(next)) =
+            (args.has('L'), answer.code, answer.header("location"))
+        {
             place = match next.starts_with('/') {
                 true => format!("http://{}:{}{next}", target.host, target.port),
                 false => next.to_owned(),
@@ -110,7 +112,9 @@ fn patience(args: &Args) -> Option<Duration> {
 /// The text of `-w`: variables and escapes.
 fn written(format: &str, code: u16) -> String {
     let text = format.replace("%{http_code}", &format!("{code:03}"));
-    text.replace("%{response_code}", &format!("{code:03}")).replace("\\n", "\n").replace("\\t", "\t")
+    text.replace("%{response_code}", &format!("{code:03}"))
+        .replace("\\n", "\n")
+        .replace("\\t", "\t")
 }
 
 #[cfg(test)]

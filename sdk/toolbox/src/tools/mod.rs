@@ -66,6 +66,7 @@ async fn dispatch(name: &str, p: &mut Proc) -> Option<Done> {
         "expr" => expr::expr(p).await,
         "false" => Ok(1),
         "find" => find::find(p).await,
+        "getent" => net::getent(p).await,
         "grep" | "egrep" | "fgrep" => grep::grep(p).await,
         "head" => text::head(p).await,
         "hexdump" => hexdump::hexdump(p).await,

@@ -1,9 +1,9 @@
-//! Tools that use the network: `wget`, `nc`, `nslookup`. Plain TCP; TLS is the host's affair.
+//! Tools that use the network: `wget`, `nc`, `nslookup`, `getent`. Without TLS, which is the host's affair.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::time::{Duration, Instant};
 
 use super::args::Args;
 use crate::io::Sink;
@@ -11,6 +11,12 @@ use crate::proc::{Done, Failure, Proc, reason};
 
 /// Redirections that are followed.
 const REDIRECTS_MAX: usize = 10;
+/// Between two looks for a datagram: WASI 0.2 has no timeout for sockets.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Bytes of a datagram at most.
+const DATAGRAM_BYTES_MAX: usize = 64 << 10;
+/// What `getent` ends with when it finds nothing.
+const CODE_NOT_FOUND: i32 = 2;
 /// Bytes of the lines before a body.
 const HEAD_BYTES_MAX: u64 = 64 << 10;
 
@@ -39,7 +45,11 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
     Ok(Url { host: host.to_owned(), port, path })
 }
 
-pub(super) fn connect(host: &str, port: u16, timeout: Option<Duration>) -> Result<TcpStream, String> {
+pub(super) fn connect(
+    host: &str,
+    port: u16,
+    timeout: Option<Duration>,
+) -> Result<TcpStream, String> {
     let name = host.trim_matches(['[', ']']);
     let addresses = (name, port).to_socket_addrs();
     let addresses = addresses.map_err(|_| format!("bad address '{host}'"))?;
@@ -228,8 +238,11 @@ impl Answer {
 }
 
 pub(super) async fn nc(p: &mut Proc) -> Done {
-    let args = Args::read(&p.args[1..], "zlvntw:p:", &[])?;
+    let args = Args::read(&p.args[1..], "zlvntuw:p:", &[])?;
     let timeout = args.number('w')?.and_then(|n| u64::try_from(n).ok()).map(Duration::from_secs);
+    if args.has('u') {
+        return nc_by_datagrams(p, &args, timeout).await;
+    }
     let mut stream = if args.has('l') {
         let port =
             args.number('p')?.or_else(|| args.rest.last().and_then(|text| text.parse().ok()));
@@ -247,23 +260,109 @@ pub(super) async fn nc(p: &mut Proc) -> Done {
     if args.has('z') {
         return Ok(0);
     }
-    // One after the other: a guest has one thread.
+    // One after the other: a guest has one thread. A peer that takes no more may have said something before.
+    loop {
+        let bytes = p.stdin.some().await?;
+        if bytes.is_empty() || stream.write_all(&bytes).is_err() {
+            break;
+        }
+    }
+    let _gone = stream.shutdown(Shutdown::Write);
+    let mut buffer = [0; 16 << 10];
+    let mut came = 0;
+    loop {
+        let length = match stream.read(&mut buffer) {
+            // It is gone without a farewell, after what it had to say.
+            Err(_) if came > 0 => 0,
+            other => other?,
+        };
+        if length == 0 {
+            return Ok(0);
+        }
+        came += length;
+        p.stdout.write(&buffer[..length]).await?;
+    }
+}
+
+/// Sends what comes in, each piece as a datagram, and prints what comes back until nothing more does for as long
+/// as `timeout` says.
+async fn nc_by_datagrams(p: &mut Proc, args: &Args, timeout: Option<Duration>) -> Done {
+    if args.has('l') {
+        return Err("-l and -u: datagrams are only sent here".into());
+    }
+    let [host, port] = &args.rest[..] else { return Err("usage: nc -u HOST PORT".into()) };
+    let port: u16 = port.parse().map_err(|_| format!("bad port '{port}'"))?;
+    let name = host.trim_matches(['[', ']']);
+    let found = (name, port).to_socket_addrs().ok().and_then(|mut all| all.next());
+    let address: SocketAddr = found.ok_or_else(|| format!("bad address '{host}'"))?;
+    let socket = UdpSocket::bind((if address.is_ipv4() { "0.0.0.0" } else { "::" }, 0))?;
+    socket.connect(address)?;
+    if args.has('v') {
+        p.complain(&format!("{host} ({port}) open")).await;
+    }
+    if args.has('z') {
+        return Ok(0);
+    }
     loop {
         let bytes = p.stdin.some().await?;
         if bytes.is_empty() {
             break;
         }
-        stream.write_all(&bytes)?;
-    }
-    stream.shutdown(Shutdown::Write)?;
-    let mut buffer = [0; 16 << 10];
-    loop {
-        let length = stream.read(&mut buffer)?;
-        if length == 0 {
-            return Ok(0);
+        for datagram in bytes.chunks(DATAGRAM_BYTES_MAX) {
+            socket.send(datagram)?;
         }
-        p.stdout.write(&buffer[..length]).await?;
     }
+    socket.set_nonblocking(true)?;
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    let mut last = Instant::now();
+    while timeout.is_none_or(|timeout| last.elapsed() < timeout) {
+        match socket.recv(&mut buffer) {
+            Ok(length) => {
+                p.stdout.write(&buffer[..length]).await?;
+                crate::io::flush();
+                last = Instant::now();
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(0)
+}
+
+/// `getent hosts|ahosts NAME…`: first what `/etc/hosts` says, then what name servers do.
+pub(super) async fn getent(p: &mut Proc) -> Done {
+    let Some("hosts" | "ahosts") = p.args.get(1).map(String::as_str) else {
+        return Err("usage: getent hosts NAME...".into());
+    };
+    let file = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let mut code = 0;
+    for name in p.args[2..].to_vec() {
+        let mut lines = of_hosts(&file, &name);
+        if lines.is_empty() {
+            let found = (name.as_str(), 0).to_socket_addrs().into_iter().flatten();
+            lines = found.map(|address| host_line(&address.ip().to_string(), &name)).collect();
+            lines.dedup();
+        }
+        if lines.is_empty() {
+            code = CODE_NOT_FOUND;
+        }
+        for line in lines {
+            p.print(&line).await?;
+        }
+    }
+    Ok(code)
+}
+
+/// The lines of `/etc/hosts` that have the name or address.
+fn of_hosts(file: &str, name: &str) -> Vec<String> {
+    let lines = file.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let words = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let named = words.filter(|words| words.iter().any(|word| word.eq_ignore_ascii_case(name)));
+    named.filter(|words| words.len() > 1).map(|w| host_line(w[0], &w[1..].join(" "))).collect()
+}
+
+fn host_line(address: &str, names: &str) -> String {
+    format!("{address:<15} {names}\n")
 }
 
 pub(super) async fn nslookup(p: &mut Proc) -> Done {
@@ -276,4 +375,17 @@ pub(super) async fn nslookup(p: &mut Proc) -> Done {
         p.print(&format!("Address: {}\n", address.ip())).await?;
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_for_in_the_hosts_file() {
+        let file = "127.0.0.1 localhost\n# 10.0.0.9 web\n10.0.0.1\tweb.ns web # ours\nfe00::0\n";
+        assert_eq!(of_hosts(file, "WEB"), ["10.0.0.1        web.ns web\n"]);
+        assert_eq!(of_hosts(file, "127.0.0.1"), ["127.0.0.1       localhost\n"]);
+        assert!(of_hosts(file, "we").is_empty() && of_hosts(file, "fe00::0").is_empty());
+    }
 }

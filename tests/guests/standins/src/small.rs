@@ -65,10 +65,12 @@ pub async fn porter(flags: Flags) -> Result<()> {
     let (certificate, key) = (file("CERT_FILE")?, file("KEY_FILE")?);
     let identity = (certificate.as_deref().unwrap_or(CERTIFICATE), key.as_deref().unwrap_or(KEY));
     let plain = of("SERVE_PORT_").into_iter();
-    let plain = plain.map(|(port, value)| http(port, move |asked| said(asked, value.clone(), as_json)));
+    let plain =
+        plain.map(|(port, value)| http(port, move |asked| said(asked, value.clone(), as_json)));
     let secret = of("SERVE_TLS_PORT_").into_iter();
-    let secret = secret
-        .map(|(port, value)| https_as(port, identity, move |asked| said(asked, value.clone(), as_json)));
+    let secret = secret.map(|(port, value)| {
+        https_as(port, identity, move |asked| said(asked, value.clone(), as_json))
+    });
     let (plain, secret) = (try_join_all(plain), try_join_all(secret));
     futures_util::future::try_join(plain, secret).await?;
     std::future::pending().await
