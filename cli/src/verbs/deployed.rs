@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use coracle_agent::requests::{Noted, Owner};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::events;
 use super::kinds::Kinds;
@@ -165,7 +165,10 @@ fn of_entry(
     wanted: &BTreeSet<&(String, String)>,
 ) -> Option<String> {
     let object = &entry["objectRef"];
-    let key = (text(&object["resource"]).to_owned(), text(&object["name"]).to_owned());
+    // A new object has its name in what was sent alone, which is there from the level Request on.
+    let name = [&object["name"], &entry["requestObject"]["metadata"]["name"]];
+    let name = name.into_iter().find_map(Value::as_str).unwrap_or_default();
+    let key = (text(&object["resource"]).to_owned(), name.to_owned());
     let is_change = ["create", "update", "patch", "delete"].contains(&text(&entry["verb"]));
     let is_whole =
         text(&object["subresource"]).is_empty() || text(&object["subresource"]) == "scale";
@@ -177,14 +180,15 @@ fn of_entry(
     }
     let acting = entry["impersonatedUser"]["username"].as_str();
     let acting = acting.map(|acting| format!(" as {acting}")).unwrap_or_default();
+    let from = entry["sourceIPs"].get(0).and_then(Value::as_str);
+    let from = from.map(|from| format!(" from {from}")).unwrap_or_default();
     Some(format!(
-        "{} {}{acting} {} {}/{} from {} by {}",
+        "{} {}{acting} {} {}/{}{from} by {}",
         text(&entry["requestReceivedTimestamp"]),
         text(&entry["user"]["username"]),
         text(&entry["verb"]),
         key.0,
         key.1,
-        text(entry["sourceIPs"].get(0).unwrap_or(&json!("an unknown address"))),
         text(&entry["userAgent"])
     ))
 }
@@ -211,6 +215,7 @@ impl Story {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn who_wrote_an_object_is_told_the_oldest_first() {
@@ -255,5 +260,13 @@ mod tests {
             assert_eq!(of_entry(&other, "shop", &wanted), None, "{other}");
         }
         assert_eq!(of_entry(&done, "other", &wanted), None);
+        let made = json!({"verb": "create", "stage": "ResponseComplete", "responseStatus": {"code": 201},
+            "requestReceivedTimestamp": "T", "user": {"username": "ann"}, "userAgent": "kubectl",
+            "objectRef": {"resource": "deployments", "namespace": "shop"},
+            "requestObject": {"metadata": {"name": "web"}}});
+        assert_eq!(
+            of_entry(&made, "shop", &wanted).as_deref(),
+            Some("T ann create deployments/web by kubectl")
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use coracle_e2e::{
-    Cluster, HELLO, HTTP, build_guests, container, coracle, eventually, free_port, pod, root,
+    Cluster, HELLO, HTTP, build_guests, container, coracle, eventually, free_port, get, pod, root,
     service, shout,
 };
 use serde_json::{Value, json};
@@ -66,6 +66,38 @@ fn certificate(folder: &Path, name: &str, host: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// Row `ux.five-minutes`: one file and one command, and five instances answer behind a name, spread by the Service. The
+/// time is printed; a promise of seconds needs a machine to itself.
+fn one_file_is_a_service(cluster: &Cluster, http: u16) {
+    let labels = json!({"app": "five"});
+    let web = container("web", HTTP, &json!({"ports": [{"containerPort": 8080}]}));
+    let rules = json!([{"host": "five.example", "http": {"paths": [path("/", "Prefix", "five")]}}]);
+    let file = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "five"}, "spec": {
+            "replicas": 5, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [web]}}}},
+        service("five", 8080),
+        ingress("five", &json!({"rules": rules})),
+    ]});
+    let place = cluster.folder().join("web.json");
+    std::fs::write(&place, file.to_string()).unwrap();
+    let begin = std::time::Instant::now();
+    cluster.run(&["apply", "-f", &place.display().to_string()]);
+    let url = format!("http://127.0.0.1:{http}/env?HOSTNAME");
+    let ask = || {
+        let (ok, said) = curl(&["-H", "Host: five.example", &url]);
+        if ok && said.ends_with("\n200") { Ok(said) } else { Err(said) }
+    };
+    eventually("the first of five answers", ask);
+    println!("from `kubectl apply` to the first answer: {:?}", begin.elapsed());
+    let mut pods = std::collections::BTreeSet::new();
+    eventually("all five answer", || {
+        pods.insert(ask()?);
+        if pods.len() == 5 { Ok(()) } else { Err(format!("{pods:?}")) }
+    });
+    cluster.run(&["delete", "-f", &place.display().to_string(), "--wait=false"]);
+}
+
 fn secret(cluster: &Cluster, name: &str, files: &str) {
     let folder = cluster.folder();
     let file = |end: &str| folder.join(format!("{files}.{end}")).display().to_string();
@@ -95,6 +127,7 @@ fn rules_tls_and_classes() {
     let guests = build_guests("tests/guests");
     let (cluster, http, https) = start();
     cluster.push_guests(&guests);
+    one_file_is_a_service(&cluster, http);
     certificate(cluster.folder(), "first", "tls.example");
     certificate(cluster.folder(), "second", "tls.example");
     secret(&cluster, "certificate", "first");
@@ -146,7 +179,42 @@ fn rules_tls_and_classes() {
     by_name_over_tls(&cluster, https);
     statuses(&cluster);
     the_example(&cluster, http);
+    failing_pods_are_left_out(&cluster, http);
     from_the_developers_machine(&cluster);
+}
+
+/// Of two pods of a Service one fails every request: it is asked little, by clients outside and by other pods.
+fn failing_pods_are_left_out(cluster: &Cluster, http: u16) {
+    let ports = json!({"ports": [{"containerPort": 8080}]});
+    for service_name in ["outer", "inner"] {
+        cluster.make(&[service(service_name, 8080)]);
+        for (kind, image) in [("good", HELLO), ("bad", HTTP)] {
+            let name = format!("{service_name}-{kind}");
+            let mut one = pod(&name, &json!({"containers": [container("c", image, &ports)]}));
+            one["metadata"]["labels"]["app"] = json!(service_name);
+            cluster.make(&[one]);
+            cluster.ready(&name);
+        }
+    }
+    let paths = [path("/trap", "Exact", "outer"), path("/call", "Exact", "one")];
+    cluster.make(&[ingress("failing", &json!({"rules": [{"http": {"paths": paths}}]}))]);
+    let from_a_pod = "/call?inner.default.svc.cluster.local/trap";
+    for path in ["/trap", from_a_pod] {
+        let is_bad = || match get(http, path) {
+            // A pod that asks says what it was answered.
+            Ok(answer) if path == from_a_pod => answer.body.starts_with("502"),
+            Ok(answer) => answer.status == 502,
+            Err(_) => true,
+        };
+        let mut failed = 0;
+        eventually("one of them fails", || {
+            failed += u32::from(is_bad());
+            if failed >= 5 { Ok(()) } else { Err(failed) }
+        });
+        // From here on it is tried again after 1, 2, 4 and more seconds, once each time.
+        let failed = (0..200).filter(|_| is_bad()).count();
+        assert!(failed < 40, "{path}: {failed} of 200 requests failed");
+    }
 }
 
 /// TLS by name, with HTTP/2, and a certificate that changes while it serves.
