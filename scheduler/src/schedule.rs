@@ -105,9 +105,13 @@ fn best<'a>(cycle: &Cycle<'_>, feasible: &[&'a NodeInfo], seed: u64) -> Option<&
     let highest = totals.iter().copied().max()?;
     let best = feasible.iter().zip(&totals).filter(|(_, total)| **total == highest);
     let mut ties: Vec<&NodeInfo> = best.map(|(node, _)| *node).collect();
-    // The order must not depend on where the search began, or one seed would serve two choices.
-    ties.sort_by(|a, b| a.name.cmp(&b.name));
-    ties.get(index(seed, ties.len())).copied()
+    let chosen = index(seed, ties.len());
+    if chosen >= ties.len() {
+        return None;
+    }
+    // Counted by name: it must not depend on where the search began, or one seed would serve two choices.
+    let (_, node, _) = ties.select_nth_unstable_by(chosen, |a, b| a.name.cmp(&b.name));
+    Some(*node)
 }
 
 fn index(seed: u64, length: usize) -> usize {

@@ -10,6 +10,7 @@ mod conditions;
 mod proposal;
 mod reconcile;
 pub(crate) mod run;
+mod target;
 #[cfg(test)]
 mod tests;
 

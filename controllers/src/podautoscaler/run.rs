@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use coracle_api::quantity::Quantity;
-use coracle_api::registry::{Kind, kinds};
 use coracle_api::selector::LabelSelector;
 use coracle_client::{
     Cache, Change, EventKind, Failure, ObjectKey, Outcome, Queue, Recorder, drive,
@@ -12,11 +11,13 @@ use coracle_client::{
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricIdentifier, MetricSpec};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{Request, Selector};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use super::target::{collection, described};
 use super::{Action, Memory, Observed, Reading, Scale, reconcile};
 use crate::context::{Context, Running};
 use crate::objects::{is_deleting, namespace, uid};
@@ -26,6 +27,7 @@ struct Controller {
     context: Context,
     autoscalers: Cache<HorizontalPodAutoscaler>,
     pods: Cache<Pod>,
+    definitions: Cache<CustomResourceDefinition>,
     memories: Mutex<HashMap<String, Memory>>,
     recorder: Recorder,
 }
@@ -45,6 +47,7 @@ pub(crate) fn start(context: &Context) -> Running {
         context: context.clone(),
         autoscalers: context.caches.get(),
         pods: context.caches.get(),
+        definitions: context.caches.get(),
         memories: Mutex::default(),
         recorder: context.recorder("horizontal-pod-autoscaler"),
     });
@@ -82,6 +85,7 @@ impl Controller {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Outcome, WriteError> {
         self.autoscalers.wait_synced().await;
         self.pods.wait_synced().await;
+        self.definitions.wait_synced().await;
         let Some(autoscaler) = self.autoscalers.get_key(key) else { return Ok(Outcome::Done) };
         if is_deleting(&autoscaler.metadata) {
             return Ok(Outcome::Done);
@@ -127,20 +131,8 @@ impl Controller {
 
     async fn target(&self, autoscaler: &HorizontalPodAutoscaler) -> Result<Target, String> {
         let reference = autoscaler.spec.clone().unwrap_or_default().scale_target_ref;
-        let group = reference.api_version.as_deref().unwrap_or_default();
-        let group = group.split_once('/').map_or("", |(group, _)| group);
-        let fits = |kind: &&Kind| {
-            kind.kind == reference.kind && kind.group == group && kind.rules.scale.is_some()
-        };
-        let kind = kinds().iter().find(fits).ok_or_else(|| {
-            format!(
-                "no matches for kind {:?} in group {group:?} that can be scaled",
-                reference.kind
-            )
-        })?;
-        let root = if kind.group.is_empty() { "/api" } else { "/apis" };
         let space = namespace(&autoscaler.metadata);
-        let path = format!("{root}/{}/namespaces/{space}/{}", kind.api_version(), kind.plural);
+        let path = collection(&reference, space, &self.definitions.list())?;
         let got = self.get(&format!("{path}/{}/scale", reference.name)).await?;
         let number = |pointer: &str| {
             let number = got.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
@@ -181,10 +173,9 @@ impl Controller {
         }
         if let Some(metric) = &metric.object {
             let root = of_space("custom.metrics.k8s.io/v1beta2");
-            let object = &metric.described_object;
-            let resource = plural(&object.kind);
-            let (name, query) = (&object.name, of_metric(&metric.metric));
-            let path = format!("{root}/{resource}/{name}/{}?{query}", metric.metric.name);
+            let object = described(&metric.described_object, &self.definitions.list());
+            let query = of_metric(&metric.metric);
+            let path = format!("{root}/{object}/{}?{query}", metric.metric.name);
             let list = self.get(&path).await?;
             let value = list["items"].get(0).and_then(|item| milli(&item["value"]));
             return value.map(Reading::Value).ok_or_else(|| "no value returned".to_owned());
@@ -324,12 +315,6 @@ fn of_metric(metric: &MetricIdentifier) -> String {
     selector.map_or_else(String::new, |selector| {
         format!("metricLabelSelector={}", escaped(&selector.to_string()))
     })
-}
-
-/// Gives the resource name of a kind, by the registry, else as its plural is mostly made.
-fn plural(kind: &str) -> String {
-    let known = kinds().iter().find(|one| one.kind == kind);
-    known.map_or_else(|| format!("{}s", kind.to_lowercase()), |known| known.plural.to_owned())
 }
 
 fn milli(value: &Value) -> Option<i64> {

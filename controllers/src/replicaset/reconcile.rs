@@ -68,7 +68,9 @@ mod tests {
     use super::*;
     use crate::claim::Claim;
     use expect_test::{Expect, expect};
+    use jiff::SignedDuration;
     use k8s_openapi::api::apps::v1::ReplicaSet;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -230,6 +232,36 @@ mod tests {
         with.status = Some(failed);
         seen.replica_set = Arc::new(with);
         assert_eq!(status(&seen, None, now).conditions, None);
+    }
+
+    #[test]
+    fn ten_thousand_pods_that_fail_at_once_are_no_storm() {
+        let mut seen = observed(set(10_000, json!({})), &[]);
+        let mut now: Timestamp = NOW.parse().unwrap();
+        let end = now + SignedDuration::from_mins(30);
+        let (mut n_made, mut n_passes) = (0, 0);
+        while now < end {
+            n_passes += 1;
+            let mut wait = Duration::ZERO;
+            for action in reconcile(&seen, now) {
+                match action {
+                    Action::Create(n) => {
+                        for number in n_made..n_made + n {
+                            let mut failed = Pod::clone(&pod(&format!("p{number} f")));
+                            failed.metadata.creation_timestamp = Some(Time(now));
+                            seen.pods.push(Arc::new(failed));
+                        }
+                        n_made += n;
+                    }
+                    Action::RequeueAfter(after) => wait = after,
+                    Action::Claim(_) | Action::Delete(_) | Action::SetStatus(_) => {}
+                }
+            }
+            now += SignedDuration::try_from(wait).unwrap();
+            assert!(n_passes < 100, "it looks again and again at {now}");
+        }
+        // One pass each five minutes tries whether the template works now.
+        assert!(n_made <= 7 * PASS_PODS_MAX, "{n_made} pods in half an hour");
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! Objects of users' kinds own and are owned.
 
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject};
@@ -66,4 +67,46 @@ async fn objects_of_users_kinds_are_collected() {
         }
     };
     assert_eq!(tokio::time::timeout(PATIENCE, left).await.unwrap(), "other");
+}
+
+/// A user's kind with a subresource `scale` is as good a target of an autoscaler as a Deployment.
+#[tokio::test]
+async fn objects_of_users_kinds_are_scaled() {
+    let cluster = Cluster::start().await;
+    let mut definition = serde_json::to_value(definition()).unwrap();
+    let version = &mut definition["spec"]["versions"][0];
+    version["schema"]["openAPIV3Schema"] =
+        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    version["subresources"] = json!({"scale": {"specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas"}});
+    let definitions = cluster.client.cluster::<CustomResourceDefinition>();
+    let definition = serde_json::from_value(definition).unwrap();
+    definitions.create(&PostParams::default(), &definition).await.unwrap();
+    let resource = ApiResource {
+        group: "x.io".into(),
+        version: "v1".into(),
+        api_version: "x.io/v1".into(),
+        kind: "Thing".into(),
+        plural: "things".into(),
+    };
+    let kube = cluster.client.kube().clone();
+    let things: Api<DynamicObject> = Api::namespaced_with(kube, "default", &resource);
+    let mut few = thing("few", None);
+    few.data["spec"] = json!({"replicas": 1});
+    things.create(&PostParams::default(), &few).await.unwrap();
+    let target = json!({"apiVersion": "x.io/v1", "kind": "Thing", "name": "few"});
+    cluster
+        .create::<HorizontalPodAutoscaler>(json!({"metadata": {"name": "few"},
+            "spec": {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 5}}))
+        .await;
+    let scaled = async {
+        loop {
+            let found = things.get("few").await.unwrap();
+            if found.data["spec"]["replicas"] == 3 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, scaled).await.unwrap();
 }

@@ -27,7 +27,6 @@ pub fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
 }
 
 fn covers(toleration: &Toleration, taint: &Taint) -> bool {
-    let given = |text: &Option<String>| text.as_deref().unwrap_or_default().to_owned();
     let (key, effect) = (given(&toleration.key), given(&toleration.effect));
     if !effect.is_empty() && effect != taint.effect || !key.is_empty() && key != taint.key {
         return false;
@@ -38,4 +37,8 @@ fn covers(toleration: &Toleration, taint: &Taint) -> bool {
         "Equal" | "" => !key.is_empty() && given(&toleration.value) == given(&taint.value),
         _ => false,
     }
+}
+
+fn given(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or_default()
 }

@@ -52,6 +52,33 @@ fn decided_pods_hold_their_place_before_the_server_answers() {
     assert_eq!(next(&mut scheduler, NOW), "");
 }
 
+/// Whatever changes how often: each pod is tried no more often than its pauses allow.
+#[test]
+fn ten_thousand_pods_that_fit_nowhere_are_no_storm() {
+    const PODS: usize = 10_000;
+    let mut scheduler = with_node(json!({}));
+    let large = cpu_pod("large", "5");
+    for number in 0..PODS {
+        let mut pod = Pod::clone(&large);
+        pod.metadata.name = Some(format!("large-{number}"));
+        pod.metadata.uid = pod.metadata.name.clone();
+        scheduler.pod_set(Arc::new(pod), NOW);
+    }
+    let room = |memory: &str| node("n", json!({"status": {"allocatable": {"memory": memory}}}));
+    let (mut old, mut n_tries) = (node("n", json!({})), 0);
+    for second in 0..16 {
+        let new = room(if second % 2 == 0 { "9Gi" } else { "8Gi" });
+        scheduler.node_set(Some(&old), Arc::clone(&new), seconds(second));
+        old = new;
+        while let Some(step) = scheduler.next(seconds(second), 0) {
+            assert!(matches!(step, Step::Refuse { .. }), "{step:?}");
+            n_tries += 1;
+        }
+    }
+    // At 0, 1, 3, 7 and 15 seconds.
+    assert_eq!(n_tries, 5 * PODS);
+}
+
 /// The victim of a node that is lost may never end: nobody waits for it.
 #[test]
 fn a_node_that_is_lost_while_it_is_cleared_is_not_waited_for() {

@@ -22,13 +22,11 @@ fn score_of(pod: &PodInfo, node: &NodeInfo, part: fn(i64, i64) -> i64) -> i64 {
         (capacity.cpu_millis, taken.cpu_millis.saturating_add(own.cpu_millis)),
         (capacity.memory_bytes, taken.memory_bytes.saturating_add(own.memory_bytes)),
     ];
-    let known: Vec<i64> = parts
-        .into_iter()
-        .filter(|(capacity, _)| *capacity > 0)
-        .map(|(capacity, requested)| part(capacity, requested))
-        .collect();
-    let number = i64::try_from(known.len()).unwrap_or(1).max(1);
-    known.iter().sum::<i64>() / number
+    let known = parts.into_iter().filter(|(capacity, _)| *capacity > 0);
+    let (sum, number) = known.fold((0, 0), |(sum, number), (capacity, requested)| {
+        (sum + part(capacity, requested), number + 1)
+    });
+    if number == 0 { 0 } else { sum / number }
 }
 
 /// Gives the part that is left, in hundredths.
@@ -36,13 +34,20 @@ fn left(capacity: i64, requested: i64) -> i64 {
     if requested > capacity {
         return 0;
     }
-    // 128 bits, because a hundred times the bytes of a large node do not fit 64.
-    let left = i128::from(capacity - requested) * i128::from(SCORE_MAX) / i128::from(capacity);
-    i64::try_from(left).unwrap_or(SCORE_MAX)
+    hundredths(capacity - requested, capacity)
 }
 
 /// Gives the part that would be used, in hundredths; more than there is counts as all of it.
 fn used(capacity: i64, requested: i64) -> i64 {
-    let used = i128::from(requested.min(capacity)) * i128::from(SCORE_MAX) / i128::from(capacity);
-    i64::try_from(used).unwrap_or(SCORE_MAX)
+    hundredths(requested.min(capacity), capacity)
+}
+
+/// Gives how many hundredths of a whole a part is; the whole is more than nothing.
+fn hundredths(part: i64, whole: i64) -> i64 {
+    if let Some(product) = part.checked_mul(SCORE_MAX) {
+        return product / whole;
+    }
+    // A hundred times the bytes of the largest nodes do not fit 64 bits, with which it takes a third of the time.
+    let hundredths = i128::from(part) * i128::from(SCORE_MAX) / i128::from(whole);
+    i64::try_from(hundredths).unwrap_or(SCORE_MAX)
 }
