@@ -1,7 +1,8 @@
 //! Every endpoint that Prometheus scrapes, checked against the names that kubernetes-mixin and `examples/monitoring` use.
 #![expect(clippy::expect_used, reason = "a test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use coracle_e2e::{BEHAVE, Cluster, HELLO, build_guests, container, eventually, pod, root, sh};
 use serde_json::{Value, json};
@@ -146,7 +147,103 @@ fn every_name_that_kubernetes_mixin_uses_is_served() {
         }
     });
     tells_the_truth(&cluster, &node);
+    the_book_has_them_all(&scrape(&cluster, &node));
     whoever_scrapes_needs_no_more(&cluster);
+}
+
+/// A family of metrics, as a page tells it.
+#[derive(Default)]
+struct Family {
+    kind: String,
+    help: String,
+    labels: BTreeSet<String>,
+}
+
+/// The families of a page, by name. A page names those that have no value yet, too.
+fn families(page: &str) -> BTreeMap<String, Family> {
+    let mut found: BTreeMap<String, Family> = BTreeMap::new();
+    for line in page.lines() {
+        let told = |rest: &str| {
+            rest.split_once(' ').map(|(name, text)| (name.to_owned(), text.to_owned()))
+        };
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(told) {
+            found.entry(name).or_default().kind = kind;
+        } else if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(told) {
+            found.entry(name).or_default().help = help.trim_end_matches('.').to_owned();
+        } else if let Some((name, rest)) = line.split_once('{') {
+            let ends = ["", "_total", "_bucket", "_sum", "_count", "_info"];
+            let family = ends.iter().find_map(|end| {
+                let name = name.strip_suffix(end)?;
+                found.contains_key(name).then(|| name.to_owned())
+            });
+            let labels = rest.split_once('}').map_or(rest, |(labels, _)| labels);
+            let names =
+                labels.split("\",").filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+            if let Some(family) = family.and_then(|name| found.get_mut(&name)) {
+                family.labels.extend(names.filter(|name| name != "le"));
+            }
+        }
+    }
+    found
+}
+
+/// The endpoints with what stands before their table, in the order of the book's page.
+const ENDPOINTS: [(&str, &str); 5] = [
+    (
+        "server",
+        "## The server: `/metrics`\n\nOf kube-apiserver's names, those that mean the same here.\n",
+    ),
+    (
+        "kube-state",
+        "## Objects: `/metrics/kube-state`\n\nkube-state-metrics' names, served by the server.\n",
+    ),
+    ("kubelet", "## A host: `/api/v1/nodes/NODE/proxy/metrics`\n"),
+    ("cadvisor", "## Its containers: `/api/v1/nodes/NODE/proxy/metrics/cadvisor`\n"),
+    ("resource", "## What they use: `/api/v1/nodes/NODE/proxy/metrics/resource`\n"),
+];
+
+/// The reference page of the book has every family that is served, and none besides, with type and help. Its labels are
+/// those that were seen when it was written; not all have values here. `UPDATE_EXPECT=1` writes it anew.
+fn the_book_has_them_all(pages: &BTreeMap<&'static str, String>) {
+    let path = root().join("docs/src/reference/metrics.md");
+    let mut page = "# Metrics\n\n\
+        What Prometheus finds at each endpoint; `examples/monitoring` has its configuration, the role for it, and a\n\
+        dashboard for Grafana. A counter's value has the name with `_total`, a histogram's `_bucket`, `_sum` and `_count`,\n\
+        where the name does not end so already. Collectors of OpenTelemetry get others, see\n\
+        [Send traces, metrics and logs](../tasks/telemetry.md).\n"
+        .to_owned();
+    for (endpoint, title) in ENDPOINTS {
+        let _infallible =
+            write!(page, "\n{title}\n| name | type | labels | |\n|---|---|---|---|\n");
+        for (name, Family { kind, help, labels }) in families(&pages[endpoint]) {
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let _infallible =
+                writeln!(page, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+        }
+    }
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, &page).expect("write the page");
+    }
+    let written = std::fs::read_to_string(&path).expect("the page is there");
+    // Everything but the labels.
+    let told = |text: &str| -> Vec<String> {
+        let cells = |line: &str| line.split(" | ").map(str::to_owned).collect::<Vec<_>>();
+        let told = |line: &str| match cells(line).as_slice() {
+            [name, kind, _labels, help @ ..] => format!("{name} {kind} {}", help.concat()),
+            _other => line.to_owned(),
+        };
+        text.lines().map(told).collect()
+    };
+    let (written, served) = (told(&written), told(&page));
+    let differs = |one: &[String], other: &[String]| -> Vec<String> {
+        one.iter().filter(|line| !other.contains(line)).cloned().collect()
+    };
+    let (missing, gone) = (differs(&served, &written), differs(&written, &served));
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "UPDATE_EXPECT=1 writes {} anew: {missing:?} {gone:?}",
+        path.display()
+    );
 }
 
 /// Some values, as the objects have them.
