@@ -106,3 +106,17 @@ fn words_of_a_message_have_a_budget() {
     );
     check(schema, Budgets::All, &[&each, &part, &total]);
 }
+
+#[test]
+fn definitions_that_people_use_keep_the_budgets() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../network/crds/gateway.json");
+    let text = std::fs::read_to_string(file).unwrap();
+    let definitions: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert!(!definitions.is_empty());
+    for definition in definitions {
+        let versions = definition["spec"]["versions"].as_array().unwrap();
+        for version in versions {
+            check(version["schema"]["openAPIV3Schema"].clone(), Budgets::All, &[]);
+        }
+    }
+}
