@@ -29,8 +29,9 @@ const FORMAT_NAME: &str = "format";
 /// The format that this version reads and writes.
 const FORMAT: u64 = 1;
 
-/// redb's page cache. Everything is read from memory, so it only has to hold the pages that writes touch.
-const CACHE_BYTES_MAX: usize = 16 << 20;
+/// redb's page cache. Everything is read from memory, so it only has to hold the pages that writes touch: the ends of the
+/// log and the branches above them. It would keep every page that was ever written, as far as there is room.
+const CACHE_BYTES_MAX: usize = 4 << 20;
 
 /// A file is compacted at open when it wastes this much and twice what it holds. redb uses wasted pages again, so less
 /// is not worth the time, which is some seconds for each 100 MiB.
