@@ -252,4 +252,18 @@ GET /apis/x.io/v1/namespaces/default/things?fieldSelector=spec.paint.color%3Dred
     };
     assert_eq!(word("\"type\":\""), ["ADDED", "ADDED", "DELETED", "ADDED", "DELETED"], "{watched}");
     assert_eq!(word("\"name\":\""), ["a", "c", "a", "b", "c"], "{watched}");
+    let emptied = r#"
+DELETE /apis/x.io/v2/namespaces/default/things?fieldSelector=spec.paint.color%3Dred | /items/0/metadata/name /items/1
+
+GET /apis/x.io/v1/namespaces/default/things | /items/0/metadata/name /items/1
+"#;
+    expect![[r#"
+        200
+          /items/0/metadata/name "b"
+          /items/1 -
+        200
+          /items/0/metadata/name "a"
+          /items/1 -
+    "#]]
+    .assert_eq(&session.run(emptied).await);
 }

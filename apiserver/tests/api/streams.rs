@@ -37,13 +37,17 @@ async fn serve(mut stream: DuplexStream) {
             let mut kept: Vec<&str> = asked
                 .lines()
                 .filter(|line| {
-                    ["GET ", "POST ", "host:", "authorization:", "x-"]
+                    ["GET ", "POST ", "OPTIONS ", "host:", "authorization:", "x-"]
                         .iter()
                         .any(|p| line.starts_with(p))
                 })
                 .collect();
             kept.sort_unstable();
             let moved = if asked.contains("/moved") { "location: /elsewhere\r\n" } else { "" };
+            if asked.contains("/page") {
+                let page = "200 OK\r\ncontent-type: text/html; charset=utf-8\r\n";
+                return answer(&mut stream, page, "<a href=\"/x\">x</a>").await;
+            }
             answer(&mut stream, &format!("200 OK\r\n{moved}"), &kept.join("; ")).await;
         }
         "GET /stats/summary HTTP/1.1" => {
@@ -138,6 +142,30 @@ GET /api/v1/nodes/nosuch/proxy/healthz
         503 ServiceUnavailable: no endpoints available for service "web:other"
         404 NotFound: nodes "nosuch" not found
           {"kind":"nodes","name":"nosuch"}
+    "#]].assert_eq(&output);
+}
+
+#[tokio::test]
+async fn pages_link_through_the_proxy_and_options_are_asked_for() {
+    let output = session()
+        .await
+        .run(
+            r#"
+GET /api/v1/namespaces/default/pods/a/proxy/page
+
+GET /api/v1/namespaces/default/services/web:http/proxy/page
+
+OPTIONS /api/v1/namespaces/default/pods/a/proxy/x
+
+OPTIONS /api/v1/namespaces/default/pods/a
+"#,
+        )
+        .await;
+    expect![[r#"
+        200 <a href="/api/v1/namespaces/default/pods/a/proxy/x">x</a>
+        200 <a href="/api/v1/namespaces/default/services/web:http/proxy/x">x</a>
+        200 OPTIONS /x HTTP/1.1; host: 10.128.0.2:8080; x-forwarded-proto: https; x-forwarded-uri: /api/v1/namespaces/default/pods/a/proxy/x
+        405 MethodNotAllowed: the server does not allow this method on the requested resource
     "#]].assert_eq(&output);
 }
 
