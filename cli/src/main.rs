@@ -2,6 +2,7 @@
 
 mod apply;
 mod backup;
+mod certificates;
 mod client;
 mod config;
 mod definitions;
@@ -16,6 +17,7 @@ mod manual;
 mod migrate;
 mod nodes;
 mod out;
+mod program_pages;
 mod schedule;
 mod server;
 mod shared_keys;

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use coracle_apiserver::audit::{AuditLog, AuditPolicy};
 use coracle_apiserver::authn::{Tokens, UserInfo};
 use coracle_apiserver::oci::ImagePolicy;
-use coracle_apiserver::pki::{Kubeconfig, Pki, kubeconfig};
+use coracle_apiserver::pki::Pki;
 use coracle_apiserver::seal::Sealer;
 use coracle_apiserver::service_address::ServiceRanges;
 use coracle_apiserver::{ApiServer, Config, FrontProxy, Member};
@@ -20,16 +20,17 @@ use coracle_store::Store;
 use coracle_telemetry::{Exporting, Resource, Telemetry};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::certificates::Certificates;
 use crate::config::{DataDir, Families, Held, ServerFlags, StorePlace, node_name};
 use crate::host::own_address;
 use crate::lead::{Led, lead};
 use crate::nodes::Nodes;
-use crate::{definitions, shared_keys, signals, supervise};
+use crate::{definitions, program_pages, shared_keys, signals, supervise};
 
-/// Name of the cluster and of the administrator in the kubeconfig.
-const CLUSTER: &str = "coracle";
-const ADMIN: &str = "coracle-admin";
+/// How long the certificate is valid by which aggregated servers know this one. It is made anew at each start.
+const FRONT_PROXY_VALID: std::time::Duration = std::time::Duration::from_secs(5 * 365 * 24 * 3600);
 
 /// A running server. Everything that it runs ends with [`Server::stop`].
 pub(crate) struct Server {
@@ -41,6 +42,8 @@ pub(crate) struct Server {
     scheduler: Led,
     exporting: Option<Exporting>,
     _held: Held,
+    _renewing: AbortOnDropHandle<()>,
+    _giving_back: AbortOnDropHandle<()>,
 }
 
 /// Runs a server until SIGINT or SIGTERM. The host goes on: it is no part of the server.
@@ -66,7 +69,9 @@ impl Server {
             let key = flags.store.cluster_key_file.as_deref();
             shared_keys::settle(data, &store, key, now()).await?;
         }
-        let pki = Pki::open(&data.pki(), now())?.signing_for(flags.cluster_signing_duration);
+        let pki = Pki::open(&data.pki(), now())?
+            .valid_for(flags.certificate_validity_period)
+            .signing_for(flags.cluster_signing_duration);
         let pki = Arc::new(pki);
         let mut config = configure(data, flags, address)?;
         let member = member(data, flags)?;
@@ -80,12 +85,19 @@ impl Server {
         config.tracer =
             telemetry.map(|telemetry| telemetry.tracer(&Resource::service("apiserver")));
         let api = ApiServer::new(config, store.clone()).await?;
-        let tls = pki.server_config(&pki.issue_serving(&own_names(flags, address)?)?)?;
+        let certificates = Certificates {
+            data: data.clone(),
+            pki: Arc::clone(&pki),
+            names: own_names(flags, address)?,
+            address: reachable(address),
+        };
+        let under = certificates.first(&node_name(flags.host.node_name.as_deref()))?;
+        let tls = pki.server_config_under(Arc::clone(&under))?;
+        let renewing = AbortOnDropHandle::new(tokio::spawn(certificates.keep(under)));
         let serving = tokio::spawn({
             let api = api.clone();
             async move { api.serve(listener, tls).await }
         });
-        write_kubeconfigs(data, flags, &pki, address)?;
         let url = format!("https://{}", advertised(flags, address));
         let told = (pki.ca_certificate().to_owned(), url);
         let network = &flags.network;
@@ -99,9 +111,20 @@ impl Server {
             supervise::start_detached(data, &flags.host_arguments())?;
         }
         let client = Client::in_process(api.in_process(UserInfo::component("coracle-up"))).kube();
-        let running =
-            Self { api, store, client, serving, controllers, scheduler, exporting, _held: held };
-        Ok(running)
+        let (_held, _renewing) = (held, renewing);
+        let _giving_back = AbortOnDropHandle::new(tokio::spawn(program_pages::give_back()));
+        Ok(Self {
+            api,
+            store,
+            client,
+            serving,
+            controllers,
+            scheduler,
+            exporting,
+            _held,
+            _renewing,
+            _giving_back,
+        })
     }
 
     /// A client in this process that may do everything.
@@ -192,7 +215,7 @@ fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow
 
 /// An authority of its own: whoever has a certificate of it may speak in anybody's name to aggregated servers.
 fn front_proxy(data: &DataDir, pki: &Pki) -> anyhow::Result<FrontProxy> {
-    let authority = Pki::open(&data.pki().join("front-proxy"), now())?;
+    let authority = Pki::open(&data.pki().join("front-proxy"), now())?.valid_for(FRONT_PROXY_VALID);
     Ok(FrontProxy::new(&authority, pki.ca_certificate())?)
 }
 
@@ -277,29 +300,6 @@ fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) 
     let config = coracle_scheduler::Config { profiles };
     let start = move || coracle_scheduler::run(&caches, config.clone());
     (controllers, lead(&client, "kube-scheduler", &holder, alone, start))
-}
-
-fn write_kubeconfigs(
-    data: &DataDir,
-    flags: &ServerFlags,
-    pki: &Pki,
-    address: SocketAddr,
-) -> anyhow::Result<()> {
-    let server = format!("https://{}", reachable(address));
-    let write = |path: &Path, user: &str, group: &str, name: &str| -> anyhow::Result<()> {
-        let identity = pki.issue_client(user, Some(group))?;
-        let text = kubeconfig(&Kubeconfig {
-            server: &server,
-            ca_certificate: pki.ca_certificate(),
-            cluster: CLUSTER,
-            user: name,
-            identity: &identity,
-        });
-        Ok(data.write_private(path, text.as_bytes())?)
-    };
-    write(&data.kubeconfig(), ADMIN, "system:masters", ADMIN)?;
-    let node = format!("system:node:{}", node_name(flags.host.node_name.as_deref()));
-    write(&data.host_kubeconfig(), &node, "system:nodes", &node)
 }
 
 /// Names of this machine for the serving certificate, besides the well-known ones.

@@ -93,7 +93,8 @@ fn take_over(data: &DataDir, path: &Path, sealed: &[u8]) -> anyhow::Result<()> {
         let target = place(&data.pki(), name)?;
         match fs::read_to_string(&target) {
             Ok(there) => ensure!(
-                there == *content || name != "ca.crt",
+                // The certificate may have been made anew, for the same key.
+                there == *content || name != "ca.key",
                 "{} belongs to another cluster than this etcd: give an empty --data-dir",
                 target.display()
             ),

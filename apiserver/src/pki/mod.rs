@@ -2,19 +2,23 @@
 //!
 //! An edge: it makes keys from random numbers. In: a folder, names and the time. Out: certificates, keys and TLS
 //! configurations, and kubeconfigs as text. The CA's key is the only secret on disk that it writes; serving keys are made
-//! anew at each start and live in memory.
+//! anew at each start and in time before they end, and live in memory. The CA's certificate is made anew for the same key
+//! at a start in the second half of its life: what it signed stays good, and whoever trusts the old one trusts the new.
 
 mod files;
 mod kubeconfig;
 mod request;
 mod service_account;
+mod serving;
 mod tls;
 
 pub use kubeconfig::{Kubeconfig, kubeconfig};
 pub use request::{Subject, subject_of_request};
+pub use serving::Serving;
 pub(crate) use tls::client_config_for;
 
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
@@ -23,10 +27,16 @@ use rustls_pki_types::CertificateDer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long the authority is valid.
 const CA_VALID: Duration = DAY.saturating_mul(3650);
+/// The CA's certificate is made anew when it has no longer to go: time enough for the new one to come to whoever has a
+/// copy, with the kubeconfigs and the ConfigMaps that each start writes.
+const CA_RENEW_LEFT: Duration = DAY.saturating_mul(3650 / 2);
+/// The name of the authority that is made here. One of another name is somebody's own, and theirs to renew.
+const CA_NAME: &str = "kubernetes";
 /// How long a serving or client certificate is valid. *Source:* kubeadm's default.
 const LEAF_VALID: Duration = DAY.saturating_mul(365);
 /// Certificates begin in the past by this, for machines whose clock is behind.
@@ -105,7 +115,8 @@ pub struct Pki {
     ca_pem: String,
     ca_der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
-    now: Timestamp,
+    now: RwLock<Timestamp>,
+    valid: Duration,
     signing: Duration,
 }
 
@@ -117,9 +128,17 @@ impl Pki {
     /// When files cannot be read or written, are malformed, or the key is missing.
     pub fn open(folder: &Path, now: Timestamp) -> Result<Pki, PkiError> {
         let (ca_pem, key_pem) = match files::read_authority(folder)? {
-            Some(found) => found,
-            None => {
-                let made = make_authority(now)?;
+            Some((certificate, key)) if !is_due(&certificate, now) => (certificate, key),
+            found => {
+                let key = match found {
+                    Some((_, key)) => {
+                        KeyPair::from_pem(&key).map_err(because("read the key of the cluster's CA"))
+                    }
+                    None => {
+                        KeyPair::generate().map_err(because("make the key of the cluster's CA"))
+                    }
+                };
+                let made = make_authority(now, &key?)?;
                 files::write_authority(folder, &made.certificate, &made.key)?;
                 (made.certificate, made.key)
             }
@@ -133,13 +152,31 @@ impl Pki {
         let malformed = "read the certificate of the cluster's CA";
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(because(malformed))?;
         let ca_der = tls::first_certificate(&ca_pem)?;
-        Ok(Pki { ca_pem, ca_der, issuer, now, signing: LEAF_VALID })
+        let now = RwLock::new(now);
+        Ok(Pki { ca_pem, ca_der, issuer, now, valid: LEAF_VALID, signing: LEAF_VALID })
     }
 
     /// The same, but what is signed for those who ask by a `CertificateSigningRequest` is valid for `duration` at most.
     #[must_use]
     pub fn signing_for(self, duration: Duration) -> Pki {
         Pki { signing: duration, ..self }
+    }
+
+    /// The same, but the certificates that it issues of itself are valid for `duration`.
+    #[must_use]
+    pub fn valid_for(self, duration: Duration) -> Pki {
+        Pki { valid: duration, ..self }
+    }
+
+    /// How long after a certificate was issued the next one should be.
+    pub fn renew_after(&self) -> Duration {
+        // *Source:* kubelet renews between 70 and 90 percent of a certificate's life.
+        self.valid / 5 * 4
+    }
+
+    /// Dates what is issued from now on.
+    pub fn set_now(&self, now: Timestamp) {
+        *self.now.write() = now;
     }
 
     /// The authority's certificate, PEM.
@@ -175,7 +212,7 @@ impl Pki {
     fn issue(&self, mut params: CertificateParams) -> Result<Identity, PkiError> {
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        validity(&mut params, self.now, LEAF_VALID);
+        validity(&mut params, *self.now.read(), self.valid);
         let key = KeyPair::generate().map_err(because("make a key"))?;
         let certificate =
             params.signed_by(&key, &self.issuer).map_err(because("sign a certificate"))?;
@@ -192,9 +229,20 @@ impl Pki {
     }
 }
 
-fn make_authority(now: Timestamp) -> Result<Identity, PkiError> {
+/// Whether an authority's certificate is to be made anew: it is of this program's making, and ends in some years.
+fn is_due(certificate: &str, now: Timestamp) -> bool {
+    // Of one that cannot be read, its user says so.
+    let Ok(der) = tls::first_certificate(certificate) else { return false };
+    let Ok((_, read)) = X509Certificate::from_der(&der) else { return false };
+    let name = format!("CN={CA_NAME}");
+    let is_ours = read.subject().to_string() == name && read.issuer().to_string() == name;
+    let left = read.validity().not_after.timestamp().saturating_sub(now.as_second());
+    is_ours && left <= i64::try_from(CA_RENEW_LEFT.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn make_authority(now: Timestamp, key: &KeyPair) -> Result<Identity, PkiError> {
     let mut params = CertificateParams::default();
-    params.distinguished_name = subject("kubernetes", None);
+    params.distinguished_name = subject(CA_NAME, None);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![
         KeyUsagePurpose::DigitalSignature,
@@ -202,8 +250,7 @@ fn make_authority(now: Timestamp) -> Result<Identity, PkiError> {
         KeyUsagePurpose::CrlSign,
     ];
     validity(&mut params, now, CA_VALID);
-    let key = KeyPair::generate().map_err(because("make the key of the cluster's CA"))?;
-    let certificate = params.self_signed(&key).map_err(because("make the cluster's CA"))?;
+    let certificate = params.self_signed(key).map_err(because("make the cluster's CA"))?;
     Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
@@ -219,7 +266,7 @@ fn subject(name: &str, group: Option<&str>) -> DistinguishedName {
 fn validity(params: &mut CertificateParams, now: Timestamp, valid: Duration) {
     let since_epoch = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0));
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + since_epoch.saturating_sub(CLOCK_SKEW);
+    params.not_before = epoch + since_epoch.saturating_sub(CLOCK_SKEW.min(valid));
     params.not_after = epoch + since_epoch.saturating_add(valid);
 }
 

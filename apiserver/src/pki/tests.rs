@@ -35,6 +35,58 @@ fn the_authority_survives_a_restart_and_its_key_is_private() {
     assert_ne!(first.ca_certificate(), third.ca_certificate());
 }
 
+#[tokio::test]
+async fn the_authority_is_renewed_in_time_and_nobody_notices() {
+    let folder = tempfile::tempdir().unwrap();
+    let years = |count: i64| today() + jiff::SignedDuration::from_hours(count * 365 * 24);
+    let first = Pki::open(folder.path(), years(-6)).unwrap();
+    let early = Pki::open(folder.path(), years(-2)).unwrap();
+    assert_eq!(first.ca_certificate(), early.ca_certificate());
+    let renewed = Pki::open(folder.path(), today()).unwrap();
+    assert_ne!(first.ca_certificate(), renewed.ca_certificate());
+    let again = Pki::open(folder.path(), today()).unwrap();
+    assert_eq!(again.ca_certificate(), renewed.ca_certificate());
+    // Whoever trusts one of them trusts what the other issued, on both sides.
+    first.set_now(today());
+    let of = |pki: &Pki| Some(pki.issue_client("admin", None).unwrap());
+    for (server, client) in [(&renewed, &first), (&first, &renewed)] {
+        let user = meet(server, client, "localhost", of(client)).await.unwrap().unwrap();
+        assert_eq!(user.name, "admin");
+    }
+    // Somebody's own authority is left alone.
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject("Example Root", None);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    validity(&mut params, years(-2), DAY * 365 * 3);
+    let key = KeyPair::generate().unwrap();
+    let own = params.self_signed(&key).unwrap().pem();
+    files::write_authority(folder.path(), &own, &key.serialize_pem()).unwrap();
+    assert_eq!(Pki::open(folder.path(), today()).unwrap().ca_certificate(), own);
+}
+
+#[tokio::test]
+async fn a_serving_certificate_is_replaced_while_it_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let pki = Pki::open(folder.path(), today() - DAY * 2).unwrap().valid_for(DAY);
+    assert_eq!(pki.renew_after(), DAY / 5 * 4);
+    let serving = Serving::new(&pki.issue_serving(&[]).unwrap()).unwrap();
+    let acceptor = TlsAcceptor::from(pki.server_config_under(serving.clone()).unwrap());
+    let meets = async || {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let connector = TlsConnector::from(pki.client_config(None).unwrap());
+        let name = ServerName::try_from("localhost").unwrap();
+        tokio::join!(connector.connect(name, near), acceptor.accept(far)).0.map(drop)
+    };
+    let ended = meets().await.unwrap_err().to_string();
+    assert!(ended.contains("expired"), "{ended}");
+    pki.set_now(today());
+    serving.replace(&pki.issue_serving(&[]).unwrap()).unwrap();
+    meets().await.unwrap();
+    let junk = Identity { certificate: "junk".to_owned(), key: "junk".to_owned() };
+    assert!(serving.replace(&junk).is_err());
+    meets().await.unwrap();
+}
+
 #[test]
 fn the_keys_of_tokens_survive_a_restart_and_are_private() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,11 @@
 //! TLS configurations from the cluster's certificates.
 
-use super::{Identity, Pki, PkiError};
+use super::{Identity, Pki, PkiError, Serving};
 use crate::node_dialer::HOST_PROTOCOL;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -21,18 +22,27 @@ impl Pki {
     /// # Errors
     /// When the identity is malformed.
     pub fn server_config(&self, identity: &Identity) -> Result<Arc<ServerConfig>, PkiError> {
+        self.server_config_under(Serving::new(identity)?)
+    }
+
+    /// The same for a certificate that may be replaced.
+    ///
+    /// # Errors
+    /// When TLS does not accept this authority.
+    pub fn server_config_under(
+        &self,
+        serving: Arc<Serving>,
+    ) -> Result<Arc<ServerConfig>, PkiError> {
         let roots = Arc::new(self.roots()?);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
             .allow_unauthenticated()
             .build()
             .map_err(refused)?;
-        let (chain, key) = parts(identity)?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(refused)?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)
-            .map_err(refused)?;
+            .with_cert_resolver(serving);
         config.alpn_protocols = PROTOCOLS.map(Vec::from).into();
         config.alpn_protocols.push(HOST_PROTOCOL.to_vec());
         Ok(Arc::new(config))
@@ -151,6 +161,12 @@ fn provider() -> Arc<CryptoProvider> {
 /// The first certificate of a PEM text.
 pub(super) fn first_certificate(pem: &str) -> Result<CertificateDer<'static>, PkiError> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(refused)
+}
+
+/// A certificate with its key, as handshakes take it.
+pub(super) fn certified(identity: &Identity) -> Result<Arc<CertifiedKey>, PkiError> {
+    let (chain, key) = parts(identity)?;
+    CertifiedKey::from_der(chain, key, &provider()).map(Arc::new).map_err(refused)
 }
 
 type Parts = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

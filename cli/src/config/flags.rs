@@ -248,6 +248,11 @@ pub(crate) struct ServerFlags {
     #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = positive)]
     pub(crate) cluster_signing_duration: std::time::Duration,
 
+    /// How long the server's own certificate and the administrator's in the kubeconfig are valid, such as 8760h;
+    /// both are made anew in time
+    #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = positive)]
+    pub(crate) certificate_validity_period: std::time::Duration,
+
     #[command(flatten)]
     pub(crate) store: StoreFlags,
 
