@@ -37,6 +37,10 @@ e2e:
 conformance *ARGS:
     cargo run -p coracle-conformance -- {{ARGS}}
 
+# The Gateway API's conformance suite, which writes specs/gateway-conformance.md; needs Go, and ports 80 and 443
+gateway-conformance *ARGS:
+    cargo run -p coracle-conformance -- --gateway {{ARGS}}
+
 # Figures, and with --with-references their ratios to the references
 bench *ARGS:
     cargo run --release -p coracle-bench -- {{ARGS}}

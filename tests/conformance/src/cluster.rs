@@ -12,7 +12,7 @@ use coracle_e2e::{build_guests, coracle, kubectl_new};
 use tempfile::TempDir;
 
 /// Stand-ins under the names and tags of the suite's `test/utils/image/manifest.go`.
-const IMAGES: [(&str, &str); 12] = [
+const IMAGES: [(&str, &str); 15] = [
     ("pause:3.10.1", "pause"),
     ("e2e-test-images/agnhost:2.59", "agnhost"),
     ("e2e-test-images/agnhost:2.55", "agnhost"),
@@ -25,6 +25,10 @@ const IMAGES: [(&str, &str); 12] = [
     ("e2e-test-images/kitten:1.7", "kitten"),
     ("e2e-test-images/nonroot:1.4", "pause"),
     ("e2e-test-images/busybox:1.37.0-1", TOOLBOX),
+    ("e2e-test-images/jessie-dnsutils:1.7", TOOLBOX),
+    // Of the Gateway API's suite, `base/manifests.yaml`; its cases of UDP are not run.
+    ("echo-basic:v20260204-monthly-2026.01-60-g28382302", "echo-basic"),
+    ("coredns:v1.12.2", "pause"),
 ];
 
 /// The program behind busybox is not one of the guests: it is the toolbox of every container.
@@ -32,6 +36,9 @@ const TOOLBOX: &str = "toolbox";
 
 /// Where cases of Jobs keep what outlives their pods.
 const HOST_PATH: &str = "/tmp/job-e2e";
+
+/// Where the file is that one case mounts to see that nobody writes over it.
+const HOSTS_FOLDER: &str = "/etc";
 
 /// Looks for a node that is ready, half a second apart: more than a start takes on a loaded machine.
 const TRIES_MAX: u32 = 240;
@@ -56,7 +63,8 @@ impl Cluster {
             .arg("--data-dir")
             .arg(folder.path().join("data"))
             .args(["server", "--listen", &port.context("find a port")?.to_string()])
-            .args(["--allow-host-path", HOST_PATH])
+            .args(["--allow-host-path", HOST_PATH, "--allow-host-path", HOSTS_FOLDER])
+            .arg("--allow-host-network")
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("write the server's log")?)
             .stderr(log)

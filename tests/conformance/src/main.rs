@@ -6,6 +6,7 @@
 
 mod case;
 mod cluster;
+mod gateway;
 mod report;
 mod suite;
 mod table;
@@ -52,6 +53,11 @@ struct Flags {
     #[arg(long, default_value = "target/conformance")]
     logs: PathBuf,
 
+    /// Run the Gateway API's suite instead, or the case of it that is named; hosts must be able to listen on ports 80
+    /// and 443. Writes specs/gateway-conformance.md
+    #[arg(long)]
+    gateway: bool,
+
     /// Print the names of the cases that would run
     #[arg(long)]
     list: bool,
@@ -59,6 +65,9 @@ struct Flags {
 
 fn main() -> Result<()> {
     let flags = Flags::parse();
+    if flags.gateway {
+        return gateway(&flags);
+    }
     let suite = Suite::build(&root())?;
     let path = root().join("specs/conformance.md");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -86,6 +95,19 @@ fn main() -> Result<()> {
         }
     })?;
     say(&format!("{passed} passed, {failed} failed"));
+    Ok(())
+}
+
+fn gateway(flags: &Flags) -> Result<()> {
+    std::fs::create_dir_all(&flags.logs).context("create the folder of the logs")?;
+    let own = match &flags.kubeconfig {
+        Some(_) => None,
+        None => Some(Cluster::start(&root())?),
+    };
+    let kubeconfig = own.as_ref().map(Cluster::kubeconfig).or(flags.kubeconfig.clone());
+    let case = flags.cases.first().map(String::as_str);
+    let passed = gateway::run(&root(), &kubeconfig.unwrap_or_default(), &flags.logs, case)?;
+    anyhow::ensure!(passed, "cases failed: {}/gateway.log", flags.logs.display());
     Ok(())
 }
 

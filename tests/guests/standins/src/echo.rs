@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::io::Result;
+use std::net::SocketAddr;
+use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Version};
 use axum::response::Response;
+use axum::routing::any;
+use tokio::net::TcpListener;
 
 use crate::json;
-use crate::serve::{Asked, http, text};
+use crate::serve::{Asked, asked, http, text};
 
 /// A header of this name asks for headers of the answer, as `name:value, name:value`.
 const SET_HEADER: &str = "x-echo-set-header";
@@ -22,10 +29,10 @@ pub async fn serve() -> Result<()> {
     if let Some(other) = others.into_iter().find(|name| env::var_os(name).is_some()) {
         println!("{other}: this stand-in speaks HTTP alone");
     }
-    let plain = http(port("HTTP_PORT", 3000), |asked| async move { answer(&asked) });
+    let plain = with_web_sockets(port("HTTP_PORT", 3000));
     let second = http(port("H2C_PORT", 3001), |asked| async move {
         if asked.parts.version == Version::HTTP_2 {
-            answer(&asked)
+            answer(&asked).await
         } else {
             text(400, "Expected h2c request")
         }
@@ -33,13 +40,43 @@ pub async fn serve() -> Result<()> {
     tokio::try_join!(plain, second).map(|_| ())
 }
 
+/// Serves HTTP, and at `/ws` sends back what comes over a WebSocket.
+async fn with_web_sockets(port: u16) -> Result<()> {
+    let listener = TcpListener::bind(("0.0.0.0", port)).await?;
+    let upgraded = |upgrade: WebSocketUpgrade| async move { upgrade.on_upgrade(shout_back) };
+    let plain = |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| async move {
+        answer(&asked(request, peer).await).await
+    };
+    let app = Router::new().route("/ws", any(upgraded)).fallback(plain);
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+async fn shout_back(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        if socket.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// How long the answer is to be waited for: `delay=300ms`, or in seconds.
+fn delay(asked: &Asked) -> Duration {
+    let text = asked.parameter("delay");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').unwrap_or_default(), 1000),
+    };
+    Duration::from_millis(number.parse::<u64>().unwrap_or_default() * unit)
+}
+
 fn port(name: &str, usual: u16) -> u16 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-fn answer(asked: &Asked) -> Response {
+async fn answer(asked: &Asked) -> Response {
     let path = asked.path();
-    println!("{} {}", asked.parts.method, asked.parts.uri);
+    // Cases of mirrors count these lines.
+    println!("Echoing back request made to {} to client ({})", asked.parts.uri, asked.peer);
     if path == "/health" {
         return text(200, "OK");
     }
@@ -47,6 +84,7 @@ fn answer(asked: &Asked) -> Response {
         let builder = Response::builder().status(code.parse::<u16>().unwrap_or(400));
         return builder.body(Body::empty()).unwrap_or_default();
     }
+    tokio::time::sleep(delay(asked)).await;
     let mut response = Response::new(Body::from(what(asked)));
     let headers = response.headers_mut();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
