@@ -90,6 +90,11 @@ impl Agent {
         }
     }
 
+    /// Whether there is any pod.
+    pub(crate) fn has_pods(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
     /// Runs until `stop` is cancelled.
     pub(crate) async fn run(
         &mut self,
@@ -101,6 +106,10 @@ impl Agent {
         let shut_down = self.shared.shut_down.clone();
         for pod in pods.list() {
             self.observe(pod);
+        }
+        if pods.synced() {
+            // Before anything begins: what was deleted while this host was away does not run again.
+            self.drop_gone(&pods);
         }
         loop {
             self.settle();
@@ -206,6 +215,28 @@ impl Agent {
         self.dirty.insert(uid);
     }
 
+    /// Takes note of which pods have no object any more. `pods` has all that there are.
+    fn drop_gone(&mut self, pods: &Cache<Pod>) {
+        let known = pods.list();
+        let known: HashSet<_> =
+            known.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
+        let gone: Vec<String> = self
+            .workers
+            .iter()
+            .filter(|(uid, worker)| !known.contains(uid.as_str()) && !is_static(&worker.pod))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in &gone {
+            self.object_gone(uid);
+            // Its volumes of the life before this process are there still, though nothing has mounted them in this one.
+            if let Some(worker) = self.workers.get_mut(uid)
+                && worker.state.volumes == Volumes::Absent
+            {
+                worker.state.volumes = Volumes::Mounted;
+            }
+        }
+    }
+
     fn object_gone(&mut self, uid: &str) {
         if let Some(worker) = self.workers.get_mut(uid) {
             worker.state.object_gone = true;
@@ -244,18 +275,7 @@ impl Agent {
             Message::Namespace(name) => self.grant_all(&name),
             Message::Told { uid, sent } => self.told(&uid, sent),
             Message::Synced => {
-                let known = pods.list();
-                let known: HashSet<_> =
-                    known.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
-                let gone: Vec<String> = self
-                    .workers
-                    .iter()
-                    .filter(|(uid, worker)| {
-                        !known.contains(uid.as_str()) && !is_static(&worker.pod)
-                    })
-                    .map(|(uid, _)| uid.clone())
-                    .collect();
-                gone.iter().for_each(|uid| self.object_gone(uid));
+                self.drop_gone(pods);
                 self.mirrors_synced();
             }
             Message::Manifests(pods) => self.manifests(pods),

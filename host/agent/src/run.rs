@@ -33,6 +33,10 @@ use crate::volumes::plugin::LocalDriver;
 /// What containers get to stop when the host ends.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a host that comes back with pods of its checkpoint waits for a server that neither refuses nor answers,
+/// before it starts them by what it knew: they may have been deleted while it was away, and others be in their place.
+const FIRST_WORD_MAX: Duration = Duration::from_secs(2);
+
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,7 +79,8 @@ pub struct Parts {
 
 /// Makes this node's pods true until `stop` is cancelled; then ends what runs and returns.
 ///
-/// Works with no server reachable: pods of the checkpoint are started again at once.
+/// Works with no server reachable: pods of the checkpoint are started again, at once if nothing listens there, and after
+/// two seconds if nothing answers. Where a server answers, only those start again that it still has.
 ///
 /// # Errors
 /// When a folder, the key or the socket cannot be used.
@@ -101,6 +106,12 @@ pub async fn run(
     let pods = Cache::<Pod>::start(&shared.client, scope);
     let mut agent = Agent::new(shared.clone(), Writer::start(files.clone()));
     recover(&mut agent, &shared, &files);
+    if agent.has_pods() {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = first_word(&shared, &pods) => {}
+        }
+    }
     let synced = {
         let pods = pods.clone();
         tokio::spawn(async move {
@@ -211,6 +222,19 @@ fn is_in_memory(path: &std::path::Path) -> bool {
 }
 
 /// Brings back the pods of the checkpoint, and clears what belongs to none of them.
+/// Ends when the server has said which pods there are, or is known not to answer.
+async fn first_word(shared: &Shared, pods: &Cache<Pod>) {
+    let word = async {
+        // Where nothing listens, there is no word to wait for.
+        if shared.client.kube().apiserver_version().await.is_ok() {
+            pods.wait_synced().await;
+        }
+    };
+    if tokio::time::timeout(FIRST_WORD_MAX, word).await.is_err() {
+        tracing::warn!("the server does not answer; pods start by what was known of them");
+    }
+}
+
 fn recover(agent: &mut Agent, shared: &Arc<Shared>, files: &Files) {
     let node = files.node();
     if !node.pod_cidr.is_empty() {

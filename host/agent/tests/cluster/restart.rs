@@ -106,10 +106,16 @@ async fn a_pod_that_was_deleted_meanwhile_is_cleared_away() {
     cluster.kill_agent().await;
     cluster.delete("web", Some(0)).await;
     cluster.is_gone("web").await;
+    let starts = |cluster: &Cluster| {
+        cluster.runtime.calls().into_iter().filter(|call| call.starts_with("start ")).count()
+    };
+    let before = starts(&cluster);
     cluster.start_agent();
     let folder = cluster.agent_dir().join("pods").join(&uid);
     let record = cluster.agent_dir().join("checkpoint/pods").join(format!("{uid}.json"));
     cluster.eventually("absence of its files", || !folder.exists() && !record.exists()).await;
+    // Not for a moment: another pod may be in its place.
+    assert_eq!(starts(&cluster), before, "{:?}", cluster.runtime.calls());
 }
 
 #[tokio::test]
