@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::{ArgAction, Args};
 use coracle_agent::AgentConfig;
 use coracle_agent::pods::shutdown::ShutdownGrace;
+use coracle_agent::volumes::nfs::NfsShare;
 use k8s_openapi::api::core::v1::Taint;
 
 /// Seconds that pods get when the machine goes down: the usual grace period of a pod.
@@ -22,6 +23,11 @@ pub(crate) struct NodeFlags {
     /// given several times [default: none]
     #[arg(long, value_name = "PREFIX")]
     pub(crate) allow_host_path: Vec<PathBuf>,
+
+    /// An NFS share that this machine has mounted in FOLDER: `nfs` volumes of this server and of this path
+    /// or one below it are there; may be given several times [default: none]
+    #[arg(long, value_name = "SERVER:/EXPORT=FOLDER")]
+    pub(crate) nfs: Vec<NfsShare>,
 
     /// Let pods have this host's network (hostNetwork): what they listen at is open on the host's own
     /// addresses, and they reach whatever the host reaches but the host itself
@@ -94,6 +100,7 @@ impl NodeFlags {
         let mut path =
             |name: &str, path: &PathBuf| all.push(format!("--{name}={}", path.display()));
         self.allow_host_path.iter().for_each(|prefix| path("allow-host-path", prefix));
+        all.extend(self.nfs.iter().map(|share| format!("--nfs={share}")));
         if self.allow_host_network {
             all.push("--allow-host-network".to_owned());
         }
@@ -135,6 +142,7 @@ impl NodeFlags {
             }
         }
         config.host_path_prefixes.clone_from(&self.allow_host_path);
+        config.nfs_shares.clone_from(&self.nfs);
         config.host_network = self.allow_host_network;
         config.labels = pairs("--node-labels", &self.node_labels)?;
         config.reserved = pairs("--system-reserved", &self.system_reserved)?;
@@ -231,6 +239,7 @@ mod tests {
         let config = read(&[
             "--allow-host-path=/srv/a",
             "--allow-host-path=/srv/b",
+            "--nfs=files:/exports=/mnt/files",
             "--allow-host-network",
             "--node-labels=gpu=true,zone=a",
             "--register-with-taints=dedicated=batch:NoSchedule,gpu:NoExecute",
@@ -247,6 +256,7 @@ mod tests {
         assert_eq!(config.pod_manifest_path, Some("/etc/pods".into()));
         assert_eq!((config.shutdown.total.as_secs(), config.shutdown.critical.as_secs()), (60, 10));
         assert_eq!((config.host_path_prefixes.len(), config.host_network), (2, true));
+        assert_eq!(config.nfs_shares[0].to_string(), "files:/exports=/mnt/files");
         assert_eq!(config.labels["zone"], "a");
         assert_eq!(config.reserved["cpu"], "500m");
         let taints: Vec<_> = config
@@ -270,6 +280,7 @@ mod tests {
     fn what_cannot_be_read_is_named() {
         for (flag, word) in [
             ("--allow-host-path=srv", "absolute"),
+            ("--nfs=files=/mnt/files", "SERVER:/EXPORT=FOLDER"),
             ("--node-labels=gpu", "KEY=VALUE"),
             ("--register-with-taints=gpu:Never", "EFFECT"),
             ("--eviction-hard=memory<1", "--eviction-hard"),

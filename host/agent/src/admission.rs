@@ -3,7 +3,7 @@
 //!
 //! *Source:* kubelet's admission handlers; the words are theirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use coracle_api::fit::{Lack, NodeCapacity, NodeState, PodRequest, fits};
 use k8s_openapi::api::core::v1::{NodeStatus, Pod, PodSpec};
@@ -18,29 +18,65 @@ use crate::pods::state::PodVerdict;
 use crate::pods::status::phase;
 use crate::worker::Worker;
 
+/// What the pods that are here take of the node, counted as they come and go: looking at each of
+/// thousands for each new one would take longer than to run it.
+pub(crate) struct Room {
+    node: NodeState,
+    /// Uids of the pods that are counted.
+    counted: HashSet<String>,
+}
+
+impl Room {
+    /// An empty node.
+    pub(crate) fn new(allocatable: &BTreeMap<String, String>) -> Self {
+        Self { node: NodeState::new(capacity(allocatable)), counted: HashSet::new() }
+    }
+
+    /// Counts a pod as it is now: one that is condemned or has ended takes nothing.
+    pub(crate) fn count(&mut self, worker: &Worker) {
+        let ended = phase(&worker.pod, &worker.state).is_terminal();
+        if worker.state.verdict.is_some() || ended {
+            self.forget(worker);
+        } else if self.counted.insert(worker.key.uid.clone()) {
+            self.node.add(&worker.request);
+        }
+    }
+
+    /// Counts a pod out that is gone.
+    pub(crate) fn forget(&mut self, worker: &Worker) {
+        if self.counted.remove(&worker.key.uid) {
+            self.node.remove(&worker.request);
+        }
+    }
+}
+
 /// Judges a new pod beside those that are here; gives nothing when it may run.
-pub(crate) fn judge<'a>(
-    allocatable: &BTreeMap<String, String>,
-    pressure: Shown,
-    pod: &Pod,
-    workers: impl Iterator<Item = &'a Worker>,
-) -> Option<PodVerdict> {
+pub(crate) fn judge(room: &Room, pressure: Shown, pod: &Pod) -> Option<PodVerdict> {
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
     if let Some(verdict) = pressed(pressure, pod) {
         return Some(verdict);
     }
-    let mut node = NodeState::new(capacity(allocatable));
-    for worker in workers {
-        let ended = phase(&worker.pod, &worker.state).is_terminal();
-        if worker.state.verdict.is_none() && !ended {
-            node.add(&worker.request);
-        }
-    }
     let request = PodRequest::from_spec(plan::spec(pod));
-    let lack = fits(&request, &node).into_iter().next()?;
-    Some(verdict(&lack, &request, &node))
+    let known = |lack: &Lack| !is_unknown_here(lack, &room.node);
+    let lack = fits(&request, &room.node).into_iter().find(known)?;
+    Some(verdict(&lack, &request, &room.node))
+}
+
+/// Whether what lacks is a resource of somebody else that this host does not count: the scheduler does, by what the
+/// Node object says.
+///
+/// *Source:* kubelet, which leaves out extended resources that its node does not have.
+fn is_unknown_here(lack: &Lack, node: &NodeState) -> bool {
+    match lack {
+        Lack::Insufficient { resource } => {
+            let domain = resource.split_once('/').map(|(domain, _)| domain);
+            let is_extended = domain.is_some_and(|domain| !domain.ends_with("kubernetes.io"));
+            is_extended && !node.capacity.resources.others.contains_key(&**resource)
+        }
+        Lack::TooManyPods | Lack::PortsInUse => false,
+    }
 }
 
 /// The verdict on a pod that comes while the node shuts down.
@@ -119,7 +155,12 @@ fn verdict(lack: &Lack, request: &PodRequest, node: &NodeState) -> PodVerdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
     use serde_json::json;
+
+    use crate::pods::state::{PodEvent, PodState};
 
     #[track_caller]
     fn check(pressure: Shown, spec: serde_json::Value, expected: Option<&str>) {
@@ -129,8 +170,58 @@ mod tests {
         let pod = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
         let allocatable =
             BTreeMap::from([("pods".into(), "9".into()), ("memory".into(), "1Gi".into())]);
-        let verdict = judge(&allocatable, pressure, &pod, std::iter::empty());
+        let verdict = judge(&Room::new(&allocatable), pressure, &pod);
         assert_eq!(verdict.map(|verdict| verdict.message).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_pod_takes_room_until_it_ends_and_once() {
+        let pod = |name: &str| -> Arc<Pod> {
+            let spec = json!({"containers": [{"name": "a", "ports": [{"hostPort": 80, "containerPort": 80}],
+                "resources": {"requests": {"memory": "600Mi"}}}]});
+            let meta = json!({"name": name, "uid": name});
+            Arc::new(serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap())
+        };
+        let allocatable =
+            BTreeMap::from([("pods".into(), "9".into()), ("memory".into(), "1Gi".into())]);
+        let mut room = Room::new(&allocatable);
+        let fits = |room: &Room| judge(room, Shown::default(), &pod("new")).is_none();
+        let at = Timestamp::UNIX_EPOCH;
+        let mut worker = Worker::new(pod("one"), PodState::new(&pod("one"), at), at);
+        for _ in 0..2 {
+            room.count(&worker);
+            assert!(!fits(&room));
+        }
+        let verdict = too_late();
+        worker.state.apply(&pod("one"), PodEvent::Condemned(verdict), at);
+        for _ in 0..2 {
+            room.count(&worker);
+            assert!(fits(&room));
+        }
+        worker.state.verdict = None;
+        room.count(&worker);
+        assert!(!fits(&room));
+        for _ in 0..2 {
+            room.forget(&worker);
+            assert!(fits(&room));
+        }
+        assert_eq!(room.node, NodeState::new(capacity(&allocatable)), "nothing is left");
+    }
+
+    #[test]
+    fn a_resource_that_this_host_does_not_count_is_the_schedulers_affair() {
+        let asks = |name: &str, amount: &str| json!({"resources": {"requests": {name: amount}}});
+        check(Shown::default(), asks("example.com/toy", "2"), None);
+        let words = |name: &str, requested: &str, capacity: &str| {
+            format!(
+                "Pod was rejected: Node didn't have enough resource: {name}, requested: {requested}, \
+                 used: 0, capacity: {capacity}"
+            )
+        };
+        let memory = words("memory", "2147483648", "1073741824");
+        check(Shown::default(), asks("memory", "2Gi"), Some(&memory));
+        let native = words("hugepages-2Mi", "1", "0");
+        check(Shown::default(), asks("hugepages-2Mi", "1"), Some(&native));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission;
+use crate::admission::{self, Room};
 use crate::checkpoint::{SavedPod, Writer};
 use crate::clock::now;
 use crate::config::objects::references;
@@ -47,6 +47,7 @@ pub(crate) struct Agent {
     shared: Arc<Shared>,
     writer: Writer,
     workers: HashMap<String, Worker>,
+    room: Room,
     images: HashMap<String, PreparedImages>,
     /// The moments at which pods are looked at again; one per pod at most.
     timers: BTreeSet<(Timestamp, String)>,
@@ -60,6 +61,7 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn new(shared: Arc<Shared>, writer: Writer) -> Self {
         Self {
+            room: Room::new(&shared.allocatable),
             shared,
             writer,
             workers: HashMap::new(),
@@ -184,11 +186,9 @@ impl Agent {
                 return;
             }
             let mut state = PodState::new(&pod, at);
-            let (allocatable, pressure) = (&self.shared.allocatable, self.shared.pressure.shown());
+            let pressure = self.shared.pressure.shown();
             let late = self.shared.shut_down.is_cancelled().then(admission::too_late);
-            if let Some(verdict) = late
-                .or_else(|| admission::judge(allocatable, pressure, &pod, self.workers.values()))
-            {
+            if let Some(verdict) = late.or_else(|| admission::judge(&self.room, pressure, &pod)) {
                 let notes = state.apply(&pod, PodEvent::Condemned(verdict), at);
                 notes.into_iter().for_each(|note| record(&self.shared.recorder, &pod, note));
             }
@@ -211,6 +211,7 @@ impl Agent {
         let uid = worker.key.uid.clone();
         self.shared.objects.acquire(&uid, references(&worker.pod));
         self.images.insert(uid.clone(), PreparedImages::default());
+        self.room.count(&worker);
         self.workers.insert(uid.clone(), worker);
         self.dirty.insert(uid);
     }
@@ -303,6 +304,9 @@ impl Agent {
         }
         // A probe that finds what it found before changes nothing that is told or kept.
         worker.stale |= before.is_none() || before != asked.map(|asked| worker.verdict(asked));
+        if worker.stale {
+            self.room.count(worker);
+        }
         self.dirty.insert(uid.to_owned());
     }
 
@@ -370,6 +374,7 @@ impl Agent {
             self.carry_out(uid, action);
         }
         let Some(worker) = self.workers.get_mut(uid) else { return };
+        self.room.count(worker);
         match worker.tell(&self.shared.host, at) {
             Tell::Nothing => {}
             Tell::Later(moment) => {
@@ -436,6 +441,7 @@ impl Agent {
         self.images.remove(uid);
         self.writer.forget(uid);
         let worker = self.workers.remove(uid);
+        worker.iter().for_each(|worker| self.room.forget(worker));
         if let Some(name) = worker.filter(|worker| is_static(&worker.pod)).map(|w| w.full_name()) {
             self.start_static(&name);
             self.mirror(&name);

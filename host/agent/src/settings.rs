@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{Namespace, Service, Taint};
 use crate::eviction::thresholds::Thresholds;
 use crate::images::RegistryHosts;
 use crate::pods::shutdown::ShutdownGrace;
+use crate::volumes::nfs::NfsShare;
 
 /// Pods that one host takes unless told otherwise.
 pub const PODS_MAX: u32 = 16_000;
@@ -37,6 +38,8 @@ pub struct AgentConfig {
     pub pods_max: u32,
     /// Prefixes of host paths that pods may mount; empty for none.
     pub host_path_prefixes: Vec<PathBuf>,
+    /// NFS shares that the machine has mounted, which pods may use.
+    pub nfs_shares: Vec<NfsShare>,
     /// Lets pods have the host's network (`hostNetwork`).
     pub host_network: bool,
     /// Labels for the Node besides the usual ones.
@@ -126,6 +129,7 @@ impl AgentConfig {
             host_ip,
             pods_max: PODS_MAX,
             host_path_prefixes: Vec::new(),
+            nfs_shares: Vec::new(),
             host_network: false,
             labels: BTreeMap::new(),
             taints: Vec::new(),

@@ -124,7 +124,7 @@ fn paths_of_the_host_are_for_the_privileged(cluster: &Cluster) {
     cluster.run(&["delete", "pod", "created", "no-file", "nowhere", "--grace-period=0", "--force"]);
 }
 
-/// Rows `vol.awsebs` and `csi.flex`, and what of `vol.nfs` and `vol.gitrepo` can be without such servers: the
+/// Rows `vol.awsebs` and `csi.flex`, and what of `vol.gitrepo` can be without such a server: the
 /// pod waits and says why; the node goes on.
 fn what_cannot_be_mounted_says_so(cluster: &Cluster) {
     let rows = [
@@ -133,7 +133,6 @@ fn what_cannot_be_mounted_says_so(cluster: &Cluster) {
             json!({"awsElasticBlockStore": {"volumeID": "vol-1", "fsType": "ext4"}}),
             "awsElasticBlockStore",
         ),
-        ("nfs", json!({"nfs": {"server": "files.example", "path": "/"}}), "nfs"),
         ("git", json!({"gitRepo": {"repository": "https://git.example/x.git"}}), "gitRepo"),
         ("flex", json!({"flexVolume": {"driver": "example/lvm"}}), "flexVolume"),
     ];
@@ -148,7 +147,7 @@ fn what_cannot_be_mounted_says_so(cluster: &Cluster) {
     }
     let ready = cluster.run(&["get", "nodes", "--no-headers"]);
     assert!(ready.contains(" Ready "), "{ready}");
-    let pods = ["delete", "pod", "ebs", "nfs", "git", "flex", "--grace-period=0", "--force"];
+    let pods = ["delete", "pod", "ebs", "git", "flex", "--grace-period=0", "--force"];
     cluster.run(&pods);
 }
 

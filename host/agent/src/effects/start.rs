@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use coracle_api::quantity::Quantity;
+use coracle_client::EventKind;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{Message, Shared, Target};
@@ -11,8 +12,8 @@ use crate::config::env::{self, Environment};
 use crate::config::{argv, objects};
 use crate::images::LocalImage;
 use crate::pods::plan::{self, Index, PodKey};
-use crate::pods::state::{Fault, Note, PodEvent};
-use crate::record::record;
+use crate::pods::state::{Fault, PodEvent};
+use crate::record::about;
 use crate::requests::{Noted, Owner};
 use crate::runtime::resource::{Facts, resource};
 use crate::runtime::{FaultSink, Isolation, StartRequest, Stdin};
@@ -155,10 +156,10 @@ async fn environment(
 
 /// Tells the pod's owner of requests that ended their instance.
 fn fault_sink(shared: &Shared, target: &Target, index: Index) -> FaultSink {
-    let (recorder, pod) = (shared.recorder.clone(), target.pod.clone());
+    // Not the pod itself, which would be kept as it was at the start, for as long as it runs.
+    let (recorder, about) = (shared.recorder.clone(), about(&target.pod, Some(index)));
     FaultSink(std::sync::Arc::new(move |reason, message| {
-        let note = Note { warning: true, reason, message, container: Some(index) };
-        record(&recorder, &pod, note);
+        recorder.event_about(about.clone(), EventKind::Warning, reason, message);
     }))
 }
 

@@ -92,6 +92,7 @@ async fn contents(
             claims: &claims,
             images: &images,
             host_path_prefixes: &shared.config.host_path_prefixes,
+            nfs_shares: &shared.config.nfs_shares,
             data_dir: &shared.config.data_dir,
         };
         contents.push((volume.name.clone(), content(&sources, volume)?));

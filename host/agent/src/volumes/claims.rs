@@ -23,6 +23,15 @@ pub enum Place {
     Folder(String),
     /// A path of the host, which must be allowed.
     Host(String),
+    /// A path of an NFS share, which the host must have mounted.
+    Nfs {
+        /// The share's server.
+        server: String,
+        /// The path on it.
+        path: String,
+        /// The volume says that it is for reading.
+        read_only: bool,
+    },
 }
 
 /// A claim that can be mounted.
@@ -79,6 +88,11 @@ pub fn claimed(
     let capacity = capacity.and_then(|map| map.get("storage"));
     let capacity = capacity.and_then(|quantity| quantity.0.parse::<Quantity>().ok());
     let modes = spec.access_modes.unwrap_or_default();
+    let nfs = spec.nfs.as_ref().map(|nfs| Place::Nfs {
+        server: nfs.server.clone(),
+        path: nfs.path.clone(),
+        read_only: nfs.read_only.unwrap_or(false),
+    });
     let place = match (&spec.csi, &spec.local, &spec.host_path) {
         (Some(csi), _, _) if csi.driver == DRIVER => {
             let home = csi.volume_attributes.as_ref().and_then(|map| map.get(NODE_ATTRIBUTE));
@@ -94,17 +108,17 @@ pub fn claimed(
         (Some(csi), _, _) => {
             return Err(format!(
                 "driver name {} not found in the list of registered CSI drivers; this host serves \
-                 {DRIVER}, local and hostPath",
+                 {DRIVER}, local, nfs and hostPath",
                 csi.driver
             ));
         }
         (None, Some(local), _) => Place::Host(local.path.clone()),
         (None, None, Some(host)) => Place::Host(host.path.clone()),
-        (None, None, None) => {
-            return Err(format!(
-                "no volume plugin matched: volume \"{name}\" must be of {DRIVER}, local or hostPath"
-            ));
-        }
+        (None, None, None) => nfs.ok_or_else(|| {
+            format!(
+                "no volume plugin matched: volume \"{name}\" must be of {DRIVER}, local, nfs or hostPath"
+            )
+        })?,
     };
     Ok(Claimed {
         place,
@@ -159,7 +173,7 @@ mod tests {
         check(
             csi("ebs.csi.aws.com", "vol-1", "h1"),
             "driver name ebs.csi.aws.com not found in the list of registered CSI drivers; this host \
-             serves local.coracle.dev, local and hostPath",
+             serves local.coracle.dev, local, nfs and hostPath",
         );
         check(
             json!({"local": {"path": "/srv/a"}, "accessModes": ["ReadOnlyMany"]}),
@@ -171,8 +185,12 @@ mod tests {
             "volume \"v\" is a block device, which is not served",
         );
         check(
-            json!({"nfs": {"server": "s", "path": "/"}}),
-            "no volume plugin matched: volume \"v\" must be of local.coracle.dev, local or hostPath",
+            json!({"nfs": {"server": "s", "path": "/a", "readOnly": true}}),
+            "Nfs { server: \"s\", path: \"/a\", read_only: true } 2048 false",
+        );
+        check(
+            json!({"iscsi": {"targetPortal": "s", "iqn": "i", "lun": 0}}),
+            "no volume plugin matched: volume \"v\" must be of local.coracle.dev, local, nfs or hostPath",
         );
     }
 

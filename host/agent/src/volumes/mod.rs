@@ -8,6 +8,7 @@
 pub mod claims;
 pub mod kept;
 pub mod mounts;
+pub mod nfs;
 pub mod payload;
 pub mod plugin;
 pub mod write;

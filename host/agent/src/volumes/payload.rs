@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::claims::{Claimed, Place};
+use super::nfs::{self, NfsShare};
 use super::plugin::local_place;
 use crate::config::fields::{self, Facts};
 use crate::config::tokens::TokenSpec;
@@ -42,7 +43,7 @@ pub enum Content {
         prefix: PathBuf,
         /// The path below it; empty for the prefix itself.
         path: String,
-        /// `hostPath.type`.
+        /// `hostPath.type`, or [`nfs::KIND`].
         kind: String,
         /// Refuses every change, whatever the mount says.
         read_only: bool,
@@ -116,6 +117,8 @@ pub struct Sources<'a> {
     pub images: &'a BTreeMap<String, (PathBuf, String)>,
     /// Prefixes of host paths that may be mounted.
     pub host_path_prefixes: &'a [PathBuf],
+    /// NFS shares that are mounted.
+    pub nfs_shares: &'a [NfsShare],
     /// Nothing below or above this may be mounted.
     pub data_dir: &'a std::path::Path,
 }
@@ -137,6 +140,10 @@ pub fn content(sources: &Sources<'_>, volume: &Volume) -> Result<Content, Volume
         let (prefix, path) = host_path(sources, &host.path).map_err(fault)?;
         let kind = host.type_.clone().unwrap_or_default();
         return Ok(Content::Host { prefix, path, kind, read_only: false });
+    }
+    if let Some(share) = &volume.nfs {
+        let read_only = share.read_only.unwrap_or(false);
+        return nfs_share(sources, &share.server, &share.path, read_only).map_err(fault);
     }
     if volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some() {
         return claim(sources, volume).map_err(fault);
@@ -163,7 +170,31 @@ fn claim(sources: &Sources<'_>, volume: &Volume) -> Result<Content, String> {
             let (prefix, path) = host_path(sources, path)?;
             Ok(Content::Host { prefix, path, kind: String::new(), read_only })
         }
+        Place::Nfs { server, path, read_only: fixed } => {
+            nfs_share(sources, server, path, read_only || *fixed)
+        }
     }
+}
+
+/// A path of a mounted share: only ever resolved beneath where the share is.
+fn nfs_share(
+    sources: &Sources<'_>,
+    server: &str,
+    path: &str,
+    read_only: bool,
+) -> Result<Content, String> {
+    let (prefix, path) = nfs::place(sources.nfs_shares, server, path)?;
+    if overlaps(sources, &prefix) {
+        let folder = prefix.display();
+        return Err(format!("folder {folder} of a share must not contain the data directory"));
+    }
+    // A share without this folder is refused, as a mount of it would be.
+    Ok(Content::Host { prefix, path, kind: nfs::KIND.to_owned(), read_only })
+}
+
+/// Whether a path of the host contains or lies in what is the host's own.
+fn overlaps(sources: &Sources<'_>, path: &std::path::Path) -> bool {
+    path.starts_with(sources.data_dir) || sources.data_dir.starts_with(path)
 }
 
 fn files(sources: &Sources<'_>, volume: &Volume) -> Result<Payload, String> {
@@ -291,13 +322,11 @@ fn host_path(sources: &Sources<'_>, path: &str) -> Result<(PathBuf, String), Str
     if !plain {
         return Err(format!("hostPath '{path}' must be absolute and without '..'"));
     }
-    let overlaps = |path: &std::path::Path| {
-        path.starts_with(sources.data_dir) || sources.data_dir.starts_with(path)
-    };
-    if overlaps(&wanted) {
+    if overlaps(sources, &wanted) {
         return Err(format!("hostPath '{path}' must not contain or lie in the data directory"));
     }
-    let mut prefixes = sources.host_path_prefixes.iter().filter(|prefix| !overlaps(prefix));
+    let mut prefixes =
+        sources.host_path_prefixes.iter().filter(|prefix| !overlaps(sources, prefix));
     let allowed = prefixes.find_map(|prefix| Some((prefix, wanted.strip_prefix(prefix).ok()?)));
     let (prefix, rest) = allowed.ok_or_else(|| {
         format!(
@@ -316,10 +345,9 @@ fn unsupported(volume: &Volume) -> String {
         "gitRepo" => {
             "fetch the files into an emptyDir in an init container, or use an image volume"
         }
-        "nfs" => "mount the share on the hosts, allow its path there, and use hostPath",
         _ => {
             "use emptyDir, configMap, secret, projected, downwardAPI, persistentVolumeClaim, \
-              ephemeral, image or hostPath"
+              ephemeral, image, nfs or hostPath"
         }
     };
     format!("no volume plugin matched: '{kind}' volumes are not served; {instead}")
@@ -370,6 +398,7 @@ mod tests {
                 ("/images/one".into(), "sha256:1".to_owned()),
             )]),
             host_path_prefixes: &["/srv".into(), "/data".into()],
+            nfs_shares: &["s:/exports=/mnt/s".parse().unwrap(), "own:/=/data".parse().unwrap()],
             data_dir: "/data/coracle".as_ref(),
         };
         match content(&sources, &volume) {
@@ -456,6 +485,14 @@ mod tests {
                 "Persistent { place: \"/data/coracle/persistent/pvc-1\", bytes_max: 1024, read_only: true }",
             ),
             (
+                json!({"nfs": {"server": "s", "path": "/exports/a", "readOnly": true}}),
+                "Host { prefix: \"/mnt/s\", path: \"a\", kind: \"nfs\", read_only: true }",
+            ),
+            (
+                json!({"nfs": {"server": "own", "path": "/"}}),
+                "error: folder /data of a share must not contain the data directory",
+            ),
+            (
                 json!({"hostPath": {"path": "/etc"}}),
                 "error: hostPath '/etc' is not allowed on this host; start it with --allow-host-path /etc",
             ),
@@ -474,7 +511,7 @@ mod tests {
         for (volume, words) in [
             (
                 json!({"nfs": {"server": "s", "path": "/"}}),
-                "'nfs' volumes are not served; mount the",
+                "nfs share s:/ is not mounted on this host; mount it there",
             ),
             (
                 json!({"gitRepo": {"repository": "r"}}),

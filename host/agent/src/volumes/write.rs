@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use super::nfs;
 use super::payload::{Content, Payload};
 
 /// Where volumes are kept on this host.
@@ -102,7 +103,10 @@ fn make_private(path: &Path) -> io::Result<()> {
 fn check_host(prefix: &Path, path: &str, kind: &str) -> io::Result<()> {
     use cap_std::fs::{Dir, OpenOptions};
     let path = if path.is_empty() { "." } else { path };
-    let root = Dir::open_ambient_dir(prefix, cap_std::ambient_authority())?;
+    let root = Dir::open_ambient_dir(prefix, cap_std::ambient_authority()).map_err(|error| {
+        let text = format!("open {} of this host: {error}", prefix.display());
+        io::Error::new(error.kind(), text)
+    })?;
     let wrong = |what: &str| {
         let place = prefix.join(path);
         let text = format!("hostPath type check failed: {} is not a {what}", place.display());
@@ -114,6 +118,10 @@ fn check_host(prefix: &Path, path: &str, kind: &str) -> io::Result<()> {
             root.open_with(path, OpenOptions::new().create(true).append(true)).map(|_| ())
         }
         "Directory" if !root.is_dir(path) => wrong("directory"),
+        nfs::KIND if !root.is_dir(path) => {
+            let text = format!("the share in {} has no folder {path}", prefix.display());
+            Err(io::Error::new(io::ErrorKind::NotFound, text))
+        }
         "File" if !root.is_file(path) => wrong("file"),
         _ => root.metadata(path).map(|_| ()),
     }

@@ -67,6 +67,24 @@ fn a_crash_loop_waits_longer_each_time_and_forgets_after_ten_minutes() {
     );
 }
 
+/// Row `ctr.restart-in-place`, the host's part of it: ten crashes are ten starts in the same sandbox with the same
+/// volumes, and nothing that anybody else would have to replace.
+#[test]
+fn a_container_that_crashes_ten_times_is_started_in_its_place() {
+    let mut life = Life::new(one(json!({})));
+    life.tell("run");
+    for _ in 0..10 {
+        life.tell("exit a 1");
+        life.tell("wait 300");
+    }
+    life.tell("status");
+    let lines = |word: &str| life.log.lines().filter(|line| line.contains(word)).count();
+    assert_eq!(lines("start a"), 11, "{}", life.log);
+    assert_eq!(lines("Running; a: Running ready restarts=10 last=1"), 1, "{}", life.log);
+    let others = ["stop", "condemn", "RemoveSandbox", "RemoveVolumes", "Finalize", "Failed"];
+    assert!(others.iter().all(|word| lines(word) == 0), "{}", life.log);
+}
+
 #[test]
 fn init_containers_run_one_by_one_and_a_failing_one_is_tried_again() {
     let spec = json!({"initContainers": [app("i", json!({})), app("s", json!({"restartPolicy": "Always"}))],
