@@ -1,6 +1,7 @@
 // The frame: who is there, which page, which namespace.
 
 import { call, forgetRights, hasToken, setToken, tokenNamespace, whenLost } from "./api.js";
+import { apps } from "./apps.js";
 import { h, patch } from "./dom.js";
 import { closeAll, follow, health } from "./live.js";
 import { logs } from "./logs.js";
@@ -17,6 +18,7 @@ import { workload, workloads } from "./workloads.js";
 /** Address, name and the lines of its picture. */
 const NAV = [
   ["", "Overview", "M3 9l7-6 7 6v8h-5v-5H8v5H3z"],
+  ["apps", "Applications", "M3 3h5v5H3zM12 3h5v5h-5zM8 13h5v5H8zM5.500 8l4 5M14.500 8l-4 5"],
   ["workloads", "Workloads", "M3 6l7-3 7 3-7 3zM3 10l7 3 7-3M3 14l7 3 7-3"],
   ["pods", "Pods", "M3 3h6v6H3zM11 3h6v6h-6zM3 11h6v6H3zM11 11h6v6h-6z"],
   ["services", "Services", "M10 3v5M10 8l-6 5M10 8l6 5M8 3h4M2 13h4v4H2zM14 13h4v4h-4z"],
@@ -25,7 +27,7 @@ const NAV = [
   ["network", "Network", "M10 2l7 3v5c0 4-3 7-7 8-4-1-7-4-7-8V5zM7 10l2 2 4-4"],
   ["tenants", "Tenants", "M7 9a3 3 0 100-6 3 3 0 000 6zM1.500 17c0-4 2-6 5.500-6s5.500 2 5.500 6M13 9a2.500 2.500 0 100-5M14.500 11c2.500.500 4 2.500 4 6"],
 ];
-const PAGES = { "": [overview], workloads: [workloads, workload, 3], pods: [pods, pod, 2], services: [services, service, 2], nodes: [nodes, node, 1], logs: [logs], network: [network], tenants: [tenants] };
+const PAGES = { "": [overview], apps: [apps], workloads: [workloads, workload, 3], pods: [pods, pod, 2], services: [services, service, 2], nodes: [nodes, node, 1], logs: [logs], network: [network], tenants: [tenants] };
 const HEALTH = { live: ["ok", "live"], loading: ["wait", "loading"], broken: ["bad", "reconnecting"] };
 
 const root = document.getElementById("app");

@@ -1,6 +1,7 @@
 // Deployments and their kin: a list, and a page each with scale, restart, pause, undo, pods and YAML.
 
 import { call, may, path } from "./api.js";
+import { DESCRIPTION, NEEDS, OWNER, note } from "./depend.js";
 import { h } from "./dom.js";
 import { follow } from "./live.js";
 import { WORKLOADS, dnsName, matches, podHealth, podLink, selectorText, selects, serviceLink, workloadHealth, workloadLink, workloadOf } from "./model.js";
@@ -146,6 +147,9 @@ export function workload([kind, namespace, name, tab = "about"]) {
     const { status = {}, spec } = object;
     return h("div", { class: "cards two" },
       card(kind, {}, facts([
+        ["What it is for", note(object, DESCRIPTION) || null],
+        ["Owner", note(object, OWNER) || null],
+        ["Needs", note(object, NEEDS) || null],
         ["Ready", `${state.ready} of ${state.wanted}`],
         ["Up to date", kind === "Deployment" ? `${status.updatedReplicas ?? 0}` : null],
         ["Strategy", spec.strategy?.type ?? spec.updateStrategy?.type],

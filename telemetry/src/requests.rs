@@ -56,7 +56,8 @@ impl RequestId {
         if let Some(named) = named {
             return Self(named);
         }
-        let text = trace(headers).unwrap_or_else(|| RandomIdGenerator::default().new_trace_id().to_string());
+        let text = trace(headers)
+            .unwrap_or_else(|| RandomIdGenerator::default().new_trace_id().to_string());
         // Thirty-two digits are always a value.
         let made = Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0")));
         headers.insert(NAME, made.0.clone());
@@ -325,7 +326,8 @@ mod tests {
         let text = serde_json::to_string(&one).unwrap();
         assert!(text.contains(r#""host":"shop.test","path":"/a""#) && !text.contains("secret"));
         assert_eq!(serde_json::from_str::<Seen>(&text).unwrap(), one);
-        let long = Seen { path: "é".repeat(TEXT_BYTES_MAX), method: "M".repeat(999).into(), ..one };
+        let long =
+            Seen { path: "é".repeat(TEXT_BYTES_MAX), method: "M".repeat(999).into(), ..one };
         let short = long.bounded();
         assert_eq!((short.path.len(), short.method.len()), (TEXT_BYTES_MAX, TEXT_BYTES_MAX));
         let text = text.replace(short.id.as_str(), "no id");

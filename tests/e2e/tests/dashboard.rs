@@ -32,7 +32,14 @@ fn web(greeting: &str) -> Value {
             "env": [{"name": "GREETING", "value": greeting}],
             "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "64Mi", "cpu": "500m"}}}),
     );
-    within("shop", deployment("web", 3, &json!([web])))
+    let mut web = within("shop", deployment("web", 3, &json!([web])));
+    web["metadata"]["labels"] = json!({"app.kubernetes.io/part-of": "storefront"});
+    web["metadata"]["annotations"] = json!({
+        "kubernetes.io/description": "Sells what the talkers praise",
+        "coracle.dev/owner": "shop@example.com",
+        "coracle.dev/depends-on": "talker.default, orphan, ghost",
+    });
+    web
 }
 
 /// Healthy and broken things in two namespaces.
@@ -71,7 +78,7 @@ fn token([namespace, name]: [&str; 2]) -> impl Fn(&Cluster) -> String {
     move |cluster| cluster.run(&["-n", &namespace, "create", "token", &name]).trim().to_owned()
 }
 
-/// Rows `obs.whats-running`, `obs.dashboard`, `obs.node-view`, `obs.log-viewer` and `obs.mem-check`.
+/// Rows `obs.whats-running`, `obs.dashboard`, `obs.node-view`, `obs.log-viewer`, `obs.mem-check`, and the view of `annot.convention`.
 #[test]
 fn the_dashboard_shows_and_does_it_all() {
     let cluster = Cluster::start();

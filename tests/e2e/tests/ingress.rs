@@ -1,8 +1,9 @@
 //! Ingress from the outside: rules, TLS, upgrades, classes, and Services on demand behind it.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use coracle_e2e::{
     Cluster, HELLO, HTTP, build_guests, container, coracle, eventually, free_port, get, pod, root,
@@ -68,7 +69,7 @@ fn certificate(folder: &Path, name: &str, host: &str) {
 
 /// Row `ux.five-minutes`: one file and one command, and five instances answer behind a name, spread by the Service. The
 /// time is printed; a promise of seconds needs a machine to itself.
-fn one_file_is_a_service(cluster: &Cluster, http: u16) {
+fn one_file_is_a_service(cluster: &Cluster, http: u16) -> Duration {
     let labels = json!({"app": "five"});
     let web = container("web", HTTP, &json!({"ports": [{"containerPort": 8080}]}));
     let rules = json!([{"host": "five.example", "http": {"paths": [path("/", "Prefix", "five")]}}]);
@@ -89,13 +90,14 @@ fn one_file_is_a_service(cluster: &Cluster, http: u16) {
         if ok && said.ends_with("\n200") { Ok(said) } else { Err(said) }
     };
     eventually("the first of five answers", ask);
-    println!("from `kubectl apply` to the first answer: {:?}", begin.elapsed());
+    let took = begin.elapsed();
     let mut pods = std::collections::BTreeSet::new();
     eventually("all five answer", || {
         pods.insert(ask()?);
         if pods.len() == 5 { Ok(()) } else { Err(format!("{pods:?}")) }
     });
     cluster.run(&["delete", "-f", &place.display().to_string(), "--wait=false"]);
+    took
 }
 
 fn secret(cluster: &Cluster, name: &str, files: &str) {
@@ -127,7 +129,8 @@ fn rules_tls_and_classes() {
     let guests = build_guests("tests/guests");
     let (cluster, http, https) = start();
     cluster.push_guests(&guests);
-    one_file_is_a_service(&cluster, http);
+    let took = one_file_is_a_service(&cluster, http);
+    println!("from `kubectl apply` to the first answer: {took:?}");
     certificate(cluster.folder(), "first", "tls.example");
     certificate(cluster.folder(), "second", "tls.example");
     secret(&cluster, "certificate", "first");

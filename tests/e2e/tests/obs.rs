@@ -1,5 +1,6 @@
 //! What people do on their first day: one command makes a service, one file makes an application, and both look after
 //! themselves, on one host and on two; and who looks afterwards for what answered a request.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -225,7 +226,8 @@ fn it_tells_everything(told: &Value, line: &str) -> String {
     assert!(text(&deployment["written"]).contains("kubectl-create (Update)"), "{told}");
     assert!(text(&deployment["notes"]).contains("kubernetes.io/change-cause: sale"), "{told}");
     let mut audited = story["audited"].as_array().into_iter().flatten().map(text);
-    let is_who = |line: &String| line.contains(" patch deployments/web") && line.contains(" by kubectl");
+    let is_who =
+        |line: &String| line.contains(" patch deployments/web") && line.contains(" by kubectl");
     assert!(audited.any(|line| is_who(&line)), "{told}");
     node.to_owned()
 }

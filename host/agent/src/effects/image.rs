@@ -237,7 +237,11 @@ async fn tell_missing_secrets(shared: &Shared, target: &Target, index: Index) {
         missing.join(", ")
     );
     let reason = "FailedToRetrieveImagePullSecret";
-    record(&shared.recorder, &target.pod, Note { warning: true, reason, message, container: Some(index) });
+    record(
+        &shared.recorder,
+        &target.pod,
+        Note { warning: true, reason, message, container: Some(index) },
+    );
 }
 
 fn plugs_of(target: &Target, container: &str) -> Vec<String> {

@@ -143,6 +143,25 @@ async function servicesTell(tab) {
   await page.getByText("web applied").waitFor();
 }
 
+/** Row annot.convention: what belongs together, what it is for, whose it is, and what it needs, listed and drawn. */
+async function applicationsTell(tab) {
+  const { page } = tab;
+  await tab.go("/apps", "Applications");
+  const shop = page.getByRole("region", { name: "storefront" }).first();
+  await shop.getByText("Sells what the talkers praise").waitFor();
+  await shop.getByText("shop@example.com").waitFor();
+  const row = shop.getByRole("row").filter({ has: page.getByRole("link", { name: "web", exact: true }) });
+  for (const [service, words] of [["default/talker", "is there"], ["shop/orphan", "leads to nobody"], ["shop/ghost", "is missing"]]) {
+    await row.locator("td > div").filter({ hasText: service }).getByText(words).waitFor();
+  }
+  const drawn = page.getByRole("img", { name: /Deployment\/shop\/web needs default\/talker, which is there/ });
+  await drawn.waitFor();
+  assert.deepEqual(await drawn.locator(".box text:not(.kind)").evaluateAll((all) => all.map((each) => each.textContent).sort()), ["shop/ghost", "shop/orphan", "talker", "web"]);
+  assert.equal(await drawn.locator(".arrow").count(), 3);
+  await tab.accessible("the applications");
+  await tab.shot("applications-light");
+}
+
 /** A shell in a container, over a WebSocket with the token among its protocols. */
 async function terminalWorks(tab) {
   const { page } = tab;
@@ -188,7 +207,7 @@ async function otherLooks(open) {
   for (const [look, options] of [["dark", { scheme: "dark" }], ["phone", { width: 390, height: 844 }]]) {
     const tab = await open(options);
     await tab.signIn(admin);
-    for (const [hash, title] of [["/", "Overview"], ["/pods", "Pods"], ["/workloads", "Workloads"], ["/workloads/Deployment/shop/web", "web"], ["/services", "Services"], ["/nodes", "Nodes"], ["/logs?kind=Service&q=default%2Ftalker", "Logs"], ["/pods/default/crasher", "crasher"]]) {
+    for (const [hash, title] of [["/", "Overview"], ["/pods", "Pods"], ["/workloads", "Workloads"], ["/apps", "Applications"], ["/workloads/Deployment/shop/web", "web"], ["/services", "Services"], ["/nodes", "Nodes"], ["/logs?kind=Service&q=default%2Ftalker", "Logs"], ["/pods/default/crasher", "crasher"]]) {
       await tab.go(hash, title);
       await tab.page.waitForLoadState("domcontentloaded");
       await tab.page.locator("main .loading").first().waitFor({ state: "detached" });
@@ -300,7 +319,7 @@ async function until(look, what) {
 await withBrowser(async (open) => {
   if (given.part === "node") return nodeIsRed(open);
   const tab = await open({});
-  const steps = [signingIn, overviewTells, podsTell, logsStream, workloadsChange, servicesTell, terminalWorks, otherPages];
+  const steps = [signingIn, overviewTells, podsTell, logsStream, workloadsChange, servicesTell, applicationsTell, terminalWorks, otherPages];
   for (const step of steps) {
     const began = Date.now();
     await step(tab);

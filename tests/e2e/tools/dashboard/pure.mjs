@@ -13,6 +13,7 @@ globalThis.localStorage = globalThis.sessionStorage;
 const { age, bytes, cores, quantity } = await load("format.js");
 const { compare, editable, toYaml } = await load("yaml.js");
 const { matches, podHealth, problems, selectorText, selects, workloadOf } = await load("model.js");
+const { appOf, applications, depths, links, needs } = await load("depend.js");
 const { Screen } = await load("terminal.js");
 const { verdict } = await load("network.js");
 
@@ -66,6 +67,19 @@ const policy = { metadata: { name: "p", namespace: "n" }, spec: { podSelector: {
 const [a, b] = [pod({ name: "a", labels: { app: "a" } }), pod({ name: "b", labels: { app: "b" } })];
 const asked = (policies, from, port) => verdict("Ingress", policies, pod({}), from, port, new Map()).allowed;
 check("verdicts", [asked([], b, 80), asked([policy], a, 80), asked([policy], a, 81), asked([policy], b, 80)], [true, true, false, false]);
+
+// Applications and what they need.
+const made = (name, { labels, pods, annotations, namespace = "n" } = {}) => ({ kind: "Deployment", object: { metadata: { name, namespace, labels, annotations }, spec: { template: { metadata: { labels: pods } } } } });
+const front = made("front", { labels: { "app.kubernetes.io/part-of": "shop", app: "x" }, annotations: { "coracle.dev/depends-on": "stock, mail.post  kubernetes,stock ghost" } });
+const stock = made("stock", { pods: { app: "shop" }, annotations: { "coracle.dev/depends-on": "front" } });
+const [lone, mail] = [made("lone"), made("mail", { namespace: "post", pods: { app: "mail" } })];
+check("apps", [front, stock, lone].map(({ object }) => appOf(object)), ["shop", "shop", "lone"]);
+check("needs", needs(front.object), ["n/stock", "post/mail", "default/kubernetes", "n/ghost"]);
+check("groups", applications([stock, lone, mail, front]).map(({ key, parts }) => [key, parts.map(({ object }) => object.metadata.name)]), [["n/lone", ["lone"]], ["n/shop", ["front", "stock"]], ["post/mail", ["mail"]]]);
+const named = (namespace, name, selector) => ({ metadata: { namespace, name }, spec: { selector } });
+const needed = links([front, stock, lone, mail], [named("n", "stock", { app: "shop" }), named("post", "mail", { app: "gone" }), named("default", "kubernetes")]);
+check("links", needed.map(({ service, state, by }) => [service, state, by]), [["n/stock", "ok", ["Deployment/n/stock"]], ["post/mail", "nobody", []], ["default/kubernetes", "ok", []], ["n/ghost", "missing", []], ["n/front", "missing", []]]);
+check("depths, in a ring, too", [...depths(["a", "b", "c"], [["a", "b"], ["b", "c"], ["c", "b"]])], [["a", 0], ["c", 0], ["b", 1]]);
 
 // Traffic.
 const { countsOf, ratesOf, perSecond } = await load("traffic.js");
