@@ -78,7 +78,8 @@ fn token([namespace, name]: [&str; 2]) -> impl Fn(&Cluster) -> String {
     move |cluster| cluster.run(&["-n", &namespace, "create", "token", &name]).trim().to_owned()
 }
 
-/// Rows `obs.whats-running`, `obs.dashboard`, `obs.node-view`, `obs.log-viewer`, `obs.mem-check`, and the view of `annot.convention`.
+/// Rows `obs.whats-running`, `obs.dashboard`, `obs.node-view`, `obs.log-viewer` and `obs.mem-check`, and the view of
+/// `annot.convention`.
 #[test]
 fn the_dashboard_shows_and_does_it_all() {
     let cluster = Cluster::start();
