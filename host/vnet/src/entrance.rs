@@ -106,8 +106,10 @@ pub(crate) fn seen_at(destination: SocketAddr, source: SocketAddr) -> SocketAddr
             let hash = sender.octets().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
                 (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
             });
+            // Neighbours' hashes differ in their high bits alone; this spreads them, as MurmurHash3 ends.
+            let spread = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
             // Of the 2^28 addresses, neither the first nor the last one, which is the broadcast address.
-            let number = (hash ^ (hash >> 32)) as u32 % 0x0fff_fffe + 1;
+            let number = ((spread ^ (spread >> 33)) >> 32) as u32 % 0x0fff_fffe + 1;
             Ipv4Addr::from(0xf000_0000 | number).into()
         }
         (IpAddr::V6(_), IpAddr::V4(sender)) => {
