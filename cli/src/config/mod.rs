@@ -26,8 +26,8 @@ pub(crate) use simulate_flags::SimulateFlags;
 pub(crate) use store_flags::{MigrateFlags, StoreCommand, StorePlace};
 pub(crate) use tenant_flags::{TenantCommand, TenantFlags};
 pub(crate) use verb_flags::{
-    ApplyFlags, Cascade, ClusterFlags, DeleteFlags, DescribeFlags, EventsFlags, ExecFlags,
-    ExplainFieldFlags, GetFlags, LogsFlags, PortForwardFlags, ProxyFlags, RolloutFlags,
+    ApplyFlags, AppsFlags, Cascade, ClusterFlags, DeleteFlags, DescribeFlags, EventsFlags,
+    ExecFlags, ExplainFieldFlags, GetFlags, LogsFlags, PortForwardFlags, ProxyFlags, RolloutFlags,
     RolloutStatusFlags, RolloutUndoFlags, RolloutVerb, ScaleFlags, SelectFlags, TopFlags, TopVerb,
     TraceFlags, TraceOutput, Verb, WaitFlags,
 };

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::develop_flags::ReportForm;
+
 /// Which cluster and namespace a verb speaks to.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ClusterFlags {
@@ -45,6 +47,8 @@ pub(crate) enum Verb {
     Get(GetFlags),
     /// Print all about objects, with their events
     Describe(DescribeFlags),
+    /// List applications: who owns them, and which need which others
+    Apps(AppsFlags),
     /// Delete objects
     Delete(DeleteFlags),
     /// Print what a container has written
@@ -127,6 +131,25 @@ pub(crate) struct DescribeFlags {
 
     #[command(flatten)]
     pub(crate) select: SelectFlags,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterFlags,
+}
+
+/// `coracle apps`.
+#[derive(Debug, Args)]
+pub(crate) struct AppsFlags {
+    /// Label selector, such as app.kubernetes.io/part-of=shop
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+
+    /// Form of the result
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub(crate) output: ReportForm,
 
     #[command(flatten)]
     pub(crate) cluster: ClusterFlags,

@@ -18,7 +18,8 @@ type File = (&'static str, &'static str);
 struct Template {
     name: &'static str,
     about: &'static str,
-    files: &'static [File],
+    /// Groups of files, beside those that every template has.
+    files: &'static [&'static [File]],
 }
 
 /// A file of `sdk/templates`.
@@ -28,8 +29,9 @@ macro_rules! text {
     };
 }
 
-const README: File = ("README.md", text!("common/README.md"));
-const IGNORE: File = (".gitignore", text!("common/gitignore"));
+/// What every template has.
+const ALWAYS: [File; 2] =
+    [("README.md", text!("common/README.md")), (".gitignore", text!("common/gitignore"))];
 const CARGO_RECIPE: File = ("coracle.toml", text!("common/cargo.coracle.toml"));
 const CARGO_CONFIG: File = (".cargo/config.toml", text!("common/cargo.config.toml"));
 const JOB: File = ("app.yaml", text!("common/command.yaml"));
@@ -38,9 +40,24 @@ const CRON: File = ("app.yaml", text!("common/cron.yaml"));
 const CRON_CASES: File = ("requests.toml", text!("common/cron.requests.toml"));
 const HTTP: File = ("app.yaml", text!("common/http.yaml"));
 const HTTP_CASES: File = ("requests.toml", text!("common/http.requests.toml"));
+const RUST: [File; 2] = [CARGO_RECIPE, CARGO_CONFIG];
+const RUST_HTTP: [File; 2] =
+    [("Cargo.toml", text!("rust-http/Cargo.toml")), ("src/main.rs", text!("rust-http/main.rs"))];
 const RUST_COMMAND: [File; 2] = [
     ("Cargo.toml", text!("rust-command/Cargo.toml")),
     ("src/main.rs", text!("rust-command/main.rs")),
+];
+const RUST_PLUGIN: [File; 10] = [
+    CARGO_CONFIG,
+    ("coracle.toml", text!("rust-plugin/coracle.toml")),
+    ("app.yaml", text!("rust-plugin/app.yaml")),
+    ("requests.toml", text!("rust-plugin/requests.toml")),
+    ("Cargo.toml", text!("rust-plugin/Cargo.toml")),
+    ("app/Cargo.toml", text!("rust-plugin/app/Cargo.toml")),
+    ("app/src/main.rs", text!("rust-plugin/app/main.rs")),
+    ("plugin/Cargo.toml", text!("rust-plugin/plugin/Cargo.toml")),
+    ("plugin/src/lib.rs", text!("rust-plugin/plugin/lib.rs")),
+    ("wit/plugin.wit", text!("rust-plugin/wit/plugin.wit")),
 ];
 const GO_COMMAND: [File; 3] = [
     ("coracle.toml", text!("go-command/coracle.toml")),
@@ -49,110 +66,121 @@ const GO_COMMAND: [File; 3] = [
 ];
 const C_COMMAND: [File; 2] =
     [("coracle.toml", text!("c-command/coracle.toml")), ("main.c", text!("c-command/main.c"))];
+/// The SDK, which is on no registry.
+const SCRIPT: [File; 19] = [
+    ("package.json", text!("common/package.json")),
+    ("coracle/README.md", text!("../javascript/README.md")),
+    ("coracle/build.mjs", text!("../javascript/build.mjs")),
+    ("coracle/client.js", text!("../javascript/client.js")),
+    ("coracle/client.d.ts", text!("../javascript/client.d.ts")),
+    ("coracle/command.js", text!("../javascript/command.js")),
+    ("coracle/command.d.ts", text!("../javascript/command.d.ts")),
+    ("coracle/files.js", text!("../javascript/files.js")),
+    ("coracle/files.d.ts", text!("../javascript/files.d.ts")),
+    ("coracle/globals.d.ts", text!("../javascript/globals.d.ts")),
+    ("coracle/http.js", text!("../javascript/http.js")),
+    ("coracle/http.d.ts", text!("../javascript/http.d.ts")),
+    ("coracle/kube.js", text!("../javascript/kube.js")),
+    ("coracle/kube.d.ts", text!("../javascript/kube.d.ts")),
+    ("coracle/src/console.js", text!("../javascript/src/console.js")),
+    ("coracle/src/fetch.js", text!("../javascript/src/fetch.js")),
+    ("coracle/src/files.js", text!("../javascript/src/files.js")),
+    ("coracle/src/loop.js", text!("../javascript/src/loop.js")),
+    ("coracle/src/text.js", text!("../javascript/src/text.js")),
+];
+const JAVASCRIPT_HTTP: [File; 2] = [
+    ("coracle.toml", text!("javascript-http/coracle.toml")),
+    ("app.js", text!("javascript-http/app.js")),
+];
+const JAVASCRIPT_COMMAND: [File; 2] = [
+    ("coracle.toml", text!("javascript-command/coracle.toml")),
+    ("app.js", text!("javascript-command/app.js")),
+];
+const TYPES: File = ("tsconfig.json", text!("typescript-http/tsconfig.json"));
+const TYPESCRIPT_HTTP: [File; 3] = [
+    ("coracle.toml", text!("typescript-http/coracle.toml")),
+    TYPES,
+    ("app.ts", text!("typescript-http/app.ts")),
+];
+const TYPESCRIPT_COMMAND: [File; 3] = [
+    ("coracle.toml", text!("typescript-command/coracle.toml")),
+    TYPES,
+    ("app.ts", text!("typescript-command/app.ts")),
+];
+const SERVICE: [File; 2] = [HTTP, HTTP_CASES];
+const ONCE: [File; 2] = [JOB, JOB_CASES];
+const TIMED: [File; 2] = [CRON, CRON_CASES];
 
 /// All templates, by language and kind.
-const TEMPLATES: [Template; 9] = [
+const TEMPLATES: [Template; 14] = [
     Template {
         name: "rust-http",
         about: "an HTTP service in Rust",
-        files: &[
-            README,
-            IGNORE,
-            CARGO_RECIPE,
-            CARGO_CONFIG,
-            HTTP,
-            HTTP_CASES,
-            ("Cargo.toml", text!("rust-http/Cargo.toml")),
-            ("src/main.rs", text!("rust-http/main.rs")),
-        ],
+        files: &[&SERVICE, &RUST, &RUST_HTTP],
     },
     Template {
         name: "rust-command",
         about: "a Job in Rust",
-        files: &[
-            README,
-            IGNORE,
-            CARGO_RECIPE,
-            CARGO_CONFIG,
-            JOB,
-            JOB_CASES,
-            RUST_COMMAND[0],
-            RUST_COMMAND[1],
-        ],
+        files: &[&ONCE, &RUST, &RUST_COMMAND],
     },
     Template {
         name: "rust-cron",
         about: "a CronJob in Rust",
-        files: &[
-            README,
-            IGNORE,
-            CARGO_RECIPE,
-            CARGO_CONFIG,
-            CRON,
-            CRON_CASES,
-            RUST_COMMAND[0],
-            RUST_COMMAND[1],
-        ],
+        files: &[&TIMED, &RUST, &RUST_COMMAND],
     },
     Template {
         name: "rust-plugin",
         about: "an application in Rust, and a plugin for it that can touch nothing else",
-        files: &[
-            README,
-            IGNORE,
-            CARGO_CONFIG,
-            ("coracle.toml", text!("rust-plugin/coracle.toml")),
-            ("app.yaml", text!("rust-plugin/app.yaml")),
-            ("requests.toml", text!("rust-plugin/requests.toml")),
-            ("Cargo.toml", text!("rust-plugin/Cargo.toml")),
-            ("app/Cargo.toml", text!("rust-plugin/app/Cargo.toml")),
-            ("app/src/main.rs", text!("rust-plugin/app/main.rs")),
-            ("plugin/Cargo.toml", text!("rust-plugin/plugin/Cargo.toml")),
-            ("plugin/src/lib.rs", text!("rust-plugin/plugin/lib.rs")),
-            ("wit/plugin.wit", text!("rust-plugin/wit/plugin.wit")),
-        ],
+        files: &[&RUST_PLUGIN],
     },
-    Template {
-        name: "go-command",
-        about: "a Job in Go",
-        files: &[README, IGNORE, JOB, JOB_CASES, GO_COMMAND[0], GO_COMMAND[1], GO_COMMAND[2]],
-    },
-    Template {
-        name: "go-cron",
-        about: "a CronJob in Go",
-        files: &[README, IGNORE, CRON, CRON_CASES, GO_COMMAND[0], GO_COMMAND[1], GO_COMMAND[2]],
-    },
-    Template {
-        name: "c-command",
-        about: "a Job in C",
-        files: &[README, IGNORE, JOB, JOB_CASES, C_COMMAND[0], C_COMMAND[1]],
-    },
-    Template {
-        name: "c-cron",
-        about: "a CronJob in C",
-        files: &[README, IGNORE, CRON, CRON_CASES, C_COMMAND[0], C_COMMAND[1]],
-    },
+    Template { name: "go-command", about: "a Job in Go", files: &[&ONCE, &GO_COMMAND] },
+    Template { name: "go-cron", about: "a CronJob in Go", files: &[&TIMED, &GO_COMMAND] },
+    Template { name: "c-command", about: "a Job in C", files: &[&ONCE, &C_COMMAND] },
+    Template { name: "c-cron", about: "a CronJob in C", files: &[&TIMED, &C_COMMAND] },
     Template {
         name: "javascript-http",
         about: "an HTTP service in JavaScript",
-        files: &[
-            README,
-            IGNORE,
-            HTTP,
-            HTTP_CASES,
-            ("coracle.toml", text!("javascript-http/coracle.toml")),
-            ("package.json", text!("common/package.json")),
-            ("build.mjs", text!("common/build.mjs")),
-            ("app.js", text!("javascript-http/app.js")),
-        ],
+        files: &[&SERVICE, &SCRIPT, &JAVASCRIPT_HTTP],
+    },
+    Template {
+        name: "javascript-command",
+        about: "a Job in JavaScript",
+        files: &[&ONCE, &SCRIPT, &JAVASCRIPT_COMMAND],
+    },
+    Template {
+        name: "javascript-cron",
+        about: "a CronJob in JavaScript",
+        files: &[&TIMED, &SCRIPT, &JAVASCRIPT_COMMAND],
+    },
+    Template {
+        name: "typescript-http",
+        about: "an HTTP service in TypeScript",
+        files: &[&SERVICE, &SCRIPT, &TYPESCRIPT_HTTP],
+    },
+    Template {
+        name: "typescript-command",
+        about: "a Job in TypeScript",
+        files: &[&ONCE, &SCRIPT, &TYPESCRIPT_COMMAND],
+    },
+    Template {
+        name: "typescript-cron",
+        about: "a CronJob in TypeScript",
+        files: &[&TIMED, &SCRIPT, &TYPESCRIPT_COMMAND],
     },
 ];
+
+impl Template {
+    /// All files: what every template has, and its own.
+    fn all(&self) -> impl Iterator<Item = &File> {
+        ALWAYS.iter().chain(self.files.iter().copied().flatten())
+    }
+}
 
 /// Writes a folder, or lists the templates.
 pub(crate) fn create(flags: &NewFlags) -> anyhow::Result<()> {
     if flags.list {
         for template in &TEMPLATES {
-            out::line(format_args!("{:<17}{}", template.name, template.about));
+            out::line(format_args!("{:<20}{}", template.name, template.about));
         }
         return Ok(());
     }
@@ -184,7 +212,7 @@ fn write(template: &str, name: &str, folder: &Path) -> anyhow::Result<()> {
     if folder.exists() {
         bail!("{} is there already: choose another name", folder.display());
     }
-    for (path, text) in found.files {
+    for (path, text) in found.all() {
         let path = folder.join(path);
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
@@ -225,7 +253,7 @@ mod tests {
                 let name: ImageName = image.name.parse().unwrap();
                 assert!(text.contains(&name.to_string()), "{name} is not in {text}");
             }
-            for (path, _) in template.files {
+            for (path, _) in template.all() {
                 let text = std::fs::read_to_string(folder.join(path)).unwrap();
                 assert!(!text.contains("{{"), "{path}: {text}");
             }

@@ -2,6 +2,7 @@
 //! stays the reference.
 
 mod apply;
+mod apps;
 mod delete;
 mod deployed;
 mod describe;
@@ -39,6 +40,7 @@ pub(crate) async fn run(data: &DataDir, verb: Verb) -> anyhow::Result<()> {
         Verb::Apply(flags) => apply::apply(&session, flags).await,
         Verb::Get(flags) => get::get(&session, flags).await,
         Verb::Describe(flags) => describe::describe(&session, flags).await,
+        Verb::Apps(flags) => apps::apps(&session, flags).await,
         Verb::Delete(flags) => delete::delete(&session, flags).await,
         Verb::Logs(flags) => logs::logs(&session, flags).await,
         Verb::Exec(flags) => exec::exec(&session, flags).await,
@@ -59,6 +61,7 @@ fn cluster(verb: &Verb) -> &ClusterFlags {
         Verb::Apply(flags) => &flags.cluster,
         Verb::Get(flags) => &flags.cluster,
         Verb::Describe(flags) => &flags.cluster,
+        Verb::Apps(flags) => &flags.cluster,
         Verb::Delete(flags) => &flags.cluster,
         Verb::Logs(flags) => &flags.cluster,
         Verb::Exec(flags) => &flags.cluster,

@@ -38,7 +38,9 @@ pub fn guest_in(language: &str) -> PathBuf {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .arg("-d")
             .arg(wit(&folder))
-            .args(["-w", "coracle-test:languages/http", "componentize", "app", "-o"])
+            .args(["-w", "coracle-test:languages/http", "componentize", "-p", ".", "-p"])
+            .arg(root().join("sdk/python"))
+            .args(["app", "-o"])
             .arg(&wasm)
             .current_dir(sources.join("python"))),
         "javascript" => run(Command::new("node")
@@ -56,7 +58,10 @@ pub fn guest_in(language: &str) -> PathBuf {
 /// All that a guest depends on.
 fn stamp_of(sources: &Path) -> Vec<u8> {
     let tools = root().join("tests/e2e/tools/languages");
-    let folders = [sources, &root().join("tests/languages/wit"), &tools];
+    let mut folders = vec![sources.to_owned(), root().join("tests/languages/wit"), tools];
+    for (language, sdk) in [("python", "sdk/python/coracle"), ("go", "sdk/go")] {
+        folders.extend(sources.ends_with(language).then(|| root().join(sdk)));
+    }
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.is_file());

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use coracle_e2e::{Cluster, cache, coracle, eventually, free_port, get, guest_in, root};
+use coracle_e2e::{
+    Cluster, cache, coracle, eventually, free_port, get, guest_in, javascript_packages, root,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -197,8 +199,8 @@ fn an_edit_is_a_new_answer_and_no_request_is_lost() {
 
 #[test]
 fn templates_build_run_and_pass_their_tests() {
-    // Makes Python's and JavaScript's tools be there.
-    let _ = (guest_in("c"), guest_in("javascript"));
+    // Makes Python's tools be there.
+    let _ = guest_in("c");
     let projects = Projects::new();
     for template in ["rust-command", "go-command"] {
         let folder = projects.make(template, template);
@@ -210,12 +212,16 @@ fn templates_build_run_and_pass_their_tests() {
         let told = projects.run(&["test"], &folder);
         assert!(told.starts_with(&format!("ok    job-name={template}")), "{told}");
     }
-    let folder = projects.make("javascript-http", "script");
-    let modules = cache().join("languages-javascript/node_modules");
-    std::os::unix::fs::symlink(modules, folder.join("node_modules")).unwrap();
-    let built = projects.run(&["build", "-o", "json"], &folder);
+    let script = |template: &str| {
+        let folder = projects.make(template, template);
+        std::os::unix::fs::symlink(javascript_packages(), folder.join("node_modules")).unwrap();
+        folder
+    };
+    let told = projects.run(&["test"], &script("javascript-http"));
+    assert!(told.starts_with("ok    "), "{told}");
+    let built = projects.run(&["build", "-o", "json"], &script("typescript-command"));
     let built: serde_json::Value = serde_json::from_str(&built).unwrap();
-    assert_eq!(built["images"][0]["image"], "registry.coracle.internal/script:1");
+    assert_eq!(built["images"][0]["image"], "registry.coracle.internal/typescript-command:1");
 
     // A case that does not hold is a failure, and so is a missing tool.
     let folder = projects.0.path().join("c-command");

@@ -2,10 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use coracle_e2e::{Cluster, HELLO, build_guests, eventually, get, root};
+use coracle_e2e::{Cluster, HELLO, build_guests, eventually, get, javascript, root};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Client, Config, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 /// Pushes what an example's coracle.toml names.
@@ -41,7 +49,12 @@ fn controllers_are_components() {
     let cluster = Cluster::start();
     cluster.push("hello:1", &guests.join("hello_http.wasm"));
     cluster.push("hello:2", &guests.join("hello_http.wasm"));
+    let script = javascript("command", "examples/controller-js/controller.js");
+    cluster.push("roster-controller:1", &script);
+    apply_file(&cluster, "examples/controller-js/controller.yaml");
     websites(&cluster);
+    rosters(&cluster);
+    generators(&cluster);
     limits(&cluster);
     rollouts(&cluster);
     cluster.push("git:1", &guests.join("nginx.wasm"));
@@ -86,6 +99,127 @@ fn websites(cluster: &Cluster) {
     cluster.run(&["delete", "website", "site"]);
     eventually("the children are gone", || {
         let left = cluster.run(&["get", "cm,deploy,svc,pods", "-l", "website=site", "-o", "name"]);
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
+}
+
+/// The greetings that there are for a Roster, by their names.
+fn greetings(cluster: &Cluster) -> String {
+    let path = r"jsonpath={range .items[*]}{.metadata.name}={.data.greeting};{end}";
+    cluster.kubectl(&["get", "configmaps", "-l", "roster=crew", "-o", path]).stdout
+}
+
+fn greets(cluster: &Cluster, wanted: &str) {
+    eventually(wanted, || {
+        let log = || cluster.kubectl(&["logs", "deploy/roster-controller", "--tail=5"]);
+        let there = greetings(cluster);
+        if there == wanted { Ok(()) } else { Err((there, log())) }
+    });
+}
+
+/// `examples/controller-js`: an operator in JavaScript, whose children follow its object and go with it.
+fn rosters(cluster: &Cluster) {
+    let roster = |names: &[&str]| {
+        json!({"apiVersion": "example.coracle.dev/v1", "kind": "Roster",
+            "metadata": {"name": "crew"}, "spec": {"greeting": "ahoy", "names": names}})
+    };
+    create(cluster, &roster(&["ada", "grace"]));
+    greets(cluster, "crew-ada=ahoy, ada;crew-grace=ahoy, grace;");
+    cluster.apply(&roster(&["ada", "radia"]).to_string());
+    greets(cluster, "crew-ada=ahoy, ada;crew-radia=ahoy, radia;");
+    eventually("the status says so", || {
+        let roster = cluster.get(&["roster", "crew"]);
+        let done = roster["status"]["observedGeneration"] == roster["metadata"]["generation"];
+        if done && roster["status"]["greeted"] == 2 { Ok(()) } else { Err(roster) }
+    });
+    let uid = || {
+        let path = "jsonpath={.metadata.uid}";
+        cluster.kubectl(&["get", "configmap", "crew-ada", "-o", path]).stdout
+    };
+    let before = uid();
+    cluster.run(&["delete", "configmap", "crew-ada"]);
+    eventually("what somebody removed comes back", || {
+        let now = uid();
+        if !now.is_empty() && now != before { Ok(()) } else { Err(now) }
+    });
+    cluster.run(&["delete", "roster", "crew"]);
+    greets(cluster, "");
+}
+
+/// What the example controller of kube-rs calls its kind.
+fn generator_kind() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("nullable.se", "v1", "ConfigMapGenerator"))
+}
+
+/// Makes the ConfigMap of a generator, which owns it.
+async fn generate(
+    generator: Arc<DynamicObject>,
+    client: Arc<Client>,
+) -> Result<Action, kube::Error> {
+    let maps: Api<ConfigMap> = Api::default_namespaced((*client).clone());
+    let owner = generator.controller_owner_ref(&generator_kind());
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": generator.name_any(), "ownerReferences": [owner]},
+        "data": {"content": generator.data["spec"]["content"]}});
+    let apply = PatchParams::apply("configmapgenerator.kube-rt.nullable.se").force();
+    maps.patch(&generator.name_any(), &apply, &Patch::Apply(map)).await?;
+    Ok(Action::await_change())
+}
+
+/// A controller on kube-rs outside of the cluster, as its example is: a kind of its own, whose objects become ConfigMaps.
+fn generators(cluster: &Cluster) {
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+        "type": "object", "properties": {"spec": {"type": "object",
+            "properties": {"content": {"type": "string"}}}}}}});
+    let kind = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "configmapgenerators.nullable.se"},
+        "spec": {"group": "nullable.se", "scope": "Namespaced", "versions": [version],
+            "names": {"kind": "ConfigMapGenerator", "plural": "configmapgenerators", "singular": "configmapgenerator"}}});
+    cluster.apply(&kind.to_string());
+    let generator = |content: &str| {
+        json!({"apiVersion": "nullable.se/v1", "kind": "ConfigMapGenerator",
+            "metadata": {"name": "generated"}, "spec": {"content": content}})
+    };
+    create(cluster, &generator("one"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = kube::config::Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
+    runtime.spawn(async move {
+        let config = Config::from_custom_kubeconfig(config, &Default::default()).await.unwrap();
+        let client = Client::try_from(config).unwrap();
+        let generators = Api::default_namespaced_with(client.clone(), &generator_kind());
+        let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+        Controller::new_with(generators, watcher::Config::default(), generator_kind())
+            .owns(maps, watcher::Config::default())
+            .run(generate, |_, _, _| Action::requeue(Duration::from_millis(200)), Arc::new(client))
+            .for_each(|_| std::future::ready(()))
+            .await;
+    });
+    let map = || {
+        let path = "jsonpath={.data.content} {.metadata.ownerReferences[0].kind} {.metadata.uid}";
+        let get = ["get", "configmap", "generated", "--ignore-not-found", "-o", path];
+        cluster.kubectl(&get).stdout
+    };
+    let becomes = |wanted: &str| {
+        eventually(wanted, || {
+            let map = map();
+            if map.starts_with(&format!("{wanted} ConfigMapGenerator ")) {
+                Ok(map)
+            } else {
+                Err(map)
+            }
+        })
+    };
+    becomes("one");
+    cluster.apply(&generator("two").to_string());
+    let before = becomes("two");
+    cluster.run(&["delete", "configmap", "generated"]);
+    eventually("what somebody removed comes back", || {
+        let now = map();
+        if now.starts_with("two ") && now != before { Ok(()) } else { Err(now) }
+    });
+    cluster.run(&["delete", "configmapgenerator", "generated"]);
+    eventually("the ConfigMap goes with its owner", || {
+        let left = map();
         if left.is_empty() { Ok(()) } else { Err(left) }
     });
 }

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
-use coracle_e2e::{Cluster, build_guests, eventually, get, guest_in};
+use coracle_e2e::{Cluster, build_guests, eventually, get, guest_in, root};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -29,10 +29,13 @@ fn pod(name: &str, spec: &Value) -> String {
 /// A pod that serves, and a Service at a node port of the cluster.
 fn server(cluster: &Cluster, name: &str, image: &str, index: u16) -> u16 {
     let port = cluster.node_port(index);
-    let env = json!([{"name": "NAME", "value": "kubectl"}]);
+    let authority = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+    let env = json!([{"name": "NAME", "value": "kubectl"}, {"name": "SSL_CERT_FILE", "value": authority}]);
     let container = json!({"name": "c", "image": image, "env": env,
-        "ports": [{"containerPort": 8080}]});
-    cluster.apply(&pod(name, &json!({"containers": [container]})));
+        "ports": [{"containerPort": 8080}],
+        "volumeMounts": [{"name": "notes", "mountPath": "/etc/notes"}]});
+    let volume = json!({"name": "notes", "configMap": {"name": "notes"}});
+    cluster.apply(&pod(name, &json!({"containers": [container], "volumes": [volume]})));
     let spec = json!({"type": "NodePort", "selector": {"app": name},
         "ports": [{"port": 80, "targetPort": 8080, "nodePort": port}]});
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
@@ -83,6 +86,37 @@ fn programs_in_other_languages_run_as_their_tools_build_them() {
         let port = server(&cluster, language, &image, index as u16);
         answers(port, "/asked?for=it", said);
     }
+    the_python_sdk_reads_mounts_and_speaks_to_the_api(cluster.node_port(0));
+}
+
+/// The pod's account has no rights: the API knows it by its token, and says so.
+fn the_python_sdk_reads_mounts_and_speaks_to_the_api(port: u16) {
+    answers(port, "/note", "read");
+    let refused = "User \"system:serviceaccount:default:default\" cannot list resource \"pods\"";
+    eventually("the API answers", || match get(port, "/pods") {
+        Ok(answer) if answer.status == 403 && answer.body.contains(refused) => Ok(()),
+        other => Err(other),
+    });
+}
+
+#[test]
+fn the_sdk_for_go_passes_its_own_tests() {
+    let output = std::process::Command::new("go")
+        .args(["test", "./..."])
+        .current_dir(root().join("sdk/go"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// All that the SDK for Rust has adds little to a guest, but for what the feature `kube` needs.
+#[test]
+fn the_sdk_adds_a_hundred_kilobytes_at_most() {
+    build_guests("sdk/rust/size");
+    let built = root().join("examples/target/wasm32-wasip2/release");
+    let size = |name: &str| std::fs::metadata(built.join(name)).unwrap().len();
+    let (with, without) = (size("sdk-size-with.wasm"), size("sdk-size-without.wasm"));
+    assert!(with > without && with - without <= 100_000, "{with} - {without}");
 }
 
 /// Some bytes that others find by their digest.

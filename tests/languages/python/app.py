@@ -1,18 +1,28 @@
-"""Answers every request with a greeting and a variable of its environment."""
+"""Answers with a greeting, a mounted file, and what the cluster's API says to this pod; with `sdk/python`."""
 
 import os
 
-from componentize_py_types import Ok
-from wit_world import exports
-from wit_world.imports.types import Fields, OutgoingBody, OutgoingResponse, ResponseOutparam
+from coracle.config import Config
+from coracle.http import Request, Response, serve
+from coracle.kube import ApiError, Client
 
 
-class IncomingHandler(exports.IncomingHandler):
-    def handle(self, request, response_out):
-        text = f"hello from Python, {os.environ.get('NAME', 'nobody')}\n"
-        response = OutgoingResponse(Fields.from_list([("content-type", b"text/plain")]))
-        body = response.body()
-        ResponseOutparam.set(response_out, Ok(response))
-        with body.write() as stream:
-            stream.blocking_write_and_flush(text.encode())
-        OutgoingBody.finish(body, None)
+def answer(request: Request) -> Response:
+    match request.path:
+        case "/note":
+            return Response(Config("/etc/notes")["note"])
+        case "/pods":
+            return pods(Client.in_cluster())
+        case _:
+            return Response(f"hello from Python, {os.environ.get('NAME', 'nobody')}\n")
+
+
+def pods(client: Client) -> Response:
+    try:
+        found = client.get(f"/api/v1/namespaces/{client.namespace}/pods")
+    except ApiError as error:
+        return Response(str(error), error.code)
+    return Response.json([pod["metadata"]["name"] for pod in found["items"]])
+
+
+IncomingHandler = serve(answer)
