@@ -140,6 +140,10 @@ impl RequestInfo {
             };
         };
         let mut verb = Verb::of_resource(method);
+        if watched && verb != Verb::Get {
+            // Below `/watch/` one can only watch.
+            verb = Verb::Other;
+        }
         if resource.name.is_empty() {
             if verb == Verb::Get {
                 verb = if watched || query.is_true("watch") { Verb::Watch } else { Verb::List };
@@ -256,6 +260,10 @@ mod tests {
             "GET /api/v1/watch/namespaces/a/pods/b",
             expect!["watch /v1 ns=a pods/ name=b rest="],
         );
+        for method in ["DELETE", "POST", "PUT", "PATCH"] {
+            let asked = format!("{method} /api/v1/watch/namespaces/a/pods");
+            check(&asked, expect!["other /v1 ns=a pods/ name= rest="]);
+        }
     }
 
     #[test]

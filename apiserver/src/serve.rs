@@ -100,7 +100,11 @@ async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {
     let shutdown = core.shutdown.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (core, caller) = (core.clone(), caller.clone());
-        async move { Ok::<_, Infallible>(traced(core, request.map(body::boxed), caller).await) }
+        // In a box: HTTP/2 keeps a stream's future in one piece with its body, and that of a watch lasts for long after
+        // the work, which may await anything that a request can.
+        Box::pin(async move {
+            Ok::<_, Infallible>(traced(core, request.map(body::boxed), caller).await)
+        })
     });
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         let mut stream = stream;

@@ -56,12 +56,15 @@ impl Object {
     ///
     /// A value that is no object has an empty header: it can be read and deleted, and no selector matches it.
     pub(super) fn new(kind: &Kind, kv: &Kv, header: Option<Arc<Header>>) -> Object {
-        let header = header.unwrap_or_else(|| {
-            let value: Value = serde_json::from_slice(&kv.value).unwrap_or_default();
-            Arc::new(header_of(kind, &value))
-        });
         let (key, json) = (kv.key.clone(), kv.value.clone());
-        Object { key, revision: kv.modified, json, header, stamp: kv.stamp }
+        let known = header.is_some();
+        let header = header.unwrap_or_default();
+        let mut object = Object { key, revision: kv.modified, json, header, stamp: kv.stamp };
+        if !known {
+            // Without what a row does not look at either: a start reads every object here.
+            object.header = Arc::new(header_of(kind, &object.sketch().object));
+        }
+        object
     }
 
     /// The same object as it is shown by its `DELETED` event, with the event's revision.

@@ -51,9 +51,10 @@ fn sketch(json: &[u8], start: usize) -> Option<Sketch<'_>> {
     let tail = json.get(start..)?;
     let mut reader = serde_json::Deserializer::from_slice(tail);
     let metadata = Without("managedFields").deserialize(&mut reader).ok()?;
-    let raw = tail.get(..reader.into_iter::<IgnoredAny>().byte_offset())?;
-    let mut object =
-        Without("metadata").deserialize(&mut serde_json::Deserializer::from_slice(json)).ok()?;
+    let (raw, behind) = tail.split_at_checked(reader.into_iter::<IgnoredAny>().byte_offset())?;
+    // Copied around the metadata: to pass over them once more would cost more.
+    let rest = [json.get(..start)?, b"null".as_slice(), behind].concat();
+    let mut object: Map<String, Value> = serde_json::from_slice(&rest).ok()?;
     object.insert("metadata".to_owned(), Value::Object(metadata));
     Some(Sketch { object: Value::Object(object), metadata: Cow::Borrowed(raw) })
 }
