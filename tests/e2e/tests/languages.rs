@@ -99,16 +99,6 @@ fn the_python_sdk_reads_mounts_and_speaks_to_the_api(port: u16) {
     });
 }
 
-#[test]
-fn the_sdk_for_go_passes_its_own_tests() {
-    let output = std::process::Command::new("go")
-        .args(["test", "./..."])
-        .current_dir(root().join("sdk/go"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
-
 /// All that the SDK for Rust has adds little to a guest, but for what the feature `kube` needs.
 #[test]
 fn the_sdk_adds_a_hundred_kilobytes_at_most() {

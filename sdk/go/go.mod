@@ -1,3 +1,0 @@
-module coracle.dev/sdk
-
-go 1.24
