@@ -42,6 +42,18 @@ enum Figure {
     Idle,
     /// Decisions of the scheduler alone.
     Schedule,
+    /// Pods bound through the API, durable; server and scheduler in one process.
+    Bind,
+    /// A Deployment from 0 to 10,000 pods on hosts that only say that they run.
+    Deployment,
+    /// Rolling restarts of few and of many pods.
+    Restart,
+    /// Controllers and scheduler that have nothing to do, with 150,000 pods.
+    Quiet,
+    /// The first request to a Service whose pods are at zero.
+    Zero,
+    /// `coracle simulate` of 100 nodes and 1,000 pods.
+    Simulation,
     /// A container's start and a kill, the runtime alone.
     Start,
     /// Bytes and round trips between two pods' sockets, the runtime alone.
@@ -62,7 +74,7 @@ enum Figure {
     Probes,
 }
 
-const ALL: [Figure; 14] = [
+const ALL: [Figure; 21] = [
     Figure::Idle,
     Figure::Ready,
     Figure::Density,
@@ -77,6 +89,13 @@ const ALL: [Figure; 14] = [
     Figure::Crowd,
     Figure::Neighbour,
     Figure::Probes,
+    Figure::Schedule,
+    Figure::Bind,
+    Figure::Deployment,
+    Figure::Restart,
+    Figure::Quiet,
+    Figure::Zero,
+    Figure::Simulation,
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -98,6 +117,12 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
             Figure::Density => figures::density::measure().await?,
             Figure::Api => figures::api::measure(flags.with_references).await?,
             Figure::Schedule => figures::schedule::measure()?,
+            Figure::Bind => figures::control::scheduling::measure().await?,
+            Figure::Deployment => figures::control::rollout::up().await?,
+            Figure::Restart => figures::control::rollout::restart().await?,
+            Figure::Quiet => figures::control::quiet::measure().await?,
+            Figure::Zero => figures::zero::measure()?,
+            Figure::Simulation => figures::simulation::measure()?,
             Figure::Start => figures::runtime::start::measure().await?,
             Figure::Sockets => figures::runtime::sockets::measure().await?,
             Figure::Calls => figures::runtime::calls::measure().await?,

@@ -1,6 +1,7 @@
 //! One file for each figure; each gives the lines of its report.
 
 pub(crate) mod api;
+pub(crate) mod control;
 pub(crate) mod crowd;
 pub(crate) mod density;
 pub(crate) mod hello;
@@ -10,6 +11,8 @@ pub(crate) mod probes;
 pub(crate) mod ready;
 pub(crate) mod runtime;
 pub(crate) mod schedule;
+pub(crate) mod simulation;
+pub(crate) mod zero;
 
 use std::path::PathBuf;
 
