@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use coracle_e2e::{Cluster, build_guests, eventually, get};
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::PostParams;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
@@ -155,6 +156,127 @@ fn a_killed_host_comes_back_with_no_server_reachable() {
     cluster.start_server();
     cluster.wait_ready();
     answers(port).unwrap();
+}
+
+/// Asks a path of a port without a pause, until it is told to stop.
+struct Asking {
+    on: Arc<AtomicBool>,
+    thread: thread::JoinHandle<(u32, Vec<String>)>,
+}
+
+impl Asking {
+    fn begin(port: u16, path: String, wanted: &'static str) -> Self {
+        let on = Arc::new(AtomicBool::new(true));
+        let goes_on = Arc::clone(&on);
+        let thread = thread::spawn(move || {
+            let (mut asked, mut failed) = (0, Vec::new());
+            while goes_on.load(Ordering::Relaxed) {
+                asked += 1;
+                match get(port, &path) {
+                    Ok(answer) if answer.status == 200 && answer.body.contains(wanted) => {}
+                    other => failed.push(format!("{other:?}")),
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            (asked, failed)
+        });
+        Self { on, thread }
+    }
+
+    /// Every single request was answered as it should be.
+    fn end(self, what: &str) {
+        self.on.store(false, Ordering::Relaxed);
+        let (asked, failed) = self.thread.join().unwrap();
+        assert!(
+            asked > 0 && failed.is_empty(),
+            "{what}: {} of {asked} failed: {failed:?}",
+            failed.len()
+        );
+    }
+}
+
+/// The pods that the host has, by the folders that each of them is given.
+fn folders_of_pods(cluster: &Cluster) -> std::collections::BTreeSet<String> {
+    let folders = std::fs::read_dir(cluster.data().join("host/pods")).unwrap().flatten();
+    folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Seconds since the beginning of 1970.
+fn seconds() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Row `cp.down-apps-run`. It lasts over the beginning of a minute, at which a CronJob is due; longer by an
+/// environment variable (`CORACLE_DOWN_SECONDS`).
+#[test]
+fn apps_run_on_while_the_control_plane_is_down() {
+    let mut cluster = Cluster::start();
+    let port = serve_hello(&cluster);
+    let guests = build_guests("tests/guests");
+    cluster.push("http-behave:1", &guests.join("http_behave.wasm"));
+    cluster.push("behave:1", &guests.join("behave.wasm"));
+    let asker = cluster.node_port(1);
+    let container = |image: &str, more: Value| {
+        let mut container = json!({"name": "c", "image": image});
+        container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        container
+    };
+    let once = json!({"restartPolicy": "Never", "containers": [container(coracle_e2e::BEHAVE, json!({"args": ["exit", "0"]}))]});
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asker", "labels": {"app": "asker"}}, "spec": {
+            "containers": [container(coracle_e2e::HTTP, json!({"ports": [{"containerPort": 8080}]}))]}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "asker"}, "spec": {"type": "NodePort",
+            "selector": {"app": "asker"}, "ports": [{"port": 80, "targetPort": 8080, "nodePort": asker}]}},
+        {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "tick"}, "spec": {"schedule": "* * * * *",
+            "jobTemplate": {"spec": {"template": {"spec": once}}}}}]});
+    cluster.apply(&list.to_string());
+    // A pod asks by name, which takes the cluster's names and the Service's address.
+    let by_name = "/call?hello.default.svc.cluster.local/".to_owned();
+    eventually("a pod reaches the other by its name", || match get(asker, &by_name) {
+        Ok(answer) if answer.body.contains("hello") => Ok(()),
+        other => Err(other),
+    });
+
+    cluster.kill_server();
+    let due = seconds() / 60 + 1;
+    let from_outside = Asking::begin(port, "/".to_owned(), "hello");
+    let from_a_pod = Asking::begin(asker, by_name, "hello");
+    assert!(!cluster.kubectl(&["get", "pods", "--request-timeout=5s"]).ok);
+    assert!(!cluster.kubectl(&["create", "configmap", "edit", "--request-timeout=5s"]).ok);
+    let more = std::env::var("CORACLE_DOWN_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = (due * 60 + 4).max(seconds() + more.unwrap_or(0));
+    let wait_until = |moment: u64| {
+        while seconds() < moment {
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    // What was asked for at the minute before has begun long since.
+    wait_until(due * 60 - 1);
+    let before = folders_of_pods(&cluster);
+    wait_until(end);
+    from_outside.end("from outside");
+    from_a_pod.end("from a pod, by name");
+    let new: Vec<_> = folders_of_pods(&cluster).difference(&before).cloned().collect();
+    assert!(new.is_empty(), "pods that nobody could ask for: {new:?}");
+    // It was due all the same, and is made up for.
+    cluster.start_server();
+    cluster.wait_ready();
+    eventually("the CronJob fires", || {
+        let jobs = cluster.get(&["jobs"]);
+        let items = jobs["items"].as_array().unwrap();
+        let minute = |job: &Value| -> u64 {
+            let name = job["metadata"]["name"].as_str().unwrap();
+            name.strip_prefix("tick-").unwrap().parse().unwrap()
+        };
+        let late: Vec<_> = items.iter().filter(|job| minute(job) >= due).collect();
+        for job in &late {
+            let made: Time =
+                serde_json::from_value(job["metadata"]["creationTimestamp"].clone()).unwrap();
+            assert!(made.0.as_second() >= end.cast_signed(), "{job}");
+        }
+        if late.is_empty() { Err(jobs.clone()) } else { Ok(()) }
+    });
 }
 
 /// Connections of no sense at each port that a process listens on.
