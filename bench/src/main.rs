@@ -7,6 +7,7 @@
 
 mod figures;
 mod load;
+mod paced;
 mod process;
 mod reference;
 mod sample;
@@ -66,15 +67,21 @@ enum Figure {
     Limits,
     /// JavaScript and Python, fresh and pooled.
     Languages,
-    /// 10,000 idle http pods, 2,000 resident commands, 1,000 pods at once.
+    /// 1,000 pods created at once.
+    AtOnce,
+    /// 10,000 idle http pods.
     Crowd,
+    /// 2,000 resident commands.
+    Resident,
     /// What a hostile neighbour does to the requests of another pod.
     Neighbour,
     /// What the probes of 1,000 pods cost.
     Probes,
+    /// How long a pod does not answer when its host is killed.
+    Comeback,
 }
 
-const ALL: [Figure; 21] = [
+const ALL: [Figure; 24] = [
     Figure::Idle,
     Figure::Ready,
     Figure::Density,
@@ -86,9 +93,12 @@ const ALL: [Figure; 21] = [
     Figure::Preempt,
     Figure::Limits,
     Figure::Languages,
+    Figure::AtOnce,
     Figure::Crowd,
+    Figure::Resident,
     Figure::Neighbour,
     Figure::Probes,
+    Figure::Comeback,
     Figure::Schedule,
     Figure::Bind,
     Figure::Deployment,
@@ -129,9 +139,12 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
             Figure::Preempt => figures::runtime::preempt::measure(flags.with_references).await?,
             Figure::Limits => figures::runtime::limits::measure().await?,
             Figure::Languages => figures::runtime::languages::measure().await?,
-            Figure::Crowd => figures::crowd::measure().await?,
+            Figure::AtOnce => figures::crowd::at_once().await?,
+            Figure::Crowd => figures::crowd::idle().await?,
+            Figure::Resident => figures::crowd::resident()?,
             Figure::Neighbour => figures::neighbour::measure().await?,
             Figure::Probes => figures::probes::measure().await?,
+            Figure::Comeback => figures::comeback::measure().await?,
             Figure::Idle => figures::idle::measure().await?,
         };
         print(&lines);

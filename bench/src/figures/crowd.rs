@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::load;
+use crate::paced::{self, Pace};
 use crate::process::Processes;
 
 const AT_ONCE: usize = 1_000;
@@ -26,15 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Pause between two looks at a crowd of pods; each look takes the server's time as well.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-const CONNECTIONS: usize = 16;
-const REQUESTS_EACH: usize = 1_000;
-
-pub(crate) async fn measure() -> anyhow::Result<Vec<String>> {
-    Ok(vec![at_once().await?, idle().await?, resident()?])
-}
+/// Requests to the one pod that is not idle.
+const PACE: Pace = Pace { connections: 8, rate: 400, time: Duration::from_secs(10) };
 
 /// Pods created one by one, as fast as the API takes them.
-async fn at_once() -> anyhow::Result<String> {
+pub(crate) async fn at_once() -> anyhow::Result<Vec<String>> {
     let cluster = Cluster::start();
     cluster.push("hello:1", &super::hello_wasm());
     cluster.apply(&super::hello_pod("warm-up").to_string());
@@ -56,11 +52,15 @@ async fn at_once() -> anyhow::Result<String> {
         anyhow::ensure!(start.elapsed() < PATIENCE, "not all pods are Ready after {PATIENCE:?}");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    Ok(format!(
-        "{AT_ONCE} pods at once: created after {:.1} s, all Ready after {:.1} s (promised 3)",
+    let ready = start.elapsed();
+    let cpu = Processes::of(&cluster)?;
+    Ok(vec![format!(
+        "{AT_ONCE} pods at once: created after {:.1} s, all Ready after {:.1} s (promised 3); CPU since their start: server {:.1} s, host {:.1} s",
         created.as_secs_f64(),
-        start.elapsed().as_secs_f64(),
-    ))
+        ready.as_secs_f64(),
+        cpu.server.cpu()?.as_secs_f64(),
+        cpu.host.cpu()?.as_secs_f64(),
+    )])
 }
 
 /// How many pods are Ready.
@@ -75,7 +75,7 @@ async fn ready(pods: &Api<Pod>) -> anyhow::Result<usize> {
 }
 
 /// Idle http pods, and what they do to the requests of another one.
-async fn idle() -> anyhow::Result<String> {
+pub(crate) async fn idle() -> anyhow::Result<Vec<String>> {
     let cluster = Cluster::start();
     cluster.push("hello:1", &super::hello_wasm());
     let port = cluster.node_port(0);
@@ -85,12 +85,8 @@ async fn idle() -> anyhow::Result<String> {
         Ok(answer) if answer.status == 200 => Ok(()),
         other => Err(other),
     });
-    let p99 = async || {
-        load::run(port, CONNECTIONS, 100).await?;
-        let load = load::run(port, CONNECTIONS, REQUESTS_EACH).await?;
-        anyhow::Ok(load.latency.percentile_ms(99.0))
-    };
-    let alone = p99().await?;
+    let p99 = || anyhow::Ok(paced::run(port, PACE)?.percentile_ms(99.0));
+    let alone = p99()?;
     let host = Processes::of(&cluster)?.host;
     let one = host.resident_bytes()?;
     let container = super::hello_pod("x")["spec"]["containers"][0].clone();
@@ -99,16 +95,17 @@ async fn idle() -> anyhow::Result<String> {
     available(&cluster, "idle", IDLE);
     let took = start.elapsed();
     let many = host.resident_bytes()?;
-    let crowded = p99().await?;
-    Ok(format!(
-        "{IDLE} idle http pods: {:.1} KiB each (promised 60), all available after {:.0} s; p99 of another pod's requests {alone:.2} ms before, {crowded:.2} ms among them",
+    let crowded = p99()?;
+    Ok(vec![format!(
+        "{IDLE} idle http pods: {:.1} KiB each (promised 60), all available after {:.0} s, {:.0} s of the host's CPU; p99 of another pod's requests {alone:.2} ms before, {crowded:.2} ms among them",
         many.saturating_sub(one) as f64 / 1024.0 / IDLE as f64,
         took.as_secs_f64(),
-    ))
+        host.cpu()?.as_secs_f64(),
+    )])
 }
 
 /// Commands that sleep.
-fn resident() -> anyhow::Result<String> {
+pub(crate) fn resident() -> anyhow::Result<Vec<String>> {
     let cluster = Cluster::start();
     let guests = coracle_e2e::build_guests("tests/guests");
     cluster.push("behave:1", &guests.join("behave.wasm"));
@@ -120,9 +117,9 @@ fn resident() -> anyhow::Result<String> {
     cluster.apply(&deployment("resident", RESIDENT, &container));
     available(&cluster, "resident", RESIDENT);
     let each = host.resident_bytes()?.saturating_sub(one) as f64 / 1024.0 / RESIDENT as f64;
-    Ok(format!(
+    Ok(vec![format!(
         "{RESIDENT} resident command pods: {each:.0} KiB each, the guest's own memory included (promised 400 above it)"
-    ))
+    )])
 }
 
 fn deployment(name: &str, replicas: u64, container: &Value) -> String {

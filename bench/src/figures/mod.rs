@@ -1,6 +1,7 @@
 //! One file for each figure; each gives the lines of its report.
 
 pub(crate) mod api;
+pub(crate) mod comeback;
 pub(crate) mod control;
 pub(crate) mod crowd;
 pub(crate) mod density;
