@@ -221,7 +221,6 @@ fn is_in_memory(path: &std::path::Path) -> bool {
     })
 }
 
-/// Brings back the pods of the checkpoint, and clears what belongs to none of them.
 /// Ends when the server has said which pods there are, or is known not to answer.
 async fn first_word(shared: &Shared, pods: &Cache<Pod>) {
     let word = async {
@@ -235,6 +234,7 @@ async fn first_word(shared: &Shared, pods: &Cache<Pod>) {
     }
 }
 
+/// Brings back the pods of the checkpoint, and clears what belongs to none of them.
 fn recover(agent: &mut Agent, shared: &Arc<Shared>, files: &Files) {
     let node = files.node();
     if !node.pod_cidr.is_empty() {
