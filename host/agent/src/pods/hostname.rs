@@ -20,3 +20,11 @@ pub fn hostname(pod: &Pod) -> String {
     let cut: String = name.chars().take(HOSTNAME_BYTES_MAX).collect();
     cut.trim_end_matches(['-', '.']).to_owned()
 }
+
+/// Gives the host name of `pod` with all domains, when it has a subdomain.
+#[must_use]
+pub fn full_name(pod: &Pod, cluster_domain: &str) -> Option<String> {
+    let subdomain = plan::spec(pod).subdomain.as_ref().filter(|domain| !domain.is_empty())?;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    Some(format!("{}.{subdomain}.{namespace}.svc.{cluster_domain}", hostname(pod)))
+}

@@ -53,6 +53,8 @@ pub struct SandboxRequest {
     pub host_network: bool,
     /// Its host name.
     pub hostname: String,
+    /// The same with all domains, when it has a subdomain.
+    pub full_name: Option<String>,
     /// Lines of `/etc/hosts` besides the usual ones.
     pub host_aliases: Vec<(IpAddr, String)>,
     /// Value of the pod's egress annotation, if it has one.

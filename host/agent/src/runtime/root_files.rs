@@ -74,7 +74,8 @@ fn own_names(pod: &SandboxRequest) -> String {
          fe00::2\tip6-allrouters\n",
     );
     for ip in &pod.ips {
-        let _ = writeln!(text, "{ip}\t{}", pod.hostname);
+        let full = pod.full_name.iter().map(|name| format!("{name}\t"));
+        let _ = writeln!(text, "{ip}\t{}{}", full.collect::<String>(), pod.hostname);
     }
     text
 }
@@ -93,6 +94,7 @@ mod tests {
             ips: vec![address("10.128.0.5")],
             host_network,
             hostname: "a".into(),
+            full_name: Some("a.sub.default.svc.cluster.local".into()),
             host_aliases: vec![
                 (address("192.0.2.7"), "db".into()),
                 (address("192.0.2.7"), "db.x".into()),
@@ -119,7 +121,7 @@ mod tests {
                 fe00::0	ip6-mcastprefix
                 fe00::1	ip6-allnodes
                 fe00::2	ip6-allrouters
-                10.128.0.5	a
+                10.128.0.5	a.sub.default.svc.cluster.local	a
 
                 # Entries added by HostAliases.
                 192.0.2.7	db	db.x

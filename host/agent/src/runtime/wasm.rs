@@ -189,9 +189,11 @@ impl WasmRuntime {
             let parts = (&self.fabric, &*self.network);
             return self.host_network.enter(&request.ips, &request.hostname, parts);
         }
+        let full = request.full_name.iter();
+        let full = full.flat_map(|name| request.ips.iter().map(move |ip| (*ip, name.clone())));
         let netns = self.fabric.add(NetNsSpec {
             hostname: request.hostname.clone(),
-            hosts: request.host_aliases.clone(),
+            hosts: full.chain(request.host_aliases.iter().cloned()).collect(),
             ..NetNsSpec::new(tag.clone(), request.ips.clone())
         });
         let netns = netns.map_err(|error| error.to_string())?;
