@@ -166,6 +166,7 @@ OPTIONS /api/v1/namespaces/default/pods/a
         200 <a href="/api/v1/namespaces/default/services/web:http/proxy/x">x</a>
         200 OPTIONS /x HTTP/1.1; host: 10.128.0.2:8080; x-forwarded-proto: https; x-forwarded-uri: /api/v1/namespaces/default/pods/a/proxy/x
         405 MethodNotAllowed: the server does not allow this method on the requested resource
+          {}
     "#]].assert_eq(&output);
 }
 
