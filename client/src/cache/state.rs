@@ -207,6 +207,8 @@ impl<K: Resource> State<K> {
         for one in list {
             match one {
                 Listed::Other(object) => changes.extend(self.apply(*object)),
+                // An own write that came between is newer than the list.
+                Listed::Same { key, .. } if self.is_ahead(&key, revision) => {}
                 Listed::Same { uid, .. } => {
                     self.assumed.remove(&uid);
                 }
@@ -390,6 +392,17 @@ mod tests {
         let names: Vec<_> = changes.iter().map(|c| c.key.name.as_str()).collect();
         assert_eq!(names, ["z", "y"]);
         assert_eq!(show(&state), "new@9 x@1 y@7");
+    }
+
+    #[test]
+    fn an_own_write_while_a_list_is_read_stays_ahead_of_it() {
+        let mut state = State::default();
+        replace(&mut state, vec![object("x", "x", 5)], 5);
+        let listed = vec![state.compare(object("x", "x", 5))];
+        state.assume(object("x", "x", 12));
+        assert!(state.replace(listed, 10).is_empty());
+        assert!(state.apply(object("x", "x", 11)).is_none(), "another's write, before the own one");
+        assert_eq!(show(&state), "x@12");
     }
 
     #[test]

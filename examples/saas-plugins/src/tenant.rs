@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bill::{Cart, Change};
 
-/// What one call may take, whoever's plugin it is: a customer waits for it.
-const CALL: CallLimits = CallLimits { time: Duration::from_secs(1), output_bytes_max: 64 << 10 };
+/// What one call may hand over, whoever's plugin it is.
+const OUTPUT_BYTES_MAX: usize = 64 << 10;
 
 /// How many versions of a plugin a tenant may upload on a day: each is compiled, and counted until midnight.
 const UPLOADS_A_DAY_MAX: usize = 50;
@@ -28,6 +28,8 @@ pub struct Grants {
     memory_bytes: u64,
     /// Thousandths of a core that all calls at once may use.
     cpu_millis: u32,
+    /// Seconds that a call may take: a customer waits for it.
+    call_seconds: u64,
     /// Microseconds of CPU that all calls of a day may use.
     cpu_usec_a_day: u64,
     /// The WIT packages that its plugin may import.
@@ -159,7 +161,11 @@ impl Tenant {
             plugin.clone()
         };
         let function = Function::of("shop:plugins/pricing@1.0.0", "changes");
-        let said = plugin.call(&function, (cart,), CALL).await;
+        let limits = CallLimits {
+            time: Duration::from_secs(self.grants.call_seconds),
+            output_bytes_max: OUTPUT_BYTES_MAX,
+        };
+        let said = plugin.call(&function, (cart,), limits).await;
         let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
         let (said,): (Result<Vec<Change>, String>,) =
             said.map_err(|error| first(error.to_string()))?;
