@@ -12,6 +12,7 @@ mod metrics;
 mod otlp;
 mod post;
 mod queue;
+mod request_lines;
 mod requests;
 mod span;
 mod telemetry;
@@ -21,8 +22,10 @@ pub use logs::{Logger, QUEUE_LINES_MAX, Stream};
 pub use metrics::{Data, Metric, SOURCES_MAX, Source};
 pub use opentelemetry::trace::SpanContext;
 pub use queue::QUEUE_SPANS_MAX;
+pub use request_lines::{REQUEST_LINES_BYTES_MAX, REQUEST_LINES_FOUND_MAX, RequestLineSink};
 pub use requests::{
-    NoRequestId, REQUESTS_FOUND_MAX, REQUESTS_KEPT_MAX, Reach, RequestId, RequestSink, Requests, Seen,
+    NoRequestId, REQUESTS_FOUND_MAX, REQUESTS_KEPT_MAX, Reach, RequestId, RequestSink, Requests,
+    Seen,
 };
 pub use span::{Ends, Span};
 pub use telemetry::{Exporting, Resource, Telemetry, TelemetryError, Tracer};

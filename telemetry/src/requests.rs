@@ -21,10 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::headers;
 use crate::post::now_nanos;
+use crate::request_lines::RequestLines;
 use crate::span::method;
 
-/// Requests that one process remembers; with one more it forgets the oldest. Some 300 bytes each, so that the whole
-/// costs at most three megabytes.
+/// Requests that one process remembers; with one more it forgets the oldest. Some 500 bytes each, so that the whole
+/// costs about four megabytes, and twelve at most, when strangers choose the longest texts for all.
 pub const REQUESTS_KEPT_MAX: usize = 8192;
 
 /// Requests that are found by one id: whoever gives all of theirs the same gets the last ones.
@@ -36,12 +37,18 @@ const ID_BYTES_MAX: usize = 128;
 /// Bytes that are kept of a path and of a host name, which strangers choose.
 const TEXT_BYTES_MAX: usize = 256;
 
+/// Bytes that are kept of what has a length of its own: the id of a trace, a method.
+const WORD_BYTES_MAX: usize = 32;
+
 const NAME: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of a request: letters, digits and `-_.=+/@~`, at most 128 of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(
+    // Its own copy: a header's value keeps alive all that was read with it.
+    Arc<str>,
+);
 
 /// A text that is no id of a request.
 #[derive(Debug, thiserror::Error)]
@@ -52,27 +59,31 @@ impl RequestId {
     /// The id of a request with these headers, which name it from now on: the one that they named, else the id of the
     /// trace that they are part of, else a new one.
     pub fn take(headers: &mut HeaderMap) -> Self {
-        let named = headers.get(NAME).filter(|value| is_id(value.as_bytes())).cloned();
-        if let Some(named) = named {
-            return Self(named);
+        let named = headers.get(NAME).and_then(|value| value.to_str().ok());
+        if let Some(named) = named.filter(|named| is_id(named.as_bytes())) {
+            return Self(named.into());
         }
         let text = trace(headers)
             .unwrap_or_else(|| RandomIdGenerator::default().new_trace_id().to_string());
-        // Thirty-two digits are always a value.
-        let made = Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0")));
-        headers.insert(NAME, made.0.clone());
+        let made = Self(text.into());
+        headers.insert(NAME, made.value());
         made
     }
 
     /// Names it in headers that name none.
     pub fn write(&self, headers: &mut HeaderMap) {
-        headers.entry(NAME).or_insert_with(|| self.0.clone());
+        headers.entry(NAME).or_insert_with(|| self.value());
+    }
+
+    fn value(&self) -> HeaderValue {
+        // What an id is made of is always a value.
+        HeaderValue::from_str(&self.0).unwrap_or(HeaderValue::from_static("0"))
     }
 
     /// Gives it as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        &self.0
     }
 }
 
@@ -83,7 +94,7 @@ impl TryFrom<String> for RequestId {
         if !is_id(text.as_bytes()) {
             return Err(NoRequestId);
         }
-        HeaderValue::try_from(text).map(Self).map_err(|_| NoRequestId)
+        Ok(Self(text.into()))
     }
 }
 
@@ -170,14 +181,23 @@ impl Seen {
         Self { status, took_micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX), ..self }
     }
 
-    /// The same as one may keep it that came from elsewhere: texts are no longer than here.
+    /// The same as one may keep it that came from elsewhere: texts are no longer than here, and take no more memory than
+    /// they are long; it has ended by now.
     #[must_use]
-    pub fn bounded(mut self) -> Self {
-        let shorten = |text: &mut String| text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
-        shorten(&mut self.path);
-        shorten(self.method.to_mut());
-        [&mut self.host, &mut self.trace, &mut self.rule].into_iter().flatten().for_each(shorten);
-        self
+    pub fn bounded(self) -> Self {
+        let now_micros = now_nanos() / 1000;
+        let began_micros = self.began_micros.min(now_micros);
+        let word = |text: &str| cut_to(text, WORD_BYTES_MAX).to_owned();
+        Self {
+            began_micros,
+            took_micros: self.took_micros.min(now_micros - began_micros),
+            path: cut(&self.path),
+            method: Cow::Owned(word(&self.method)),
+            host: self.host.as_deref().map(cut),
+            trace: self.trace.as_deref().map(word),
+            rule: self.rule.as_deref().map(cut),
+            ..self
+        }
     }
 
     fn is(&self, id: &str) -> bool {
@@ -186,7 +206,12 @@ impl Seen {
 }
 
 fn cut(text: &str) -> String {
-    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default().to_owned()
+    cut_to(text, TEXT_BYTES_MAX).to_owned()
+}
+
+/// The beginning of a text, no more bytes than this.
+pub(crate) fn cut_to(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
 }
 
 /// Takes requests that have ended.
@@ -211,9 +236,16 @@ impl std::fmt::Debug for RequestSink {
     }
 }
 
-/// The last requests of a process, each with what answered it. Cheap to clone.
+/// The last requests of a process, each with what answered it, and the last lines that were written for such. Cheap to
+/// clone.
 #[derive(Debug)]
-pub struct Requests<T>(Arc<Mutex<Ring<T>>>);
+pub struct Requests<T>(Arc<Both<T>>);
+
+#[derive(Debug)]
+struct Both<T> {
+    ring: Mutex<Ring<T>>,
+    lines: Mutex<RequestLines<T>>,
+}
 
 #[derive(Debug)]
 struct Ring<T> {
@@ -242,14 +274,15 @@ impl<T> Clone for Requests<T> {
 impl<T> Default for Requests<T> {
     fn default() -> Self {
         let since_micros = now_nanos() / 1000;
-        Self(Arc::new(Mutex::new(Ring { kept: VecDeque::new(), since_micros })))
+        let ring = Mutex::new(Ring { kept: VecDeque::new(), since_micros });
+        Self(Arc::new(Both { ring, lines: Mutex::default() }))
     }
 }
 
 impl<T> Requests<T> {
     /// Remembers one, and forgets the oldest when there are too many.
     pub fn keep(&self, seen: Seen, of: &Arc<T>) {
-        let mut ring = self.0.lock();
+        let mut ring = self.0.ring.lock();
         if ring.kept.len() >= REQUESTS_KEPT_MAX
             && let Some((old, _)) = ring.kept.pop_front()
         {
@@ -262,7 +295,7 @@ impl<T> Requests<T> {
     /// Those with this id, or of the trace with this id; the last [`REQUESTS_FOUND_MAX`], the oldest first.
     #[must_use]
     pub fn find(&self, id: &str) -> Vec<(Seen, Arc<T>)> {
-        let ring = self.0.lock();
+        let ring = self.0.ring.lock();
         let found = ring.kept.iter().rev().filter(|(seen, _)| seen.is(id));
         let mut found: Vec<_> = found.take(REQUESTS_FOUND_MAX).cloned().collect();
         found.reverse();
@@ -272,12 +305,30 @@ impl<T> Requests<T> {
     /// Says how far back it remembers.
     #[must_use]
     pub fn reach(&self) -> Reach {
-        let ring = self.0.lock();
+        let ring = self.0.ring.lock();
         Reach {
             kept: ring.kept.len(),
             kept_max: REQUESTS_KEPT_MAX,
             since_micros: ring.since_micros,
         }
+    }
+
+    /// Remembers a line, with its time and stream, that was written for the request with this id; forgets the oldest
+    /// when they are more than [`crate::REQUEST_LINES_BYTES_MAX`].
+    pub fn keep_line(&self, id: RequestId, line: &str, of: &Arc<T>) {
+        self.0.lines.lock().keep(id, line, of);
+    }
+
+    /// The lines that this one wrote for requests with this id: the first [`crate::REQUEST_LINES_FOUND_MAX`].
+    #[must_use]
+    pub fn lines(&self, id: &RequestId, of: &Arc<T>) -> Vec<String> {
+        self.0.lines.lock().find(id, of)
+    }
+
+    /// No line is forgotten that was written after this, in microseconds since 1970.
+    #[must_use]
+    pub fn lines_since_micros(&self) -> u64 {
+        self.0.lines.lock().since_micros()
     }
 }
 
@@ -300,6 +351,7 @@ mod tests {
                 .collect();
             let first = RequestId::take(&mut headers);
             assert_eq!(RequestId::take(&mut headers), first, "{lines:?}");
+            assert_ne!(headers[NAME].as_bytes().as_ptr(), first.as_str().as_ptr(), "it is shared");
             assert_eq!(headers.get_all(NAME).iter().count(), 1);
             match wanted {
                 Some(wanted) => assert_eq!(first.as_str(), wanted),
@@ -326,12 +378,34 @@ mod tests {
         let text = serde_json::to_string(&one).unwrap();
         assert!(text.contains(r#""host":"shop.test","path":"/a""#) && !text.contains("secret"));
         assert_eq!(serde_json::from_str::<Seen>(&text).unwrap(), one);
-        let long =
-            Seen { path: "é".repeat(TEXT_BYTES_MAX), method: "M".repeat(999).into(), ..one };
-        let short = long.bounded();
-        assert_eq!((short.path.len(), short.method.len()), (TEXT_BYTES_MAX, TEXT_BYTES_MAX));
+        let long = || "é".repeat(9999);
+        let texts = [Some(long()), Some(long()), Some(long())];
+        let [host, trace, rule] = texts;
+        let huge = Seen { path: long(), method: long().into(), host, trace, rule, ..one };
+        let short = huge.bounded();
+        let [host, trace, rule] = [&short.host, &short.trace, &short.rule].map(Option::as_ref);
+        let Cow::Owned(method) = &short.method else { panic!("{short:?}") };
+        assert_eq!((short.path.len(), method.len()), (TEXT_BYTES_MAX, WORD_BYTES_MAX));
+        let texts = [Some(&short.path), host, rule, trace, Some(method)];
+        let capacity: usize = texts.into_iter().flatten().map(String::capacity).sum();
+        assert_eq!(capacity, 3 * TEXT_BYTES_MAX + 2 * WORD_BYTES_MAX);
+        let each = size_of::<(Seen, Arc<()>)>() + ID_BYTES_MAX + 2 * size_of::<usize>() + capacity;
+        assert!(each * REQUESTS_KEPT_MAX <= 12 << 20, "{each}");
         let text = text.replace(short.id.as_str(), "no id");
         assert!(serde_json::from_str::<Seen>(&text).is_err());
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_has_ended_by_now() {
+        let begin = now_nanos() / 1000;
+        let one = seen(&mut HeaderMap::new());
+        for (began_micros, took_micros) in [(u64::MAX, 1), (u64::MAX, u64::MAX), (7, u64::MAX)] {
+            let one = Seen { began_micros, took_micros, ..one.clone() }.bounded();
+            let ended = one.began_micros + one.took_micros;
+            assert!((begin..=now_nanos() / 1000).contains(&ended), "{one:?}");
+        }
+        let true_one = Seen { began_micros: 7, took_micros: 5, ..one };
+        assert_eq!(true_one.clone().bounded(), true_one);
     }
 
     #[test]

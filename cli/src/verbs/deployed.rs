@@ -2,7 +2,6 @@
 //!
 //! *Source:* API conventions: `ownerReferences`, `managedFields`, Events; the user's name is in the audit log alone.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
@@ -35,6 +34,8 @@ pub(super) struct Story {
     objects: Vec<Told>,
     /// What the audit log has of them; `None` when none was given.
     audited: Option<Vec<String>>,
+    /// What could not be asked, and why.
+    unknown: Vec<String>,
 }
 
 /// One object.
@@ -46,48 +47,74 @@ struct Told {
     /// Who wrote it: the field manager, how, and when.
     written: Vec<String>,
     events: Vec<String>,
-    /// Of the audit log: resource and name.
+    /// None when it was replaced: whoever wrote the other did not deploy the pod.
     #[serde(skip)]
-    audited_as: (String, String),
+    audited_as: Option<Audited>,
 }
 
-/// Asks who deployed a pod that answered a request.
-pub(super) async fn story(
-    session: &Session,
-    noted: &Noted,
-    audit_log: Option<&Path>,
-) -> anyhow::Result<Story> {
-    let kinds = Kinds::discover(session).await?;
+/// An object as the audit log names it.
+#[derive(Debug)]
+struct Audited {
+    resource: String,
+    name: String,
+    uid: String,
+}
+
+/// What is at the name of an object that had a UID.
+#[derive(Debug, PartialEq)]
+enum Look {
+    /// The object.
+    There(Value),
+    /// Nothing.
+    Gone,
+    /// Another object that has its name now.
+    Replaced,
+    /// Why it cannot be said.
+    Unknown(String),
+}
+
+/// Asks who deployed a pod that answered a request. What cannot be asked is said, and the rest is told all the same.
+pub(super) async fn story(session: &Session, noted: &Noted, audit_log: Option<&Path>) -> Story {
     let mut story = Story {
         pod: format!("{}/{}", noted.namespace, noted.pod),
-        is_gone: true,
+        is_gone: false,
         objects: Vec::new(),
         audited: None,
+        unknown: Vec::new(),
     };
-    let pod = Owner { api_version: "v1".into(), kind: "Pod".into(), name: noted.pod.clone() };
-    let mut next = Some((pod, Some(noted.uid.as_str())));
-    while let Some((owner, uid)) = next.take() {
-        let Some(kind) = kinds.of_object(&owner.api_version, &owner.kind) else { break };
-        let path = format!("{}/{}", kind.path(Some(&noted.namespace)), owner.name);
-        let object = session.get_opt(&path).await?;
-        let is_pod = uid.is_some();
-        let object =
-            object.filter(|found| uid.is_none_or(|uid| text(&found["metadata"]["uid"]) == uid));
-        if let Some(object) = &object {
-            story.is_gone &= !is_pod;
-            let happened = events::of_object(session, object).await?;
-            story.objects.push(told(object, &owner, &happened, kind.plural.clone()));
-        }
-        let above = object.as_ref().and_then(controller);
-        let above = if is_pod { above.or_else(|| noted.owner.clone()) } else { above };
-        if story.objects.len() < OWNERS_MAX {
-            next = above.map(|owner| (owner, None));
-        }
+    match Kinds::discover(session).await {
+        Ok(kinds) => story.climb(session, &kinds, noted).await,
+        Err(error) => story.unknown.push(format!("{error:#}")),
     }
     if let Some(path) = audit_log {
-        story.audited = Some(audited(path, &noted.namespace, &story.objects)?);
+        match audited(path, &noted.namespace, &story.objects) {
+            Ok(lines) => story.audited = Some(lines),
+            Err(error) => story.unknown.push(format!("{error:#}")),
+        }
     }
-    Ok(story)
+    story
+}
+
+async fn look(session: &Session, kinds: &Kinds, namespace: &str, owner: &Owner) -> Look {
+    let Some(kind) = kinds.of_object(&owner.api_version, &owner.kind) else {
+        return Look::Unknown(format!("the server has no {} {}", owner.api_version, owner.kind));
+    };
+    let path = format!("{}/{}", kind.path(Some(namespace)), owner.name);
+    match session.get_opt(&path).await {
+        Ok(found) => looked(found, &owner.uid),
+        Err(error) => Look::Unknown(format!("{} {}: {error:#}", owner.kind, owner.name)),
+    }
+}
+
+/// What was found where an object with this UID was; an empty one is any.
+fn looked(found: Option<Value>, uid: &str) -> Look {
+    match found {
+        None => Look::Gone,
+        Some(object) if uid.is_empty() || text(&object["metadata"]["uid"]) == uid => {
+            Look::There(object)
+        }
+        Some(_) => Look::Replaced,
+    }
 }
 
 /// The controller that made an object.
@@ -95,17 +122,29 @@ fn controller(object: &Value) -> Option<Owner> {
     let owners = object["metadata"]["ownerReferences"].as_array()?;
     let owner = owners.iter().find(|owner| owner["controller"] == true)?;
     let text = |field: &str| text(&owner[field]).to_owned();
-    Some(Owner { api_version: text("apiVersion"), kind: text("kind"), name: text("name") })
+    let [api_version, kind, name, uid] = ["apiVersion", "kind", "name", "uid"].map(text);
+    Some(Owner { api_version, kind, name, uid })
 }
 
 fn told(object: &Value, owner: &Owner, happened: &[Value], plural: String) -> Told {
+    let uid = text(&object["metadata"]["uid"]).to_owned();
     let latest = happened.iter().rev().take(EVENTS_MAX).rev();
     Told {
         object: format!("{} {}", owner.kind, owner.name),
         notes: notes(object),
         written: written(object),
         events: latest.map(event).collect(),
-        audited_as: (plural, owner.name.clone()),
+        audited_as: Some(Audited { resource: plural, name: owner.name.clone(), uid }),
+    }
+}
+
+fn replaced(owner: &Owner) -> Told {
+    Told {
+        object: format!("{} {}", owner.kind, owner.name),
+        notes: vec!["replaced since: another object has its name now".to_owned()],
+        written: Vec::new(),
+        events: Vec::new(),
+        audited_as: None,
     }
 }
 
@@ -143,7 +182,8 @@ fn audited(path: &Path, namespace: &str, objects: &[Told]) -> anyhow::Result<Vec
     let file = std::fs::File::open(path).with_context(|| {
         format!("open the audit log {}: it is on the server's machine", path.display())
     })?;
-    let wanted: BTreeSet<&(String, String)> = objects.iter().map(|told| &told.audited_as).collect();
+    let wanted: Vec<&Audited> =
+        objects.iter().filter_map(|told| told.audited_as.as_ref()).collect();
     let mut found = std::collections::VecDeque::new();
     for line in BufReader::new(file).lines() {
         let line = line.with_context(|| format!("read the audit log {}", path.display()))?;
@@ -159,23 +199,25 @@ fn audited(path: &Path, namespace: &str, objects: &[Told]) -> anyhow::Result<Vec
 }
 
 /// A change of one of the objects in a line.
-fn of_entry(
-    entry: &Value,
-    namespace: &str,
-    wanted: &BTreeSet<&(String, String)>,
-) -> Option<String> {
+fn of_entry(entry: &Value, namespace: &str, wanted: &[&Audited]) -> Option<String> {
     let object = &entry["objectRef"];
     // A new object has its name in what was sent alone, which is there from the level Request on.
     let name = [&object["name"], &entry["requestObject"]["metadata"]["name"]];
     let name = name.into_iter().find_map(Value::as_str).unwrap_or_default();
-    let key = (text(&object["resource"]).to_owned(), name.to_owned());
+    let resource = text(&object["resource"]);
+    // Not each entry says it; one that says another is of an object that had the name before or has it since.
+    let uid = [&object["uid"], &entry["responseObject"]["metadata"]["uid"]];
+    let uid = uid.into_iter().find_map(Value::as_str).unwrap_or_default();
+    let is = |one: &&Audited| {
+        one.resource == resource && one.name == name && (uid.is_empty() || one.uid == uid)
+    };
     let is_change = ["create", "update", "patch", "delete"].contains(&text(&entry["verb"]));
     let is_whole =
         text(&object["subresource"]).is_empty() || text(&object["subresource"]) == "scale";
     let is_end = text(&entry["stage"]) == "ResponseComplete";
     let is_done = entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300);
     let fits = is_change && is_whole && is_end && is_done;
-    if !fits || text(&object["namespace"]) != namespace || !wanted.contains(&key) {
+    if !fits || text(&object["namespace"]) != namespace || !wanted.iter().any(is) {
         return None;
     }
     let acting = entry["impersonatedUser"]["username"].as_str();
@@ -183,17 +225,62 @@ fn of_entry(
     let from = entry["sourceIPs"].get(0).and_then(Value::as_str);
     let from = from.map(|from| format!(" from {from}")).unwrap_or_default();
     Some(format!(
-        "{} {}{acting} {} {}/{}{from} by {}",
+        "{} {}{acting} {} {resource}/{name}{from} by {}",
         text(&entry["requestReceivedTimestamp"]),
         text(&entry["user"]["username"]),
         text(&entry["verb"]),
-        key.0,
-        key.1,
         text(&entry["userAgent"])
     ))
 }
 
 impl Story {
+    /// Tells the pod, what made it, and so on.
+    async fn climb(&mut self, session: &Session, kinds: &Kinds, noted: &Noted) {
+        let pod = Owner {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            name: noted.pod.clone(),
+            uid: noted.uid.clone(),
+        };
+        let mut next = match look(session, kinds, &noted.namespace, &pod).await {
+            Look::There(object) => self.tell(session, kinds, &pod, &object).await,
+            Look::Gone | Look::Replaced => {
+                self.is_gone = true;
+                None
+            }
+            Look::Unknown(why) => {
+                self.unknown.push(why);
+                None
+            }
+        };
+        next = next.or_else(|| noted.owner.clone());
+        while let Some(owner) = next.take().filter(|_| self.objects.len() < OWNERS_MAX) {
+            match look(session, kinds, &noted.namespace, &owner).await {
+                Look::There(object) => next = self.tell(session, kinds, &owner, &object).await,
+                Look::Gone => {}
+                Look::Replaced => self.objects.push(replaced(&owner)),
+                Look::Unknown(why) => self.unknown.push(why),
+            }
+        }
+    }
+
+    /// Tells one object, and gives what made it.
+    async fn tell(
+        &mut self,
+        session: &Session,
+        kinds: &Kinds,
+        owner: &Owner,
+        object: &Value,
+    ) -> Option<Owner> {
+        let happened = events::of_object(session, object).await.unwrap_or_else(|error| {
+            self.unknown.push(format!("events of {} {}: {error:#}", owner.kind, owner.name));
+            Vec::new()
+        });
+        let kind = kinds.of_object(&owner.api_version, &owner.kind)?;
+        self.objects.push(told(object, owner, &happened, kind.plural.clone()));
+        controller(object)
+    }
+
     /// Prints it.
     pub(super) fn show(&self) {
         let gone = if self.is_gone { ", which is gone" } else { "" };
@@ -207,8 +294,12 @@ impl Story {
         match &self.audited {
             Some(lines) if lines.is_empty() => detail("audit", "the log has no change of them"),
             Some(lines) => lines.iter().for_each(|line| detail("audit", line)),
-            None => detail("audit", "users' names are in the server's audit log: --audit-log FILE"),
+            None if self.unknown.is_empty() => {
+                detail("audit", "users' names are in the server's audit log: --audit-log FILE");
+            }
+            None => {}
         }
+        self.unknown.iter().for_each(|why| out::note(&format!("pod {}: {why}", self.pod)));
     }
 }
 
@@ -221,7 +312,7 @@ mod tests {
     fn who_wrote_an_object_is_told_the_oldest_first() {
         let object = json!({"metadata": {
             "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n"},
-                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "controller": true}],
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u1", "controller": true}],
             "annotations": {"kubernetes.io/change-cause": "sale"},
             "managedFields": [
                 {"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-02T00:00:00Z"},
@@ -232,8 +323,24 @@ mod tests {
             ["2026-01-01T00:00:00Z flux (Apply)", "2026-01-02T00:00:00Z kubectl-edit (Update)"]
         );
         assert_eq!(notes(&object), ["kubernetes.io/change-cause: sale"]);
-        assert_eq!(controller(&object).map(|owner| owner.name), Some("web-1".to_owned()));
+        let owner = controller(&object).unwrap();
+        assert_eq!((owner.name.as_str(), owner.uid.as_str()), ("web-1", "u1"));
         assert_eq!(controller(&json!({"metadata": {}})), None);
+    }
+
+    #[test]
+    fn another_object_with_the_name_is_no_owner() {
+        let object = json!({"metadata": {"name": "web", "uid": "u1"}});
+        assert_eq!(looked(Some(object.clone()), "u1"), Look::There(object.clone()));
+        assert_eq!(looked(Some(object.clone()), "u0"), Look::Replaced);
+        // Hosts from before say none.
+        assert_eq!(looked(Some(object.clone()), ""), Look::There(object));
+        assert_eq!(looked(None, "u1"), Look::Gone);
+        let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web"});
+        let owner: Owner = serde_json::from_value(owner).unwrap();
+        assert_eq!(owner.uid, "");
+        let told = replaced(&owner);
+        assert!(told.notes[0].starts_with("replaced since") && told.audited_as.is_none());
     }
 
     #[test]
@@ -244,8 +351,9 @@ mod tests {
                 "sourceIPs": ["192.0.2.1"],
                 "objectRef": {"resource": resource, "name": "web", "namespace": "shop"}})
         };
-        let key = ("deployments".to_owned(), "web".to_owned());
-        let wanted = BTreeSet::from([&key]);
+        let [resource, name, uid] = ["deployments", "web", "u1"].map(str::to_owned);
+        let wanted = Audited { resource, name, uid };
+        let wanted = [&wanted];
         let done = entry("patch", "ResponseComplete", 200, "deployments");
         assert_eq!(
             of_entry(&done, "shop", &wanted).as_deref(),
@@ -260,6 +368,11 @@ mod tests {
             assert_eq!(of_entry(&other, "shop", &wanted), None, "{other}");
         }
         assert_eq!(of_entry(&done, "other", &wanted), None);
+        for (uid, is_told) in [("u1", true), ("u0", false)] {
+            let mut one = done.clone();
+            one["objectRef"]["uid"] = uid.into();
+            assert_eq!(of_entry(&one, "shop", &wanted).is_some(), is_told, "{uid}");
+        }
         let made = json!({"verb": "create", "stage": "ResponseComplete", "responseStatus": {"code": 201},
             "requestReceivedTimestamp": "T", "user": {"username": "ann"}, "userAgent": "kubectl",
             "objectRef": {"resource": "deployments", "namespace": "shop"},

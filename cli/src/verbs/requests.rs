@@ -40,15 +40,15 @@ pub(crate) async fn trace(session: &Session, asked: &Asked<'_>) -> anyhow::Resul
         known.extend(host.requests.iter().map(|one| (host.node.clone(), one.clone())));
     }
     known.sort_by_key(|(_, one)| one.seen.began_micros);
-    let stories = stories(session, &known, asked.audit_log).await?;
     if asked.json {
+        let stories = stories(session, &known, asked.audit_log).await;
         let all = json!({"id": asked.id, "hosts": hosts, "silent": silent, "pods": stories});
         out::line(serde_json::to_string_pretty(&all)?);
     } else {
         for (node, one) in &known {
             show(node, one);
         }
-        stories.iter().for_each(Story::show);
+        stories(session, &known, asked.audit_log).await.iter().for_each(Story::show);
         silent.iter().for_each(|why| out::note(why));
     }
     if !known.is_empty() {
@@ -107,7 +107,7 @@ async fn stories(
     session: &Session,
     known: &[(String, FoundRequest)],
     audit_log: Option<&Path>,
-) -> anyhow::Result<Vec<Story>> {
+) -> Vec<Story> {
     let mut answered: Vec<&Noted> = Vec::new();
     for (_, one) in known {
         if let By::Container(noted) = &one.by
@@ -118,9 +118,9 @@ async fn stories(
     }
     let mut stories = Vec::new();
     for noted in answered {
-        stories.push(deployed::story(session, noted, audit_log).await?);
+        stories.push(deployed::story(session, noted, audit_log).await);
     }
-    Ok(stories)
+    stories
 }
 
 fn show(node: &str, one: &FoundRequest) {
@@ -155,8 +155,11 @@ fn show(node: &str, one: &FoundRequest) {
             detail("digest", &noted.image_id);
             noted.owner.iter().for_each(|owner| detail("made by", &of_owner(owner)));
             one.lines.iter().for_each(|line| detail("log", line));
-            if one.log_is_gone {
-                detail("log", "gone with its pod");
+            if one.may_lack_lines {
+                detail(
+                    "log",
+                    "the host may have forgotten lines of it, as so many came: kubectl logs",
+                );
             }
         }
     }

@@ -1,28 +1,15 @@
 //! The requests that this host answered lately, found by their ids: who answered, and what was written meanwhile.
 //!
-//! The host's runtime keeps them ([`crate::runtime::Runtime::requests`]), and each line of a container's log names the
-//! request that it was written for. The host's server answers with [`Found`] at `/requests?id=ID`, and the API server leads
-//! there by `nodes/NAME/proxy`, with the right that takes.
-//!
-//! An edge: it reads logs.
+//! The host's runtime keeps them, and the lines that were written for them ([`crate::runtime::Runtime::requests`]): in
+//! memory, so that a host that has started again knows none. The host's server answers with [`Found`] at
+//! `/requests?id=ID`, and the API server leads there by `nodes/NAME/proxy`, with the right that takes.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use coracle_telemetry::{Reach, Seen};
+use coracle_telemetry::{Reach, Requests, Seen};
 use serde::{Deserialize, Serialize};
 
 use crate::effects::Shared;
-use crate::effects::start::log_path;
-use crate::pods::plan::PodKey;
-use crate::server::lines::Line;
-use crate::server::logs::rotated;
-
-/// Lines of the log that are given for one request, the first ones.
-pub const LINES_MAX: usize = 200;
-
-/// Bytes of them, so that an answer stays small whatever a guest writes.
-const LINES_BYTES_MAX: usize = 64 << 10;
 
 /// Who answered a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +54,9 @@ pub struct Owner {
     pub kind: String,
     /// Its name.
     pub name: String,
+    /// Its UID, which another with its name does not have; empty where it is not known.
+    #[serde(default)]
+    pub uid: String,
 }
 
 /// What a host knows of an id.
@@ -89,85 +79,91 @@ pub struct FoundRequest {
     pub seen: Seen,
     /// Who answered.
     pub by: By,
-    /// What the container's log has of it, at most [`LINES_MAX`] lines: time, stream and text.
+    /// What the container wrote for its id: time, stream and text of at most
+    /// [`coracle_telemetry::REQUEST_LINES_FOUND_MAX`] lines. The first of its requests with one id has those of all.
     pub lines: Vec<String>,
-    /// The container's log is gone, with its pod.
-    pub log_is_gone: bool,
+    /// So many lines came meanwhile that some of its own may be forgotten; the container's log has them.
+    #[serde(default)]
+    pub may_lack_lines: bool,
 }
 
 /// Finds the requests with an id; `None` if this host remembers none at all.
-pub(crate) async fn find(shared: &Shared, id: &str) -> Option<Found> {
+pub(crate) fn find(shared: &Shared, id: &str) -> Option<Found> {
     let remembered = shared.runtime.requests()?;
-    let mut requests = Vec::new();
-    for (seen, by) in remembered.find(id) {
-        let (lines, log_is_gone) = match &*by {
-            By::WayIn => (Vec::new(), false),
-            By::Container(noted) => lines(shared, noted, seen.id.as_str().to_owned()).await,
-        };
-        requests.push(FoundRequest { seen, by: (*by).clone(), lines, log_is_gone });
-    }
     let node = shared.config.node_name.clone();
-    Some(Found { node, reach: remembered.reach(), requests })
+    Some(Found { node, reach: remembered.reach(), requests: answered(remembered, id) })
 }
 
-async fn lines(shared: &Shared, noted: &Noted, id: String) -> (Vec<String>, bool) {
-    let key = PodKey {
-        namespace: noted.namespace.clone(),
-        name: noted.pod.clone(),
-        uid: noted.uid.clone(),
+/// The requests with an id and their lines, which are looked for once however many requests share them.
+fn answered(remembered: &Requests<By>, id: &str) -> Vec<FoundRequest> {
+    let found = remembered.find(id);
+    let is_told = |(seen, by): &(Seen, Arc<By>), before: &[(Seen, Arc<By>)]| {
+        before.iter().any(|(other, its)| Arc::ptr_eq(its, by) && other.id == seen.id)
     };
-    let path = log_path(&shared.config.data_dir, &key, &noted.container, noted.restart_count);
-    if !path.exists() {
-        return (Vec::new(), true);
-    }
-    let mut files = rotated(&path);
-    files.push(path);
-    let read = tokio::task::spawn_blocking(move || read(files, &id)).await;
-    (read.unwrap_or_default(), false)
-}
-
-/// The lines of log files that were written for a request; a file that goes away meanwhile has none.
-fn read(files: Vec<PathBuf>, id: &str) -> Vec<String> {
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    for file in files.into_iter().filter_map(|path| std::fs::File::open(path).ok()) {
-        for raw in BufReader::new(file).split(b'\n').map_while(Result::ok) {
-            let Some(line) = Line::parse(&raw).filter(|line| line.request == Some(id)) else {
-                continue;
-            };
-            let text = String::from_utf8_lossy(line.text);
-            bytes += text.len();
-            if found.len() == LINES_MAX || bytes > LINES_BYTES_MAX {
-                return found;
-            }
-            found.push(format!("{} {} {text}", line.timestamp, line.stream));
-        }
-    }
-    found
+    let one = |(place, one): (usize, &(Seen, Arc<By>))| {
+        let (seen, by) = one;
+        let is_first = !is_told(one, found.get(..place).unwrap_or_default());
+        let lines = if is_first { remembered.lines(&seen.id, by) } else { Vec::new() };
+        let may_lack_lines = match **by {
+            By::WayIn => false,
+            By::Container(_) => seen.began_micros <= remembered.lines_since_micros(),
+        };
+        FoundRequest { seen: seen.clone(), by: (**by).clone(), lines, may_lack_lines }
+    };
+    found.iter().enumerate().map(one).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use coracle_telemetry::RequestId;
+    use http::header::{HeaderMap, HeaderValue};
+
     use super::*;
 
     #[test]
-    fn a_requests_lines_are_those_that_name_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: String| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            path
+    fn a_requests_lines_are_its_containers_own_and_told_once() {
+        let requests = Requests::default();
+        let of = || Arc::new(By::Container(Box::default()));
+        // Two lives of one container, and who let the request in.
+        let (first, second, door) = (of(), of(), Arc::new(By::WayIn));
+        let keep = |id: &str, by: &Arc<By>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-request-id", HeaderValue::try_from(id).unwrap());
+            let uri = http::Uri::from_static("/");
+            requests.keep(Seen::begin((&http::Method::GET, &uri), &mut headers, None), by);
         };
-        let line =
-            |id: &str, text: &str| format!("2026-01-01T00:00:01Z stdout F:req={id} {text}\n");
-        let old = write("0.log.1", line("a", "one") + "damaged\n" + &line("b", "two"));
-        let plain = "2026-01-01T00:00:02Z stdout F a\n";
-        let new = write("0.log", plain.to_owned() + &line("a", "three"));
-        let gone = folder.path().join("0.log.2");
-        let found = read(vec![gone, old, new], "a");
-        assert_eq!(found, ["2026-01-01T00:00:01Z stdout one", "2026-01-01T00:00:01Z stdout three"]);
-        let many = write("many", line("a", "x").repeat(LINES_MAX + 1));
-        assert_eq!(read(vec![many], "a").len(), LINES_MAX);
-        let long = write("long", line("a", &"x".repeat(LINES_BYTES_MAX)).repeat(2));
-        assert_eq!(read(vec![long], "a").len(), 1);
+        let write = |id: &str, line: &str, by: &Arc<By>| {
+            requests.keep_line(RequestId::try_from(id.to_owned()).unwrap(), line, by);
+        };
+        for by in [&door, &first, &first, &second] {
+            keep("a", by);
+        }
+        keep("b", &first);
+        write("a", "one", &first);
+        write("b", "two", &first);
+        write("a", "three", &second);
+        write("a", "four", &first);
+        let lines: Vec<_> = answered(&requests, "a").into_iter().map(|one| one.lines).collect();
+        assert_eq!(lines, [vec![], vec!["one", "four"], vec![], vec!["three"]]);
+        assert_eq!(answered(&requests, "b")[0].lines, ["two"]);
+    }
+
+    #[test]
+    fn it_is_said_when_lines_may_be_forgotten() {
+        let requests = Requests::default();
+        let by = Arc::new(By::Container(Box::default()));
+        let uri = http::Uri::from_static("/");
+        let seen = Seen::begin((&http::Method::GET, &uri), &mut HeaderMap::new(), None);
+        let id = seen.id.clone();
+        requests.keep(seen, &by);
+        let other = RequestId::try_from("other".to_owned()).unwrap();
+        let line = "x".repeat(16 << 10);
+        for _ in 0..=coracle_telemetry::REQUEST_LINES_BYTES_MAX / line.len() {
+            requests.keep_line(other.clone(), &line, &by);
+        }
+        assert!(answered(&requests, id.as_str())[0].may_lack_lines);
+        let later = Seen { began_micros: u64::MAX, ..requests.find(id.as_str()).remove(0).0 };
+        requests.keep(later, &by);
+        assert!(!answered(&requests, id.as_str())[1].may_lack_lines);
     }
 }

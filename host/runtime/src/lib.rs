@@ -43,7 +43,6 @@ pub use exec::{Attached, Exec, ExecError, ExecHandle, ExecSpec, Programs};
 pub use exit::{Exit, ExitReason};
 pub use image::{ComponentKind, Image, ImageSource, Wasm};
 pub use latency::{ANSWER_CLASSES, LATENCY_BOUNDS_SECONDS, LATENCY_BUCKETS, Latencies};
-pub use logs::REQUEST_TAG;
 pub use meter::Throttling;
 pub use prepare::{Capabilities, PrepareError, capabilities};
 pub use sandbox::{Sandbox, SandboxSpec, StartError};

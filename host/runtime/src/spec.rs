@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use coracle_telemetry::{Logger, RequestSink, Tracer};
+use coracle_telemetry::{Logger, RequestLineSink, RequestSink, Tracer};
 
 use crate::exec::Programs;
 use crate::image::Image;
@@ -53,7 +53,7 @@ pub struct ContainerSpec {
     /// Sends what the guests write to a collector, beside the log; `None` sends nothing.
     pub logger: Option<Logger>,
     /// Notes each request that an http container has answered. Then requests have ids, which guests see, hand on in
-    /// requests of their own by wasi:http, and the lines of the log that were written meanwhile name.
+    /// requests of their own by wasi:http, and [`LogSpec::request_lines`] is given lines with.
     pub requests: Option<RequestSink>,
 }
 
@@ -150,7 +150,7 @@ impl Default for HttpLimits {
 }
 
 /// Where a container's output is written, in the CRI log format.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct LogSpec {
     /// The file; rotated files lie beside it with `.1`, `.2`, … appended, the newest first.
     pub path: PathBuf,
@@ -158,6 +158,8 @@ pub struct LogSpec {
     pub bytes_max: u64,
     /// Files that are kept, the current one included; at least 1.
     pub files_max: u32,
+    /// Is given each line that was written for a request, with its id; the file does not name it.
+    pub request_lines: Option<RequestLineSink>,
 }
 
 impl LogSpec {
@@ -166,7 +168,7 @@ impl LogSpec {
     /// *Source:* kubelet's `containerLogMaxSize` and `containerLogMaxFiles`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), bytes_max: 10 << 20, files_max: 5 }
+        Self { path: path.into(), bytes_max: 10 << 20, files_max: 5, request_lines: None }
     }
 }
 

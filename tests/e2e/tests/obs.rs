@@ -179,6 +179,10 @@ fn requests_are_found_by_their_ids(machines: &Machines, audit: &Path) {
     let answer = ask(machines, "chain", chain).expect("a pod calls another");
     assert!(answer.ends_with("200 chain"), "{answer}");
     traced(machines, "chain", audit, 2);
+    // What cannot be read hides nothing of the rest.
+    let told = machines.coracle(&["trace", "chain", "--audit-log", "/no/such/log"]);
+    assert!(told.ok && told.stdout.contains("object     Deployment web"), "{told:?}");
+    assert!(told.stderr.contains("open the audit log /no/such/log"), "{told:?}");
     let unknown = machines.coracle(&["trace", "nobody"]);
     assert!(!unknown.ok && unknown.stdout.is_empty(), "{unknown:?}");
     assert!(unknown.stderr.contains("no host knows a request nobody"), "{unknown:?}");

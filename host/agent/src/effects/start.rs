@@ -115,6 +115,7 @@ fn noted(target: &Target, container: &Container, image: &LocalImage, restart_cou
             api_version: owner.api_version.clone(),
             kind: owner.kind.clone(),
             name: owner.name.clone(),
+            uid: owner.uid.clone(),
         }),
     }
 }

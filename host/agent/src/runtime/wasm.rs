@@ -14,7 +14,7 @@ use coracle_network::trace::{Question, Trace, trace};
 use coracle_runtime as engine;
 use coracle_runtime::mounts::Quota;
 use coracle_runtime::worker::Workers;
-use coracle_telemetry::{RequestSink, Requests, Telemetry};
+use coracle_telemetry::{RequestLineSink, RequestSink, Requests, Telemetry};
 use coracle_vnet::{Fabric, NetNs, NetNsSpec, NsTag, TrafficCounts};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -88,7 +88,7 @@ impl WasmRuntime {
     ) -> Self {
         let surroundings = Surroundings { ca_certificates: ca_certificates() };
         let requests = Requests::default();
-        network.note_requests(sink(&requests, By::WayIn, host_ip));
+        network.note_requests(sink(&requests, &Arc::new(By::WayIn), host_ip));
         Self {
             prepared: Prepared::new(engine),
             fabric,
@@ -233,8 +233,12 @@ impl WasmRuntime {
         let telemetry = self.telemetry.as_ref();
         spec.tracer = telemetry.map(|telemetry| telemetry.tracer(&request.resource));
         spec.logger = telemetry.and_then(|telemetry| telemetry.logger(&request.resource));
-        let by = By::Container(Box::new(request.noted.clone()));
-        spec.requests = Some(sink(&self.requests, by, self.host_ip));
+        let by = Arc::new(By::Container(Box::new(request.noted.clone())));
+        spec.requests = Some(sink(&self.requests, &by, self.host_ip));
+        spec.log = spec.log.map(|log| engine::LogSpec {
+            request_lines: Some(line_sink(&self.requests, by)),
+            ..log
+        });
         let container = pod.sandbox.start(spec).await.map_err(|error| start_fault(&error))?;
         let container = Arc::new(container);
         if let Some(telemetry) = telemetry {
@@ -252,14 +256,20 @@ impl WasmRuntime {
 }
 
 /// Keeps requests with who answered them; but not this host's own probes, which come all the time.
-fn sink(requests: &Requests<By>, by: By, host_ip: IpAddr) -> RequestSink {
-    let (requests, by) = (requests.clone(), Arc::new(by));
+fn sink(requests: &Requests<By>, by: &Arc<By>, host_ip: IpAddr) -> RequestSink {
+    let (requests, by) = (requests.clone(), by.clone());
     RequestSink::new(move |seen| {
         let is_own = seen.peer.is_some_and(|peer| peer.ip() == host_ip);
         if !(seen.is_probe && is_own) {
             requests.keep(seen, &by);
         }
     })
+}
+
+/// Keeps lines that were written for requests with who wrote them.
+fn line_sink(requests: &Requests<By>, by: Arc<By>) -> RequestLineSink {
+    let requests = requests.clone();
+    RequestLineSink::new(move |id, line| requests.keep_line(id, line, &by))
 }
 
 /// *Source:* the kubelet's words for a handler that its runtime does not have.

@@ -2,7 +2,6 @@
 //!
 //! *Source:* the CRI log format; `P` marks a piece of a line that goes on.
 
-use coracle_runtime::REQUEST_TAG;
 use jiff::Timestamp;
 
 /// One piece of output.
@@ -14,8 +13,6 @@ pub struct Line<'a> {
     pub stream: &'a str,
     /// The line ends here.
     pub full: bool,
-    /// The request that it was written for, if one is named.
-    pub request: Option<&'a str>,
     /// The text, without its line end.
     pub text: &'a [u8],
 }
@@ -31,8 +28,7 @@ impl<'a> Line<'a> {
             None => (std::str::from_utf8(rest).ok()?, &[][..]),
         };
         let full = !tag.split(':').any(|tag| tag == "P");
-        let request = tag.split(':').find_map(|tag| tag.strip_prefix(REQUEST_TAG));
-        Some(Self { timestamp, stream, full, request, text })
+        Some(Self { timestamp, stream, full, text })
     }
 
     /// The moment of writing.
@@ -77,7 +73,7 @@ mod tests {
             ("2026-01-01T00:00:00Z stdout P half", false, Some("half")),
             ("2026-01-01T00:00:00Z stdout F ", false, Some("\n")),
             ("2026-01-01T00:00:00Z stdout F", false, Some("\n")),
-            ("2026-01-01T00:00:00Z stdout F:req=order-7 sold", false, Some("sold\n")),
+            ("2026-01-01T00:00:00Z stdout F:more sold", false, Some("sold\n")),
             ("damaged", false, None),
         ];
         for (raw, timestamps, expected) in rows {

@@ -56,7 +56,7 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
                 Err((code, message)) => text(code, &message),
             }
         }
-        ["requests"] => match requests::find(&shared, &asked_id(request.uri())).await {
+        ["requests"] => match requests::find(&shared, &asked_id(request.uri())) {
             Some(found) => json_answer(&json!(found)),
             None => text(StatusCode::NOT_FOUND, "this host remembers no requests"),
         },

@@ -1,8 +1,8 @@
 //! The CRI log format: one line per write of the guest, cut where it is too long.
 //!
 //! *Source:* Kubernetes' CRI logging proposal: `<RFC 3339 with nanoseconds> <stream> <tag> <line>`,
-//! tag `F` for a full line and `P` for a part of one. Further tags follow after a colon: `req=ID` names the request
-//! that a line was written for, so that `coracle trace ID` finds it; readers take what they do not know for none.
+//! tag `F` for a full line and `P` for a part of one. On its way to disk a line also names the request that it was
+//! written for, as `F:req=ID`; what is on disk does not.
 
 use std::fmt::Write;
 
@@ -13,8 +13,8 @@ use coracle_telemetry::RequestId;
 /// *Source:* containerd's `max_container_log_line_size`, 16 KiB.
 pub(crate) const LINE_BYTES_MAX: usize = 16 << 10;
 
-/// How the tag begins that names a request.
-pub const REQUEST_TAG: &str = "req=";
+/// How the tag begins that names a request, after `P` or `F`.
+pub(super) const REQUEST_TAG: &str = ":req=";
 
 /// Which of a guest's two outputs a line is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Lines {
         // Writing to a String cannot fail.
         let _ = write!(head, "{now:.9} {} {tag}", self.output.as_str());
         if let Some(of) = &self.of {
-            let _ = write!(head, ":{REQUEST_TAG}{}", of.as_str());
+            let _ = write!(head, "{REQUEST_TAG}{}", of.as_str());
         }
         head.push(' ');
         out.extend_from_slice(head.as_bytes());

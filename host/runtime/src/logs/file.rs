@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::tags;
 use crate::spec::LogSpec;
 
 /// Makes the log's folder and its current file where they are missing.
@@ -17,14 +18,15 @@ pub(super) fn create(spec: &LogSpec) -> io::Result<()> {
     open(&spec.path).map(drop)
 }
 
-/// Appends whole lines, and rotates first when the file has reached its size.
+/// Appends whole lines without the requests that they name, and rotates first when the file has reached its size.
 pub(super) fn append(spec: &LogSpec, lines: &[u8]) -> io::Result<()> {
+    let lines = tags::take_off(lines, spec.request_lines.as_ref());
     let mut file = open(&spec.path)?;
     if file.metadata()?.len() >= spec.bytes_max.max(1) {
         rotate(spec)?;
         file = open(&spec.path)?;
     }
-    file.write_all(lines)
+    file.write_all(&lines)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -61,13 +63,14 @@ mod tests {
     #[test]
     fn files_are_rotated_and_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let spec = LogSpec { path: folder.path().join("a/0.log"), bytes_max: 4, files_max: 3 };
+        let path = folder.path().join("a/0.log");
+        let spec = LogSpec { bytes_max: 4, files_max: 3, ..LogSpec::new(path) };
         create(&spec).unwrap();
-        for line in ["one\n", "two\n", "three\n", "four\n"] {
+        for line in ["one\n", "two\n", "three\n", "T stdout F:req=a four\n"] {
             append(&spec, line.as_bytes()).unwrap();
         }
         let read = |name: &str| std::fs::read_to_string(folder.path().join("a").join(name));
-        assert_eq!(read("0.log").unwrap(), "four\n");
+        assert_eq!(read("0.log").unwrap(), "T stdout F four\n");
         assert_eq!(read("0.log.1").unwrap(), "three\n");
         assert_eq!(read("0.log.2").unwrap(), "two\n");
         assert!(read("0.log.3").is_err());

@@ -107,7 +107,8 @@ pub(super) struct Start {
     pub(super) log: Option<u32>,
     /// Somebody wants to hear of faults.
     pub(super) tell_faults: bool,
-    /// Somebody notes requests.
+    /// Somebody notes requests; a host that is older than its worker does not say so.
+    #[serde(default)]
     pub(super) tell_requests: bool,
 }
 
@@ -274,6 +275,20 @@ mod tests {
         }
         let other = IoError::of(&io::Error::other("odd")).error();
         assert_eq!((other.kind(), other.to_string()), (io::ErrorKind::Other, "odd".to_owned()));
+    }
+
+    #[test]
+    fn a_host_from_before_there_were_requests_starts_containers() {
+        let http = serde_json::to_value(HttpLimits::default()).unwrap();
+        let old = serde_json::json!({
+            "call": 1, "container": 2, "name": "web", "image": "sha256:0", "argv": [], "env": [],
+            "cwd": null, "points": [], "services": [],
+            "limits": {"memory_bytes": null, "cpu_millis": null}, "http_port": 80,
+            "isolation": "Request", "http": http, "stdin": "Closed", "tty": false, "log": null,
+            "tell_faults": true,
+        });
+        let start: Start = serde_json::from_value(old).unwrap();
+        assert!(start.tell_faults && !start.tell_requests);
     }
 
     #[test]
