@@ -2,14 +2,22 @@
 //! since a browser takes them for paths of the API server. Pure.
 //!
 //! *Source:* `Transport` of `k8s.io/apimachinery/pkg/util/proxy`; unlike there, links that name a host stay as they
-//! are, and a page is passed on while it comes.
+//! are, and a page is passed on while it comes. However small a page was packed, it is never unpacked as a whole.
 
 use std::io::{self, Write as _};
 
-use flate2::write::GzDecoder;
+use bytes::{Buf as _, Bytes};
+use flate2::write::MultiGzDecoder;
 
 /// Bytes of a tag that are held back until its end has come. A longer one is passed on as it is.
 const TAG_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a packed page that are unpacked in a step. A byte becomes at most 1,032 (*Source:* RFC 1951, two bits for 258
+/// bytes), so what a step gives is about 1 MiB at most.
+const PACKED_BYTES_MAX: usize = 1 << 10;
+
+/// Bytes of a page that was not packed that are looked at in a step: links get longer, so that what comes out is more.
+const PLAIN_BYTES_MAX: usize = 64 << 10;
 
 /// Which attributes of which elements are links.
 ///
@@ -54,12 +62,16 @@ const RAW: [(&str, &[u8]); 4] = [
 pub(super) struct Links {
     /// What is put before a path, fit for an attribute.
     outer: Vec<u8>,
+    /// What came and was not looked at.
+    input: Bytes,
     /// The beginning of something whose end has not come.
     held: Vec<u8>,
+    /// How far that was looked at, when it is a tag.
+    scan: TagScan,
     /// What ends the part that is no markup.
     until: Option<&'static [u8]>,
     /// Unpacks a page that was packed.
-    unpack: Option<GzDecoder<Vec<u8>>>,
+    unpack: Option<MultiGzDecoder<Vec<u8>>>,
 }
 
 impl Links {
@@ -76,26 +88,50 @@ impl Links {
                 byte => escaped.push(byte),
             }
         }
-        let unpack = is_gzip.then(|| GzDecoder::new(Vec::new()));
-        Self { outer: escaped, held: Vec::new(), until: None, unpack }
+        Self {
+            outer: escaped,
+            input: Bytes::new(),
+            held: Vec::new(),
+            scan: TagScan::default(),
+            until: None,
+            unpack: is_gzip.then(|| MultiGzDecoder::new(Vec::new())),
+        }
     }
 
-    /// Takes the next piece and gives what is ready.
+    /// Takes the next piece, after all [`step`](Self::step)s of the one before.
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.input = piece;
+    }
+
+    /// Looks at a little of the piece and gives what is ready, if only nothing; `None` when all of the piece was looked at.
     ///
     /// # Errors
     /// When a packed page cannot be unpacked.
-    pub(super) fn push(&mut self, piece: &[u8]) -> io::Result<Vec<u8>> {
-        match &mut self.unpack {
-            None => self.held.extend_from_slice(piece),
-            Some(unpack) => {
-                unpack.write_all(piece)?;
-                self.held.append(unpack.get_mut());
-            }
+    pub(super) fn step(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if self.input.is_empty() {
+            return Ok(None);
         }
-        Ok(self.ready())
+        let most = if self.unpack.is_some() { PACKED_BYTES_MAX } else { PLAIN_BYTES_MAX };
+        let part = self.input.slice(..most.min(self.input.len()));
+        let taken = match &mut self.unpack {
+            None => {
+                self.held.extend_from_slice(&part);
+                part.len()
+            }
+            Some(unpack) => {
+                let taken = unpack.write(&part)?;
+                self.held.append(unpack.get_mut());
+                taken
+            }
+        };
+        if taken == 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.input.advance(taken);
+        Ok(Some(self.ready()))
     }
 
-    /// Gives the rest.
+    /// Gives the rest, after all steps of the last piece.
     ///
     /// # Errors
     /// When a packed page is not whole.
@@ -110,17 +146,15 @@ impl Links {
     }
 
     fn ready(&mut self) -> Vec<u8> {
-        let held = std::mem::take(&mut self.held);
-        let mut out = Vec::with_capacity(held.len());
-        let mut rest = &held[..];
-        while let Some(length) = self.token(rest, &mut out).filter(|length| *length > 0) {
-            rest = rest.get(length..).unwrap_or_default();
+        let mut held = std::mem::take(&mut self.held);
+        let (mut out, mut done) = (Vec::new(), 0);
+        while let Some(rest) = held.get(done..)
+            && let Some(length) = self.token(rest, &mut out).filter(|length| *length > 0)
+        {
+            done += length;
         }
-        if rest.len() > TAG_BYTES_MAX {
-            out.extend_from_slice(rest);
-        } else {
-            self.held = rest.to_vec();
-        }
+        held.drain(..done);
+        self.held = held;
         out
     }
 
@@ -140,17 +174,30 @@ impl Links {
         } else if b"<!--".starts_with(rest) {
             return None;
         } else if rest.get(1)?.is_ascii_alphabetic() {
-            let tag = rest.get(..tag_length(rest)?)?;
-            let name = name_of(tag);
-            self.until = RAW.iter().find(|(raw, _)| *raw == name).map(|(_, end)| *end);
-            self.write_tag(tag, &name, out);
-            return Some(tag.len());
+            return self.tag(rest, out);
         } else {
             1
         };
         // What ends a part that is no markup may begin right here: then it is looked at once more, as markup.
         out.extend_from_slice(rest.get(..length)?);
         if length == 0 && self.until.is_none() { self.token(rest, out) } else { Some(length) }
+    }
+
+    /// Does so for a tag.
+    fn tag(&mut self, rest: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+        let found = self.scan.end_of(rest)?;
+        self.scan = TagScan::default();
+        let (End::Found(length) | End::TooFar(length)) = found;
+        let tag = rest.get(..length)?;
+        match found {
+            End::Found(_) => {
+                let name = name_of(tag);
+                self.until = RAW.iter().find(|(raw, _)| *raw == name).map(|(_, end)| *end);
+                self.write_tag(tag, &name, out);
+            }
+            End::TooFar(_) => out.extend_from_slice(tag),
+        }
+        Some(length)
     }
 
     fn write_tag(&self, tag: &[u8], name: &str, out: &mut Vec<u8>) {
@@ -170,18 +217,38 @@ impl Links {
     }
 }
 
-/// How long the tag is that the text begins with, whose end is not in quotes.
-fn tag_length(text: &[u8]) -> Option<usize> {
-    let mut quote = None;
-    for (at, byte) in text.iter().enumerate() {
-        match (quote, byte) {
-            (None, b'>') => return Some(at + 1),
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (Some(open), byte) if open == byte => quote = None,
-            (None | Some(_), _) => {}
+/// How far a tag was looked at whose end has not come, so that no byte of it is looked at twice.
+#[derive(Default)]
+struct TagScan {
+    /// Bytes that were looked at.
+    at: usize,
+    /// The quote that is open there.
+    quote: Option<u8>,
+}
+
+/// How long a tag is.
+enum End {
+    /// It ends after so many bytes.
+    Found(usize),
+    /// It has not ended within the bytes that a tag may have.
+    TooFar(usize),
+}
+
+impl TagScan {
+    /// Looks on for the end, which is not in quotes, of the tag that the text begins with; `None` when it has not come.
+    fn end_of(&mut self, text: &[u8]) -> Option<End> {
+        let most = text.len().min(TAG_BYTES_MAX);
+        for byte in text.get(self.at..most)? {
+            self.at += 1;
+            match (self.quote, byte) {
+                (None, b'>') => return Some(End::Found(self.at)),
+                (None, b'"' | b'\'') => self.quote = Some(*byte),
+                (Some(open), byte) if open == *byte => self.quote = None,
+                (None | Some(_), _) => {}
+            }
         }
+        (most == TAG_BYTES_MAX).then_some(End::TooFar(most))
     }
-    None
 }
 
 fn ends_name(byte: u8) -> bool {
@@ -242,15 +309,28 @@ mod tests {
     }
 
     fn rewritten(page: &[u8], size: usize, is_gzip: bool) -> String {
-        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-        packed.write_all(page).unwrap();
-        let packed = packed.finish().unwrap();
+        let packed = packed(page);
         let bytes = if is_gzip { &packed[..] } else { page };
         let mut links = Links::new("/proxy", is_gzip);
         let mut out = Vec::new();
-        bytes.chunks(size).for_each(|piece| out.extend(links.push(piece).unwrap()));
+        bytes.chunks(size).for_each(|piece| out.extend(pushed(&mut links, piece).unwrap()));
         out.extend(links.end().unwrap());
         String::from_utf8(out).unwrap()
+    }
+
+    fn pushed(links: &mut Links, piece: &[u8]) -> io::Result<Vec<u8>> {
+        links.push(Bytes::copy_from_slice(piece));
+        let mut out = Vec::new();
+        while let Some(ready) = links.step()? {
+            out.extend(ready);
+        }
+        Ok(out)
+    }
+
+    fn packed(page: &[u8]) -> Vec<u8> {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+        packed.write_all(page).unwrap();
+        packed.finish().unwrap()
     }
 
     #[test]
@@ -292,12 +372,71 @@ mod tests {
     fn a_tag_that_is_too_long_is_passed_on() {
         let page = format!("<a title=\"{}\" href=\"/x\">", "x".repeat(2 * TAG_BYTES_MAX));
         assert_eq!(rewritten(page.as_bytes(), 1_000, false), page);
+        let tag = |length: usize| format!("<a title={} href=/x>", "x".repeat(length - 18));
+        let (longest, longer) = (tag(TAG_BYTES_MAX), tag(TAG_BYTES_MAX + 1));
+        check(&longest, &longest.replace("/x", "/proxy/x"));
+        check(&longer, &longer);
+    }
+
+    #[test]
+    fn what_was_seen_of_a_tag_is_not_looked_at_again() {
+        let mut links = Links::new("/proxy", false);
+        assert_eq!(pushed(&mut links, b"<a title='x href=/x").unwrap(), b"");
+        assert_eq!((links.scan.at, links.scan.quote), (19, Some(b'\'')));
+        // An end where it looked already would be found only by looking there once more.
+        links.held[2] = b'>';
+        assert_eq!(pushed(&mut links, b"y").unwrap(), b"");
+        assert_eq!((links.scan.at, links.held.len()), (20, 20));
+        assert_eq!(pushed(&mut links, b"'>").unwrap(), b"<a>title='x href=/xy'>");
+        assert_eq!((links.scan.at, links.held.len()), (0, 0));
+    }
+
+    /// The most that came out of a step, and that was held after it.
+    fn most_of(page: &[u8], expected: usize) -> (usize, usize) {
+        let mut links = Links::new("/proxy", true);
+        links.push(Bytes::from(packed(page)));
+        let (mut sum, mut most) = (0, (0, 0));
+        while let Some(ready) = links.step().unwrap() {
+            sum += ready.len();
+            most = (most.0.max(ready.len()), most.1.max(links.held.len()));
+        }
+        assert_eq!(sum + links.end().unwrap().len(), expected);
+        most
+    }
+
+    #[test]
+    fn a_page_that_was_packed_small_is_never_there_as_a_whole() {
+        let size = 32 << 20;
+        let zeros = vec![0; size];
+        let tag = [b"<a ".as_slice(), &zeros].concat();
+        for (page, held_max) in [(zeros, 0), (tag, TAG_BYTES_MAX)] {
+            let (out, held) = most_of(&page, page.len());
+            // What a step unpacks, and with it what was held before.
+            assert!(out <= (1_032 * PACKED_BYTES_MAX) + TAG_BYTES_MAX, "{out}");
+            assert!(held <= held_max, "{held}");
+        }
+    }
+
+    #[test]
+    fn a_page_may_be_packed_in_several_members() {
+        let members = [b"<a hr".as_slice(), b"", b"ef=/x>"].map(packed).concat();
+        for size in [members.len(), 1, 7] {
+            let mut links = Links::new("/proxy", true);
+            let pieces = members.chunks(size).map(|piece| pushed(&mut links, piece).unwrap());
+            let mut out = pieces.collect::<Vec<_>>().concat();
+            out.extend(links.end().unwrap());
+            assert_eq!(String::from_utf8(out).unwrap(), "<a href=/proxy/x>");
+        }
+        let mut links = Links::new("/proxy", true);
+        pushed(&mut links, &members[..members.len() - 1]).unwrap();
+        assert!(links.end().is_err());
+        assert!(pushed(&mut Links::new("/proxy", true), b"no gzip at all").is_err());
     }
 
     #[test]
     fn a_path_is_no_way_out_of_its_attribute() {
         let mut links = Links::new("/a\"'<&>", false);
-        let out = links.push(b"<a href=\"/x\">").unwrap();
+        let out = pushed(&mut links, b"<a href=\"/x\">").unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "<a href=\"/a&quot;&#39;&lt;&amp;&gt;/x\">");
     }
 
@@ -307,10 +446,16 @@ mod tests {
             let mut links = Links::new("", false);
             let mut out = Vec::new();
             for piece in page.as_bytes().chunks(size) {
-                out.extend(links.push(piece).unwrap());
+                out.extend(pushed(&mut links, piece).unwrap());
             }
             out.extend(links.end().unwrap());
             prop_assert_eq!(String::from_utf8(out).unwrap(), page);
+        }
+
+        #[test]
+        fn it_does_not_matter_how_a_page_comes(page in "(<a href='?/|<!--|-->|</?style>|[<>'\"]){0,20}", size in 1usize..9) {
+            let whole = rewritten(page.as_bytes(), page.len().max(1), false);
+            prop_assert_eq!(rewritten(page.as_bytes(), size, true), whole);
         }
     }
 }

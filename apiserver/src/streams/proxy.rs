@@ -222,17 +222,21 @@ type Page = Option<(Body, Links)>;
 
 async fn next_piece(page: Page) -> Option<(Result<Bytes, BoxError>, Page)> {
     let (mut body, mut links) = page?;
-    while let Some(frame) = body.frame().await {
-        let ready = match frame.map(Frame::into_data) {
-            Ok(Ok(piece)) => links.push(&piece),
-            // Whatever comes after the page is left out, as with any body whose length changed.
-            Ok(Err(_trailers)) => continue,
-            Err(error) => return Some((Err(error), None)),
-        };
-        match ready {
-            Ok(ready) if ready.is_empty() => {}
-            Ok(ready) => return Some((Ok(ready.into()), Some((body, links)))),
+    loop {
+        // One connection's page leaves the others their turn, however much comes of a piece.
+        tokio::task::consume_budget().await;
+        match links.step() {
+            Ok(Some(ready)) if ready.is_empty() => continue,
+            Ok(Some(ready)) => return Some((Ok(ready.into()), Some((body, links)))),
+            Ok(None) => {}
             Err(error) => return Some((Err(error.into()), None)),
+        }
+        let Some(frame) = body.frame().await else { break };
+        match frame.map(Frame::into_data) {
+            Ok(Ok(piece)) => links.push(piece),
+            // Whatever comes after the page is left out, as with any body whose length changed.
+            Ok(Err(_trailers)) => {}
+            Err(error) => return Some((Err(error), None)),
         }
     }
     Some((links.end().map(Bytes::from).map_err(Into::into), None))
