@@ -39,6 +39,8 @@ const CA_RENEW_LEFT: Duration = DAY.saturating_mul(3650 / 2);
 const CA_NAME: &str = "kubernetes";
 /// How long a serving or client certificate is valid. *Source:* kubeadm's default.
 const LEAF_VALID: Duration = DAY.saturating_mul(365);
+/// The last second of the year 9999, since the beginning of 1970. *Source:* RFC 5280, 4.1.2.5: four digits of a year.
+const LAST_DATE: Duration = Duration::from_secs(253_402_300_799);
 /// Certificates begin in the past by this, for machines whose clock is behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
@@ -263,11 +265,13 @@ fn subject(name: &str, group: Option<&str>) -> DistinguishedName {
     subject
 }
 
+/// Dates a certificate: good for so long from now, or to the last second that a date of a certificate can name.
 fn validity(params: &mut CertificateParams, now: Timestamp, valid: Duration) {
     let since_epoch = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0));
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + since_epoch.saturating_sub(CLOCK_SKEW.min(valid));
-    params.not_after = epoch + since_epoch.saturating_add(valid);
+    let date = |since: Duration| epoch + since.min(LAST_DATE);
+    params.not_before = date(since_epoch.saturating_sub(CLOCK_SKEW.min(valid)));
+    params.not_after = date(since_epoch.saturating_add(valid));
 }
 
 fn because(what: &'static str) -> impl FnOnce(rcgen::Error) -> PkiError {

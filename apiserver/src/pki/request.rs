@@ -1,6 +1,6 @@
 //! Certificates for those who ask by a `CertificateSigningRequest`.
 
-use super::{CLOCK_SKEW, Pki, PkiError, because};
+use super::{Pki, PkiError, because};
 use jiff::Timestamp;
 use rcgen::{
     CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
@@ -68,10 +68,6 @@ impl Pki {
         let valid =
             seconds.map_or(self.signing, |seconds| Duration::from_secs(seconds).min(self.signing));
         super::validity(params, now, valid);
-        // A short certificate must not seem to have been valid for longer before than after.
-        let skew = CLOCK_SKEW.min(valid);
-        let since_epoch = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or(0));
-        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since_epoch.saturating_sub(skew);
         let signed = request.signed_by(&self.issuer).map_err(because("sign a certificate"))?;
         Ok(signed.pem())
     }

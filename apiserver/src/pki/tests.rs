@@ -64,6 +64,21 @@ async fn the_authority_is_renewed_in_time_and_nobody_notices() {
     assert_eq!(Pki::open(folder.path(), today()).unwrap().ca_certificate(), own);
 }
 
+#[test]
+fn no_certificate_ends_later_than_a_date_can_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let end = |valid: Duration| {
+        let pki = Pki::open(folder.path(), now()).unwrap().valid_for(valid);
+        let identity = pki.issue_client("ann", None).unwrap();
+        let der = tls::first_certificate(&identity.certificate).unwrap();
+        X509Certificate::from_der(&der).unwrap().1.validity().not_after.timestamp()
+    };
+    assert_eq!(end(DAY), now().as_second() + 24 * 3600);
+    for valid in [Duration::from_secs(80_000_000 * 3600), Duration::MAX] {
+        assert_eq!(Ok(end(valid)), i64::try_from(LAST_DATE.as_secs()));
+    }
+}
+
 #[tokio::test]
 async fn a_serving_certificate_is_replaced_while_it_serves() {
     let folder = tempfile::tempdir().unwrap();

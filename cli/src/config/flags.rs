@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::certificate_life;
 use super::develop_flags::{
     BuildFlags, CompletionFlags, DevFlags, DoctorFlags, ManFlags, NewFlags, TestFlags, UpgradeFlags,
 };
@@ -245,12 +246,12 @@ pub(crate) struct ServerFlags {
 
     /// How long the certificates are valid that hosts and others ask for, such as 8760h; hosts ask for the
     /// next one in time
-    #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = positive)]
+    #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = certificate_life::parse)]
     pub(crate) cluster_signing_duration: std::time::Duration,
 
     /// How long the server's own certificate and the administrator's in the kubeconfig are valid, such as 8760h;
     /// both are made anew in time
-    #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = positive)]
+    #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = certificate_life::parse)]
     pub(crate) certificate_validity_period: std::time::Duration,
 
     #[command(flatten)]
@@ -308,13 +309,6 @@ impl ServerFlags {
     pub(crate) fn host_arguments(&self) -> Vec<String> {
         [self.network.arguments(), self.host.arguments()].concat()
     }
-}
-
-fn positive(text: &str) -> Result<std::time::Duration, String> {
-    let duration =
-        text.parse::<jiff::SignedDuration>().ok().filter(|duration| duration.is_positive());
-    let duration = duration.and_then(|duration| std::time::Duration::try_from(duration).ok());
-    duration.ok_or_else(|| "must be a duration such as 8760h or 30m".to_owned())
 }
 
 fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {

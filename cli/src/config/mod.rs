@@ -1,6 +1,7 @@
 //! Configuration of the binary: the only place that reads flags, the environment and host facts.
 //! Everything below gets checked values as arguments.
 
+mod certificate_life;
 mod data_dir;
 mod develop_flags;
 mod flags;
