@@ -34,6 +34,9 @@ export class Client {
 export class Lease {
   /** `holder` is the pod's name; after `seconds` without a sign of it another may lead. */
   constructor(client: Client, name: string, holder: string, seconds?: number);
-  /** Waits until this pod leads, then does the work. Rejects when the lease is lost: let the program end then. */
+  /**
+   * Waits until this pod leads, then does the work. Rejects when the lease is lost: let the program end then. When the work
+   * ends, the lease is renewed no more, and another may take it after its time.
+   */
   lead<T>(work: () => Promise<T>): Promise<T>;
 }

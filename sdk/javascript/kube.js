@@ -133,10 +133,18 @@ export class Lease {
     [this.#name, this.#holder, this.#seconds] = [name, holder, Math.max(1, seconds)];
   }
 
-  /** Waits until this pod leads, then does the work. Rejects when the lease is lost: let the program end then. */
+  /**
+   * Waits until this pod leads, then does the work. Rejects when the lease is lost: let the program end then. When the work
+   * ends, the lease is renewed no more, and another may take it after its time.
+   */
   async lead(work) {
     const since = await this.#acquire();
-    return Promise.race([work(), this.#keep(since)]);
+    const term = { ended: false };
+    try {
+      return await Promise.race([work(), this.#keep(since, term)]);
+    } finally {
+      term.ended = true;
+    }
   }
 
   /** Milliseconds between two looks, a third of the time that a lease is good for: one renewal may fail. */
@@ -199,12 +207,13 @@ export class Lease {
   }
 
   /**
-   * Renews until that has failed for as long as the lease is trusted, or another has it. A request without an answer holds
-   * nothing up.
+   * Renews until the term has ended, or that has failed for as long as the lease is trusted, or another has it. A request
+   * without an answer holds nothing up.
    */
-  async #keep(renewed) {
+  async #keep(renewed, term) {
     for (;;) {
       await sleep(Math.min(this.#pause, this.#trusted(renewed)));
+      if (term.ended) return;
       const [asked, left] = [performance.now(), this.#trusted(renewed)];
       if (left === 0) break;
       const late = sleep(left).then(() => "late");

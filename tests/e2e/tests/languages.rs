@@ -109,6 +109,15 @@ fn the_sdk_adds_a_hundred_kilobytes_at_most() {
     assert!(with > without && with - without <= 100_000, "{with} - {without}");
 }
 
+/// The leader of the SDK for JavaScript renews its lease while it works, and not after.
+#[test]
+fn a_lease_is_kept_for_as_long_as_the_work_takes() {
+    let mut node = std::process::Command::new("node");
+    let script = root().join("tests/languages/sdk/lease.mjs");
+    let output = node.arg(script).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Some bytes that others find by their digest.
 type Blobs = HashMap<String, Vec<u8>>;
 
