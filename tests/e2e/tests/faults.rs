@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use coracle_e2e::{Cluster, build_guests, eventually, get};
+use coracle_e2e::{Cluster, build_guests, eventually, get, pod, sh};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::PostParams;
@@ -125,19 +125,53 @@ fn pods(cluster: &Cluster) -> Vec<(String, String, u64)> {
     found
 }
 
+/// A pod that writes down each of its starts into a volume of its own, and one that was done before.
+fn leave_traces(cluster: &Cluster) {
+    cluster.push("behave:1", &build_guests("tests/guests").join("behave.wasm"));
+    let mounts = json!({"volumeMounts": [{"name": "v", "mountPath": "/d"}]});
+    let volumes = json!([{"name": "v", "emptyDir": {}}]);
+    let starts = "echo started >> /d/starts; while true; do sleep 1; done";
+    let stays = json!({"containers": [sh("c", starts, &mounts)], "volumes": volumes});
+    let once = json!({"restartPolicy": "Never", "containers": [sh("c", "echo once", &json!({}))]});
+    cluster.make(&[pod("stays", &stays), pod("once", &once)]);
+    cluster.ready("stays");
+    cluster.shows("pod/once", "/status/phase", "Succeeded");
+    eventually("its start is written down", || starts_of(cluster, 1));
+}
+
+fn starts_of(cluster: &Cluster, wanted: usize) -> Result<(), String> {
+    let read = cluster.kubectl(&["exec", "stays", "--", "cat", "/d/starts"]);
+    if read.stdout == "started\n".repeat(wanted) { Ok(()) } else { Err(format!("{read:?}")) }
+}
+
+/// Rows `cp.host-restart` and `node.syncloop`: what ran runs again, once, with its data; what was done is not done
+/// again; and then the host goes on with what it is told.
 #[test]
 fn a_killed_host_brings_its_pods_back_by_itself() {
     let cluster = Cluster::start();
     let port = serve_hello(&cluster);
+    leave_traces(&cluster);
+    let done = cluster.get(&["pod", "once"])["status"].clone();
     let before = pods(&cluster);
     cluster.kill_host();
     eventually("the pods serve again", || answers(port));
     let expected: Vec<_> =
         before.iter().map(|(uid, ip, restarts)| (uid.clone(), ip.clone(), restarts + 1)).collect();
-    eventually("same pods and addresses, one restart more", || {
+    let is_as_expected = || {
         let now = pods(&cluster);
         if now == expected { Ok(()) } else { Err((now, expected.clone())) }
-    });
+    };
+    eventually("same pods and addresses, one restart more", is_as_expected);
+    cluster.shows("pod/stays", "/status/containerStatuses/0/restartCount", 1);
+    eventually("its data is there, and one start more", || starts_of(&cluster, 2));
+    // What comes next is made; by then whatever the host would have done once more is done.
+    cluster.make(&[pod("next", &json!({"containers": [sh("c", "sleep 3600", &json!({}))]}))]);
+    cluster.ready("next");
+    cluster.run(&["delete", "pod", "next", "--grace-period=0", "--force"]);
+    is_as_expected().unwrap();
+    eventually("there is no third start", || starts_of(&cluster, 2));
+    let now = cluster.get(&["pod", "once"])["status"].clone();
+    assert_eq!(now["containerStatuses"], done["containerStatuses"], "what was done is left alone");
 }
 
 #[test]

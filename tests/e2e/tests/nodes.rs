@@ -22,12 +22,17 @@ fn nodes() {
         assert!(pushed.ok, "{pushed:?}");
     }
     let words = machines.token();
+    let share = machines.folder().join("share");
+    std::fs::create_dir_all(share.join("team")).unwrap();
+    let mut with_share = words.clone();
+    with_share.push(format!("--nfs=files.example:/exports={}", share.display()));
     for index in 1..4 {
-        machines.start_host(index, &words);
+        machines.start_host(index, if index < 3 { &with_share } else { &words });
     }
     (1..4).for_each(|index| machines.wait_ready(index));
     everything_is_there_without_a_flag(&machines, &guests);
     containers_stay_together(&machines);
+    a_share_is_there_where_it_is_mounted(&machines, &share);
     hosts_answer_whom_they_know(&machines);
     daemons_and_the_control_plane(&mut machines, &words);
     let machines = Arc::new(machines);
@@ -64,6 +69,60 @@ fn containers_stay_together(machines: &Machines) {
     names.sort_unstable();
     assert_eq!(names, ["a", "b", "c"]);
     machines.run(&["delete", "pod", "three", "--wait=false"]);
+}
+
+/// Row `vol.nfs`: two hosts have the share, the third was not told of it.
+fn a_share_is_there_where_it_is_mounted(machines: &Machines, share: &Path) {
+    let on = |name: &str, node: &str, script: &str, source: Value| {
+        let mounts = json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+        let mut volume = source;
+        volume.as_object_mut().unwrap().insert("name".to_owned(), json!("v"));
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
+            "restartPolicy": "Never", "nodeSelector": {"kubernetes.io/hostname": node},
+            "containers": [sh("c", script, &mounts)], "volumes": [volume]}})
+    };
+    let team = json!({"nfs": {"server": "files.example", "path": "/exports/team"}});
+    let fixed =
+        json!({"nfs": {"server": "files.example", "path": "/exports/team", "readOnly": true}});
+    let printed = |name: &str| {
+        eventually(&format!("{name} is done"), || {
+            let pod = machines.get(&["pod", name]);
+            if pod["status"]["phase"] == "Succeeded" { Ok(()) } else { Err(pod["status"].clone()) }
+        });
+        machines.run(&["logs", name])
+    };
+    make(machines, &on("writes", "host-1", "echo from one > /v/file", team.clone()));
+    assert_eq!(printed("writes"), "");
+    machines.run(&["delete", "pod", "writes"]);
+    let script = "cat /v/file; (echo x > /v/other) 2>/dev/null || echo refused";
+    make(machines, &on("reads", "host-2", script, fixed));
+    assert_eq!(printed("reads"), "from one\nrefused\n");
+    // By a claim of a volume that an administrator made; and back to the first host.
+    let meta = json!({"name": "team"});
+    let modes = json!(["ReadWriteMany"]);
+    make(
+        machines,
+        &json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": {"storageClassName": "",
+            "capacity": {"storage": "1Mi"}, "accessModes": modes, "nfs": team["nfs"]}},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": {"storageClassName": "",
+            "volumeName": "team", "accessModes": modes, "resources": {"requests": {"storage": "1Mi"}}}}]}),
+    );
+    let claim = json!({"persistentVolumeClaim": {"claimName": "team"}});
+    make(machines, &on("claims", "host-2", "cat /v/file; echo from two > /v/file", claim));
+    assert_eq!(printed("claims"), "from one\n");
+    make(machines, &on("again", "host-1", "cat /v/file", team.clone()));
+    assert_eq!(printed("again"), "from two\n");
+    make(machines, &on("elsewhere", "host-3", "true", team));
+    eventually("it says why it waits", || {
+        let described = machines.run(&["describe", "pod", "elsewhere"]);
+        let words =
+            ["FailedMount", "ContainerCreating", "--nfs files.example:/exports/team=FOLDER"];
+        if words.iter().all(|word| described.contains(word)) { Ok(()) } else { Err(described) }
+    });
+    let pods = ["reads", "claims", "again", "elsewhere", "--grace-period=0", "--force"];
+    machines.run(&[&["delete", "pod"][..], &pods].concat());
+    assert_eq!(std::fs::read_to_string(share.join("team/file")).unwrap(), "from two\n");
 }
 
 /// Row `node.daemon`. A host listens at no port for this: it is asked over a connection that it made, by the server alone.
