@@ -13,7 +13,7 @@ use http::header::{EXPECT, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
 use super::body::{Body, answer, boxed, empty, full};
@@ -24,6 +24,7 @@ use super::hostname::host_of;
 use super::routes::{Backend, Hit, Protocol, Target};
 use super::state::Front;
 use super::upgrade;
+use super::upload::{Progress, Upload};
 
 /// Backends that are tried for one request.
 const BACKENDS_TRIED_MAX: usize = 8;
@@ -223,9 +224,10 @@ pub(super) async fn send(
     front: &Arc<Front>,
     from: From,
     backend: &Backend,
-    mut request: Request<Body>,
+    request: Request<Body>,
     each: Option<Duration>,
 ) -> Response<Body> {
+    let (mut request, upload) = Upload::watch(request);
     let mut refused = Vec::new();
     let mut why = "no backend is ready".to_owned();
     let mut lost = false;
@@ -236,15 +238,13 @@ pub(super) async fn send(
             return answer(StatusCode::FORBIDDEN, "a network policy is in the way");
         }
         let exchanged = exchange(front, (address, from.client), backend.http2, request);
-        let exchanged = match each {
-            Some(most) => match tokio::time::timeout(most, exchanged).await {
-                Ok(exchanged) => exchanged,
-                Err(_elapsed) => {
-                    front.answered(address, false);
-                    return answer(StatusCode::GATEWAY_TIMEOUT, "the backend took too long");
-                }
-            },
-            None => exchanged.await,
+        let mut exchanged = std::pin::pin!(exchanged);
+        let Some(exchanged) = within(each, exchanged.as_mut()).await else {
+            // The exchange is still there and holds the upload, whose client may be the slow one.
+            if upload.progress() == Progress::Over {
+                front.answered(address, false);
+            }
+            return answer(StatusCode::GATEWAY_TIMEOUT, "the backend took too long");
         };
         match exchanged {
             Ok(mut answered) => {
@@ -257,14 +257,11 @@ pub(super) async fn send(
                 request = *back;
                 refused.push(address);
             }
-            Err(Failed::Lost(error, _)) if is_too_large(&error) => {
-                return answer(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the body is larger than allowed here",
-                );
-            }
             Err(Failed::Lost(error, again)) => {
                 tracing::debug!(%address, %error, "a backend gave no answer");
+                if let Some(answered) = not_of_the_backend(&upload, &error) {
+                    return answered;
+                }
                 front.answered(address, false);
                 // The second time, it may be the request that no backend stands.
                 let Some(again) = again.filter(|_| !lost) else { return no_answer() };
@@ -287,15 +284,24 @@ fn no_answer() -> Response<Body> {
     answer(StatusCode::BAD_GATEWAY, "the backend gave no answer")
 }
 
-fn is_too_large(error: &hyper::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if error.is::<LengthLimitError>() {
-            return true;
-        }
-        source = error.source();
+/// Waits for as long as allowed.
+async fn within<F: Future>(most: Option<Duration>, future: F) -> Option<F::Output> {
+    match most {
+        Some(most) => tokio::time::timeout(most, future).await.ok(),
+        None => Some(future.await),
     }
-    false
+}
+
+/// Answers a request that came to nothing by no fault of the backend's, of which it then says nothing.
+fn not_of_the_backend(upload: &Upload, error: &hyper::Error) -> Option<Response<Body>> {
+    match upload.progress() {
+        Progress::TooLarge => {
+            let why = "the body is larger than allowed here";
+            Some(answer(StatusCode::PAYLOAD_TOO_LARGE, why))
+        }
+        Progress::Broken => Some(answer(StatusCode::BAD_REQUEST, "the body broke off")),
+        Progress::Underway | Progress::Over => error.is_user().then(no_answer),
+    }
 }
 
 enum Copied {
@@ -352,3 +358,6 @@ pub(super) fn is_repeatable(request: &Request<Body>) -> bool {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     safe && request.body().is_end_stream()
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,5 +29,6 @@ mod run;
 mod serve;
 mod state;
 mod upgrade;
+mod upload;
 
 pub use run::{FrontConfig, Running, start};

@@ -14,6 +14,7 @@ mod pace;
 mod target;
 pub(crate) mod tls;
 mod trust;
+mod upload;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use self::lingering::Lingering;
 use self::pace::Paced;
 use self::target::Target;
 pub(crate) use self::tls::trust_what_the_machine_trusts;
+use self::upload::Upload;
 use super::HttpContainer;
 use super::serve::Door;
 use crate::container::Core;
@@ -118,6 +120,7 @@ async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: Reque
     let addresses = addresses.await.map_err(|_| Error::DnsTimeout)??;
     if !target.is_tls {
         let reached = timeout(connect, reach(core, &addresses));
+        let (request, upload) = Upload::watch(request);
         let (sent, backend) = match reached.await.map_err(|_| Error::ConnectionTimeout)?? {
             Way::Call(http, backend) => (call((core, &http), request, options).await, backend),
             Way::Connection(stream) => {
@@ -125,8 +128,10 @@ async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: Reque
                 (exchange(stream, request, options).await, backend)
             }
         };
-        if let Some(backend) = backend {
-            core.netns.answered(backend, is_well(&sent));
+        if let Some(backend) = backend
+            && let Some(well) = was_well(&sent, &upload, options)
+        {
+            core.netns.answered(backend, well);
         }
         return sent;
     }
@@ -138,13 +143,19 @@ async fn send(core: &Arc<Core>, request: http::Request<WasiBody>, options: Reque
     exchange(stream.await.map_err(|_| Error::ConnectionTimeout)??, request, options).await
 }
 
-/// Whether a backend of a Service answered without a failure of its own. What the request itself, or its sender, did
-/// wrong says nothing of it.
-fn is_well(sent: &Sent) -> bool {
-    match sent {
-        Ok((response, _)) => !response.status().is_server_error(),
-        Err(error) => !matches!(error, Error::Hyper(_) | Error::ConnectionReadTimeout),
-    }
+/// Whether a backend of a Service answered without a failure of its own. `None` where that is not known: what the
+/// guest did wrong, or did not want to wait for, says nothing of the backend, neither good nor bad.
+fn was_well(sent: &Sent, upload: &Upload, options: RequestOptions) -> Option<bool> {
+    let failed = match sent {
+        Ok((response, _)) if !response.status().is_server_error() => return Some(true),
+        Ok(_) => !upload.is_broken(),
+        Err(Error::Hyper(error)) => !error.is_user() && !upload.is_broken(),
+        Err(Error::ConnectionReadTimeout) => {
+            options.first_byte_timeout.is_none() && upload.has_ended()
+        }
+        Err(_) => false,
+    };
+    failed.then_some(false)
 }
 
 async fn resolve(core: &Core, target: &Target) -> Result<Vec<SocketAddr>, Error> {
@@ -271,3 +282,6 @@ fn connect_error(error: &io::Error) -> Error {
         Error::ConnectionRefused
     }
 }
+
+#[cfg(test)]
+mod tests;
