@@ -43,6 +43,8 @@ struct State {
     reset: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Whoever wants to know that the reader is gone.
+    watcher: Option<Waker>,
 }
 
 impl State {
@@ -263,6 +265,16 @@ impl Pipe {
         Poll::Pending
     }
 
+    /// Ready when nobody reads any more: the reader is gone, or the connection was cut.
+    pub(crate) fn poll_gone(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.closed || state.reset {
+            return Poll::Ready(());
+        }
+        park(&mut state.watcher, context);
+        Poll::Pending
+    }
+
     /// The writer's last word: the reader meets the end after what is queued.
     pub(crate) fn finish(&self) {
         self.change(|state| state.finished = true);
@@ -301,13 +313,12 @@ impl Pipe {
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        let (reader, writer) = {
+        let wakers = {
             let mut state = self.0.lock();
             change(&mut state);
-            (state.reader.take(), state.writer.take())
+            [state.reader.take(), state.writer.take(), state.watcher.take()]
         };
-        wake(reader);
-        wake(writer);
+        wakers.into_iter().for_each(wake);
     }
 }
 

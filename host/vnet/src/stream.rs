@@ -136,6 +136,13 @@ impl VStream {
         self.tx.reset_now();
     }
 
+    /// Ends when the other end reads no more: it was dropped, or the connection was cut. One that only
+    /// shut a direction down is still there. For one task at a time; it may outlive this end.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let tx = self.tx.clone();
+        std::future::poll_fn(move |context| tx.poll_gone(context))
+    }
+
     pub(crate) fn set_peer(&mut self, peer: SocketAddr) {
         self.peer = peer;
     }

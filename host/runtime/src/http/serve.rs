@@ -47,7 +47,8 @@ impl Accept for Door {
             return;
         };
         let ends = Ends { peer: stream.peer_addr(), local: stream.local_addr() };
-        runtime.spawn(serve(self.0.clone(), stream, Some(ends)));
+        let gone = stream.gone();
+        runtime.spawn(serve(self.0.clone(), stream, gone, Some(ends)));
     }
 
     fn accept_real(&self, stream: TcpStream) -> Result<(), TcpStream> {
@@ -69,7 +70,9 @@ impl Accept for Door {
         if let Some(counted) = Counted::new(&self.0) {
             let traffic = self.0.core.netns.traffic().clone();
             let stream = Counting { inner: stream, traffic };
-            runtime.spawn(async move { serve(counted.0.clone(), stream, ends).await });
+            // A client that is gone looks as one that ended its side, until it is written to.
+            let gone = std::future::pending();
+            runtime.spawn(async move { serve(counted.0.clone(), stream, gone, ends).await });
         }
         Ok(())
     }
@@ -103,9 +106,13 @@ impl Drop for Counted {
     }
 }
 
-/// Serves one connection to its end.
-async fn serve<I>(http: Arc<HttpContainer>, stream: I, ends: Option<Ends>)
-where
+/// Serves one connection to its end, or until its client is `gone`.
+async fn serve<I>(
+    http: Arc<HttpContainer>,
+    stream: I,
+    gone: impl Future<Output = ()> + Send,
+    ends: Option<Ends>,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let container = http.clone();
@@ -128,7 +135,8 @@ where
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIME_MAX);
     builder.http1().max_buf_size(HEAD_BYTES_MAX);
-    // A client that has said all still listens; a guest that began ends its work either way.
+    // A client that has said all still listens. To hyper one that is gone looks alike, and its guest
+    // would work on until its time is up: `gone` tells them apart where that can be known.
     builder.http1().half_close(true);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     // Until the version of HTTP is known, hyper has no clock of its own.
@@ -138,7 +146,7 @@ where
         http.stopping.cancelled().await;
         let _ = tokio::time::timeout(FIRST_REQUEST_TIME_MAX, first_request.notified()).await;
     };
-    tokio::pin!(connection, silence, settled);
+    tokio::pin!(connection, silence, settled, gone);
     let (mut is_closing, mut is_early) = (false, true);
     loop {
         tokio::select! {
@@ -160,6 +168,7 @@ where
                 }
                 return;
             }
+            () = gone.as_mut() => return,
         }
     }
 }

@@ -103,6 +103,24 @@ async fn a_client_that_ends_its_side_gets_its_answer() {
     }
 }
 
+/// One that is gone for good is no reason to work on. A worker hears no more of it than its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_gone_takes_its_request_along() {
+    if class::HAS_CONNECTIONS {
+        return;
+    }
+    let pod = Pod::new();
+    let mut spec = pod.spec("http_behave", &[]).await;
+    spec.http.request_timeout = Duration::from_secs(3600);
+    let container = pod.sandbox.start(spec).await.unwrap();
+    let mut stream = fabric().deliver(pod.address(80), ([192, 0, 2, 1], 5).into()).unwrap();
+    stream.write_all(b"GET /spin HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    until(|| container.usage().instances == 1).await;
+    drop(stream);
+    until(|| container.usage().instances == 0).await;
+    assert_eq!(ask(&pod, "/count").await, (200, "1\n".to_owned()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_ends_one_request_and_nothing_else() {
     let pod = Pod::new();

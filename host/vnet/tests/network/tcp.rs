@@ -6,8 +6,9 @@ use coracle_vnet::{Accept, Listener, NetNs, PIPE_BYTES_MAX, Reached, Route, Scop
 use std::any::Any;
 use std::io::ErrorKind;
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 
 fn listen(ns: &Arc<NetNs>, address: &str) -> Listener {
     ns.bind_tcp(addr(address)).expect("bind").listen(16, None).expect("listen")
@@ -166,6 +167,35 @@ fn half_close_lets_the_other_direction_live() {
     drop(server);
     assert_eq!(read(&client), Ok(Some(b"answer".to_vec())));
     assert_eq!(read(&client), Ok(Some(vec![])), "the end");
+}
+
+/// Remembers that it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn one_that_only_ended_its_side_is_not_gone() {
+    let is_gone = |stream: &VStream| std::pin::pin!(stream.gone()).poll(&mut noop()).is_ready();
+    let (client, server) = pair(&world());
+    client.shutdown(Shutdown::Write);
+    server.shutdown(Shutdown::Write);
+    assert!(!is_gone(&server) && !is_gone(&client));
+    let (woken, mut gone) = (Arc::new(Woken::default()), std::pin::pin!(server.gone()));
+    let waker = Waker::from(woken.clone());
+    assert!(gone.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(client);
+    assert!(woken.0.load(Ordering::Acquire));
+    assert!(gone.as_mut().poll(&mut noop()).is_ready());
+
+    let (client, server) = pair(&world());
+    server.reset();
+    assert!(is_gone(&client) && is_gone(&server));
 }
 
 #[test]
