@@ -11,8 +11,9 @@ use crate::udp::{DATAGRAM_BYTES_MAX, DatagramSink};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 
@@ -93,25 +94,19 @@ fn seen_as(client: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, client.port())
 }
 
+/// The key by which IPv6 senders get IPv4 addresses, anew in each process: nobody outside can compute whose
+/// address would be another's, whose replies it could then get.
+static SENDERS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 /// The address by which a pod knows a sender from outside that is of the other family than itself: its sockets
-/// could neither take nor answer it. The same for every datagram of a sender, and on every host.
+/// could neither take nor answer it. The same for every datagram of a sender, until this process ends.
 ///
 /// *Source:* RFC 6052 for IPv4 senders: the well-known prefix 64:ff9b::/96 before the address. No such rule fits an
 /// IPv6 address into IPv4; addresses of the reserved class E (RFC 1112 §4), which belong to nobody, are made
 /// of its hash, as content networks do for origins that know IPv4 alone.
 pub(crate) fn seen_at(destination: SocketAddr, source: SocketAddr) -> SocketAddr {
     let ip = match (destination.ip(), source.ip()) {
-        (IpAddr::V4(_), IpAddr::V6(sender)) => {
-            // FNV-1a, which is the same in every process.
-            let hash = sender.octets().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
-                (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
-            // Neighbours' hashes differ in their high bits alone; this spreads them, as MurmurHash3 ends.
-            let spread = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-            // Of the 2^28 addresses, neither the first nor the last one, which is the broadcast address.
-            let number = ((spread ^ (spread >> 33)) >> 32) as u32 % 0x0fff_fffe + 1;
-            Ipv4Addr::from(0xf000_0000 | number).into()
-        }
+        (IpAddr::V4(_), IpAddr::V6(sender)) => reserved(sender, &SENDERS).into(),
         (IpAddr::V6(_), IpAddr::V4(sender)) => {
             let [a, b, c, d] = sender.octets().map(u16::from);
             Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, a << 8 | b, c << 8 | d).into()
@@ -119,6 +114,13 @@ pub(crate) fn seen_at(destination: SocketAddr, source: SocketAddr) -> SocketAddr
         (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => return source,
     };
     SocketAddr::new(ip, source.port())
+}
+
+/// An IPv4 address of class E for a sender.
+fn reserved(sender: Ipv6Addr, key: &RandomState) -> Ipv4Addr {
+    // Of the 2^28 addresses, neither the first nor the last one, which is the broadcast address.
+    let number = (key.hash_one(sender) >> 32) as u32 % 0x0fff_fffe + 1;
+    Ipv4Addr::from(0xf000_0000 | number)
 }
 
 /// The way back to a client outside.
@@ -230,12 +232,21 @@ mod tests {
         check("[fd00::2]:53", "[2001:db8::9]:4000", "[2001:db8::9]:4000");
         check("[fd00::2]:53", "203.0.113.9:4000", "[64:ff9b::cb00:7109]:4000");
         let pod = "10.128.0.2:53".parse().unwrap();
-        let seen: std::collections::BTreeSet<SocketAddr> = (0..2000_u16)
-            .map(|n| seen_at(pod, (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n), 9).into()))
-            .collect();
-        // The chance of a meeting among so many is 1 in 134; these are always the same addresses.
-        assert_eq!(seen.len(), 2000);
-        assert!(seen.iter().all(|one| matches!(one.ip(), IpAddr::V4(ip) if ip.octets()[0] >= 240)));
+        for number in 0..2000_u16 {
+            let source = (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number), number).into();
+            let seen = seen_at(pod, source);
+            let IpAddr::V4(ip) = seen.ip() else { panic!("{seen} is of the sender's family") };
+            assert!(ip.octets()[0] >= 240 && !ip.is_broadcast(), "{seen}");
+            assert_eq!((seen, seen.port()), (seen_at(pod, source), number), "it stays the same");
+        }
+    }
+
+    /// Two keys would have to give 1,000 senders the same 28 bits each.
+    #[test]
+    fn the_address_of_a_sender_cannot_be_known_without_the_key() {
+        let other = RandomState::new();
+        let mut senders = (0..1000_u16).map(|n| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n));
+        assert!(senders.any(|sender| reserved(sender, &SENDERS) != reserved(sender, &other)));
     }
 
     #[test]
