@@ -112,9 +112,6 @@ impl NodeInfo {
     pub(crate) fn remove(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let placed = self.pods.remove(uid)?;
         self.state.remove(&placed.request);
-        // Two pods may have shared a port before the scheduler saw them.
-        let ports = self.pods.values().flat_map(|pod| pod.request.host_ports.iter().cloned());
-        self.state.host_ports.extend(ports);
         Some(placed)
     }
 }

@@ -6,7 +6,7 @@
 mod request;
 mod resources;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::core::v1::NodeStatus;
@@ -47,8 +47,9 @@ pub struct NodeState {
     pub scoring: ScoringRequest,
     /// Number of pods on it.
     pub pods: i64,
-    /// Ports of the host that its pods have taken.
-    pub host_ports: BTreeSet<HostPort>,
+    /// Ports of the host that its pods have taken, and by how many: several may have got one before
+    /// anybody looked. A port that is free is not in it.
+    pub host_ports: BTreeMap<HostPort, usize>,
 }
 
 impl NodeState {
@@ -62,7 +63,9 @@ impl NodeState {
         self.requested.add(&pod.resources);
         self.scoring.add(pod.scoring);
         self.pods += 1;
-        self.host_ports.extend(pod.host_ports.iter().cloned());
+        for port in &pod.host_ports {
+            *self.host_ports.entry(port.clone()).or_default() += 1;
+        }
     }
 
     /// Counts a pod out that was counted in with the same request.
@@ -71,7 +74,12 @@ impl NodeState {
         self.scoring.subtract(pod.scoring);
         self.pods -= 1;
         for port in &pod.host_ports {
-            self.host_ports.remove(port);
+            if let Some(count) = self.host_ports.get_mut(port) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.host_ports.remove(port);
+                }
+            }
         }
     }
 }
@@ -118,7 +126,7 @@ pub fn fits(pod: &PodRequest, node: &NodeState) -> Vec<Lack> {
             lacks.push(Lack::Insufficient { resource: resource.to_owned() });
         }
     }
-    let taken = |port: &HostPort| node.host_ports.iter().any(|other| other.collides(port));
+    let taken = |port: &HostPort| node.host_ports.keys().any(|other| other.collides(port));
     if pod.host_ports.iter().any(taken) {
         lacks.push(Lack::PortsInUse);
     }

@@ -127,6 +127,21 @@ fn ports_of_the_host() {
 }
 
 #[test]
+fn a_port_is_free_when_the_last_pod_that_has_it_goes() {
+    let port = json!({"containerPort": 1, "hostPort": 80, "protocol": "TCP"});
+    let pod = request(json!({"containers": [{"name": "c", "ports": [port]}]}));
+    let empty = node("pods=10");
+    let mut busy = empty.clone();
+    busy.add(&pod);
+    busy.add(&pod);
+    busy.remove(&pod);
+    check_fit(&pod, &busy, "node(s) didn't have free ports for the requested pod ports");
+    busy.remove(&pod);
+    check_fit(&pod, &busy, "");
+    assert_eq!(busy, empty);
+}
+
+#[test]
 fn pods_without_requests_count_for_scores() {
     let scoring = plain("cpu=50m").scoring;
     assert_eq!((scoring.cpu_millis, scoring.memory_bytes), (50, 200 << 20));
