@@ -137,6 +137,11 @@ async fn versions_are_converted_both_ways() {
         200
           /status "Success"
     "#]].assert_eq(&session.run(&script).await);
+    updates_and_watches_are_converted(&session).await;
+}
+
+/// Of the object that is there.
+async fn updates_and_watches_are_converted(session: &Session) {
     let current = session.value("GET /apis/x.io/v2/namespaces/default/things/a").await;
     let mut changed = current.clone();
     changed["spec"]["paint"]["color"] = json!("black");
