@@ -137,11 +137,6 @@ async fn versions_are_converted_both_ways() {
         200
           /status "Success"
     "#]].assert_eq(&session.run(&script).await);
-    updates_and_watches_are_converted(&session).await;
-}
-
-/// Of the object that is there.
-async fn updates_and_watches_are_converted(session: &Session) {
     let current = session.value("GET /apis/x.io/v2/namespaces/default/things/a").await;
     let mut changed = current.clone();
     changed["spec"]["paint"]["color"] = json!("black");
@@ -196,20 +191,16 @@ async fn what_is_kept_in_a_former_version_is_migrated() {
     .assert_eq(&session.run(read).await);
 }
 
+const THINGS: &str = "/apis/x.io/v1/namespaces/default/things";
+
 #[tokio::test]
 async fn each_version_selects_by_its_own_fields() {
     let (session, ..) = start().await;
-    let things = "/apis/x.io/v1/namespaces/default/things";
-    let before = session.value(&format!("GET {things}")).await;
+    let before = session.value(&format!("GET {THINGS}")).await;
     let since = before["metadata"]["resourceVersion"].as_str().unwrap();
     let make = |name: &str, color: &str| {
         format!(
-            "POST {things} | /spec/color\n{{\"apiVersion\":\"x.io/v1\",\"kind\":\"Thing\",\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"color\":\"{color}\"}}}}\n\n"
-        )
-    };
-    let paint = |name: &str, color: &str| {
-        format!(
-            "PATCH {things}/{name} | /spec/color\nContent-Type: application/merge-patch+json\n{{\"spec\":{{\"color\":\"{color}\"}}}}\n\n"
+            "POST {THINGS} | /spec/color\n{{\"apiVersion\":\"x.io/v1\",\"kind\":\"Thing\",\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"color\":\"{color}\"}}}}\n\n"
         )
     };
     session.run(&[make("a", "red"), make("b", "green"), make("c", "red")].concat()).await;
@@ -245,7 +236,17 @@ GET /apis/x.io/v1/namespaces/default/things?fieldSelector=spec.paint.color%3Dred
         400 BadRequest: field label not supported: spec.paint.color
     "#]]
     .assert_eq(&session.run(read).await);
-    let delete = format!("DELETE {things}/c | /status\n");
+    selected_things_are_watched_and_deleted(&session, since).await;
+}
+
+/// Of the red `a` and `c` and the green `b`, from the revision before them.
+async fn selected_things_are_watched_and_deleted(session: &Session, since: &str) {
+    let paint = |name: &str, color: &str| {
+        format!(
+            "PATCH {THINGS}/{name} | /spec/color\nContent-Type: application/merge-patch+json\n{{\"spec\":{{\"color\":\"{color}\"}}}}\n\n"
+        )
+    };
+    let delete = format!("DELETE {THINGS}/c | /status\n");
     session.run(&[paint("a", "blue"), paint("b", "red"), paint("b", "red"), delete].concat()).await;
     let watched = session
         .run(&format!(
