@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use coracle_e2e::{
     BEHAVE, Cluster, HELLO, build_guests, container, eventually, get, pod, root, service, sh,
 };
@@ -31,6 +33,8 @@ fn rollouts() {
     nodes_have_names_and_taints(&cluster);
 
     autoscalers_show_what_they_read(&cluster);
+    cluster.push("agnhost:1", &guests.join("agnhost.wasm"));
+    autoscalers_read_what_others_serve(&cluster);
     a_job_at_each_minute(&cluster);
 }
 
@@ -369,6 +373,101 @@ fn autoscalers_show_what_they_read(cluster: &Cluster) {
     let top = cluster.run(&["top", "po", "-l", "app=auto", "--no-headers"]);
     assert!(top.contains("auto-") && top.contains("Mi"), "{top}");
     cluster.run(&["delete", "hpa/auto", "deployment/auto", "--wait=false"]);
+}
+
+/// A pod that serves the metrics APIs, as adapters of monitoring systems do.
+fn metrics_of_others(cluster: &Cluster) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["metrics.default.svc".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let served = |version: &str, group: &str| {
+        json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": format!("{version}.{group}")}, "spec": {
+                "group": group, "version": version, "groupPriorityMinimum": 100, "versionPriority": 10,
+                "caBundle": STANDARD.encode(&certificate),
+                "service": {"namespace": "default", "name": "metrics"}}})
+    };
+    let args = [
+        "metrics-adapter",
+        "--port=8443",
+        "--tls-cert-file=/tls/tls.crt",
+        "--tls-private-key-file=/tls/tls.key",
+    ];
+    let mounts =
+        json!([{"name": "tls", "mountPath": "/tls"}, {"name": "values", "mountPath": "/metrics"}]);
+    let container = container(
+        "c",
+        "registry.coracle.internal/agnhost:1",
+        &json!({"args": args,
+        "volumeMounts": mounts, "readinessProbe": {"tcpSocket": {"port": 8443}}}),
+    );
+    let mut adapter = service("metrics", 8443);
+    adapter["spec"]["ports"][0]["port"] = json!(443);
+    cluster.make(&[
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "metrics"}, "type": "kubernetes.io/tls",
+            "stringData": {"tls.crt": &certificate, "tls.key": key.serialize_pem()}}),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "metrics"},
+            "data": {"queue_length": "6", "requests-per-second": "2500m"}}),
+        pod("metrics", &json!({"containers": [container], "volumes": [
+            {"name": "tls", "secret": {"secretName": "metrics"}},
+            {"name": "values", "configMap": {"name": "metrics"}}]})),
+        adapter,
+        served("v1beta2", "custom.metrics.k8s.io"),
+        served("v1beta1", "external.metrics.k8s.io"),
+    ]);
+}
+
+/// Object and external metrics come from whoever serves their groups; what nobody knows is said.
+fn autoscalers_read_what_others_serve(cluster: &Cluster) {
+    metrics_of_others(cluster);
+    let names = ["by-queue", "by-rate", "by-nothing"];
+    let pods: Vec<Value> = names.iter().map(|name| web(name, json!({"replicas": 1}))).collect();
+    cluster.make(&pods);
+    let services =
+        ["apiservice/v1beta2.custom.metrics.k8s.io", "apiservice/v1beta1.external.metrics.k8s.io"];
+    for name in services {
+        cluster.run(&["wait", "--for=condition=Available", name, "--timeout=60s"]);
+    }
+    for name in names {
+        cluster.run(&["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"]);
+    }
+    let described =
+        |name: &str| json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+    let external = |metric: &str| {
+        json!({"type": "External", "external": {"metric": {"name": metric},
+            "target": {"type": "AverageValue", "averageValue": "2"}}})
+    };
+    let object = json!({"type": "Object", "object": {"metric": {"name": "requests-per-second"},
+        "describedObject": described("by-rate"), "target": {"type": "Value", "value": "1"}}});
+    let autoscaler = |name: &str, metric: Value| {
+        json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": name},
+            "spec": {"scaleTargetRef": described(name), "maxReplicas": 3, "metrics": [metric]}})
+    };
+    cluster.make(&[
+        autoscaler("by-queue", external("queue_length")),
+        autoscaler("by-rate", object),
+        autoscaler("by-nothing", external("nosuch")),
+    ]);
+    // Six of which each takes two; and two and a half times as many as one takes.
+    for name in ["by-queue", "by-rate"] {
+        cluster.shows(&format!("deployment/{name}"), "/spec/replicas", 3);
+        cluster.says(&format!("hpa/{name}"), &["SuccessfulRescale", "New size: 3"]);
+    }
+    cluster
+        .says("hpa/by-nothing", &["FailedGetExternalMetric", "could not find the metric nosuch"]);
+    cluster.shows("deployment/by-nothing", "/spec/replicas", 1);
+    let log = cluster.run(&["logs", "metrics"]);
+    let asked = "/namespaces/default/deployments.apps/by-rate/requests-per-second";
+    assert!(log.contains(asked), "{log}");
+    let all: Vec<String> = names
+        .iter()
+        .flat_map(|name| [format!("hpa/{name}"), format!("deployment/{name}")])
+        .collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    // First what leads to the pod, so that no group is there that nobody serves.
+    cluster.run(&[&["delete"], &services[..]].concat());
+    cluster
+        .run(&[&["delete", "--wait=false", "pod/metrics", "service/metrics"], &all[..]].concat());
 }
 
 /// Row `cron.object`.
