@@ -1,9 +1,13 @@
 //! `coracle token`: the tokens by which hosts join.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use coracle_client::Failure as _;
 use coracle_controllers::bootstrap::token::{NAMESPACE, SECRET_TYPE, parse, secret_name};
-use coracle_controllers::bootstrap::{CLUSTER_INFO, KUBECONFIG, PUBLIC_NAMESPACE, Token};
+use coracle_controllers::bootstrap::{
+    CLUSTER_INFO, KUBECONFIG, PUBLIC_NAMESPACE, SIGNATURE_PREFIX, Token,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -13,6 +17,12 @@ use rand::Rng as _;
 
 use crate::config::{DataDir, TokenCommand, TokenCreateFlags, TokenFlags};
 use crate::{client, join, out};
+
+/// How long a new cluster may take to write its `cluster-info`.
+const CLUSTER_INFO_MAX: Duration = Duration::from_secs(30);
+
+/// Between two looks at it.
+const CLUSTER_INFO_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a token is made of.
 const LETTERS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
@@ -52,10 +62,15 @@ async fn create(data: &DataDir, flags: &TokenCreateFlags) -> anyhow::Result<()> 
         authenticates: true,
         description: flags.description.clone(),
     };
+    let (server, hash) = whereabouts(&client).await?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
     let made = secrets.create(&PostParams::default(), &token.to_secret()).await;
     made.context("keep the token in the cluster")?;
-    let (server, hash) = whereabouts(&client).await?;
+    // Before that a host would be told that nobody knows its token.
+    let signature = format!("{SIGNATURE_PREFIX}{}", token.id);
+    let is_signed =
+        |map: &ConfigMap| map.data.as_ref().is_some_and(|data| data.contains_key(&signature));
+    cluster_info(&client, is_signed).await?;
     out::line(format_args!(
         "coracle host --server {server} --token {}.{} --ca-hash {hash}",
         token.id, token.secret
@@ -71,8 +86,7 @@ fn draw(length: usize) -> String {
 
 /// Where hosts reach the server, and the digest of its CA.
 async fn whereabouts(client: &Client) -> anyhow::Result<(String, String)> {
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), PUBLIC_NAMESPACE);
-    let map = maps.get(CLUSTER_INFO).await.context("read cluster-info")?;
+    let map = cluster_info(client, |_| true).await?;
     let text = map.data.unwrap_or_default().remove(KUBECONFIG).unwrap_or_default();
     let kubeconfig = Kubeconfig::from_yaml(&text).context("read the kubeconfig in cluster-info")?;
     let cluster = kubeconfig.clusters.into_iter().next().and_then(|named| named.cluster);
@@ -91,6 +105,34 @@ async fn whereabouts(client: &Client) -> anyhow::Result<(String, String)> {
     let authority = String::from_utf8(authority.context("decode the CA in cluster-info")?);
     let hash = join::ca_hash(&authority.context("read the CA in cluster-info")?)?;
     Ok((server, hash))
+}
+
+/// What a host reads first, once it is as wanted: the controllers of a new cluster write it a moment after its server
+/// answers, and sign it with each new token.
+async fn cluster_info(
+    client: &Client,
+    is_so: impl Fn(&ConfigMap) -> bool,
+) -> anyhow::Result<ConfigMap> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), PUBLIC_NAMESPACE);
+    let written = async {
+        loop {
+            match maps.get(CLUSTER_INFO).await {
+                Ok(map) if is_so(&map) => return Ok(map),
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error).context("read cluster-info"),
+            }
+            tokio::time::sleep(CLUSTER_INFO_PAUSE).await;
+        }
+    };
+    let waited = tokio::time::timeout(CLUSTER_INFO_MAX, written).await;
+    waited.with_context(|| {
+        format!(
+            "the ConfigMap {PUBLIC_NAMESPACE}/{CLUSTER_INFO} is not written after {} s: look whether the server's \
+             controllers run (`kubectl get leases -n kube-system`)",
+            CLUSTER_INFO_MAX.as_secs()
+        )
+    })?
 }
 
 async fn list(data: &DataDir, flags: &TokenFlags) -> anyhow::Result<()> {
