@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use coracle_e2e::{Cluster, eventually, get, pod, sh};
+use coracle_e2e::{Cluster, build_guests, eventually, get, pod, sh};
 use serde_json::json;
 
 use crate::sample::Samples;
@@ -19,6 +19,7 @@ const PAUSE: Duration = Duration::from_secs(31);
 pub(crate) async fn measure() -> anyhow::Result<Vec<String>> {
     let cluster = Cluster::start();
     cluster.push("hello:1", &super::hello_wasm());
+    cluster.push("behave:1", &build_guests("tests/guests").join("behave.wasm"));
     let port = cluster.node_port(0);
     cluster.apply(&super::hello_pod("hello").to_string());
     cluster.apply(&super::hello::service(port).to_string());
