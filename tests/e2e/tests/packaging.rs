@@ -10,7 +10,8 @@ use coracle_e2e::{coracle, oras, root};
 fn run(program: impl AsRef<Path>, arguments: &[&str], folder: &Path) -> String {
     let program = program.as_ref();
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(folder).env("HOME", folder).env("GZIP_LEVEL", "1");
+    command.args(arguments).current_dir(folder).env("HOME", folder);
+    command.env("GZIP_LEVEL", "1").env("SOURCE_DATE_EPOCH", "1700000000");
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
