@@ -71,7 +71,7 @@ fn connection(
     Ok(samples)
 }
 
-/// Reads an answer whose length is known.
+/// Reads an answer whose length is known, or that comes in chunks.
 fn read_answer(stream: &mut TcpStream) -> anyhow::Result<()> {
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
@@ -82,12 +82,15 @@ fn read_answer(stream: &mut TcpStream) -> anyhow::Result<()> {
         let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
         let text = String::from_utf8_lossy(answer.get(..head).unwrap_or_default());
         ensure!(text.starts_with("HTTP/1.1 200 "), "the answer is {text}");
-        let length = text
-            .to_ascii_lowercase()
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok())
-            .context("an answer without a length")?;
-        if answer.len() >= head + 4 + length {
+        let head_lines = text.to_ascii_lowercase();
+        let field = |name: &str| head_lines.lines().find_map(|line| line.strip_prefix(name));
+        let body = answer.get(head + 4..).unwrap_or_default();
+        let is_whole = match field("content-length:") {
+            Some(length) => body.len() >= length.trim().parse().context("the answer's length")?,
+            // In chunks, the last of which is empty.
+            None => body.ends_with(b"0\r\n\r\n"),
+        };
+        if is_whole {
             return Ok(());
         }
     }
