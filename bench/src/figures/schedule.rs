@@ -71,7 +71,8 @@ fn measure_case(case: &Case) -> anyhow::Result<String> {
     ))
 }
 
-fn plain() -> Value {
+/// No rule.
+pub(super) fn plain() -> Value {
     json!({})
 }
 
@@ -79,12 +80,14 @@ fn selector() -> Value {
     json!({"matchLabels": {"app": "web"}})
 }
 
-fn apart() -> Value {
+/// Each on a node of its own.
+pub(super) fn apart() -> Value {
     json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
         {"labelSelector": selector(), "topologyKey": "kubernetes.io/hostname"}]}}})
 }
 
-fn spread() -> Value {
+/// Evenly over zones.
+pub(super) fn spread() -> Value {
     json!({"topologySpreadConstraints": [{"maxSkew": 1, "labelSelector": selector(),
         "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}]})
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::progress::Progress;
 use super::{Plane, own, pod_spec};
+use crate::figures::schedule::{apart, plain, spread};
 use k8s_openapi::api::core::v1::Pod;
 
 struct Case {
@@ -74,22 +75,4 @@ async fn measure_case(case: &Case) -> anyhow::Result<String> {
 fn pod(more: &Value) -> Value {
     let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "web", "controller": true});
     json!({"metadata": {"ownerReferences": [owner]}, "spec": pod_spec(more)})
-}
-
-fn plain() -> Value {
-    json!({})
-}
-
-fn selector() -> Value {
-    json!({"matchLabels": {"app": "web"}})
-}
-
-fn apart() -> Value {
-    json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
-        {"labelSelector": selector(), "topologyKey": "kubernetes.io/hostname"}]}}})
-}
-
-fn spread() -> Value {
-    json!({"topologySpreadConstraints": [{"maxSkew": 1, "labelSelector": selector(),
-        "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}]})
 }
