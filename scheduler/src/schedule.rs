@@ -1,7 +1,7 @@
 //! Which node for this pod: filter, score, choose. Pure: same input, same decision.
 
 use crate::cycle::Cycle;
-use crate::filters::{Refusal, refusal};
+use crate::filters::{Cause, Refusal, named_taints, refusal};
 use crate::fit_error::FitError;
 use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
@@ -124,7 +124,7 @@ fn index(seed: u64, length: usize) -> usize {
 pub struct Verdict {
     /// Name of the node.
     pub node: String,
-    /// Why it does not take the pod, if it does not.
+    /// Why it does not take the pod, if it does not; taints by their names.
     pub refusal: Option<Refusal>,
     /// The weighted score of each kind by upstream's name of the plugin; none for a node that
     /// refuses.
@@ -140,7 +140,12 @@ pub fn explain(snapshot: &Snapshot, pod: &PodInfo) -> Vec<Verdict> {
         nodes.iter().copied().filter(|node| refusal(&cycle, node).is_none()).collect();
     let mut scores = scores::by_name(&cycle, &feasible).into_iter();
     let verdict = |node: &NodeInfo| {
-        let refusal = refusal(&cycle, node);
+        let mut refusal = refusal(&cycle, node);
+        if let Some(refusal) = &mut refusal
+            && refusal.cause == Cause::Taints
+        {
+            refusal.reasons = named_taints(pod, node);
+        }
         let scores = if refusal.is_none() { scores.next() } else { None };
         Verdict { node: node.name.clone(), refusal, scores: scores.unwrap_or_default() }
     };

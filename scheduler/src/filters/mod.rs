@@ -17,7 +17,7 @@ mod volumes;
 
 pub(crate) use affinity::{allows as affinity_allows, restricts as restricts_nodes, term_matches};
 pub use taints::tolerates;
-pub(crate) use taints::tolerates_binding as tolerates_binding_taints;
+pub(crate) use taints::{named as named_taints, tolerates_binding as tolerates_binding_taints};
 
 use std::borrow::Cow;
 use std::fmt;

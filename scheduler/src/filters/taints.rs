@@ -1,5 +1,7 @@
 //! A taint keeps away every pod that does not tolerate it.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
 use super::{Cause, Refusal};
@@ -16,9 +18,24 @@ pub(super) fn check(cycle: &Cycle<'_>, node: &NodeInfo) -> Option<Refusal> {
 
 /// Tells whether a pod tolerates every taint of a node that keeps pods away.
 pub(crate) fn tolerates_binding(pod: &PodInfo, node: &NodeInfo) -> bool {
+    untolerated(pod, node).next().is_none()
+}
+
+/// Names every taint of a node that keeps a pod away, in the node's order; none when the node is open to the pod.
+///
+/// An event counts nodes, so its words are the same for every taint; where one node is told of, the taint is named.
+/// *Source:* the message of `TaintToleration` with the taint in it, `{key: value}`.
+pub(crate) fn named(pod: &PodInfo, node: &NodeInfo) -> Vec<Cow<'static, str>> {
+    let words = |taint: &Taint| {
+        format!("node(s) had untolerated taint {{{}: {}}}", taint.key, given(&taint.value))
+    };
+    untolerated(pod, node).map(|taint| Cow::Owned(words(taint))).collect()
+}
+
+fn untolerated<'a>(pod: &'a PodInfo, node: &'a NodeInfo) -> impl Iterator<Item = &'a Taint> {
     let binding = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
-    let mut taints = node.taints().iter().filter(binding);
-    taints.all(|taint| tolerates(pod.tolerations(), taint))
+    let taints = node.taints().iter().filter(binding);
+    taints.filter(|taint| !tolerates(pod.tolerations(), taint))
 }
 
 /// Tells whether any of the tolerations covers a taint.

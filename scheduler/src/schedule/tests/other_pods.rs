@@ -242,3 +242,22 @@ fn an_explanation_adds_up() {
     let cycle = Cycle::new(&snapshot, &pod);
     assert_eq!(vec![total], scores::totals(&cycle, &[snapshot.node("a2").unwrap()]));
 }
+
+#[test]
+fn an_explanation_names_the_taints() {
+    let taints = json!([{"key": "team", "value": "red", "effect": "NoSchedule"},
+        {"key": "soft", "value": "x", "effect": "PreferNoSchedule"},
+        {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]);
+    let snapshot = cluster(&[("a", json!({"spec": {"taints": taints}}))]);
+    let check = |tolerations: Value, expected: &[&str]| {
+        let verdicts = explain(&snapshot, &info(pod("p", json!({"tolerations": tolerations}))));
+        let refusal = verdicts.into_iter().next().unwrap().refusal;
+        assert_eq!(refusal.map_or_else(Vec::new, |refusal| refusal.reasons), expected);
+    };
+    let red = "node(s) had untolerated taint {team: red}";
+    let lost = "node(s) had untolerated taint {node.kubernetes.io/unreachable: }";
+    check(json!([]), &[red, lost]);
+    check(json!([{"key": "team", "operator": "Exists"}]), &[lost]);
+    check(json!([{"effect": "NoExecute", "operator": "Exists"}]), &[red]);
+    check(json!([{"operator": "Exists"}]), &[]);
+}
