@@ -291,9 +291,10 @@ impl Machines {
     /// # Errors
     /// What the program that sends said.
     pub fn send(&self, from: usize, to: &str, port: u16, text: &str) -> Result<String, String> {
-        // bash's own sockets, so that no other program is needed.
+        // bash's own sockets, so that no other program is needed. A peer may hang up while it is sent to.
         let script = format!(
-            "exec 3<>/dev/tcp/{to}/{port} || exit 7; printf '%b' '{text}' >&3; timeout 2 cat <&3 || true"
+            "trap '' PIPE; exec 3<>/dev/tcp/{to}/{port} || exit 7; printf '%b' '{text}' >&3; \
+             timeout 2 cat <&3 || true"
         );
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.machine(from), "bash", "-c", &script]);

@@ -22,8 +22,10 @@ fn manifest(name: &str, class: Option<&str>, node_port: u16) -> String {
                 "livenessProbe": {"exec": {"command": ["test", "-f", "/data/f"]},
                     "initialDelaySeconds": 1, "periodSeconds": 1},
                 "volumeMounts": [{"name": "data", "mountPath": "/data"},
+                    {"name": "memory", "mountPath": "/memory"},
                     {"name": "config", "mountPath": "/config", "readOnly": true}]}],
-        "volumes": [{"name": "data", "emptyDir": {"sizeLimit": "8Mi"}},
+        "volumes": [{"name": "data", "emptyDir": {}},
+            {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
             {"name": "config", "configMap": {"name": "config"}}]});
     if let Some(class) = class {
         spec["runtimeClassName"] = json!(class);
@@ -104,11 +106,12 @@ fn behaves(cluster: &Cluster, name: &str, node_port: u16) {
     assert_eq!(cluster.kubectl_with(&typed, "typed\n").stdout, "typed\n", "{name}");
     let failed = cluster.kubectl(&["exec", name, "-c", "tool", "--", "sh", "-c", "exit 3"]);
     assert!(failed.stderr.contains("exit code 3"), "{failed:?}");
-    let fill = "echo 0123456789abcdef > /data/a; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 \
-                18 19 20; do cat /data/a /data/a > /data/b || exit 7; mv /data/b /data/a; done";
+    // Over the limit of one on disk the pod would be evicted.
+    let fill = "cd /memory; echo 0123456789abcdef > a; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 \
+                17 18 19 20; do cat a a > b || exit 7; mv b a; done";
     let full = cluster.kubectl(&["exec", name, "-c", "tool", "--", "sh", "-c", fill]);
     assert!(full.stderr.contains("exit code 7"), "{name}: over the volume's limit: {full:?}");
-    tool(&["rm", "/data/a", "/data/b"]);
+    tool(&["rm", "/memory/a", "/memory/b"]);
     let refused = cluster.kubectl(&["exec", name, "-c", "tool", "--", "touch", "/config/new"]);
     assert!(!refused.ok, "{refused:?}");
     assert!(!tool(&["wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]).is_empty(), "{name}");
