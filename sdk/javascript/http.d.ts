@@ -1,14 +1,14 @@
 export function env(): Record<string, string>;
 export function sleep(milliseconds: number): Promise<void>;
 /** A request as it came. */
-export interface Request {
+export interface Request extends AsyncIterable<Uint8Array> {
   /** In capitals: `GET`. */
   readonly method: string;
   /** With its query: `/cart?of=maria`. */
   readonly path: string;
   /** By names in small letters. */
   readonly headers: Map<string, string>;
-  /** The body, which is read once. */
+  /** The body, which is read once: whole, or piece by piece. */
   bytes(): Promise<Uint8Array>;
   text(): Promise<string>;
   json(): Promise<any>;

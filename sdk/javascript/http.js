@@ -1,6 +1,7 @@
 // A program that answers HTTP requests.
 import types from "wasi:http/types@0.3.0";
 import environment from "wasq:cli/environment@0.2.10";
+import { Body } from "./src/body.js";
 import "./src/console.js";
 import { drive, sleep } from "./src/loop.js";
 import { decode, encode } from "./src/text.js";
@@ -18,9 +19,10 @@ function now(kind, value) {
 }
 
 /** A request as it came. */
-class Request {
+class Request extends Body {
   #request;
   constructor(request) {
+    super();
     this.#request = request;
     const method = request.getMethod();
     this.method = (method.val ?? method.tag).toUpperCase();
@@ -30,21 +32,10 @@ class Request {
     fields[Symbol.dispose]();
   }
 
-  async bytes() {
+  /** The body, piece by piece. */
+  async *[Symbol.asyncIterator]() {
     const [stream] = types.Request.consumeBody(this.#request, now("RESULT_VOID_ERROR_CODE", { tag: "ok" }));
-    const parts = [];
-    for await (const part of stream) parts.push(part);
-    const all = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
-    parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
-    return all;
-  }
-
-  async text() {
-    return decode(await this.bytes());
-  }
-
-  async json() {
-    return JSON.parse(await this.text());
+    yield* stream;
   }
 }
 

@@ -67,7 +67,7 @@ const GO_COMMAND: [File; 3] = [
 const C_COMMAND: [File; 2] =
     [("coracle.toml", text!("c-command/coracle.toml")), ("main.c", text!("c-command/main.c"))];
 /// The SDK, which is on no registry.
-const SCRIPT: [File; 19] = [
+const SCRIPT: [File; 20] = [
     ("package.json", text!("common/package.json")),
     ("coracle/README.md", text!("../javascript/README.md")),
     ("coracle/build.mjs", text!("../javascript/build.mjs")),
@@ -82,6 +82,7 @@ const SCRIPT: [File; 19] = [
     ("coracle/http.d.ts", text!("../javascript/http.d.ts")),
     ("coracle/kube.js", text!("../javascript/kube.js")),
     ("coracle/kube.d.ts", text!("../javascript/kube.d.ts")),
+    ("coracle/src/body.js", text!("../javascript/src/body.js")),
     ("coracle/src/console.js", text!("../javascript/src/console.js")),
     ("coracle/src/fetch.js", text!("../javascript/src/fetch.js")),
     ("coracle/src/files.js", text!("../javascript/src/files.js")),

@@ -1,6 +1,7 @@
 // Requests to others.
 import handler from "wasq:http/outgoing-handler@0.2.10";
 import types from "wasq:http/types@0.2.10";
+import { Body } from "./body.js";
 import { writeAll } from "./console.js";
 import { ready } from "./loop.js";
 import { decode, encode } from "./text.js";
@@ -18,9 +19,10 @@ export function words(error) {
 }
 
 /** The answer to a request. */
-export class Answer {
+export class Answer extends Body {
   #response;
   constructor(response) {
+    super();
     this.#response = response;
     this.status = response.status();
     this.ok = this.status >= 200 && this.status < 300;
@@ -51,22 +53,6 @@ export class Answer {
       body[Symbol.dispose]();
       this.#response[Symbol.dispose]();
     }
-  }
-
-  async bytes() {
-    const parts = [];
-    for await (const part of this) parts.push(part);
-    const all = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
-    parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
-    return all;
-  }
-
-  async text() {
-    return decode(await this.bytes());
-  }
-
-  async json() {
-    return JSON.parse(await this.text());
   }
 }
 
