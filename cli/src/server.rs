@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use coracle_apiserver::audit::{AuditLog, AuditPolicy};
@@ -101,7 +102,8 @@ impl Server {
         let told = (pki.ca_certificate().to_owned(), url);
         let network = &flags.network;
         let (hooks, profiles) = workload;
-        let parts = Parts { holder, alone: !store.is_shared(), told, hooks, profiles };
+        let node_grace = flags.workload.node_monitor_grace_period;
+        let parts = Parts { holder, alone: !store.is_shared(), told, hooks, node_grace, profiles };
         let (controllers, scheduler) =
             start_parts(&api, network.cluster()?, network.node_mask, parts);
         let dashboard = format!("https://{}/ui/", reachable(address));
@@ -266,6 +268,8 @@ struct Parts {
     told: (String, String),
     /// What adds and removes hosts.
     hooks: HostHooks,
+    /// How long a host may say nothing.
+    node_grace: Duration,
     /// How pods may be scheduled.
     profiles: Vec<Profile>,
 }
@@ -276,7 +280,7 @@ fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) 
     let as_part = |name: &str| Client::in_process(api.in_process(UserInfo::component(name)));
     let client = as_part("kube-controller-manager");
     let caches = Caches::new(client.clone());
-    let Parts { holder, alone, told: (root_ca, server_url), hooks, profiles } = parts;
+    let Parts { holder, alone, told: (root_ca, server_url), hooks, node_grace, profiles } = parts;
     let controllers = {
         let caches = caches.clone();
         move || {
@@ -287,6 +291,7 @@ fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) 
                 root_ca: Some(root_ca.clone()),
                 server_url: Some(server_url.clone()),
                 hooks: hooks.clone(),
+                node_grace,
                 ..coracle_controllers::Config::default()
             };
             let gateways = coracle_network::gateway::publish::start(&caches);

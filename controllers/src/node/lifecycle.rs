@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::taints::{remaining, wanted};
+use super::vote::{Verdict, verdict};
 use super::{Action, Observed};
 use crate::objects::{is_active, is_ready};
 
@@ -16,12 +17,24 @@ const CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPr
 
 /// Gives all that is to be done for a Node now.
 ///
-/// A node whose silence is unknown is taken for alive. *Source:* Kubernetes docs, "Nodes:
+/// A node whose silence is unknown is taken for alive. One whose peers miss it is lost earlier, when it does not renew
+/// its Lease although it is asked to. *Source:* Kubernetes docs, "Nodes:
 /// Condition", "Taint based Evictions".
 pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
     let node = &observed.node;
-    let lost = observed.silent_for.is_some_and(|silence| silence >= observed.grace);
+    let verdict = verdict(&observed.vote, observed.silent_for);
+    let overdue = observed.silent_for.is_some_and(|silence| silence >= observed.grace);
+    let lost = overdue || verdict == Verdict::Lost;
     let mut actions = Vec::new();
+    let mut next: Vec<Duration> = Vec::new();
+    match verdict {
+        Verdict::Ask(wait) if !lost => {
+            actions.push(Action::AskToRenew);
+            next.push(wait);
+        }
+        Verdict::Later(wait) if !lost => next.push(wait),
+        Verdict::Ask(_) | Verdict::Later(_) | Verdict::Trusted | Verdict::Lost => {}
+    }
     let mut conditions = conditions(node);
     if lost && doubt(&mut conditions, now) {
         actions.push(Action::SetConditions(conditions.clone()));
@@ -39,7 +52,6 @@ pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
         let serving = observed.pods.iter().filter(|pod| is_active(pod) && is_ready(pod));
         actions.extend(serving.cloned().map(Action::MarkNotReady));
     }
-    let mut next: Vec<Duration> = Vec::new();
     for pod in observed.pods.iter().filter(|pod| is_active(pod)) {
         let Some(rest) = remaining(pod, &taints, now) else { continue };
         match Duration::try_from(rest) {
@@ -101,6 +113,7 @@ pub(super) fn not_ready(pod: &Pod, now: Timestamp) -> Option<serde_json::Value> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Vote;
     use expect_test::{Expect, expect};
     use serde_json::{Value, json};
 
@@ -120,6 +133,7 @@ mod tests {
             node: Arc::new(serde_json::from_value(node).unwrap()),
             silent_for: silent.map(Duration::from_secs),
             grace: Duration::from_secs(40),
+            vote: Vote::default(),
             pods: pods.into_iter().map(pod).collect(),
         }
     }
@@ -130,6 +144,7 @@ mod tests {
                 let one = |c: &NodeCondition| format!("{}={}", c.type_, c.status);
                 format!("conditions {}", all.iter().map(one).collect::<Vec<_>>().join(" "))
             }
+            Action::AskToRenew => "ask".into(),
             Action::SetTaints(all) => {
                 let one = |t: &k8s_openapi::api::core::v1::Taint| format!("{}:{}", t.key, t.effect);
                 format!("taints {}", all.iter().map(one).collect::<Vec<_>>().join(" "))
@@ -164,6 +179,32 @@ mod tests {
                 json!(null),
                 vec![bears("node.kubernetes.io/unreachable", Some(300))],
             ),
+            expect![[r#"
+                conditions Ready=Unknown MemoryPressure=Unknown DiskPressure=Unknown PIDPressure=Unknown
+                taints node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute
+                not ready
+                again in 300s"#]],
+        );
+    }
+
+    #[test]
+    fn a_host_that_its_peers_miss_is_asked_and_is_lost_when_its_lease_agrees() {
+        let pods = || vec![bears("node.kubernetes.io/unreachable", Some(300))];
+        let with = |silent: u64, asked: Option<u64>| {
+            let mut seen = observed("True", Some(silent), json!(null), pods());
+            seen.vote = Vote { doubted: true, asked_for: asked.map(Duration::from_secs) };
+            seen
+        };
+        check(&with(1, None), expect!["again in 1s"]);
+        check(
+            &with(7, None),
+            expect![[r#"
+                ask
+                again in 3s"#]],
+        );
+        check(&with(8, Some(1)), expect!["again in 2s"]);
+        check(
+            &with(10, Some(3)),
             expect![[r#"
                 conditions Ready=Unknown MemoryPressure=Unknown DiskPressure=Unknown PIDPressure=Unknown
                 taints node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::lifecycle::not_ready;
-use super::{Action, Cidr, Observed, companion, next_free, reconcile};
+use super::vote::{RENEW, Votes};
+use super::{Action, Cidr, Observed, Vote, companion, next_free, reconcile};
 use crate::context::{Context, Running};
 use crate::objects::name;
 use crate::write::{self, WriteError, settle};
@@ -28,6 +29,8 @@ const LEASES: &str = "kube-node-lease";
 struct Heard {
     renewed: Option<MicroTime>,
     at: Instant,
+    /// When its host was asked to renew it, since it was renewed.
+    asked: Option<Instant>,
 }
 
 struct Controller {
@@ -36,6 +39,7 @@ struct Controller {
     pods: Cache<Pod>,
     leases: Cache<Lease>,
     heard: Arc<Mutex<HashMap<String, Heard>>>,
+    votes: Arc<Mutex<Votes>>,
     recorder: Recorder,
 }
 
@@ -48,6 +52,7 @@ pub(crate) fn start(context: &Context) -> Running {
         pods: context.caches.get(),
         leases: Cache::start(&context.client, Scope::all().in_namespace(LEASES)),
         heard: Arc::default(),
+        votes: Arc::default(),
         recorder: context.recorder("node-controller"),
     });
     let feeds = vec![
@@ -56,8 +61,13 @@ pub(crate) fn start(context: &Context) -> Running {
             move |change| node_changed(&queue, change)
         }),
         controller.leases.observe({
-            let heard = Arc::clone(&controller.heard);
-            move |change| lease_changed(&heard, change)
+            let (queue, heard) = (queue.clone(), Arc::clone(&controller.heard));
+            let votes = Arc::clone(&controller.votes);
+            move |change| {
+                lease_changed(&heard, change);
+                let told = votes.lock().set(&change.key.name, change.new.as_deref());
+                told.into_iter().for_each(|host| queue.add(host));
+            }
         }),
         controller.pods.observe({
             let (queue, nodes) = (queue.clone(), controller.nodes.clone());
@@ -92,7 +102,7 @@ fn lease_changed(heard: &Mutex<HashMap<String, Heard>>, change: &Change<Lease>) 
     };
     let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
     if heard.get(&change.key.name).is_none_or(|before| before.renewed != renewed) {
-        heard.insert(change.key.name.clone(), Heard { renewed, at: Instant::now() });
+        heard.insert(change.key.name.clone(), Heard { renewed, at: Instant::now(), asked: None });
     }
 }
 
@@ -135,13 +145,45 @@ impl Controller {
     fn observe(&self, node: Arc<Node>) -> Observed {
         let silent_for = self.silence(&node);
         let pods = self.context.pods_by_node.get(name(&node.metadata));
-        Observed { node, silent_for, grace: self.context.config.node_grace, pods }
+        let vote = self.vote(name(&node.metadata));
+        Observed { node, silent_for, grace: self.context.config.node_grace, vote, pods }
+    }
+
+    /// What the other hosts say of one. Those that are lost themselves have no say.
+    fn vote(&self, host: &str) -> Vote {
+        let is_ready = |node: Arc<Node>| {
+            let mut all = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            all.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        };
+        let counts = |witness: &str| self.nodes.get(None, witness).is_some_and(is_ready);
+        let doubted = self.votes.lock().doubt(host, counts);
+        let asked = self.heard.lock().get(host).and_then(|heard| heard.asked);
+        Vote { doubted, asked_for: asked.map(|at| at.elapsed()) }
+    }
+
+    /// Asks a host to renew its Lease: its tunnel follows its Node.
+    async fn ask(&self, node: &Node, now: Timestamp) -> Result<(), WriteError> {
+        let host = name(&node.metadata);
+        // Before it is asked: it may have answered before this task goes on.
+        self.set_asked(host, |_| Some(Instant::now()));
+        let body = json!({"metadata": {"annotations": {RENEW: now.to_string()}}});
+        let nodes = self.context.client.cluster();
+        let asked = write::patch(&nodes, &self.nodes, &node.metadata, &body).await;
+        let is_asked = asked.is_ok();
+        self.set_asked(host, |before| before.filter(|_| is_asked).map(|_| Instant::now()));
+        asked
+    }
+
+    fn set_asked(&self, host: &str, set: impl Fn(Option<Instant>) -> Option<Instant>) {
+        if let Some(heard) = self.heard.lock().get_mut(host) {
+            heard.asked = set(heard.asked);
+        }
     }
 
     /// Gives how long a node has said nothing; one that never spoke counts from now on.
     fn silence(&self, node: &Node) -> Option<Duration> {
         let mut heard = self.heard.lock();
-        let never = || Heard { renewed: None, at: Instant::now() };
+        let never = || Heard { renewed: None, at: Instant::now(), asked: None };
         Some(heard.entry(name(&node.metadata).to_owned()).or_insert_with(never).at.elapsed())
     }
 
@@ -179,6 +221,7 @@ impl Controller {
                 let body = json!({"status": {"conditions": conditions}});
                 write::patch_status(&nodes, &self.nodes, &node.metadata, &body).await
             }
+            Action::AskToRenew => self.ask(node, now).await,
             Action::SetTaints(taints) => {
                 let taints = if taints.is_empty() { Value::Null } else { json!(taints) };
                 let guard = node.metadata.resource_version.as_deref();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_vnet::{DatagramSink, Fabric, NsTag, Protocol, VStream};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -24,7 +24,8 @@ use super::datagrams::{Flows, Outgoing, exchange};
 use super::head::{CAPSULES, Head, HeadError, REASON, header_text};
 use super::keys::{Keys, node_of};
 use super::link::{
-    FRAME_BYTES, KEEP_ALIVE, KEEP_ALIVE_MAX, LINK_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    FRAME_BYTES, HEALTH, KEEP_ALIVE, KEEP_ALIVE_MAX, LINK_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    STREAMS_MAX,
 };
 use super::peers::Peers;
 use super::splice::splice;
@@ -114,6 +115,9 @@ async fn serve(stream: TcpStream, inward: Arc<Inward>) -> Result<(), String> {
 /// Takes one stream, or says why not.
 fn answer(inward: &Inward, peer: &str, request: Request<Incoming>) -> Response<Empty<Bytes>> {
     let (parts, body) = request.into_parts();
+    if parts.method == Method::GET && parts.uri.path() == HEALTH {
+        return Response::new(Empty::new());
+    }
     let head = match Head::read(&parts) {
         Ok(head) => head,
         Err(error @ HeadError::Method) => {

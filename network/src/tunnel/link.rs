@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::upgrade::Upgraded;
@@ -39,6 +39,8 @@ pub(super) const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 pub(super) const LINK_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Bytes of the largest frame: one TLS record, so that streams take turns.
 pub(super) const FRAME_BYTES: u32 = 16 * 1024;
+/// Where a peer says that it is there.
+pub(super) const HEALTH: &str = "/healthz";
 /// Streams on one link at once, and how many are opened before the peer has said how many it takes.
 pub(super) const STREAMS_MAX: u32 = 20_000;
 
@@ -81,6 +83,18 @@ impl Link {
                 unreachable_host(format!("the connection to node '{}' broke: {why}", peer.node))
             }
         })
+    }
+
+    /// Asks the peer whether it is there. Any answer is one: a peer of an older version knows no such path.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or the link broke.
+    pub(super) async fn ask(&self, peer: &Peer, keys: &Arc<ClientConfig>) -> io::Result<()> {
+        let mut sender = self.sender(peer, keys).await?;
+        let request = Request::get(format!("https://{}{HEALTH}", peer.node)).body(Empty::new());
+        let request = request.map_err(io::Error::other)?;
+        sender.ready().await.map_err(io::Error::other)?;
+        sender.send_request(request).await.map(drop).map_err(io::Error::other)
     }
 
     /// The way to send requests to the peer: the open link, or a new one.

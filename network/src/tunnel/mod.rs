@@ -14,6 +14,7 @@ mod accept;
 pub mod admit;
 mod capsule;
 mod datagrams;
+mod doubt;
 pub mod head;
 pub mod keys;
 mod link;
@@ -22,6 +23,7 @@ pub mod peers;
 pub mod reach;
 mod run;
 mod splice;
+mod witness;
 
 pub(crate) use link::Forbidden;
 

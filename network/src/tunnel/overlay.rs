@@ -52,6 +52,23 @@ impl Outward {
         Ok((peer, link, keys))
     }
 
+    /// The hosts that have said where their tunnel is, by name and in order.
+    pub(super) fn reachable(&self) -> Vec<String> {
+        self.peers.read().reachable().map(str::to_owned).collect()
+    }
+
+    /// Asks a host whether it is there; `None`: this one cannot ask now.
+    pub(super) async fn ask(&self, node: &str) -> Option<bool> {
+        let peer = self.peers.read().get(node).cloned()?;
+        let keys = self.keys.borrow().clone()?;
+        let link = self.links.lock().entry(peer.node.clone()).or_default().clone();
+        let asked = link.ask(&peer, &keys.client).await;
+        if let Err(error) = &asked {
+            tracing::debug!(node, %error, "a host does not answer");
+        }
+        Some(asked.is_ok())
+    }
+
     /// Drops the links to nodes that are gone.
     pub(super) fn forget(&self, node: &str) {
         self.links.lock().remove(node);

@@ -70,6 +70,12 @@ impl Peers {
         self.nodes.get(node).map(|(_, peer)| peer)
     }
 
+    /// The hosts that have said where their tunnel is, by name and in order.
+    pub fn reachable(&self) -> impl Iterator<Item = &str> {
+        let told = self.nodes.iter().filter(|(_, (_, peer))| peer.address.is_some());
+        told.map(|(name, _)| name.as_str())
+    }
+
     /// The host whose pod has the address. `None` if there is none, and also if two claim it: then
     /// one of them lies, and neither is believed.
     #[must_use]
@@ -139,6 +145,7 @@ mod tests {
         assert_eq!(owner(&peers, "10.128.0.5"), Some(a.clone()));
         assert_eq!(owner(&peers, "10.128.64.5"), Some(("b".to_owned(), None)));
         assert_eq!(owner(&peers, "10.128.128.5"), None);
+        assert_eq!(peers.reachable().collect::<Vec<_>>(), ["a"]);
         // A host that claims what is another's takes it from both.
         peers.set(&node("liar", "192.0.2.3", "10.128.0.0/17", Some("15008")));
         assert_eq!(owner(&peers, "10.128.0.5"), None);

@@ -22,6 +22,7 @@ use super::accept::{Inward, accept};
 use super::keys::Keys;
 use super::overlay::Outward;
 use super::peers::{Peers, SavedPeer};
+use super::witness::Witness;
 use crate::network::Network;
 use crate::switch::Ranges;
 
@@ -50,7 +51,7 @@ pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
     _nodes: Subscription,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 5],
 }
 
 impl Drop for Running {
@@ -89,6 +90,7 @@ pub async fn start(
     let changed = Arc::new(Notify::new());
     let following = nodes.observe({
         let (peers, changed) = (Arc::clone(&peers), Arc::clone(&changed));
+        let outward = Arc::clone(&outward);
         move |change| {
             match &change.new {
                 Some(node) => peers.write().set(node),
@@ -108,10 +110,18 @@ pub async fn start(
         keys,
         flows: Arc::default(),
     };
+    let witness = Witness {
+        client: caches.client().clone(),
+        nodes: nodes.clone(),
+        outward,
+        own: config.node.clone(),
+    };
     let tell = tell(caches.client().clone(), nodes.clone(), config.node, address.port());
     let tasks = [
         tokio::spawn(accept(listener, Arc::new(inward))),
         tokio::spawn(tell),
+        tokio::spawn(witness.clone().watch()),
+        tokio::spawn(witness.renew_when_asked()),
         tokio::spawn(keep(nodes, peers, config.file, changed)),
     ];
     Ok(Running { address, _nodes: following, tasks })

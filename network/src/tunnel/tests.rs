@@ -270,6 +270,22 @@ async fn claim(host: &Host, source: &str) -> io::Result<()> {
 }
 
 #[tokio::test]
+async fn a_host_answers_for_as_long_as_it_is_there() {
+    let world = world().await;
+    assert_eq!(world.a.outward.reachable(), ["a", "b"]);
+    assert_eq!(world.a.outward.ask("b").await, Some(true));
+    assert_eq!(world.a.outward.ask("nobody").await, None);
+    world.b.accepting.abort();
+    // Its connections end with it, in a moment.
+    let gone = async {
+        while world.a.outward.ask("b").await != Some(false) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_host_cannot_speak_for_the_pods_of_another() {
     let world = world().await;
     let liar = Host::start("c", world.authority.keys("c"), &world.peers).await;

@@ -302,8 +302,13 @@ impl Machines {
         if output.ok { Ok(output.stdout) } else { Err(output.stderr) }
     }
 
-    /// Runs something with the network of a machine.
-    fn on<T: Send + 'static>(&self, index: usize, run: impl FnOnce() -> T + Send + 'static) -> T {
+    /// Runs something with the network of a machine, to its end; sockets that it made stay there, and so do
+    /// processes that it started.
+    pub fn on<T: Send + 'static>(
+        &self,
+        index: usize,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
         let path = format!("/var/run/netns/{}", self.machine(index));
         // A thread of its own: where it went, it stays.
         let there = std::thread::spawn(move || {

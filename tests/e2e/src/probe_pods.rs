@@ -14,8 +14,14 @@ pub const HELLO: &str = "registry.coracle.internal/hello:1";
 /// Machines, of which all but the first run a host, with the images of the tests.
 #[must_use]
 pub fn machines_with_images(count: usize) -> Machines {
+    machines_with_flags(count, &[])
+}
+
+/// The same with these flags for the server.
+#[must_use]
+pub fn machines_with_flags(count: usize, flags: &[&str]) -> Machines {
     let guests = build_guests("tests/guests");
-    let mut machines = Machines::start(count);
+    let mut machines = Machines::start_flags(count, flags);
     for (tag, file) in [("net-probe:1", "net-probe.wasm"), ("hello:1", "hello_http.wasm")] {
         let pushed = machines.coracle(&["push", tag, guests.join(file).to_str().unwrap()]);
         assert!(pushed.ok, "{pushed:?}");

@@ -22,6 +22,8 @@ fn run(words: &[&str]) -> Result<String> {
         ["send", address, mib] => send(address, mib.parse().unwrap_or(0)),
         ["echo", address] => echo(address),
         ["ping", address, count] => ping(address, count.parse().unwrap_or(1)),
+        ["crowd", address, count] => crowd(address, count.parse().unwrap_or(0)),
+        ["many", address, count, end] => many(address, count.parse().unwrap_or(0), end),
         ["connect", address] => TcpStream::connect(address).map(|_| "ok".to_owned()),
         ["bind", address] => Ok(TcpListener::bind(address)?.local_addr()?.to_string()),
         ["rebind", address] => {
@@ -160,6 +162,44 @@ fn ping(address: &str, count: u32) -> Result<String> {
         stream.read_exact(&mut [0])?;
     }
     Ok((start.elapsed().as_nanos() / u128::from(count)).to_string())
+}
+
+/// Takes so many connections, and when all are there sends back a byte on each, twice.
+fn crowd(address: &str, count: usize) -> Result<String> {
+    let listener = TcpListener::bind(address)?;
+    let accepted: Result<Vec<_>> = (0..count).map(|_| Ok(listener.accept()?.0)).collect();
+    let mut streams = accepted?;
+    for _ in 0..2 {
+        for stream in &mut streams {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            stream.write_all(&byte)?;
+        }
+    }
+    Ok("ok".to_owned())
+}
+
+/// Opens so many connections to a `crowd` and asks on each; says `N open` then, keeps them until the name `end`
+/// means something, and asks on each again. Says how many were answered.
+fn many(address: &str, count: usize, end: &str) -> Result<String> {
+    let connected: Result<Vec<_>> = (0..count).map(|_| TcpStream::connect(address)).collect();
+    let mut streams = connected?;
+    ask_all(&mut streams)?;
+    println!("{count} open");
+    while !(end, 1).to_socket_addrs().is_ok_and(|mut found| found.next().is_some()) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    ask_all(&mut streams).map(|count| count.to_string())
+}
+
+fn ask_all(streams: &mut [TcpStream]) -> Result<usize> {
+    for stream in streams.iter_mut() {
+        stream.write_all(b"x")?;
+    }
+    for stream in streams.iter_mut() {
+        stream.read_exact(&mut [0])?;
+    }
+    Ok(streams.len())
 }
 
 fn options(address: &str) -> Result<String> {

@@ -1,0 +1,135 @@
+//! What happens to a host, and to its way to others: a host that is gone leaves its Services because the others say so,
+//! one that only some do not reach stays.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeSet;
+
+use coracle_e2e::probe_pods::{PROBE, ask, ended, labelled, machines_with_flags, wait_pod_ready};
+use coracle_e2e::{Machines, eventually};
+use serde_json::json;
+
+/// Longer than any test: no Lease that ends by itself takes a host out.
+const NEVER: &str = "--node-monitor-grace-period=10h";
+
+/// The status of a node's condition `Ready`.
+fn readiness(machines: &Machines, index: usize) -> String {
+    let path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
+    machines.run(&["get", "node", &machines.node(index), "-o", path])
+}
+
+/// Whether the server reaches the agent of a host.
+fn is_reached(machines: &Machines, index: usize) -> bool {
+    let path = format!("/api/v1/nodes/{}/proxy/healthz", machines.node(index));
+    machines.kubectl(&["get", "--raw", &path, "--request-timeout=3s"]).ok
+}
+
+/// The addresses of the Service's endpoints that are ready.
+fn endpoints(machines: &Machines) -> BTreeSet<String> {
+    let slices = machines.get(&["endpointslices", "-l", "kubernetes.io/service-name=echo"]);
+    let slices = slices["items"].as_array().unwrap();
+    let all = slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+    let ready = all.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+    ready.map(|endpoint| endpoint["addresses"][0].as_str().unwrap().to_owned()).collect()
+}
+
+fn expect_endpoints(machines: &Machines, wanted: &[&String]) {
+    let wanted: BTreeSet<String> = wanted.iter().map(|ip| (*ip).clone()).collect();
+    eventually("the Service has the endpoints that are there", || {
+        let there = endpoints(machines);
+        if there == wanted { Ok(()) } else { Err((there, wanted.clone(), machines.logs())) }
+    });
+}
+
+/// What a host says in its Lease of those that answer it, and of those that do not.
+fn says(machines: &Machines, index: usize) -> (String, String) {
+    let lease = machines.get(&["lease", &machines.node(index), "-n", "kube-node-lease"]);
+    let text = |key: &str| lease["metadata"]["annotations"][key].as_str().unwrap_or("").to_owned();
+    (text("coracle.dev/peers-answer"), text("coracle.dev/peers-silent"))
+}
+
+fn expect_said(machines: &Machines, index: usize, answer: &str, silent: &str) {
+    eventually("the host says who answers", || {
+        let said = says(machines, index);
+        if said == (answer.to_owned(), silent.to_owned()) {
+            Ok(())
+        } else {
+            Err((said, machines.logs()))
+        }
+    });
+}
+
+#[test]
+fn a_host_is_lost_when_its_peers_and_its_lease_agree_and_by_no_single_word() {
+    let mut machines = machines_with_flags(4, &[NEVER]);
+    for index in 1..=3 {
+        // More connections than anybody makes here.
+        let args = ["serve 0.0.0.0:7000 1000000000"];
+        let ports = json!([{"containerPort": 7000, "name": "echo"}]);
+        let container = json!({"name": "c", "image": PROBE, "args": args, "ports": ports});
+        let name = format!("echo-{index}");
+        machines.apply(&labelled(&name, &machines.node(index), &container).to_string());
+    }
+    let pods: Vec<String> =
+        (1..=3).map(|index| wait_pod_ready(&machines, &format!("echo-{index}"))).collect();
+    let [one, two, three] = [&pods[0], &pods[1], &pods[2]];
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "echo"},
+        "spec": {"selector": {"set": "echo"}, "ports": [{"port": 70, "targetPort": "echo"}]}});
+    machines.apply(&service.to_string());
+    machines.run(&["label", "pod", "--all", "set=echo"]);
+    expect_endpoints(&machines, &[one, two, three]);
+    expect_said(&machines, 1, "host-2,host-3", "");
+    expect_said(&machines, 2, "host-1,host-3", "");
+
+    a_host_that_does_not_reach_the_server_stays(&machines, three);
+
+    // One says that another is gone, which is there.
+    let lie = "coracle.dev/peers-silent=host-2";
+    machines.run(&["annotate", "lease", "host-1", "-n", "kube-node-lease", lie, "--overwrite"]);
+    machines.kill_host(3);
+    expect_endpoints(&machines, &[one, two]);
+    assert_eq!(readiness(&machines, 3), "Unknown");
+    expect_said(&machines, 2, "host-1", "host-3");
+    for index in [1, 2] {
+        assert_eq!(readiness(&machines, index), "True");
+    }
+    let question = format!("ask {two}:7000 hi");
+    let (_, said) = ask(&machines, "meanwhile", 1, &[&question]);
+    assert!(said.contains(" hi from "), "{said}");
+
+    // It comes back by itself, and its pods with it.
+    machines.start_host(3, &[]);
+    machines.wait_ready(3);
+    expect_endpoints(&machines, &[one, two, three]);
+    expect_said(&machines, 2, "host-1,host-3", "");
+}
+
+/// Host 3 cannot send to the server, which can send to it; then the other way round. The other hosts reach it all
+/// along, and nothing that they ask is lost.
+fn a_host_that_does_not_reach_the_server_stays(machines: &Machines, pod: &str) {
+    for (round, (from, to)) in [(3, 0), (0, 3)].into_iter().enumerate() {
+        let end = format!("way-{round}");
+        let container = json!({"name": "c", "image": PROBE,
+            "args": [format!("loop {pod}:7000 {end}")]});
+        let name = format!("asks-{round}");
+        let mut client = labelled(&name, &machines.node(1), &container);
+        client["spec"]["restartPolicy"] = json!("Never");
+        machines.apply(&client.to_string());
+        wait_pod_ready(machines, &name);
+        machines.close_way(from, to, true);
+        eventually("the server does not reach the host", || {
+            if is_reached(machines, 3) { Err(machines.logs()) } else { Ok(()) }
+        });
+        assert_eq!(readiness(machines, 3), "True");
+        assert!(endpoints(machines).contains(pod));
+        machines.close_way(from, to, false);
+        eventually("the server reaches the host again", || {
+            if is_reached(machines, 3) { Ok(()) } else { Err(machines.logs()) }
+        });
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": end},
+            "spec": {"ports": [{"port": 1}]}});
+        machines.apply(&service.to_string());
+        let (_, said) = ended(machines, &name);
+        let runs = said.rsplit("=> ").next().unwrap();
+        assert!(runs.contains(" ok") && !runs.contains("failed"), "{said}");
+    }
+}
