@@ -79,9 +79,21 @@ enum Figure {
     Probes,
     /// How long a pod does not answer when its host is killed.
     Comeback,
+    /// Bytes, round trips and 10,000 streams between pods of two hosts.
+    Between,
+    /// HTTP hello through an Ingress with TLS to a pod of another host.
+    Ingress,
+    /// A pick and a change among 5,000 endpoints, the table alone.
+    Table,
+    /// 10,000 Services with 100,000 endpoints on a host.
+    Services,
+    /// What stops while the leader of three servers is killed.
+    Servers,
+    /// When the endpoints of a lost host have left.
+    Lost,
 }
 
-const ALL: [Figure; 24] = [
+const ALL: [Figure; 30] = [
     Figure::Idle,
     Figure::Ready,
     Figure::Density,
@@ -99,6 +111,12 @@ const ALL: [Figure; 24] = [
     Figure::Neighbour,
     Figure::Probes,
     Figure::Comeback,
+    Figure::Between,
+    Figure::Ingress,
+    Figure::Table,
+    Figure::Services,
+    Figure::Servers,
+    Figure::Lost,
     Figure::Schedule,
     Figure::Bind,
     Figure::Deployment,
@@ -145,6 +163,12 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
             Figure::Neighbour => figures::neighbour::measure().await?,
             Figure::Probes => figures::probes::measure().await?,
             Figure::Comeback => figures::comeback::measure().await?,
+            Figure::Between => figures::network::between::measure()?,
+            Figure::Ingress => figures::network::ingress::measure(flags.with_references).await?,
+            Figure::Table => figures::network::table::measure()?,
+            Figure::Services => figures::network::services::measure().await?,
+            Figure::Servers => figures::network::servers::measure().await?,
+            Figure::Lost => figures::network::lost::measure()?,
             Figure::Idle => figures::idle::measure().await?,
         };
         print(&lines);

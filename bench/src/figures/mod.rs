@@ -8,6 +8,7 @@ pub(crate) mod density;
 pub(crate) mod hello;
 pub(crate) mod idle;
 pub(crate) mod neighbour;
+pub(crate) mod network;
 pub(crate) mod probes;
 pub(crate) mod ready;
 pub(crate) mod runtime;
