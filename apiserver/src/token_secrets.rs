@@ -127,7 +127,7 @@ impl Core {
             let secret = object.value();
             let (namespace, name) = (meta::namespace(&secret), account_of(&secret));
             let account = self.caches.get("", "serviceaccounts", namespace, name);
-            let write = match wanted(&secret, account.as_ref().map(|found| &*found.header.uid)) {
+            let write = match wanted(&secret, account.as_ref().map(|found| found.header.uid())) {
                 Wanted::Nothing => continue,
                 Wanted::Account => {
                     waits = true;

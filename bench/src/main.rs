@@ -51,6 +51,10 @@ enum Figure {
     Restart,
     /// Controllers and scheduler that have nothing to do, with 150,000 pods.
     Quiet,
+    /// Start and memory of a server over 150,000 pods, and over 10,000 small objects.
+    Large,
+    /// 10,000 idle watches.
+    Watches,
     /// The first request to a Service whose pods are at zero.
     Zero,
     /// `coracle simulate` of 100 nodes and 1,000 pods.
@@ -93,7 +97,7 @@ enum Figure {
     Lost,
 }
 
-const ALL: [Figure; 30] = [
+const ALL: [Figure; 32] = [
     Figure::Idle,
     Figure::Ready,
     Figure::Density,
@@ -122,6 +126,8 @@ const ALL: [Figure; 30] = [
     Figure::Deployment,
     Figure::Restart,
     Figure::Quiet,
+    Figure::Large,
+    Figure::Watches,
     Figure::Zero,
     Figure::Simulation,
 ];
@@ -149,6 +155,8 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
             Figure::Deployment => figures::control::rollout::up().await?,
             Figure::Restart => figures::control::rollout::restart().await?,
             Figure::Quiet => figures::control::quiet::measure().await?,
+            Figure::Large => figures::control::large::measure().await?,
+            Figure::Watches => figures::watches::measure().await?,
             Figure::Zero => figures::zero::measure()?,
             Figure::Simulation => figures::simulation::measure()?,
             Figure::Start => figures::runtime::start::measure().await?,

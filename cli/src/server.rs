@@ -279,7 +279,7 @@ struct Parts {
 fn start_parts(api: &ApiServer, cluster: Families, node_mask: u8, parts: Parts) -> (Led, Led) {
     let as_part = |name: &str| Client::in_process(api.in_process(UserInfo::component(name)));
     let client = as_part("kube-controller-manager");
-    let caches = Caches::new(client.clone());
+    let caches = Caches::lean(client.clone());
     let Parts { holder, alone, told: (root_ca, server_url), hooks, node_grace, profiles } = parts;
     let controllers = {
         let caches = caches.clone();

@@ -4,10 +4,12 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 
-use crate::cache::{Cache, Object, Scope};
+use crate::cache::{Cache, Object, Scope, Trim};
 use crate::client::Client;
+use crate::lean;
 
 /// Hands out the one [`Cache`] of each kind (all namespaces), started at the first call.
 ///
@@ -19,12 +21,19 @@ use crate::client::Client;
 pub struct Caches {
     client: Client,
     by_kind: Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send + Sync>>>>,
+    /// How pods are kept.
+    pods: Trim<Pod>,
 }
 
 impl Caches {
     /// Makes an empty registry; nothing is followed yet.
     pub fn new(client: Client) -> Caches {
-        Caches { client, by_kind: Arc::default() }
+        Caches { client, by_kind: Arc::default(), pods: |_| {} }
+    }
+
+    /// The same for controllers and scheduler: pods are kept without what none of them reads, see [`lean`].
+    pub fn lean(client: Client) -> Caches {
+        Caches { pods: lean::pod, ..Caches::new(client) }
     }
 
     /// Gives the client by which the caches follow the API.
@@ -39,7 +48,11 @@ impl Caches {
         if let Some(cache) = known {
             return cache.clone();
         }
-        let cache = Cache::start(&self.client, Scope::all());
+        let trim: Box<dyn Any> = Box::new(self.pods);
+        let cache = match trim.downcast::<Trim<K>>() {
+            Ok(trim) => Cache::start_trimmed(&self.client, Scope::all(), *trim),
+            Err(_other_kind) => Cache::start(&self.client, Scope::all()),
+        };
         by_kind.insert(TypeId::of::<K>(), Box::new(cache.clone()));
         cache
     }

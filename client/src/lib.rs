@@ -9,9 +9,10 @@ pub mod caches;
 pub mod client;
 pub mod drive;
 pub mod events;
+pub mod lean;
 pub mod lease;
 
-pub use cache::{Cache, Change, Changes, Index, Object, Scope, Subscription};
+pub use cache::{Cache, Change, Changes, Index, Object, Scope, Subscription, Trim};
 pub use caches::Caches;
 pub use client::{Client, ClientError, Failure};
 pub use coracle_api::key::ObjectKey;

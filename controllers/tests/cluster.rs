@@ -45,7 +45,7 @@ impl Cluster {
         let server = ApiServer::new(server, Store::memory()).await.unwrap();
         let user = UserInfo::component("kube-controller-manager");
         let client = Client::in_process(server.in_process(user));
-        let caches = Caches::new(client.clone());
+        let caches = Caches::lean(client.clone());
         let controllers = Some(coracle_controllers::run(&caches, config));
         Cluster { client, caches, controllers, _data: data }
     }

@@ -33,7 +33,7 @@ impl Cluster {
         let server = ServerConfig::new(address, data.path().to_owned());
         let server = ApiServer::new(server, Store::memory()).await.unwrap();
         let as_part = |name| Client::in_process(server.in_process(UserInfo::component(name)));
-        let caches = Caches::new(as_part("kube-scheduler"));
+        let caches = Caches::lean(as_part("kube-scheduler"));
         let scheduler = coracle_scheduler::run(&caches, Config::default());
         let client = as_part("tester");
         let account = ServiceAccount {

@@ -149,7 +149,7 @@ fn start_parts(world: &Arc<World>, server: &Arc<Incarnation>) {
 }
 
 fn caches(world: &Arc<World>, server: &Arc<Incarnation>) -> Caches {
-    Caches::new(Link::inside(world, "kube-controller-manager", server).client())
+    Caches::lean(Link::inside(world, "kube-controller-manager", server).client())
 }
 
 /// Ends a part in the middle of whatever it does, if it runs, and starts it anew with nothing that it knew.

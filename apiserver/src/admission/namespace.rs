@@ -32,7 +32,7 @@ fn creation(request: &Request<'_>, caches: &Caches) -> Result<(), Status> {
         return Err(Status::not_found(&GroupResource::new("", "namespaces"), name));
     };
     // Subresources of what exists, such as a binding, still work.
-    if !namespace.header.deleting || !request.subresource.is_empty() {
+    if !namespace.header.deleting() || !request.subresource.is_empty() {
         return Ok(());
     }
     let why =

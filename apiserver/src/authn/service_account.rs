@@ -83,8 +83,8 @@ impl ServiceAccounts {
         let is_there = |resource: &str, namespace: &str, reference: &Reference| {
             let found = self.caches.get("", resource, namespace, &reference.name);
             found.is_some_and(|object| {
-                *object.header.uid == *reference.uid
-                    && (!object.header.deleting || is_recent(&object.value(), now))
+                object.header.uid() == &*reference.uid
+                    && (!object.header.deleting() || is_recent(&object.value(), now))
             })
         };
         let optional = |resource: &str, namespace: &str, reference: &Option<Reference>| {

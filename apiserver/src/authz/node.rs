@@ -125,7 +125,7 @@ fn own_pod(caches: &Caches, node: &str, attributes: &Attributes<'_>) -> Decision
 fn node_of(pod: &Object) -> Option<&str> {
     let kind = registry::by_kind("", "v1", "Pod")?;
     let index = kind.rules.selectable.iter().position(|label| *label == "spec.nodeName")?;
-    pod.header.fields.get(index).map(|value| &**value)
+    pod.header.field(index)
 }
 
 fn referenced(caches: &Caches, node: &str, attributes: &Attributes<'_>) -> Decision {

@@ -1,7 +1,6 @@
 //! Objects into bytes, once, with a place left for the revision.
 
-use super::object::{Header, LabelSet};
-use coracle_api::meta;
+use super::header::Header;
 use coracle_api::registry::Kind;
 use coracle_store::{Content, Note};
 use serde_json::{Map, Value};
@@ -16,7 +15,7 @@ const RESOURCE_VERSION: &str = "resourceVersion";
 pub fn encode(kind: &Kind, object: &Value) -> Content {
     let mut json = Vec::with_capacity(1024);
     let stamp = write_object(object, &mut json);
-    let note = Note(Arc::new(header_of(kind, object)));
+    let note = Note(Arc::new(Header::of(kind, object)));
     Content { bytes: json.into(), stamp, note: Some(note) }
 }
 
@@ -71,28 +70,6 @@ fn write_value(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) {
     if serde_json::to_writer(&mut *out, value).is_err() {
         out.truncate(start);
         let _infallible = out.write_all(b"null");
-    }
-}
-
-/// Takes out of an object what is looked at without decoding it.
-pub(super) fn header_of(kind: &Kind, object: &Value) -> Header {
-    let rules = kind.rules;
-    let text = |label: &&str| (rules.select)(object, label).unwrap_or_default().into();
-    let labels = meta::labels(object).into_iter().flatten();
-    Header {
-        namespace: meta::namespace(object).into(),
-        name: meta::name(object).into(),
-        uid: meta::uid(object).into(),
-        labels: LabelSet(
-            labels
-                .filter_map(|(name, value)| Some((name.as_str().into(), value.as_str()?.into())))
-                .collect(),
-        ),
-        fields: rules.selectable.iter().map(text).collect(),
-        owners: meta::owner_references(object)
-            .filter_map(|owner| Some(owner.get("uid")?.as_str()?.into()))
-            .collect(),
-        deleting: meta::deletion_timestamp(object).is_some(),
     }
 }
 

@@ -130,8 +130,8 @@ fn triggers(change: &Change) -> Vec<Trigger> {
 
 fn object_triggers(object: &Object) -> impl Iterator<Item = Trigger> {
     let header = &object.header;
-    let fields = header.fields.iter().enumerate().filter(|(_, value)| !value.is_empty());
-    [Trigger::Namespace(header.namespace.clone()), Trigger::Name(header.name.clone())]
+    let fields = header.fields().enumerate().filter(|(_, value)| !value.is_empty());
+    [Trigger::Namespace(header.namespace().into()), Trigger::Name(header.name().into())]
         .into_iter()
-        .chain(fields.map(|(index, value)| Trigger::Field(index, value.clone())))
+        .chain(fields.map(|(index, value)| Trigger::Field(index, value.into())))
 }

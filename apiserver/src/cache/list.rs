@@ -144,8 +144,8 @@ fn page(
     let last = objects.last().filter(|_| more);
     let continue_token = last.map(|last| {
         let header = &last.header;
-        let namespace = if selection.namespace().is_some() { "" } else { &header.namespace };
-        let start_after = key::place(namespace, &header.name);
+        let namespace = if selection.namespace().is_some() { "" } else { header.namespace() };
+        let start_after = key::place(namespace, header.name());
         Token { revision: TokenRevision::Exact(snapshot.revision), start_after }.to_string()
     });
     let remaining = (more && !selection.has_selectors()).then(|| 1 + selected.count());

@@ -1,7 +1,7 @@
 //! An object's labels and selectable fields summed up in one word, by which a scan passes over most of the objects
 //! that a selector does not match without touching them.
 
-use super::object::Header;
+use super::header::Header;
 use super::selection::Selection;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -20,8 +20,8 @@ enum Mark<'a> {
 impl Marks {
     /// The marks of an object.
     pub(super) fn of(header: &Header) -> Marks {
-        let labels = header.labels.0.iter().map(|(name, value)| Mark::Label(name, value));
-        let fields = header.fields.iter().enumerate();
+        let labels = header.labels().map(|(name, value)| Mark::Label(name, value));
+        let fields = header.fields().enumerate();
         let fields = fields.filter(|(_, value)| !value.is_empty());
         labels.chain(fields.map(|(place, value)| Mark::Field(place, value))).collect()
     }

@@ -10,6 +10,9 @@
 mod change;
 mod custom;
 mod encode;
+mod fill;
+mod head;
+mod header;
 mod hub;
 mod key;
 mod list;
@@ -25,10 +28,11 @@ mod watch;
 
 pub use change::{Change, EventType, WatchEvent, write_event};
 pub use encode::encode;
+pub use header::Header;
 pub use hub::WATCH_EVENTS_QUEUED_MAX;
 pub use key::{object_key, resource_prefix};
 pub use list::{ListRequest, ListRevision, Listing};
-pub use object::{Header, LabelSet, Object};
+pub use object::Object;
 pub use resource::ResourceCache;
 pub use selection::Selection;
 pub use sketch::Sketch;

@@ -1,41 +1,12 @@
 //! An object as it is kept: its JSON bytes and the few parts that lists, watches and rules look at.
 
-use super::encode::{encode, header_of};
+use super::encode::encode;
+use super::header::Header;
 use bytes::Bytes;
 use coracle_api::registry::Kind;
-use coracle_api::selector::Labels;
 use coracle_store::{Kv, Revision, stamp};
 use serde_json::Value;
 use std::sync::Arc;
-
-/// The parts of an object that are looked at without decoding it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Header {
-    /// `metadata.namespace`, empty for objects without one.
-    pub namespace: Box<str>,
-    /// `metadata.name`.
-    pub name: Box<str>,
-    /// `metadata.uid`.
-    pub uid: Box<str>,
-    /// `metadata.labels`, in the order of the object.
-    pub labels: LabelSet,
-    /// The values of the kind's selectable labels, in the order of `Rules::selectable`.
-    pub fields: Box<[Box<str>]>,
-    /// The uids of `metadata.ownerReferences`.
-    pub owners: Box<[Box<str>]>,
-    /// Whether `metadata.deletionTimestamp` is set.
-    pub deleting: bool,
-}
-
-/// Labels of an object.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct LabelSet(pub(super) Box<[(Box<str>, Box<str>)]>);
-
-impl Labels for LabelSet {
-    fn label(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
-    }
-}
 
 /// One object at one revision.
 #[derive(Debug)]
@@ -61,8 +32,9 @@ impl Object {
         let header = header.unwrap_or_default();
         let mut object = Object { key, revision: kv.modified, json, header, stamp: kv.stamp };
         if !known {
-            // Without what a row does not look at either: a start reads every object here.
-            object.header = Arc::new(header_of(kind, &object.sketch().object));
+            let read = Header::read(kind, &object.json);
+            object.header =
+                Arc::new(read.unwrap_or_else(|| Header::of(kind, &object.sketch().object)));
         }
         object
     }
@@ -94,7 +66,7 @@ impl Object {
         }
         let content = encode(kind, &new);
         let json = content.stamp.map(|at| stamp(&content.bytes, at, self.revision));
-        let header = Arc::new(header_of(kind, &new));
+        let header = Arc::new(Header::of(kind, &new));
         let (key, revision) = (self.key.clone(), self.revision);
         Some(Object { key, revision, json: json?, header, stamp: content.stamp })
     }

@@ -1,10 +1,11 @@
 //! All objects of one resource, what happened to them lately, and who watches.
 
 use super::change::{Change, WatchEvent};
+use super::header::Header;
 use super::hub::Hub;
 use super::key::{object_key, resource_prefix};
 use super::list::{ListRequest, Listing, Past};
-use super::object::{Header, Object};
+use super::object::Object;
 use super::progress::Progress;
 use super::selection::Selection;
 use super::tree::Tree;
@@ -172,11 +173,14 @@ impl ResourceCache {
     pub(super) fn start(&self, mvcc: &Mvcc) {
         let compacted = mvcc.compacted();
         let page = mvcc.range(self.prefix.as_bytes(), None, 0, Some(compacted));
-        let mut state = self.state.write();
         // The compacted revision is always readable, so the error never comes.
-        for kv in page.map(|page| page.items).unwrap_or_default() {
-            state.changed = state.changed.max(kv.modified);
-            state.tree.insert(Arc::new(Object::new(self.kind, &self.opened(&kv), None)));
+        let items = page.map(|page| page.items).unwrap_or_default();
+        let object = |kv: &Kv| Arc::new(Object::new(self.kind, &self.opened(kv), None));
+        let objects = super::fill::each(&items, object);
+        let mut state = self.state.write();
+        for object in objects {
+            state.changed = state.changed.max(object.revision);
+            state.tree.insert(object);
         }
         state.compacted = compacted;
     }

@@ -1,6 +1,6 @@
 //! Which objects of a resource a list or a watch is about.
 
-use super::object::Header;
+use super::header::Header;
 use coracle_api::registry::Kind;
 use coracle_api::selector::{FieldSelector, LabelSelector, Operator};
 use coracle_api::status::Status;
@@ -84,18 +84,18 @@ impl Selection {
 
     /// Whether an object is one of them.
     pub fn matches(&self, header: &Header) -> bool {
-        self.namespace.as_deref().is_none_or(|namespace| namespace == &*header.namespace)
-            && self.labels.matches(&header.labels)
+        self.namespace.as_deref().is_none_or(|namespace| namespace == header.namespace())
+            && self.labels.matches(header)
             && self.fields.matches(|label| self.field(header, label))
     }
 
     fn field<'a>(&self, header: &'a Header, label: &str) -> Option<Cow<'a, str>> {
         match label {
-            "metadata.name" => Some(Cow::Borrowed(&header.name)),
-            "metadata.namespace" => Some(Cow::Borrowed(&header.namespace)),
+            "metadata.name" => Some(Cow::Borrowed(header.name())),
+            "metadata.namespace" => Some(Cow::Borrowed(header.namespace())),
             label => {
                 let index = self.kind.rules.selectable.iter().position(|known| *known == label)?;
-                header.fields.get(index).map(|value| Cow::Borrowed(&**value))
+                header.field(index).map(Cow::Borrowed)
             }
         }
     }

@@ -78,7 +78,7 @@ fn request(selection: Selection) -> ListRequest {
 
 fn places(listing: &Listing) -> String {
     let place = |object: &Arc<Object>| {
-        format!("{}/{}@{}", object.header.namespace, object.header.name, object.revision)
+        format!("{}/{}@{}", object.header.namespace(), object.header.name(), object.revision)
     };
     listing.objects.iter().map(place).collect::<Vec<_>>().join(" ")
 }
@@ -200,8 +200,8 @@ async fn drain(watch: &mut Watch, last: Revision) -> String {
         seen.push(format!(
             "{} {}/{}={app}@{}",
             event_type.as_str(),
-            header.namespace,
-            header.name,
+            header.namespace(),
+            header.name(),
             object.revision
         ));
     };
@@ -399,7 +399,7 @@ async fn watch_lines_are_json() {
 
 /// What a client that follows a watch believes.
 fn follow(state: &mut BTreeMap<String, Revision>, event_type: EventType, object: &Object) {
-    let name = object.header.name.to_string();
+    let name = object.header.name().to_string();
     match event_type {
         EventType::Added => assert_eq!(state.insert(name, object.revision), None, "added twice"),
         EventType::Modified => {
@@ -444,7 +444,7 @@ proptest! {
             let expected: BTreeMap<_, _> = listing
                 .objects
                 .iter()
-                .map(|object| (object.header.name.to_string(), object.revision))
+                .map(|object| (object.header.name().to_string(), object.revision))
                 .collect();
             assert_eq!(state, expected);
         });

@@ -164,7 +164,7 @@ fn position(entries: &[Entry], key: &[u8]) -> Result<usize, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::object::Header;
+    use crate::cache::Header;
     use bytes::Bytes;
     use coracle_store::{Kv, Revision};
     use proptest::prelude::*;

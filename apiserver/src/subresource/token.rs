@@ -65,7 +65,7 @@ impl Core {
         request["apiVersion"] = json!("authentication.k8s.io/v1");
         request["kind"] = json!("TokenRequest");
         request["metadata"] = json!({
-            "name": context.path.name, "namespace": context.path.namespace, "uid": &account.header.uid,
+            "name": context.path.name, "namespace": context.path.namespace, "uid": account.header.uid(),
             "creationTimestamp": metadata::time(context.now),
         });
         request["status"] = json!({"token": token, "expirationTimestamp": metadata::time(end)});
@@ -95,7 +95,7 @@ impl Core {
                 let node = value["spec"]["nodeName"].as_str().filter(|name| !name.is_empty());
                 bound.node = node.map(|name| {
                     let node = self.caches.get("", "nodes", "", name);
-                    let uid = node.map(|node| node.header.uid.to_string()).unwrap_or_default();
+                    let uid = node.map(|node| node.header.uid().to_owned()).unwrap_or_default();
                     Reference { name: name.to_owned(), uid }
                 });
             }
@@ -125,7 +125,7 @@ impl Core {
         let resource_name = GroupResource::new("", resource);
         let found = self.caches.get("", resource, namespace, name);
         let object = found.ok_or_else(|| Status::not_found(&resource_name, name))?;
-        let (asked, uid) = (wanted["uid"].as_str().unwrap_or_default(), &*object.header.uid);
+        let (asked, uid) = (wanted["uid"].as_str().unwrap_or_default(), object.header.uid());
         if !asked.is_empty() && asked != uid {
             let why = format!(
                 "the UID in the bound object reference ({asked}) does not match the UID in record. The object might have \
@@ -155,7 +155,7 @@ impl Core {
 }
 
 fn reference(object: &Object) -> Reference {
-    Reference { name: object.header.name.to_string(), uid: object.header.uid.to_string() }
+    Reference { name: object.header.name().to_owned(), uid: object.header.uid().to_owned() }
 }
 
 fn seconds(request: &Value) -> Result<i64, Status> {

@@ -86,7 +86,7 @@ impl Core {
         let mut items = Vec::with_capacity(found.len());
         for object in found {
             let header = &object.header;
-            match self.delete_one(context, &header.namespace, &header.name, &options).await {
+            match self.delete_one(context, header.namespace(), header.name(), &options).await {
                 Ok(Deleted::Gone { json, .. } | Deleted::Pending(json)) => {
                     let object = serde_json::from_slice(&json).unwrap_or(Value::Null);
                     items.push(object);
@@ -160,7 +160,7 @@ impl Core {
                         self.forget(kind, &old);
                     }
                     self.turn_done(turn, &committed);
-                    let uid = current.header.uid.clone();
+                    let uid = current.header.uid().into();
                     return Ok(if gone {
                         Deleted::Gone { json, uid }
                     } else {
@@ -209,7 +209,7 @@ fn with_default(kind: &Kind, options: &DeleteOptions, object: &Value) -> DeleteO
 fn dry(plan: Plan, current: &cache::Object) -> Deleted {
     let json = current.json.clone();
     match plan {
-        Plan::Remove => Deleted::Gone { json, uid: current.header.uid.clone() },
+        Plan::Remove => Deleted::Gone { json, uid: current.header.uid().into() },
         Plan::Keep => Deleted::Pending(json),
         Plan::Mark(new) => Deleted::Pending(write::json_of(&new)),
     }

@@ -236,9 +236,13 @@ impl WatchStream {
     async fn take_initial(&mut self) -> Result<Vec<Arc<Object>>, Status> {
         let mut objects = self.watch.take_initial();
         if let Some(narrow) = &self.narrow {
-            objects = narrow.objects(objects).await?;
+            // In boxes, here and below: asking a webhook takes many KiB, which every watch would hold for as long as it
+            // is open.
+            objects = Box::pin(narrow.objects(objects)).await?;
         }
-        self.lines.convert(objects.iter()).await?;
+        if self.lines.are_converted() {
+            Box::pin(self.lines.convert(objects.iter())).await?;
+        }
         Ok(objects)
     }
 
@@ -302,11 +306,13 @@ impl Lines {
         }
     }
 
-    /// Has the definition's webhook convert the objects that are to be written next; most kinds have none.
+    /// Whether the definition's webhook converts what is written; most kinds have none.
+    fn are_converted(&self) -> bool {
+        is_converted(self.served) && self.form == Form::Object
+    }
+
+    /// Has the definition's webhook convert the objects that are to be written next.
     async fn convert(&mut self, objects: impl Iterator<Item = &Arc<Object>>) -> Result<(), Status> {
-        if !is_converted(self.served) || self.form != Form::Object {
-            return Ok(());
-        }
         let (keys, values): (Vec<_>, Vec<Value>) =
             objects.map(|object| ((object.key.clone(), object.revision), object.value())).unzip();
         let converted = convert(&self.webhooks, self.served, values).await?;
@@ -321,9 +327,11 @@ impl Lines {
         mut events: Vec<WatchEvent>,
     ) -> Result<Vec<WatchEvent>, Status> {
         if let Some(narrow) = narrow {
-            events = narrow.events(events).await?;
+            events = Box::pin(narrow.events(events)).await?;
         }
-        self.convert(events.iter().filter_map(|event| event.object())).await?;
+        if self.are_converted() {
+            Box::pin(self.convert(events.iter().filter_map(|event| event.object()))).await?;
+        }
         Ok(events)
     }
 

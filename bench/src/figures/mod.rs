@@ -14,6 +14,7 @@ pub(crate) mod ready;
 pub(crate) mod runtime;
 pub(crate) mod schedule;
 pub(crate) mod simulation;
+pub(crate) mod watches;
 pub(crate) mod zero;
 
 use std::path::PathBuf;

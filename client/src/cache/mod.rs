@@ -73,21 +73,34 @@ struct Observers<K> {
     list: Vec<(u64, Observer<K>)>,
 }
 
+/// Takes out of an object what nobody who reads the cache looks at. Pure, and the same for the same object.
+pub type Trim<K> = fn(&mut K);
+
 /// What the cache's handles and its watching task share.
 pub(crate) struct Shared<K> {
     state: RwLock<State<K>>,
+    trim: Trim<K>,
     /// Held while a change is made and told, so that every observer sees the same order.
     observers: Mutex<Observers<K>>,
     synced: signal::Sender<bool>,
 }
 
 impl<K: Object> Shared<K> {
-    fn new() -> Self {
+    fn new(trim: Trim<K>) -> Self {
         Shared {
             state: RwLock::new(State::default()),
+            trim,
             observers: Mutex::new(Observers { next_id: 0, list: Vec::new() }),
             synced: signal::Sender::new(false),
         }
+    }
+
+    /// Gives an object as it is kept.
+    fn kept(&self, mut object: K) -> K {
+        // Nobody in the process reads them, and they are a third of an object.
+        object.meta_mut().managed_fields = None;
+        (self.trim)(&mut object);
+        object
     }
 
     /// Changes the state by `step` and tells every observer what came of it, in order.
@@ -139,14 +152,19 @@ impl<K: Object> Cache<K> {
     ///
     /// Needs a tokio runtime. Share one cache per kind through [`crate::Caches`].
     pub fn start(client: &Client, scope: Scope) -> Cache<K> {
-        let shared = Arc::new(Shared::new());
+        Cache::start_trimmed(client, scope, |_| {})
+    }
+
+    /// The same; each object is kept as `trim` leaves it, and what it takes out is taken for absent.
+    pub fn start_trimmed(client: &Client, scope: Scope, trim: Trim<K>) -> Cache<K> {
+        let shared = Arc::new(Shared::new(trim));
         let task = watch::spawn(client.kube(), scope, Arc::clone(&shared));
         Cache { shared, _watcher: Some(Arc::new(Watcher(task))) }
     }
 
     /// Makes a cache that follows nothing and holds the given objects: for tests.
     pub fn fixed(objects: impl IntoIterator<Item = K>) -> Cache<K> {
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(|_| {}));
         let all = objects.into_iter().map(|object| Listed::Other(Box::new(object))).collect();
         shared.publish(|state| state.replace(all, 0));
         shared.synced.send_replace(true);
@@ -215,6 +233,7 @@ impl<K: Object> Cache<K> {
     /// Ignored when the watch has already come past it. When its event comes later, nothing
     /// changes any more and nobody is told twice.
     pub fn assume(&self, object: K) {
+        let object = self.shared.kept(object);
         self.shared.publish(|state| state.assume(object).into_iter().collect());
     }
 

@@ -194,15 +194,7 @@ impl<K: Resource> State<K> {
 
     /// Takes a whole list at a revision, in place of all that was.
     pub(super) fn replace(&mut self, list: Vec<Listed<K>>, revision: u64) -> Vec<Change<K>> {
-        let listed: HashSet<ObjectKey> = list.iter().map(Listed::key).collect();
-        let uids: HashSet<String> = list.iter().map(|one| one.uid().to_owned()).collect();
-        let mut changes = Vec::new();
-        for key in self.objects.keys().cloned().collect::<Vec<_>>() {
-            if !listed.contains(&*key) && !self.is_ahead(&key, revision) {
-                changes.extend(self.take(&key));
-            }
-        }
-        self.gone.retain(|uid| uids.contains(uid));
+        let mut changes = self.take_unlisted(&list, revision);
         self.revision = revision;
         for one in list {
             match one {
@@ -243,6 +235,23 @@ impl<K: Resource> State<K> {
         self.take(key)
     }
 
+    /// Takes out what a list does not hold, but own writes that are newer; the first list leaves nothing to look for.
+    fn take_unlisted(&mut self, list: &[Listed<K>], revision: u64) -> Vec<Change<K>> {
+        if !self.gone.is_empty() {
+            let uids: HashSet<&str> = list.iter().map(Listed::uid).collect();
+            self.gone.retain(|uid| uids.contains(uid.as_str()));
+        }
+        if self.objects.is_empty() {
+            return Vec::new();
+        }
+        let listed: HashSet<ObjectKey> = list.iter().map(Listed::key).collect();
+        let keys: Vec<_> = self.objects.keys().cloned().collect();
+        let unlisted =
+            keys.iter().filter(|key| !listed.contains(&***key) && !self.is_ahead(key, revision));
+        let unlisted: Vec<_> = unlisted.cloned().collect();
+        unlisted.iter().filter_map(|key| self.take(key)).collect()
+    }
+
     fn is_ahead(&self, key: &ObjectKey, revision: u64) -> bool {
         self.objects.get(key).is_some_and(|object| {
             self.assumed.contains(uid_of(object.meta())) && revision_of(object.meta()) > revision
@@ -251,8 +260,6 @@ impl<K: Resource> State<K> {
 
     fn insert(&mut self, mut object: K) -> Change<K> {
         let meta = object.meta_mut();
-        // Nobody in the process reads them, and they are a third of an object.
-        meta.managed_fields = None;
         if K::metadata_api() {
             // Who follows metadata alone asks who owns what and what is gone. Each map takes half a kilobyte even for
             // one entry, which was most of such an object.

@@ -117,8 +117,10 @@ impl<K: Object> Follower<K> {
             };
             let page = self.page(request.map_err(kube::Error::BuildRequest)?).await?;
             {
+                // Page by page: a whole list in full would take several times what is kept of it.
+                let kept = page.items.into_iter().map(|object| self.shared.kept(object));
                 let state = self.shared.state.read();
-                all.extend(page.items.into_iter().map(|object| state.compare(object)));
+                all.extend(kept.map(|object| state.compare(object)));
             }
             token = page.metadata.continue_.filter(|token| !token.is_empty());
             if token.is_none() {
@@ -196,6 +198,7 @@ impl<K: Object> Follower<K> {
     fn take(&self, event: WatchEvent<K>) {
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                let object = self.shared.kept(object);
                 self.shared.publish(|state| state.apply(object).into_iter().collect());
             }
             WatchEvent::Deleted(object) => {

@@ -5,10 +5,11 @@
 //! the log alone, which dirties few pages. Commits that leave the history move from the log into the keys, many at a time
 //! and the last write of each key only. The store's revision is the log's last key, so the last commit never leaves.
 
+mod load;
+
 use super::{Journal, record};
-use crate::mvcc::{Batch, LoggedChange, Mvcc};
+use crate::mvcc::{Batch, Mvcc};
 use crate::{Committed, Event, Kv, OpenError, Revision};
-use bytes::Bytes;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
     WriteTransaction,
@@ -53,7 +54,7 @@ pub struct Redb {
 }
 
 impl Redb {
-    /// Opens or makes the file, compacts it when that is worth it, and reads all of it.
+    /// Opens or makes the file, reads all of it, and compacts it when that is worth it.
     ///
     /// # Errors
     /// When another process has it, the disk fails, or it is no store of ours.
@@ -75,8 +76,12 @@ impl Redb {
     ) -> Result<(Mvcc, Redb), OpenError> {
         let mut database = open()?;
         prepare(&database, path)?;
-        compact(&mut database).map_err(|source| io_error(path, source))?;
-        let mvcc = load(&database, path)?;
+        let (mvcc, bytes) = load::load(&database, path)?;
+        let file_bytes = std::fs::metadata(path).ok().map(|file| file.len());
+        // Only what looks large is worth the look at each page that an exact answer takes.
+        if file_bytes.is_none_or(|file| is_wasteful(file.saturating_sub(bytes), bytes)) {
+            compact(&mut database).map_err(|source| io_error(path, source))?;
+        }
         let compact_to = mvcc.compacted();
         Ok((mvcc, Redb { open, database: Some(database), scratch: Vec::new(), compact_to }))
     }
@@ -259,44 +264,14 @@ fn compact(database: &mut Database) -> Result<(), redb::Error> {
     let stats = transaction.stats()?;
     transaction.abort()?;
     let used = stats.stored_bytes() + stats.metadata_bytes();
-    let wasted = stats.fragmented_bytes();
-    if wasted >= COMPACT_WASTE_BYTES && wasted >= 2 * used {
+    if is_wasteful(stats.fragmented_bytes(), used) {
         database.compact()?;
     }
     Ok(())
 }
 
-fn load(database: &Database, path: &Path) -> Result<Mvcc, OpenError> {
-    let cut =
-        || OpenError::Format { path: path.to_owned(), what: "a record is cut off".to_owned() };
-    let items = load_keys(database).map_err(|error| io_error(path, error))?.ok_or_else(cut)?;
-    let log = load_log(database).map_err(|error| io_error(path, error))?.ok_or_else(cut)?;
-    Ok(Mvcc::restore(items, log))
-}
-
-fn load_keys(database: &Database) -> Result<Option<Vec<Kv>>, redb::Error> {
-    let keys = database.begin_read()?.open_table(KEYS)?;
-    let mut items = Vec::new();
-    for entry in keys.iter()? {
-        let (key, value) = entry?;
-        let key = Bytes::copy_from_slice(key.value());
-        let Some(kv) = record::read_kv(key, value.value()) else { return Ok(None) };
-        items.push(kv);
-    }
-    Ok(Some(items))
-}
-
-type Log = Vec<(Revision, Vec<LoggedChange>)>;
-
-fn load_log(database: &Database) -> Result<Option<Log>, redb::Error> {
-    let table = database.begin_read()?.open_table(LOG)?;
-    let mut log = Vec::new();
-    for entry in table.iter()? {
-        let (revision, changes) = entry?;
-        let Some(changes) = record::read_commit(changes.value()) else { return Ok(None) };
-        log.push((Revision(revision.value()), changes));
-    }
-    Ok(Some(log))
+fn is_wasteful(wasted_bytes: u64, used_bytes: u64) -> bool {
+    wasted_bytes >= COMPACT_WASTE_BYTES && wasted_bytes >= 2 * used_bytes
 }
 
 fn last_revision(database: &Database) -> Result<Revision, redb::Error> {

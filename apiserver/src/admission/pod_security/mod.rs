@@ -168,7 +168,7 @@ fn labels(
     let mut broken: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for pod in pods.select(&selection).iter().take(PODS_CHECKED_MAX) {
         if let Some(text) = policy.check(&pod.value()) {
-            broken.entry(text).or_default().push(pod.header.name.to_string());
+            broken.entry(text).or_default().push(pod.header.name().to_owned());
         }
     }
     if broken.is_empty() {

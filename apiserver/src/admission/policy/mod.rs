@@ -61,12 +61,12 @@ impl<P> Default for Cached<P> {
 impl<P> Cached<P> {
     fn get(&self, stored: &Object, compile: impl FnOnce(Value) -> P) -> Arc<P> {
         let mut known = self.0.lock();
-        let current = known.get(&*stored.header.name);
+        let current = known.get(stored.header.name());
         if let Some((_, policy)) = current.filter(|(revision, _)| *revision == stored.revision) {
             return Arc::clone(policy);
         }
         let policy = Arc::new(compile(stored.value()));
-        known.insert(stored.header.name.to_string(), (stored.revision, Arc::clone(&policy)));
+        known.insert(stored.header.name().to_owned(), (stored.revision, Arc::clone(&policy)));
         policy
     }
 }

@@ -76,7 +76,7 @@ async fn run(number: usize, name: String, client: Client) {
     }
 }
 
-fn running(host: usize, pod: u32) -> Value {
+pub(super) fn running(host: usize, pod: u32) -> Value {
     let [_, _, high, low] = pod.to_be_bytes();
     let (ip, now) = (format!("10.{}.{high}.{low}", 128 + host % 128), "2026-01-01T00:00:00Z");
     let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});

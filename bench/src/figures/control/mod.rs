@@ -1,6 +1,7 @@
 //! The control plane in this process: API server over a store on disk, scheduler, controllers, and hosts that only say
 //! that their pods run. So the CPU of all parts is that of one process.
 
+pub(crate) mod large;
 pub(crate) mod quiet;
 pub(crate) mod rollout;
 pub(crate) mod scheduling;
@@ -27,6 +28,7 @@ const IN_FLIGHT: usize = 64;
 struct Plane {
     api: ApiServer,
     caches: Caches,
+    store: Store,
     _folder: tempfile::TempDir,
 }
 
@@ -37,11 +39,11 @@ impl Plane {
         let store = Store::open_redb(folder.path().join("store.redb")).context("open a store")?;
         let mut config = Config::new("127.0.0.1:6443".parse()?, folder.path().join("registry"));
         config.describe = || Box::new(|_, _| None);
-        let api = ApiServer::new(config, store).await;
+        let api = ApiServer::new(config, store.clone()).await;
         let api = api.map_err(|error| anyhow!("start the API server: {error:?}"))?;
         let own =
             Client::in_process(api.in_process(UserInfo::component("kube-controller-manager")));
-        let plane = Plane { api, caches: Caches::new(own), _folder: folder };
+        let plane = Plane { api, caches: Caches::lean(own), store, _folder: folder };
         plane.furnish().await?;
         Ok(plane)
     }
