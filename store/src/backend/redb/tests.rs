@@ -3,6 +3,7 @@
 use super::*;
 use crate::backend::Sequencer;
 use crate::{CommitError, Guard, Store, Write};
+use bytes::Bytes;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use std::os::unix::fs::PermissionsExt;
@@ -296,4 +297,23 @@ async fn a_full_disk_refuses_writes_serves_reads_and_goes_on_when_it_is_not() {
     disk.bytes_max.store(64 << 20, Ordering::SeqCst);
     store.commit(big(written)).await.unwrap();
     store.close().await;
+}
+
+#[test]
+fn many_keys_are_read_from_both_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let kv = |number: u64| Kv {
+        key: Bytes::from(format!("/k/{number:05}")),
+        value: Bytes::from(number.to_string()),
+        created: Revision(number),
+        modified: Revision(number + 1),
+        stamp: None,
+    };
+    let items: Vec<Kv> = (0..20_001).map(kv).collect();
+    let last = Kv { key: Bytes::from_static(b"/last"), ..kv(30_000) };
+    Redb::create(&path, &items, &last).unwrap();
+    let (mvcc, _) = Redb::open(&path).unwrap();
+    assert_eq!(mvcc.scan(b"/k/").cloned().collect::<Vec<_>>(), items);
+    assert_eq!(mvcc.get(b"/last"), Some(&last));
 }
