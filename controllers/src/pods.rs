@@ -1,7 +1,8 @@
 //! Creating and deleting pods on behalf of an owner, with the events that tell its user.
 
 use coracle_client::{Cache, Client, EventKind, Failure as _, Recorder};
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::Resource;
@@ -25,24 +26,29 @@ pub(crate) struct PodWriter {
 }
 
 impl PodWriter {
-    /// Creates `n` pods in batches that double, so that a refusal costs one request and not
-    /// hundreds. `make` gives the pod of a number.
+    /// Creates `n` pods, of which so many are under way at once as have been made so far, and one: a
+    /// refusal costs one request and not hundreds, and nobody waits for the last of a batch. `make`
+    /// gives the pod of a number. After the first failure no further one is begun.
     pub(crate) async fn create_many<O: Resource<DynamicType = ()>>(
         &self,
         owner: &O,
         n: usize,
         make: impl Fn(usize) -> Pod,
     ) -> Result<(), Box<Failed>> {
-        let (mut done, mut batch) = (0, 1);
-        while done < n {
-            let end = n.min(done + batch);
-            let pods: Vec<Pod> = (done..end).map(&make).collect();
-            let results = join_all(pods.iter().map(|pod| self.create(owner, pod))).await;
-            results.into_iter().collect::<Result<Vec<()>, _>>()?;
-            done = end;
-            batch *= 2;
+        let mut pods = (0..n).map(make);
+        let mut under_way = FuturesUnordered::new();
+        let (mut made, mut failed) = (0, None);
+        loop {
+            while failed.is_none() && under_way.len() <= made {
+                let Some(pod) = pods.next() else { break };
+                under_way.push(async move { self.create(owner, &pod).await });
+            }
+            match under_way.next().await {
+                Some(Ok(())) => made += 1,
+                Some(Err(why)) => failed = failed.or(Some(why)),
+                None => return failed.map_or(Ok(()), Err),
+            }
         }
-        Ok(())
     }
 
     /// Creates one pod.

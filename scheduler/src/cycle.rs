@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use rustc_hash::FxHashSet;
 
 use crate::classes::Class;
+use crate::domains::Values;
 use crate::filters::{affinity_allows, restricts_nodes, tolerates_binding_taints};
 use crate::node_info::NodeInfo;
 use crate::places::Places;
@@ -27,9 +28,35 @@ pub(crate) struct SpreadState<'a> {
     /// Whether the pod itself is counted.
     pub(crate) counts_itself: bool,
     /// All places that the pod could use.
-    values: FxHashSet<&'a str>,
+    values: UsablePlaces<'a>,
     /// Number of pods at the emptiest of them.
     fewest: i64,
+}
+
+/// The values of a label that stand for places.
+#[derive(Debug, Clone)]
+enum UsablePlaces<'a> {
+    /// Those of all nodes, which the books keep.
+    All(&'a Values),
+    /// Those of the nodes that the pod could go to.
+    Some(FxHashSet<&'a str>),
+}
+
+impl UsablePlaces<'_> {
+    fn len(&self) -> usize {
+        match self {
+            UsablePlaces::All(values) => values.len(),
+            UsablePlaces::Some(values) => values.len(),
+        }
+    }
+
+    /// Gives the number of pods at the emptiest one.
+    fn fewest(&self, pods: &Places<'_>) -> Option<i64> {
+        match self {
+            UsablePlaces::All(values) => values.keys().map(|value| pods.at(value)).min(),
+            UsablePlaces::Some(values) => values.iter().map(|value| pods.at(value)).min(),
+        }
+    }
 }
 
 impl SpreadState<'_> {
@@ -40,7 +67,7 @@ impl SpreadState<'_> {
 
     fn recount(&mut self) {
         let enough = self.values.len() >= self.constraint.min_domains;
-        let fewest = self.values.iter().map(|value| self.places.at(value)).min();
+        let fewest = self.values.fewest(&self.places);
         self.fewest = fewest.filter(|_| enough).unwrap_or_default();
     }
 }
@@ -165,9 +192,15 @@ fn spread_state<'a>(
     pod: &PodInfo,
     snapshot: &'a Snapshot,
 ) -> SpreadState<'a> {
-    let place = |node: &&NodeInfo| is_place(constraint, pod, node);
-    let values = snapshot.nodes().filter(place);
-    let values = values.filter_map(|node| node.label(&constraint.topology_key)).collect();
+    let key = &constraint.topology_key;
+    let kept = snapshot.values_of(key).filter(|_| all_nodes_are_places(constraint, pod));
+    let values = kept.map_or_else(
+        || {
+            let places = snapshot.nodes().filter(|node| is_place(constraint, pod, node));
+            UsablePlaces::Some(places.filter_map(|node| node.label(key)).collect())
+        },
+        UsablePlaces::All,
+    );
     let mut state = SpreadState {
         constraint,
         places: spread_places(constraint, pod, snapshot),
@@ -186,14 +219,13 @@ pub(crate) fn spread_places<'a>(
     snapshot: &'a Snapshot,
 ) -> Places<'a> {
     let mut places = Places::default();
-    let all_nodes_are_places =
-        !constraint.honours_taints && !(constraint.honours_affinity && restricts_nodes(pod));
+    let everywhere = all_nodes_are_places(constraint, pod);
     let mut add = |class: &'a Class| {
         if !constraint.counts(&pod.pod, &class.sample.pod) {
             return;
         }
         let key = &constraint.topology_key;
-        if all_nodes_are_places {
+        if everywhere {
             places.add_class(class, key, snapshot);
         } else {
             let place = |node: &NodeInfo| is_place(constraint, pod, node);
@@ -208,6 +240,11 @@ pub(crate) fn spread_places<'a>(
         }
     }
     places
+}
+
+/// Tells whether every node's place counts for a pod, without a look at any.
+fn all_nodes_are_places(constraint: &Spread, pod: &PodInfo) -> bool {
+    !constraint.honours_taints && !(constraint.honours_affinity && restricts_nodes(pod))
 }
 
 /// Tells whether a node's place counts for a pod: it has to be able to go there.

@@ -1,5 +1,6 @@
 //! Why no node takes a pod, counted over the nodes, in upstream's words.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -39,17 +40,27 @@ impl FitError {
     pub fn count(&mut self, refusal: Refusal) {
         self.causes.insert(refusal.cause);
         for reason in refusal.reasons {
-            *self.reasons.entry(reason.into_owned()).or_default() += 1;
+            count_one(&mut self.reasons, reason);
         }
         if !refusal.preemption_may_help {
-            self.count_preemption(&[NOT_HELPFUL.to_owned()]);
+            count_one(&mut self.preemption, Cow::Borrowed(NOT_HELPFUL));
         }
     }
 
     /// Counts why displacing pods does not help on one node.
     pub fn count_preemption(&mut self, reasons: &[String]) {
         for reason in reasons {
-            *self.preemption.entry(reason.clone()).or_default() += 1;
+            count_one(&mut self.preemption, Cow::Borrowed(reason));
+        }
+    }
+}
+
+/// Counts a text, which most of thousands of nodes share: only the first is copied.
+fn count_one(counts: &mut BTreeMap<String, usize>, text: Cow<'_, str>) {
+    match counts.get_mut(text.as_ref()) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(text.into_owned(), 1);
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod classes;
 pub mod condition;
 pub mod configuration;
 mod cycle;
+mod domains;
 pub mod filters;
 pub mod fit_error;
 pub mod groups;

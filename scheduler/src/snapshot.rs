@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Node;
 
 use crate::budgets::Budgets;
 use crate::classes::Classes;
+use crate::domains::{Domains, Values};
 use crate::namespaces::Namespaces;
 use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
@@ -27,6 +28,8 @@ pub struct Snapshot {
     known: Vec<usize>,
     places: HashMap<String, usize>,
     classes: Classes,
+    /// Of the known nodes.
+    domains: Domains,
     /// How many known nodes hold each image.
     images: HashMap<String, usize>,
     /// Pods that wait for a node to be cleared for them, by uid.
@@ -75,8 +78,14 @@ impl Snapshot {
             if !self.classes.keeps(label) {
                 let slots = &self.slots;
                 self.classes.keep(label, |slot| &slots[slot]);
+                self.domains.keep(label, self.known.iter().map(|slot| &slots[*slot]));
             }
         }
+    }
+
+    /// Gives how many known nodes have each value of a label, `None` if that is not kept: see [`Snapshot::prepare`].
+    pub(crate) fn values_of(&self, label: &str) -> Option<&Values> {
+        self.domains.values(label)
     }
 
     /// Gives how many nodes hold an image.
@@ -98,7 +107,9 @@ impl Snapshot {
             self.known.push(slot);
         }
         self.classes.relabel(&self.slots[slot], -1);
+        self.domains.remove(&self.slots[slot]);
         self.slots[slot].set(node);
+        self.domains.add(&self.slots[slot]);
         self.classes.relabel(&self.slots[slot], 1);
         self.count_images(slot, true);
     }
@@ -108,6 +119,7 @@ impl Snapshot {
         let Some(slot) = self.by_name.get(name).copied() else { return };
         self.count_images(slot, false);
         self.classes.relabel(&self.slots[slot], -1);
+        self.domains.remove(&self.slots[slot]);
         self.slots[slot].unset();
         self.known.retain(|known| *known != slot);
         self.drop_if_empty(slot);

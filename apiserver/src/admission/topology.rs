@@ -5,6 +5,7 @@
 use super::{Operation, Request};
 use crate::cache::Caches;
 use coracle_api::meta;
+use coracle_api::selector::Labels as _;
 use serde_json::Value;
 
 /// The labels of a node that its pods get.
@@ -25,9 +26,8 @@ pub(crate) fn label(object: &mut Value, node: &str, caches: &Caches) {
         return;
     }
     let Some(node) = caches.get("", "nodes", "", node) else { return };
-    let node = node.value();
     for key in LABELS {
-        if let Some(value) = meta::label(&node, key) {
+        if let Some(value) = node.header.label(key) {
             meta::set_label(object, key, value);
         }
     }

@@ -64,7 +64,11 @@ impl Context {
         old: Option<&Value>,
     ) {
         let known = match ownership {
-            Ownership::Kept => old.and_then(|old| old.pointer("/metadata/managedFields")).cloned(),
+            Ownership::Kept => {
+                let stored = old.and_then(|old| old.pointer("/metadata/managedFields"));
+                // Mostly they come back as they were, and a third of an object need not be copied.
+                if sent.0.as_ref() == stored { sent.0 } else { stored.cloned() }
+            }
             Ownership::Applied => sent.0,
             Ownership::Taken => return self.track(&sent, new, old),
         };

@@ -71,7 +71,8 @@ pub struct Observed {
     pub replica_set: Arc<ReplicaSet>,
     /// Pods that it controls, and pods of its namespace that nobody controls.
     pub pods: Vec<Arc<Pod>>,
-    /// Pods of the ReplicaSets of the same Deployment, by which deletion spreads over nodes.
+    /// Pods of the ReplicaSets of the same Deployment, by which deletion spreads over nodes; none where there are no
+    /// more pods than asked for.
     pub related: Vec<Arc<Pod>>,
 }
 

@@ -87,15 +87,21 @@ impl<R: Replicated> Controller<R> {
         let set = R::to_set(owner);
         let mut pods = self.pods.controlled_by(uid(&set.metadata));
         pods.extend(self.pods.orphans_in(namespace(&set.metadata)));
-        let related = match controller_of(&set.metadata) {
-            Some(deployment) => {
-                let siblings = self.sets.controlled_by(&deployment.uid);
-                let uids = siblings.iter().map(|sibling| uid(&sibling.metadata));
-                uids.flat_map(|uid| self.pods.controlled_by(uid)).collect()
-            }
-            None => pods.clone(),
-        };
+        let related = self.related(&set, &pods);
         Observed { replica_set: set, pods, related }
+    }
+
+    /// The pods by which those that are to go are chosen. They may be many, so they are not looked for where there are
+    /// no more pods than asked for.
+    fn related(&self, set: &ReplicaSet, pods: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+        let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        if pods.len() <= usize::try_from(wanted).unwrap_or(0) {
+            return Vec::new();
+        }
+        let Some(deployment) = controller_of(&set.metadata) else { return pods.to_vec() };
+        let siblings = self.sets.controlled_by(&deployment.uid);
+        let uids = siblings.iter().map(|sibling| uid(&sibling.metadata));
+        uids.flat_map(|uid| self.pods.controlled_by(uid)).collect()
     }
 
     async fn apply(&self, owner: &Arc<R>, action: Action) -> Result<(), Box<Failed>> {

@@ -1,7 +1,7 @@
 //! Prefers places with fewer of the pod's kind: soft topology spread constraints.
 //! *Source:* `pkg/scheduler/framework/plugins/podtopologyspread/scoring.go`.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use super::SCORE_MAX;
 use crate::cycle::{Cycle, spread_places};
@@ -26,7 +26,9 @@ pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&NodeInfo]) -> Vec<i64> {
 fn costs(cycle: &Cycle<'_>, constraint: &Spread, nodes: &[&NodeInfo]) -> Vec<Option<f64>> {
     let key = &constraint.topology_key;
     let values: Vec<Option<&str>> = nodes.iter().map(|node| node.label(key)).collect();
-    let sizes: FxHashSet<&str> = values.iter().copied().flatten().collect();
+    let mut sizes: FxHashSet<&str> =
+        FxHashSet::with_capacity_and_hasher(values.len(), FxBuildHasher);
+    sizes.extend(values.iter().copied().flatten());
     if sizes.is_empty() {
         return vec![Some(0.0); nodes.len()];
     }

@@ -11,7 +11,7 @@ use super::{Operation, Request};
 use crate::cache::{Caches, Selection};
 use coracle_api::field_error::FieldError;
 use coracle_api::meta;
-use coracle_api::selector::{FieldSelector, LabelSelector};
+use coracle_api::selector::{FieldSelector, LabelSelector, Labels};
 use coracle_api::status::Status;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,6 +19,13 @@ use std::fmt;
 
 /// What the labels of namespaces begin with.
 const LABEL: &str = "pod-security.kubernetes.io/";
+
+/// The labels of a namespace that name a level.
+const LEVELS: [&str; 3] = [
+    "pod-security.kubernetes.io/enforce",
+    "pod-security.kubernetes.io/warn",
+    "pod-security.kubernetes.io/audit",
+];
 
 /// Pods of a namespace that are looked at when its level rises; more are not named. *Source:* upstream's
 /// `defaultNamespaceMaxPodsToCheck`.
@@ -111,13 +118,17 @@ pub(super) fn admit(
     if request.is_core("Namespace") {
         return labels(request, object, old, caches, warnings);
     }
+    let Some(namespace) = caches.get("", "namespaces", "", request.namespace) else {
+        return Ok(());
+    };
+    // Most namespaces ask for nothing, so the pod is not looked at before.
+    if lets_all(&*namespace.header) {
+        return Ok(());
+    }
     let Some(pod) = subject::pod_of(request, object) else { return Ok(()) };
     if old.is_some_and(|old| !subject::matters(request, object, old)) {
         return Ok(());
     }
-    let Some(namespace) = caches.get("", "namespaces", "", request.namespace) else {
-        return Ok(());
-    };
     let namespace = namespace.value();
     if request.is_core("Pod") {
         let policy = Policy::of(&namespace, "enforce");
@@ -143,6 +154,11 @@ pub(super) fn admit(
         );
     }
     Ok(())
+}
+
+/// Whether every level of a namespace lets every pod in.
+fn lets_all(labels: &impl Labels) -> bool {
+    LEVELS.iter().all(|label| labels.label(label).is_none_or(|level| level == "privileged"))
 }
 
 /// Checks the labels of a namespace, and names the pods that a higher level would not let in.

@@ -7,7 +7,9 @@ use coracle_client::{Cache, Client, Scope};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Resource as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::Request;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -70,8 +72,13 @@ async fn run(number: usize, name: String, client: Client) {
             let _ = pods.delete(name, &DeleteParams::default().grace_period(0)).await;
         } else if phase != Some("Running") {
             n_pods += 1;
+            // As a real host, which does not decode the answer.
             let patch = Patch::Strategic(running(number, n_pods));
-            let _ = pods.patch_status(name, &PatchParams::default(), &patch).await;
+            let request = Request::new(Pod::url_path(&(), Some(space)));
+            let params = PatchParams::default();
+            if let Ok(request) = request.patch_subresource("status", name, &params, &patch) {
+                let _ = client.kube().request_text(request).await;
+            }
         }
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use coracle_client::Failure as _;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Resource as _;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::Request;
 use serde_json::{Map, Value};
 
 use super::{Message, Shared, Target};
@@ -15,11 +17,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends a patch; afterwards the server has `sent`.
 pub(crate) async fn send(shared: &Shared, target: &Target, patch: Value, sent: Map<String, Value>) {
-    let api = shared.client.namespaced::<Pod>(&target.key.namespace);
-    let params = PatchParams::default();
-    let patch = Patch::Strategic(&patch);
-    let written = api.patch_status(&target.key.name, &params, &patch);
-    let sent = match shared.turns.ask(written).await {
+    let sent = match shared.turns.ask(patch_status(shared, target, &patch)).await {
         Some(Ok(_)) => Some(sent),
         // The pod is gone or another one has its name: nobody is left to be told.
         Some(Err(error)) if error.is_not_found() || error.is_conflict() => Some(sent),
@@ -38,6 +36,17 @@ pub(crate) async fn send(shared: &Shared, target: &Target, patch: Value, sent: M
         }
     };
     let _ = shared.news.send(Message::Told { uid: target.key.uid.clone(), sent });
+}
+
+/// Patches the status. The answer is the whole pod, of which nothing is wanted, so it is not decoded: the watch brings
+/// the pod in any case.
+async fn patch_status(shared: &Shared, target: &Target, patch: &Value) -> Result<(), kube::Error> {
+    let pods = Request::new(Pod::url_path(&(), Some(&target.key.namespace)));
+    let params = PatchParams::default();
+    let request =
+        pods.patch_subresource("status", &target.key.name, &params, &Patch::Strategic(patch));
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    shared.client.kube().request_text(request).await.map(drop)
 }
 
 /// Deletes the object for good.
