@@ -13,6 +13,7 @@ import { pods } from "./pods.js";
 import { service, services } from "./services.js";
 import { applyTheme, drawWith, go, redraw, scope, setNamespace, setTheme, theme } from "./state.js";
 import { tenants } from "./tenants.js";
+import { topology } from "./topology.js";
 import { workload, workloads } from "./workloads.js";
 
 /** Address, name and the lines of its picture. */
@@ -22,12 +23,13 @@ const NAV = [
   ["workloads", "Workloads", "M3 6l7-3 7 3-7 3zM3 10l7 3 7-3M3 14l7 3 7-3"],
   ["pods", "Pods", "M3 3h6v6H3zM11 3h6v6h-6zM3 11h6v6H3zM11 11h6v6h-6z"],
   ["services", "Services", "M10 3v5M10 8l-6 5M10 8l6 5M8 3h4M2 13h4v4H2zM14 13h4v4h-4z"],
+  ["topology", "Topology", "M7 2h6v4H7zM2 14h6v4H2zM12 14h6v4h-6zM10 6v4M5 14v-4h10v4"],
   ["nodes", "Nodes", "M3 3h14v6H3zM3 11h14v6H3zM6 6h1M6 14h1"],
   ["logs", "Logs", "M3 5h14M3 10h10M3 15h12"],
   ["network", "Network", "M10 2l7 3v5c0 4-3 7-7 8-4-1-7-4-7-8V5zM7 10l2 2 4-4"],
   ["tenants", "Tenants", "M7 9a3 3 0 100-6 3 3 0 000 6zM1.500 17c0-4 2-6 5.500-6s5.500 2 5.500 6M13 9a2.500 2.500 0 100-5M14.500 11c2.500.500 4 2.500 4 6"],
 ];
-const PAGES = { "": [overview], apps: [apps], workloads: [workloads, workload, 3], pods: [pods, pod, 2], services: [services, service, 2], nodes: [nodes, node, 1], logs: [logs], network: [network], tenants: [tenants] };
+const PAGES = { "": [overview], apps: [apps], workloads: [workloads, workload, 3], pods: [pods, pod, 2], services: [services, service, 2], topology: [topology], nodes: [nodes, node, 1], logs: [logs], network: [network], tenants: [tenants] };
 const HEALTH = { live: ["ok", "live"], loading: ["wait", "loading"], broken: ["bad", "reconnecting"] };
 
 const root = document.getElementById("app");
@@ -133,7 +135,9 @@ async function begin() {
   } catch (error) {
     const tried = hasToken();
     if (error.code === 401) setToken("");
-    login = { error: error.code === 401 ? (tried ? "The server does not know this token, or it has ended." : "") : error.message };
+    // Without a token one is nobody in particular, who may not even ask this.
+    const stranger = error.code === 401 || (error.forbidden && !tried);
+    login = { error: stranger ? (tried ? "The server does not know this token, or it has ended." : "") : error.message };
     return redraw();
   }
   login = null;

@@ -51,7 +51,8 @@ class Live {
   fail(error) {
     if (error.name === "AbortError") return;
     this.error = error;
-    this.state = error.forbidden ? "forbidden" : "broken";
+    // A kind that nobody has defined has no objects; a page that is opened later asks again.
+    this.state = error.forbidden ? "forbidden" : error.code === 404 ? "absent" : "broken";
     this.changed();
   }
 
@@ -197,6 +198,8 @@ export const KINDS = {
   cronjobs: { version: "batch/v1", plural: "cronjobs" },
   events: { version: "v1", plural: "events" },
   networkpolicies: { version: "networking.k8s.io/v1", plural: "networkpolicies" },
+  ingresses: { version: "networking.k8s.io/v1", plural: "ingresses" },
+  httproutes: { version: "gateway.networking.k8s.io/v1", plural: "httproutes" },
   quotas: { version: "v1", plural: "resourcequotas" },
 };
 

@@ -117,13 +117,13 @@ export function overview() {
       const { namespace, name } = object.metadata;
       const key = `${namespace}/${kind}/${name}`;
       const own = object.spec?.template?.metadata?.labels ?? labels.get(key);
-      return { key, kind, namespace, name, link: workloadLink(kind, object), state: workloadHealth(kind, object), hosts: [...(hosts.get(key) ?? [])].sort(), names: nameList(namespace, own) };
+      return { key, kind, namespace, name, link: workloadLink(kind, object), state: workloadHealth(kind, object), hosts: [...(hosts.get(key) ?? [])].sort(), own };
     });
     for (const pod of single) {
       const health = podHealth(pod);
       const [ready, wanted] = pod.ready.split("/").map(Number);
       rows.push({ key: `${pod.namespace}/Pod/${pod.name}`, kind: "Pod", namespace: pod.namespace, name: pod.name, link: `#/pods/${pod.namespace}/${pod.name}`,
-        state: { health, ready, wanted }, hosts: pod.node ? [pod.node] : [], names: nameList(pod.namespace, pod.labels) });
+        state: { health, ready, wanted }, hosts: pod.node ? [pod.node] : [], own: pod.labels });
     }
     rows.sort((a, b) => (a.key < b.key ? -1 : 1));
     const shown = ui.allWorkloads ? rows.slice(0, 2000) : rows.slice(0, WORKLOADS_FIRST);
@@ -138,7 +138,7 @@ export function overview() {
         ["Health", (row) => chip(row.state.health, row.state.paused ? "paused" : undefined)],
         ["Ready", (row) => `${row.state.ready}/${row.state.wanted}`, "num"],
         ["Hosts", (row) => list(row.hosts.map((node) => h("a", { href: `#/nodes/${node}` }, node)), 2)],
-        ["DNS names", (row) => list(row.names.map((service) => h("a", { href: serviceLink(service), class: "mono" }, dnsName(service))), 2)],
+        ["DNS names", (row) => list(nameList(row.namespace, row.own).map((service) => h("a", { href: serviceLink(service), class: "mono" }, dnsName(service))), 2)],
       ], shown, { keyOf: (row) => row.key, empty: "No workloads yet. `kubectl create deployment` makes one." }), more);
   }
 

@@ -3,17 +3,19 @@
 import { call, path, send } from "./api.js";
 import { poll } from "./live.js";
 
-const EVERY_MS = 8000;
+const EVERY_MS = 5000;
 /** Nodes that are asked at once. */
 const NODES_MAX = 64;
-const METRIC = "coracle_http_requests_total{";
+const METRIC = "coracle_http_requests_total";
+
+const LABEL = Object.fromEntries(["namespace", "pod", "code"].map((name) => [name, new RegExp(`[{,]${name}="([^"]*)"`)]));
 
 /** The counts of a page by `namespace/pod`: { all, failed }. Pure. */
 export function countsOf(page) {
   const counts = new Map();
   for (const line of page.split("\n")) {
-    if (!line.startsWith(METRIC)) continue;
-    const label = (name) => new RegExp(`[{,]${name}="([^"]*)"`).exec(line)?.[1] ?? "";
+    if (!line.startsWith(`${METRIC}{`)) continue;
+    const label = (name) => LABEL[name].exec(line)?.[1] ?? "";
     const value = Number(line.slice(line.lastIndexOf("}") + 1).trim().split(" ")[0]);
     const key = `${label("namespace")}/${label("pod")}`;
     const count = counts.get(key) ?? { all: 0, failed: 0 };
@@ -44,7 +46,7 @@ export function traffic(tell) {
     const names = list.items.slice(0, NODES_MAX).map((node) => node.metadata.name);
     const pages = await Promise.all(names.map(async (name) => {
       try {
-        return await (await send(path("v1", "nodes", "", name, "proxy/metrics/cadvisor"), { accept: "*/*" })).text();
+        return await (await send(path("v1", "nodes", "", name, `proxy/metrics/cadvisor?${new URLSearchParams({ "name[]": METRIC })}`), { accept: "*/*" })).text();
       } catch (error) {
         if (error.forbidden) throw error;
         return "";

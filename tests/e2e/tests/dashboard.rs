@@ -2,8 +2,8 @@
 //! at them, changes them, and loses a host. The steps are in `tools/dashboard/dashboard.mjs`.
 
 use coracle_e2e::{
-    Cluster, HELLO, build_guests, container, eventually, in_chromium, in_node, pod, root, service,
-    sh,
+    Cluster, HELLO, HTTP, build_guests, container, eventually, in_chromium, in_node, pod, root,
+    service, sh,
 };
 use serde_json::{Value, json};
 
@@ -54,6 +54,11 @@ fn furnish(cluster: &Cluster) {
         "metadata": {"name": "only-talkers"}, "spec": {"podSelector": {"matchLabels": {"app": "web"}},
             "policyTypes": ["Ingress"], "ingress": [{"from": [{"namespaceSelector": {},
                 "podSelector": {"matchLabels": {"app": "talker"}}}]}]}});
+    let asked = container("asked", HTTP, &json!({"ports": [{"containerPort": 8080}]}));
+    let way_in = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": {"name": "front"}, "spec": {"rules": [{"host": "shop.example.com", "http": {
+            "paths": [{"path": "/", "pathType": "Prefix",
+                "backend": {"service": {"name": "asked", "port": {"number": 80}}}}]}}]}});
     let crash = json!({"containers": [sh("app", "echo going down; exit 3", &json!({}))]});
     cluster.run(&["create", "namespace", "shop"]);
     cluster.make(&[
@@ -63,6 +68,9 @@ fn furnish(cluster: &Cluster) {
         within("shop", service("orphan", 80)),
         within("shop", deployment("broken", 1, &json!([missing]))),
         within("shop", policy),
+        within("shop", deployment("asked", 1, &json!([asked]))),
+        within("shop", service("asked", 8080)),
+        within("shop", way_in),
         within("default", deployment("talker", 2, &json!([talk]))),
         within("default", service("talker", 80)),
         within("default", pod("crasher", &crash)),

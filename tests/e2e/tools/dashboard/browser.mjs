@@ -16,7 +16,9 @@ const shots = process.env.CORACLE_SCREENSHOTS;
 
 /** Opens a browser, does the work, and closes it; a failure leaves a screenshot. */
 export async function withBrowser(work) {
-  const browser = await chromium.launch({ executablePath: process.env.CORACLE_CHROMIUM, args: ["--no-sandbox"] });
+  // A page that comes from a folder has no address, and may not call this machine's own unless that check is off.
+  const local = process.env.CORACLE_UI ? ["--disable-features=LocalNetworkAccessChecks"] : [];
+  const browser = await chromium.launch({ executablePath: process.env.CORACLE_CHROMIUM, args: ["--no-sandbox", ...local] });
   const opened = [];
   try {
     await work((options) => open(browser, options).then((each) => (opened.push(each), each)));

@@ -162,6 +162,41 @@ async function applicationsTell(tab) {
   await tab.shot("applications-light");
 }
 
+/** Services as they are asked, whatever fails of it, by whom, and what they lead to: drawn, listed, and by keyboard. */
+async function topologyTells(tab) {
+  const { page } = tab;
+  const headers = { Authorization: `Bearer ${admin}` };
+  const ask = (path) => page.request.get(`${given.url}/api/v1/namespaces/shop/services/asked:80/proxy/${path}`, { headers });
+  let asking = true;
+  const asked = (async () => {
+    while (asking) {
+      await Promise.all([ask("count"), ask("trap")]);
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  })();
+  try {
+    await tab.go("/topology", "Topology");
+    const rows = page.getByRole("region", { name: "Each Service" }).first().getByRole("row");
+    const row = (name) => rows.filter({ has: page.locator("td:first-child").getByRole("link", { name, exact: true }) });
+    await row("asked").getByText("1 of 1 answer").waitFor();
+    await row("asked").locator(".flag").getByText(/^[0-9]+%$/).waitFor();
+    await row("asked").getByText(/^[0-9.,]+\/s$/).waitFor();
+    await row("asked").getByText("Ingress", { exact: true }).waitFor();
+    await row("talker").locator("[data-label='Asked by']").getByRole("link", { name: "web", exact: true }).waitFor();
+    await row("ghost").getByText("is missing").waitFor();
+    assert.equal(await page.locator(".map path.arrow").count(), 4, "the way in, and what web needs");
+    await tab.accessible("the topology");
+    await tab.shot("topology-light");
+    const box = page.getByRole("link", { name: /^asked\s+Service · shop\s+[0-9.,]+\/s, [0-9]+% fail/ });
+    await box.focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { level: 1, name: "asked" }).waitFor();
+  } finally {
+    asking = false;
+    await asked;
+  }
+}
+
 /** A shell in a container, over a WebSocket with the token among its protocols. */
 async function terminalWorks(tab) {
   const { page } = tab;
@@ -207,13 +242,13 @@ async function otherLooks(open) {
   for (const [look, options] of [["dark", { scheme: "dark" }], ["phone", { width: 390, height: 844 }]]) {
     const tab = await open(options);
     await tab.signIn(admin);
-    for (const [hash, title] of [["/", "Overview"], ["/pods", "Pods"], ["/workloads", "Workloads"], ["/apps", "Applications"], ["/workloads/Deployment/shop/web", "web"], ["/services", "Services"], ["/nodes", "Nodes"], ["/logs?kind=Service&q=default%2Ftalker", "Logs"], ["/pods/default/crasher", "crasher"]]) {
+    for (const [hash, title] of [["/", "Overview"], ["/pods", "Pods"], ["/workloads", "Workloads"], ["/apps", "Applications"], ["/workloads/Deployment/shop/web", "web"], ["/services", "Services"], ["/topology", "Topology"], ["/nodes", "Nodes"], ["/logs?kind=Service&q=default%2Ftalker", "Logs"], ["/pods/default/crasher", "crasher"]]) {
       await tab.go(hash, title);
       await tab.page.waitForLoadState("domcontentloaded");
       await tab.page.locator("main .loading").first().waitFor({ state: "detached" });
       await tab.fits(`${title} on ${look}`);
-      // What differs on a phone is how things are laid out, which two pages have all kinds of.
-      if (look === "dark" || ["Overview", "Pods"].includes(title)) await tab.accessible(`${title} in ${look}`);
+      // What differs on a phone is how things are laid out, which three pages have all kinds of.
+      if (look === "dark" || ["Overview", "Pods", "Topology"].includes(title)) await tab.accessible(`${title} in ${look}`);
       await tab.shot(`${title.toLowerCase()}-${look}`);
     }
     tab.check();
@@ -233,6 +268,10 @@ async function rightsAreKept(open) {
   await tab.go("/workloads/Deployment/shop/web", "web");
   await until(async () => (await page.getByRole("button", { name: "Scale web" }).getAttribute("title")) === "Your roles do not allow this", "the button tells");
   assert.ok(await page.getByRole("button", { name: "Scale web" }).isDisabled());
+  await tab.go("/topology", "Topology");
+  await page.getByText("You may not see requests").waitFor();
+  await page.getByRole("link", { name: /^asked\s+Service · shop/ }).waitFor();
+  assert.equal(await page.getByText("kubernetes").count(), 0, "Services of other namespaces");
   await tab.go("/pods?q=web", "Pods");
   await page.getByRole("link", { name: /^web-/ }).first().click();
   await page.getByRole("tab", { name: "Terminal" }).click();
@@ -262,6 +301,7 @@ async function tenThousandPods(open) {
     const metadata = { resourceVersion: "1", ...(next < all ? { continue: String(next) } : {}) };
     return route.fulfill({ json: { kind: "Table", metadata, columnDefinitions: names.map((name) => ({ name })), rows } });
   });
+  await theirServices(page);
   await tab.signIn(admin);
   await tab.go("/pods", "Pods");
   await page.getByText("10,000 pods").waitFor();
@@ -286,6 +326,33 @@ async function tenThousandPods(open) {
   await until(async () => (await page.locator(".tile").count()) > 100, "tiles");
   assert.ok((await page.locator(".tile").count()) < 3000);
   await tab.shot("tiles-light");
+  await tab.go("/topology", "Topology");
+  await page.getByText(/^60 of 50[0-9] boxes/).waitFor();
+  await page.getByRole("link", { name: /^service-321\s+Service · many\s+[0-9.,]+\/s, [0-9]+% fail/ }).waitFor();
+  assert.equal(await page.locator(".map .box").count(), 60);
+  await page.getByPlaceholder("Filter by name or host").fill("service-321");
+  await page.getByText("1 box", { exact: true }).waitFor();
+  await tab.shot("topology-many-light");
+}
+
+/** The same pods behind five hundred Services, each asked, and one failing. */
+async function theirServices(page) {
+  const numbers = Array.from({ length: 500 }, (_, each) => each);
+  const metadata = (name, labels) => ({ namespace: "many", name, uid: name, resourceVersion: "1", labels });
+  const list = (kind, item) => async (route) => {
+    if (new URL(route.request().url()).searchParams.get("watch")) return route.fulfill({ status: 200, contentType: "application/json", body: "" });
+    return route.fulfill({ json: { kind, metadata: { resourceVersion: "1" }, items: numbers.map(item) } });
+  };
+  const podOf = (service, each) => `pod-${String(service * 20 + each).padStart(5, "0")}`;
+  await page.route(/\/api\/v1\/services\?/, list("ServiceList", (each) => ({ metadata: metadata(`service-${each}`), spec: { type: "ClusterIP", selector: { app: String(each) } } })));
+  await page.route(/endpointslices\?/, list("EndpointSliceList", (each) => ({ metadata: metadata(`slice-${each}`, { "kubernetes.io/service-name": `service-${each}` }),
+    endpoints: Array.from({ length: 20 }, (_, at) => ({ addresses: ["10.0.0.1"], conditions: { ready: true }, targetRef: { kind: "Pod", name: podOf(each, at) } })) })));
+  let asked = 0;
+  await page.route(/proxy\/metrics\/cadvisor\?/, (route) => {
+    asked += 10;
+    const line = (service, at, code) => `coracle_http_requests_total{container="c",namespace="many",pod="${podOf(service, at)}",code="${code}"} ${asked} 1`;
+    return route.fulfill({ contentType: "text/plain", body: [...numbers.flatMap((each) => Array.from({ length: 20 }, (_, at) => line(each, at, "2xx"))), line(321, 0, "5xx")].join("\n") });
+  });
 }
 
 /** Row obs.node-view: a host that was stopped is red, and its tooltip says NotReady and since when. */
@@ -319,7 +386,7 @@ async function until(look, what) {
 await withBrowser(async (open) => {
   if (given.part === "node") return nodeIsRed(open);
   const tab = await open({});
-  const steps = [signingIn, overviewTells, podsTell, logsStream, workloadsChange, servicesTell, applicationsTell, terminalWorks, otherPages];
+  const steps = [signingIn, overviewTells, podsTell, logsStream, workloadsChange, servicesTell, applicationsTell, topologyTells, terminalWorks, otherPages];
   for (const step of steps) {
     const began = Date.now();
     await step(tab);

@@ -81,6 +81,36 @@ const needed = links([front, stock, lone, mail], [named("n", "stock", { app: "sh
 check("links", needed.map(({ service, state, by }) => [service, state, by]), [["n/stock", "ok", ["Deployment/n/stock"]], ["post/mail", "nobody", []], ["default/kubernetes", "ok", []], ["n/ghost", "missing", []], ["n/front", "missing", []]]);
 check("depths, in a ring, too", [...depths(["a", "b", "c"], [["a", "b"], ["b", "c"], ["c", "b"]])], [["a", 0], ["c", 0], ["b", 1]]);
 
+// The map of Services: ways in, needs, what nobody is behind, and what a rate makes worth a drawing.
+const { backendsOf, graphOf, hostsOf, rowsOf, worthDrawing } = await load("graph.js");
+const ingress = { metadata: { namespace: "n", name: "in" }, spec: { defaultBackend: { service: { name: "stock" } }, rules: [{ host: "a.example", http: { paths: [{ backend: { service: { name: "stock" } } }, { backend: {} }] } }, {}] } };
+const route = { metadata: { namespace: "n", name: "in" }, spec: { hostnames: ["b.example"], rules: [{ backendRefs: [{ name: "stock", weight: 9 }, { name: "mail", namespace: "post" }, { kind: "Other", name: "x" }] }, {}] } };
+check("backends", [backendsOf("Ingress", ingress), backendsOf("HTTPRoute", route), backendsOf("HTTPRoute", { metadata: {} })], [["n/stock"], ["n/stock", "post/mail"], []]);
+check("hosts", [hostsOf("Ingress", ingress), hostsOf("HTTPRoute", route)], [["a.example"], ["b.example"]]);
+const slice = (name, ...ready) => ({ metadata: { namespace: "n", labels: { "kubernetes.io/service-name": name } }, endpoints: ready.map((each, at) => ({ addresses: [`10.0.0.${at}`], conditions: { ready: each }, targetRef: { kind: "Pod", name: `${name}-${at}` } })) });
+const map = graphOf({
+  services: [named("n", "stock", { app: "shop" }), named("post", "mail", { app: "gone" }), named("default", "kubernetes")],
+  slices: [slice("stock", true, false)], workloads: [front, stock, lone, mail].map((each) => ({ ...each })),
+  ways: [{ kind: "Ingress", object: ingress }],
+});
+const boxNamed = (key) => map.boxes.find((box) => box.key === key);
+check("boxes", map.boxes.map(({ key, health, words }) => [key, health, words]), [
+  ["Service/n/stock", "warn", "1 of 2 answer"], ["Service/post/mail", "warn", "nobody answers"], ["Service/default/kubernetes", "wait", "by hand"],
+  ["Ingress/n/in", "done", "a.example"], ["Deployment/n/front", "bad", "has no Service"], ["Service/n/ghost", "bad", "is missing"], ["Service/n/front", "bad", "is missing"],
+]);
+check("pods and workloads behind", [boxNamed("Service/n/stock").pods, boxNamed("Service/n/stock").by.map(({ key }) => key)], [["n/stock-0", "n/stock-1"], ["Deployment/n/stock"]]);
+check("arrows", map.arrows, [
+  ["Ingress/n/in", "Service/n/stock", "warn"], ["Deployment/n/front", "Service/n/stock", "warn"], ["Deployment/n/front", "Service/post/mail", "warn"],
+  ["Deployment/n/front", "Service/default/kubernetes", "ok"], ["Deployment/n/front", "Service/n/ghost", "bad"], ["Service/n/stock", "Service/n/front", "bad"],
+]);
+const rated = (rates) => worthDrawing(map, 2, ({ key }) => rates[key] ?? null);
+check("what fails is drawn first", rated({ "Service/default/kubernetes": { all: 9, failed: 1 } }).boxes.map(({ key }) => key), ["Service/default/kubernetes", "Deployment/n/front"]);
+check("arrows to what is not drawn are left out", rated({}).arrows, [["Deployment/n/front", "Service/n/ghost", "bad"]].filter(([, to]) => rated({}).boxes.some(({ key }) => key === to)));
+const many = Array.from({ length: 10_000 }, (_, at) => named("many", `s-${String(at).padStart(5, "0")}`, { app: `a${at}` }));
+check("ten thousand Services make sixty boxes", worthDrawing(graphOf({ services: many, slices: [], workloads: [], ways: [] }), 60, () => null).boxes.length, 60);
+check("rows", rowsOf(["a", "b", "c", "d", "e"], [["a", "d"], ["c", "e"]], 2, depths), [["a", "c"], ["d", "e"], ["b"]]);
+check("rows of nothing", rowsOf([], [], 3, depths), []);
+
 // Traffic.
 const { countsOf, ratesOf, perSecond } = await load("traffic.js");
 const counted = (ok, bad) => countsOf(`# TYPE coracle_http_requests_total counter

@@ -4,5 +4,8 @@
 mod arrows;
 mod book;
 mod coverage;
+mod errors;
+mod events;
 mod files;
+mod source;
 mod tree;
