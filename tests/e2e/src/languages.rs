@@ -8,7 +8,7 @@ use crate::binary::root;
 use crate::packages::{npm, pip, run};
 use crate::tools::{cache, one_at_a_time};
 
-/// Builds a guest of `tests/languages` and gives its file: `c`, `go`, `python` or `javascript`.
+/// Builds a guest of `tests/languages` and gives its file: `c`, `go`, `go-http`, `python` or `javascript`.
 ///
 /// Built again when its sources or its tools' versions change.
 #[must_use]
@@ -34,6 +34,12 @@ pub fn guest_in(language: &str) -> PathBuf {
             .arg(".")
             .envs([("GOOS", "wasip1"), ("GOARCH", "wasm")])
             .current_dir(sources.join("go"))),
+        "go-http" => run(Command::new("go")
+            .args(["build", "-trimpath", "-buildvcs=false", "-buildmode=c-shared", "-o"])
+            .arg(&wasm)
+            .arg(".")
+            .envs([("GOOS", "wasip1"), ("GOARCH", "wasm")])
+            .current_dir(sources.join("go-http"))),
         "python" => run(Command::new(python().with_file_name("componentize-py"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .arg("-d")
@@ -60,6 +66,9 @@ fn stamp_of(sources: &Path) -> Vec<u8> {
     let tools = root().join("tests/e2e/tools/languages");
     let mut folders = vec![sources.to_owned(), root().join("tests/languages/wit"), tools];
     folders.extend(sources.ends_with("python").then(|| root().join("sdk/python/coracle")));
+    let packages = ["config", "fetch", "internal/wasi", "kube", "kv", "log", "serve"];
+    let packages = packages.map(|package| root().join("sdk/go").join(package));
+    folders.extend(sources.ends_with("go-http").then_some(packages).into_iter().flatten());
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.is_file());
@@ -72,6 +81,15 @@ fn python() -> PathBuf {
     let tools = root().join("tests/e2e/tools/languages");
     let why = "the tests build guests in Python and C with packages of PyPI";
     pip("languages-python", &tools, why).join("python")
+}
+
+/// The environment of Python with what builds guests.
+#[must_use]
+pub fn python_packages() -> PathBuf {
+    let _one = one_at_a_time();
+    let program = python();
+    // bin/python
+    program.ancestors().nth(2).unwrap().to_owned()
 }
 
 /// The folder `node_modules` with what builds guests in JavaScript.

@@ -34,8 +34,13 @@ fn server(cluster: &Cluster, name: &str, image: &str, index: u16) -> u16 {
     let container = json!({"name": "c", "image": image, "env": env,
         "ports": [{"containerPort": 8080}],
         "volumeMounts": [{"name": "notes", "mountPath": "/etc/notes"}]});
-    let volume = json!({"name": "notes", "configMap": {"name": "notes"}});
-    cluster.apply(&pod(name, &json!({"containers": [container], "volumes": [volume]})));
+    let volumes = json!([{"name": "notes", "configMap": {"name": "notes"}},
+        {"name": "kept", "emptyDir": {}}]);
+    let spec = json!({"containers": [container], "volumes": volumes});
+    let annotations = json!({"coracle.dev/keyvalue.c": "kept"});
+    let metadata = json!({"name": name, "labels": {"app": name}, "annotations": annotations});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
+    cluster.apply(&pod.to_string());
     let spec = json!({"type": "NodePort", "selector": {"app": name},
         "ports": [{"port": 80, "targetPort": 8080, "nodePort": port}]});
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
@@ -77,6 +82,7 @@ fn programs_in_other_languages_run_as_their_tools_build_them() {
     for (index, (language, said)) in [
         ("python", "hello from Python, kubectl\n"),
         ("javascript", "hello from JavaScript, /asked?for=it\n"),
+        ("go-http", "hello from Go, kubectl\n"),
     ]
     .into_iter()
     .enumerate()
@@ -86,11 +92,30 @@ fn programs_in_other_languages_run_as_their_tools_build_them() {
         let port = server(&cluster, language, &image, index as u16);
         answers(port, "/asked?for=it", said);
     }
-    the_python_sdk_reads_mounts_and_speaks_to_the_api(cluster.node_port(0));
+    reads_mounts_and_speaks_to_the_api(cluster.node_port(0));
+    reads_mounts_and_speaks_to_the_api(cluster.node_port(2));
+    the_go_sdk_has_what_go_programs_expect(&cluster, cluster.node_port(2));
+}
+
+/// `net/http` both ways, goroutines that wait for the host and for the time, values, a heap that grows, a log.
+fn the_go_sdk_has_what_go_programs_expect(cluster: &Cluster, port: u16) {
+    answers(port, "/count", "7 7 [of]\n");
+    answers(port, "/heap", "32 blocks\n");
+    answers(port, "/both", "200 23 hello from Go,; 200 250000 echo echo echo; slept\n");
+    eventually("a panic is an answer of its own, and in the log", || {
+        let answer = get(port, "/panic");
+        let log = cluster.run(&["logs", "go-http"]);
+        let is_told = log.contains("panic while answering GET /panic: as asked");
+        let is_logged = log.contains(r#"asked for=it"#);
+        match answer {
+            Ok(answer) if answer.status == 500 && is_told && is_logged => Ok(()),
+            other => Err(format!("{other:?}: {log}")),
+        }
+    });
 }
 
 /// The pod's account has no rights: the API knows it by its token, and says so.
-fn the_python_sdk_reads_mounts_and_speaks_to_the_api(port: u16) {
+fn reads_mounts_and_speaks_to_the_api(port: u16) {
     answers(port, "/note", "read");
     let refused = "User \"system:serviceaccount:default:default\" cannot list resource \"pods\"";
     eventually("the API answers", || match get(port, "/pods") {
@@ -107,6 +132,29 @@ fn the_sdk_adds_a_hundred_kilobytes_at_most() {
     let size = |name: &str| std::fs::metadata(built.join(name)).unwrap().len();
     let (with, without) = (size("sdk-size-with.wasm"), size("sdk-size-without.wasm"));
     assert!(with > without && with - without <= 100_000, "{with} - {without}");
+}
+
+/// What of the SDK for Go needs no host is tried where the tests run; all of it is looked at as it is built.
+#[test]
+fn the_go_sdk_passes_its_own_tests() {
+    let go = |arguments: &[&str], system: &str, machine: &str| {
+        let mut go = std::process::Command::new("go");
+        go.args(arguments).envs([
+            ("GOOS", system),
+            ("GOARCH", machine),
+            ("GOFLAGS", "-buildvcs=false"),
+        ]);
+        let output = go.current_dir(root().join("sdk/go")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    };
+    let said = go(&["test", "./..."], "", "");
+    assert!(
+        said.contains("coracle.dev/sdk/kube") && said.contains("coracle.dev/sdk/config"),
+        "{said}"
+    );
+    go(&["vet", "./..."], "wasip1", "wasm");
 }
 
 /// The leader of the SDK for JavaScript renews its lease while it works, and not after.

@@ -164,8 +164,8 @@ fn component(path: &Path) -> Result<Vec<u8>, PrepareError> {
     match inspect::shape(&bytes)? {
         Shape::Component(_) => Ok(bytes),
         Shape::Module(names) => {
-            inspect::check_preview1(&names)?;
-            wrap::wrap(&bytes)
+            let entry = inspect::check_preview1(&names)?;
+            wrap::wrap(&bytes, &names, entry)
         }
     }
 }

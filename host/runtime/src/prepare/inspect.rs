@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use wasmparser::{Encoding, Parser, Payload};
 
+use super::described;
 use super::error::PrepareError;
 use super::imports;
 use crate::image::ComponentKind;
@@ -156,18 +157,30 @@ pub(crate) fn is_entered_by_p3(names: &Names, kind: ComponentKind) -> bool {
     }
 }
 
-/// Says whether a core module is a WASI preview-1 program, which can be wrapped.
-pub(crate) fn check_preview1(names: &Names) -> Result<(), PrepareError> {
-    if !names.exports.iter().any(|name| name == "_start") {
-        let found = format!("a core module without `_start` that exports {}", list(&names.exports));
+/// How a core module that can be wrapped is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// By `_start`, once: a command.
+    Start,
+    /// By `_initialize`, and then for each request.
+    Initialize,
+}
+
+/// Says how a core module is entered, if it is a WASI preview-1 program that can be wrapped.
+pub(crate) fn check_preview1(names: &Names) -> Result<Entry, PrepareError> {
+    let has = |export: &str| names.exports.iter().any(|name| name == export);
+    let entry = if has("_start") {
+        Entry::Start
+    } else if has("_initialize") && described::is_http(names) {
+        Entry::Initialize
+    } else {
+        let exports = list(&names.exports);
+        let found = format!("a core module without `_start` that exports {exports}");
         return Err(PrepareError::NoEntry { found });
-    }
-    let known = |name: &&String| name.as_str() != imports::PREVIEW1;
+    };
+    let known = |name: &&String| *name != imports::PREVIEW1 && !described::is_import(name);
     let unknown: Vec<String> = names.imports.iter().filter(known).cloned().collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    Err(PrepareError::Unsatisfied { imports: unknown })
+    if unknown.is_empty() { Ok(entry) } else { Err(PrepareError::Unsatisfied { imports: unknown }) }
 }
 
 fn list(names: &[String]) -> String {
@@ -238,7 +251,7 @@ mod tests {
                 Err(error) => error.to_string(),
             },
             Ok(Shape::Module(names)) => match check_preview1(&names) {
-                Ok(()) => "module".to_owned(),
+                Ok(_) => "module".to_owned(),
                 Err(error) => error.to_string(),
             },
             Err(error) => error.to_string(),

@@ -7,7 +7,9 @@
 //! An edge: it waits for the child and reads files.
 
 mod capabilities;
+mod described;
 mod error;
+mod golang;
 pub(crate) mod imports;
 pub(crate) mod inspect;
 pub(crate) mod plug;

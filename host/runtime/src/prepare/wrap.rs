@@ -1,4 +1,4 @@
-//! A WASI preview-1 program, made into a command component.
+//! A WASI preview-1 program, made into a component: a command, or one that answers requests.
 //!
 //! Pure. The adapter that comes with wasmtime answers preview-1 calls with WASI 0.2 ones, except
 //! that it knows only two exit codes. `wasi:cli/exit` has `exit-with-code` for the rest, whose core
@@ -9,41 +9,32 @@ use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
+use super::described::{self, EXIT};
 use super::error::PrepareError;
+use super::golang;
 use super::imports::PREVIEW1;
+use super::inspect::{Entry, Names};
 
-/// The interface with all exit codes.
-const EXIT: &str = "wasi:cli/exit@0.2.12";
-
-/// What the wrapped module imports besides preview 1, as the encoder wants to be told.
-const EXIT_WORLD: &str = "
-package coracle:preview1;
-world program { import wasi:cli/exit@0.2.12; }
-package wasi:cli@0.2.12 {
-    interface exit { exit-with-code: func(status-code: u8); }
-}
-";
-
-/// Wraps a preview-1 module.
-pub(crate) fn wrap(module: &[u8]) -> Result<Vec<u8>, PrepareError> {
-    encode(module).map_err(|error| PrepareError::Invalid { message: format!("{error:#}") })
+/// Wraps a preview-1 module with these names, which is entered so.
+pub(crate) fn wrap(module: &[u8], names: &Names, entry: Entry) -> Result<Vec<u8>, PrepareError> {
+    encode(module, names, entry)
+        .map_err(|error| PrepareError::Invalid { message: format!("{error:#}") })
 }
 
-fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let (mut module, exits) = redirect_exit(module)?;
-    if exits {
-        let mut resolve = wit_parser::Resolve::default();
-        let package = resolve.push_str("exit.wit", EXIT_WORLD)?;
-        let world = resolve.select_world(&[package], Some("program"))?;
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
-    }
+fn encode(module: &[u8], names: &Names, entry: Entry) -> anyhow::Result<Vec<u8>> {
+    let (module, exits) = redirect_exit(module)?;
+    let mut module = golang::make_room(module)?;
+    let (resolve, package) = described::world(names, exits)?;
+    let world = resolve.select_world(&[package], Some("program"))?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    let adapter = match entry {
+        Entry::Start => adapter::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
+        Entry::Initialize => adapter::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+    };
     ComponentEncoder::default()
         .validate(true)
         .module(&module)?
-        .adapter(
-            adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
-            adapter::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
-        )?
+        .adapter(adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter)?
         .encode()
 }
 

@@ -1,0 +1,3 @@
+module coracle.dev/sdk
+
+go 1.24
