@@ -64,6 +64,30 @@ const GO_COMMAND: [File; 3] = [
     ("go.mod", text!("go-command/go.mod.template")),
     ("main.go", text!("go-command/main.go")),
 ];
+const GO_HTTP: [File; 3] = [
+    ("coracle.toml", text!("go-http/coracle.toml")),
+    ("go.mod", text!("go-http/go.mod.template")),
+    ("main.go", text!("go-http/main.go")),
+];
+/// The SDK, which is on no proxy.
+const GO_SDK: [File; 16] = [
+    ("coracle/README.md", text!("../go/README.md")),
+    ("coracle/go.mod", text!("../go/go.mod")),
+    ("coracle/config/config.go", text!("../go/config/config.go")),
+    ("coracle/fetch/fetch.go", text!("../go/fetch/fetch.go")),
+    ("coracle/internal/wasi/http.go", text!("../go/internal/wasi/http.go")),
+    ("coracle/internal/wasi/io.go", text!("../go/internal/wasi/io.go")),
+    ("coracle/internal/wasi/keyvalue.go", text!("../go/internal/wasi/keyvalue.go")),
+    ("coracle/internal/wasi/lend.go", text!("../go/internal/wasi/lend.go")),
+    ("coracle/internal/wasi/logging.go", text!("../go/internal/wasi/logging.go")),
+    ("coracle/internal/wasi/stop.go", text!("../go/internal/wasi/stop.go")),
+    ("coracle/internal/wasi/wait.go", text!("../go/internal/wasi/wait.go")),
+    ("coracle/kube/kube.go", text!("../go/kube/kube.go")),
+    ("coracle/kv/kv.go", text!("../go/kv/kv.go")),
+    ("coracle/log/log.go", text!("../go/log/log.go")),
+    ("coracle/serve/serve.go", text!("../go/serve/serve.go")),
+    ("coracle/stop/stop.go", text!("../go/stop/stop.go")),
+];
 const C_COMMAND: [File; 2] =
     [("coracle.toml", text!("c-command/coracle.toml")), ("main.c", text!("c-command/main.c"))];
 /// The SDK, which is on no registry.
@@ -113,7 +137,7 @@ const ONCE: [File; 2] = [JOB, JOB_CASES];
 const TIMED: [File; 2] = [CRON, CRON_CASES];
 
 /// All templates, by language and kind.
-const TEMPLATES: [Template; 14] = [
+const TEMPLATES: [Template; 15] = [
     Template {
         name: "rust-http",
         about: "an HTTP service in Rust",
@@ -133,6 +157,11 @@ const TEMPLATES: [Template; 14] = [
         name: "rust-plugin",
         about: "an application in Rust, and a plugin for it that can touch nothing else",
         files: &[&RUST_PLUGIN],
+    },
+    Template {
+        name: "go-http",
+        about: "an HTTP service in Go",
+        files: &[&SERVICE, &GO_HTTP, &GO_SDK],
     },
     Template { name: "go-command", about: "a Job in Go", files: &[&ONCE, &GO_COMMAND] },
     Template { name: "go-cron", about: "a CronJob in Go", files: &[&TIMED, &GO_COMMAND] },

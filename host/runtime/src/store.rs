@@ -22,6 +22,7 @@ use crate::memory::MemoryHold;
 use crate::mounts::{Service, Tree};
 use crate::stdio::{GuestInput, Output, Taps};
 use crate::wasi::filesystem::{self, FsCtx, FsView};
+use crate::wasi::keyvalue::Place;
 use crate::wasi::sockets::{self, NetCtx, NetState, NetView};
 use crate::wasi::{self, fault, tls};
 
@@ -59,6 +60,8 @@ pub(crate) struct State {
     tree: Option<Tree>,
     tls: Option<WasiTlsCtx>,
     kept: Option<Arc<Tree>>,
+    /// Where values are, once the guest asked for some.
+    pub(crate) values: Option<Place>,
     /// For which request the guest's lines are written, where somebody wants to know.
     lines_within: Option<Arc<Within>>,
 }
@@ -89,6 +92,7 @@ pub(crate) fn store(core: &Arc<Core>) -> Store {
         tree: None,
         tls: None,
         kept: None,
+        values: None,
         lines_within: (core.spec.logger.is_some() || core.spec.requests.is_some())
             .then(Arc::default),
         core: core.clone(),

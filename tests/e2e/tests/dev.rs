@@ -202,7 +202,7 @@ fn templates_build_run_and_pass_their_tests() {
     // Makes Python's tools be there.
     let _ = guest_in("c");
     let projects = Projects::new();
-    for template in ["rust-command", "go-command"] {
+    for template in ["rust-command", "go-command", "go-http"] {
         let folder = projects.make(template, template);
         let built = projects.run(&["build"], &folder);
         assert!(built.starts_with("built registry.coracle.internal/"), "{built}");

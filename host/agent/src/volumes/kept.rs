@@ -37,6 +37,9 @@ fn folder(service: Service) -> Option<&'static str> {
     }
 }
 
+/// The file by which a Secret or ConfigMap names a store elsewhere. *Source:* `coracle_runtime`, which reads it.
+const URL_FILE: &str = "url";
+
 /// Lists what the services keep for `container`, and where.
 ///
 /// # Errors
@@ -56,23 +59,44 @@ pub fn services(
         let volume = volumes.get(name).ok_or_else(|| {
             fault(format!("annotation {annotation}: the pod has no volume \"{name}\""))
         })?;
-        if service != Service::Config && !is_own(&volume.content) {
-            return Err(fault(format!(
-                "annotation {annotation}: volume \"{name}\" must be an emptyDir or a \
-                 persistentVolumeClaim that can be written"
-            )));
+        let elsewhere = service == Service::KeyValue && names_a_store(&volume.content);
+        if service != Service::Config && !elsewhere && !is_own(&volume.content) {
+            return Err(fault(unfit(service, &annotation, name)));
         }
         let wanted = VolumeMount {
             name: name.to_owned(),
             mount_path: "/".to_owned(),
-            sub_path: folder(service).map(str::to_owned),
-            read_only: Some(service == Service::Config),
+            sub_path: folder(service).filter(|_| !elsewhere).map(str::to_owned),
+            read_only: Some(elsewhere || service == Service::Config),
             ..VolumeMount::default()
         };
         let mount = mounts::one(&wanted, volume, env)?;
         granted.push(ServiceRequest { service, mount });
     }
     Ok(granted)
+}
+
+/// Why a volume is no place to keep something.
+fn unfit(service: Service, annotation: &str, name: &str) -> String {
+    let or = match service {
+        Service::KeyValue => ", or a secret whose \"url\" names a Redis",
+        Service::Config | Service::Blobstore => "",
+    };
+    format!(
+        "annotation {annotation}: volume \"{name}\" must be an emptyDir or a \
+         persistentVolumeClaim that can be written{or}"
+    )
+}
+
+/// Whether a volume says where the values are: they are not in it.
+fn names_a_store(content: &Content) -> bool {
+    match content {
+        Content::Files(payload) => payload.files.contains_key(URL_FILE),
+        Content::Empty { .. }
+        | Content::Persistent { .. }
+        | Content::Image { .. }
+        | Content::Host { .. } => false,
+    }
 }
 
 /// Whether a volume is the pod's own to write.
@@ -91,6 +115,7 @@ fn fault(message: String) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volumes::payload::File;
     use serde_json::json;
 
     /// What the services of container `c` get, or why they get nothing.
@@ -100,10 +125,14 @@ mod tests {
         std::fs::create_dir(&place).unwrap();
         let empty = Content::Empty { in_memory: false, size_limit_bytes: Some(8 << 20) };
         let files = Content::Files(crate::volumes::Payload::default());
+        let url = File { bytes: b"redis://cache".to_vec(), mode: 0o644 };
+        let files_of = BTreeMap::from([(URL_FILE.to_owned(), url)]);
+        let redis = crate::volumes::Payload { files: files_of, secret: true };
         let volume = |content| Mounted { place: place.clone(), content };
         let volumes = BTreeMap::from([
             ("data".to_owned(), volume(empty)),
             ("settings".to_owned(), volume(files)),
+            ("redis".to_owned(), volume(Content::Files(redis))),
         ]);
         let pod = json!({"metadata": {"name": "p", "annotations": annotations},
             "spec": {"containers": [{"name": "c"}]}});
@@ -131,6 +160,20 @@ mod tests {
         check(
             json!({(values.as_str()): "data", (objects.as_str()): " data", (config): "settings"}),
             &["Config true None", "KeyValue false Some(9)", "Blobstore false Some(9)"],
+        );
+        check(json!({(values.as_str()): "redis"}), &["KeyValue true None"]);
+        check(
+            json!({(values.as_str()): "settings"}),
+            &[
+                "CreateContainerConfigError: annotation coracle.dev/keyvalue.c: volume \"settings\" \
+               must be an emptyDir or a persistentVolumeClaim that can be written, or a secret whose \
+               \"url\" names a Redis",
+            ],
+        );
+        check(
+            json!({(objects.as_str()): "redis"}),
+            &["CreateContainerConfigError: annotation coracle.dev/blobstore.c: volume \"redis\" \
+               must be an emptyDir or a persistentVolumeClaim that can be written"],
         );
         check(
             json!({(values): "none"}),

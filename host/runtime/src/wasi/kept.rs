@@ -63,6 +63,24 @@ pub(crate) fn read(tree: &Tree, path: &str, bytes_max: usize) -> Result<Option<V
     }
 }
 
+/// Reads a whole file that may be a link within its mount, as those of a ConfigMap and a Secret are.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_linked(
+    tree: &Tree,
+    path: &str,
+    bytes_max: usize,
+) -> Result<Option<Vec<u8>>, Errno> {
+    let how = Open { read: true, ..Open::default() };
+    match tree.open(&tree.root(), path, true, how) {
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+        Ok(Handle::File(file)) => content(&file, bytes_max).map(Some),
+        Ok(Handle::Dir(_)) => Err(Errno::ISDIR),
+    }
+}
+
 /// Reads what an open file has.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use coracle_runtime::StartError;
 use coracle_runtime::mounts::{Mount, MountTable, MountTableBuilder, Quota, Service};
 use tempfile::TempDir;
 
+use crate::redis::{self, Redis};
 use crate::world::Pod;
 
 /// Bytes that the volume of a test may hold.
@@ -13,12 +14,17 @@ const VOLUME_BYTES: u64 = 8 << 20;
 
 /// Runs a script of calls in one guest and compares the whole of what it wrote to stdout.
 async fn check(disk: &TempDir, script: &str) {
+    check_with(granted(disk), script).await;
+}
+
+/// The same in other places.
+async fn check_with(mounts: MountTable, script: &str) {
     let pod = Pod::new();
     let lines: Vec<&str> = script.lines().map(str::trim).collect();
     let calls: Vec<&str> =
         lines.iter().map(|line| line.split_once(" =>").map_or(*line, |(words, _)| words)).collect();
     let mut spec = pod.spec("keeper", &calls).await;
-    spec.mounts = granted(disk);
+    spec.mounts = mounts;
     let exit = pod.sandbox.start(spec).await.unwrap().wait().await;
     assert_eq!(exit.code, 0, "{exit:?}");
     let expected: String = lines.iter().map(|line| format!("stdout F {line}\n")).collect();
@@ -88,6 +94,77 @@ async fn values_outlive_their_guest_and_keep_to_their_limits() {
     )
     .await;
     assert_eq!(std::fs::read_to_string(disk.path().join("kv/default/n")).unwrap(), "43");
+}
+
+/// Places of which that of the values names a Redis.
+fn elsewhere(disk: &TempDir, url: &str) -> MountTable {
+    let place = |name: &str| {
+        let path = disk.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    };
+    // As a Secret is mounted.
+    std::fs::write(place("redis/..data").join("url"), url).unwrap();
+    let link = disk.path().join("redis/url");
+    if !link.is_symlink() {
+        std::os::unix::fs::symlink("..data/url", link).unwrap();
+    }
+    MountTable::builder()
+        .service(Service::KeyValue, Mount::host(place("redis")).read_only())
+        .and_then(|table| table.service(Service::Blobstore, Mount::host(place("blobs"))))
+        .and_then(MountTableBuilder::build)
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_are_in_a_redis_that_the_place_names() {
+    let (redis, disk) = (Redis::start().await, TempDir::new().unwrap());
+    let at = format!("pod-{}:{}", redis.pod.number, redis::PORT);
+    check_with(
+        elsewhere(&disk, &format!("redis://:p%40ss@{at}/2\n")),
+        "kv shop get a => None
+        kv shop set a 1 => ok
+        kv shop set user:../7 Ada => ok
+        kv shop get user:../7 => Some(\"Ada\")
+        kv shop exists a => true
+        kv shop delete a => ok
+        kv shop delete a => ok
+        kv shop exists a => false
+        kv shop keys => user:../7
+        kv other keys =>
+        kv other many 1500 => false true 0
+        kv shop increment n 5 => 5
+        kv shop increment n -7 => -2
+        kv shop append list x => ok
+        kv shop append list y => ok
+        kv shop get list => Some(\"xy\")
+        kv1 increment n 41 => 41
+        kv1 keys => n None
+        kv1 pair n m => [true, false]
+        kv shop fill big 1048576 => ok
+        kv shop fill big 1048577 => a value must have at most 1048576 bytes",
+    )
+    .await;
+    assert_eq!(redis.said(2, &["GET", "shop:user:../7"]), "Ada");
+    assert_eq!(redis.said(2, &["STRLEN", "shop:big"]), "1048576");
+    assert_eq!(redis.said(0, &["DBSIZE"]), "0");
+    redis.said(2, &["SET", "shop:big", &"x".repeat(100)]);
+    redis.said(2, &["SETRANGE", "shop:big", "1048576", "x"]);
+    check_with(
+        elsewhere(&disk, &format!("redis://default:p%40ss@{at}/2")),
+        "kv shop get big => it holds more than 1048576 bytes
+        kv shop get list => Some(\"xy\")",
+    )
+    .await;
+    let wrong = format!(
+        "kv shop get list => redis {at}/0: WRONGPASS invalid username-password pair or user is disabled."
+    );
+    check_with(elsewhere(&disk, &format!("redis://:wrong@{at}")), &wrong).await;
+    check_with(
+        elsewhere(&disk, "http://elsewhere"),
+        "kv shop get list => the volume's file \"url\": it must begin with redis:// or rediss://",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ mod logs;
 #[cfg(feature = "wasi-p3")]
 mod p3;
 mod prepare;
+mod redis;
 mod sockets;
 mod tls;
 mod toolbox;

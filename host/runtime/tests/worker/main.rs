@@ -23,6 +23,8 @@ mod logs;
 #[cfg(feature = "wasi-p3")]
 #[path = "../guests/p3.rs"]
 mod p3;
+#[path = "../guests/redis.rs"]
+mod redis;
 #[path = "../guests/sockets.rs"]
 mod sockets;
 #[path = "../guests/world.rs"]

@@ -10,6 +10,7 @@
 mod apart;
 mod exchange;
 mod lingering;
+pub(crate) mod open;
 mod pace;
 mod target;
 pub(crate) mod tls;

@@ -28,7 +28,7 @@ pub(super) const PAGE_KEYS: usize = 1000;
 const BATCH_KEYS_MAX: usize = 1000;
 
 /// Bytes of values that one call for many gives, which the host holds meanwhile.
-const BATCH_BYTES_MAX: usize = 16 << 20;
+pub(super) const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// How long one waits for the lock in all: a change takes a few writes of a disk.
 const LOCK_TRIES: u32 = 2000;
@@ -37,9 +37,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(2);
 /// The bucket of who names none.
 const DEFAULT: &str = "default";
 
-/// An open bucket.
+/// An open bucket: its folder.
 #[derive(Clone, Debug)]
-pub(crate) struct Bucket {
+pub(crate) struct Folder {
     folder: String,
 }
 
@@ -58,12 +58,11 @@ pub(super) fn seen(value: Option<&[u8]>) -> Seen {
     value.map(|value| Sha256::digest(value).into())
 }
 
-impl Bucket {
+impl Folder {
     /// Opens a bucket; one that is not there is made.
     pub(super) fn open(tree: &Tree, identifier: &str) -> Result<Self, Error> {
-        let name = if identifier.is_empty() { DEFAULT } else { identifier };
         let place = Service::KeyValue.place();
-        let file = kept::encode(name).ok_or_else(too_long)?;
+        let file = name_of(identifier)?;
         let bucket = Self { folder: format!("{place}/{file}") };
         let root = tree.root();
         if tree.stat(&root, &bucket.folder, false).is_ok_and(|stat| stat.kind == Kind::Directory) {
@@ -152,10 +151,7 @@ impl Bucket {
         value: &[u8],
         flush: Flush,
     ) -> Result<(), Error> {
-        if value.len() > VALUE_BYTES_MAX {
-            let most = format!("a value must have at most {VALUE_BYTES_MAX} bytes");
-            return Err(Error::Other(most));
-        }
+        check_value(value)?;
         let (new, path) = (format!("{}/.new", self.folder), self.path(key)?);
         kept::replace(tree, &new, &path, value, flush).map_err(other)
     }
@@ -201,6 +197,25 @@ impl Bucket {
     }
 }
 
+/// A bucket's name as it is kept: in signs that neither files nor patterns give a meaning.
+pub(super) fn name_of(identifier: &str) -> Result<String, Error> {
+    let name = if identifier.is_empty() { DEFAULT } else { identifier };
+    kept::encode(name).ok_or_else(too_long)
+}
+
+/// Refuses a key that no store could hold.
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
+    kept::encode(key).map(drop).ok_or_else(too_long)
+}
+
+/// Refuses a value that is too large.
+pub(super) fn check_value(value: &[u8]) -> Result<(), Error> {
+    if value.len() <= VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::Other(format!("a value must have at most {VALUE_BYTES_MAX} bytes")))
+}
+
 /// Refuses a call for too many keys.
 pub(super) fn check_batch(keys: usize) -> Result<(), Error> {
     if keys <= BATCH_KEYS_MAX {
@@ -233,7 +248,7 @@ mod tests {
     async fn values_stay_and_limits_hold() {
         let folder = tempfile::tempdir().unwrap();
         let tree = tree(&folder, 3 << 20);
-        let bucket = Bucket::open(&tree, "").unwrap();
+        let bucket = Folder::open(&tree, "").unwrap();
         let put = |key: &str, value: &[u8]| bucket.put(&tree, key, value, Flush::Now);
         put("a/../b", b"1").unwrap();
         put("a/../b", b"2").unwrap();
@@ -261,17 +276,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let tree = tree(&folder, 1 << 20);
         for number in 0..BUCKETS_MAX {
-            Bucket::open(&tree, &format!("bucket {number}")).unwrap();
+            Folder::open(&tree, &format!("bucket {number}")).unwrap();
         }
-        assert!(Bucket::open(&tree, "one more").is_err());
-        Bucket::open(&tree, "bucket 7").unwrap();
+        assert!(Folder::open(&tree, "one more").is_err());
+        Folder::open(&tree, "bucket 7").unwrap();
     }
 
     #[tokio::test]
     async fn numbers_are_added_and_swaps_see_others_changes() {
         let folder = tempfile::tempdir().unwrap();
         let tree = tree(&folder, 1 << 20);
-        let bucket = Bucket::open(&tree, "b").unwrap();
+        let bucket = Folder::open(&tree, "b").unwrap();
         let bounds = (i128::from(i64::MIN), i128::from(i64::MAX));
         assert_eq!(bucket.add(&tree, "n", 5, bounds).await, Ok(5));
         assert_eq!(bucket.add(&tree, "n", -7, bounds).await, Ok(-2));
@@ -289,14 +304,14 @@ mod tests {
     async fn nobodys_addition_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let add = async |tree: Tree| {
-            let bucket = Bucket::open(&tree, "b").unwrap();
+            let bucket = Folder::open(&tree, "b").unwrap();
             for _ in 0..20 {
                 bucket.add(&tree, "n", 1, (0, 1 << 40)).await.unwrap();
             }
         };
         tokio::join!(add(tree(&folder, 1 << 20)), add(tree(&folder, 1 << 20)));
         let all = tree(&folder, 1 << 20);
-        let bucket = Bucket::open(&all, "b").unwrap();
+        let bucket = Folder::open(&all, "b").unwrap();
         assert_eq!(bucket.get(&all, "n").unwrap().as_deref(), Some(&b"40"[..]));
     }
 }

@@ -1,24 +1,26 @@
-//! `wasi:keyvalue`: buckets of values, kept in the place that the guest was granted.
+//! `wasi:keyvalue`: buckets of values, kept in the place that the guest was granted, or in a Redis that it names.
 //!
-//! Nothing is open between two calls, so an idle container holds nothing for it.
+//! Of files nothing is open between two calls; a connection to a Redis is an instance's, and an idle container
+//! has none.
 //!
 //! *Source:* `wasi:keyvalue@0.2.0-draft`, and `-draft2`, where cursors are texts, numbers have a
 //! sign and there is a compare-and-swap.
 
 mod bucket;
-
-use std::sync::Arc;
+mod place;
+mod redis;
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
     ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
 };
 
-use crate::mounts::{Service, Tree};
 use crate::store::State;
 use crate::wasi::entered;
-use crate::wasi::kept::Flush;
-use bucket::{Bucket, Held, Seen, check_batch, seen};
+use bucket::{Seen, seen};
+use place::{Bucket, Cursor};
+
+pub(crate) use place::Place;
 
 /// What guests import.
 pub(crate) const INTERFACES: [&str; 6] = [
@@ -88,32 +90,45 @@ type Context<'a> = StoreContextMut<'a, State>;
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut instance = linker.instance("wasi:keyvalue/store@0.2.0-draft")?;
     store(&mut instance)?;
-    instance.func_wrap(
+    instance.func_wrap_async(
         "[method]bucket.list-keys",
-        |mut store: Context<'_>, (bucket, cursor)| {
-            Ok((list_keys(store.data_mut(), &bucket, cursor)?,))
+        |mut store: Context<'_>, (bucket, cursor): (Resource<Bucket>, Option<u64>)| {
+            let bucket = opened(store.data_mut(), &bucket);
+            Box::new(async move { Ok((list_keys(&bucket?, cursor).await,)) })
         },
     )?;
     let mut instance = linker.instance("wasi:keyvalue/store@0.2.0-draft2")?;
     store(&mut instance)?;
-    instance.func_wrap(
+    instance.func_wrap_async(
         "[method]bucket.list-keys",
-        |mut store: Context<'_>, (bucket, cursor)| {
-            Ok((list_keys2(store.data_mut(), &bucket, cursor)?,))
+        |mut store: Context<'_>, (bucket, cursor): (Resource<Bucket>, Option<String>)| {
+            let bucket = opened(store.data_mut(), &bucket);
+            Box::new(async move { Ok((list_keys2(&bucket?, cursor).await,)) })
         },
     )?;
     let mut instance = linker.instance("wasi:keyvalue/batch@0.2.0-draft")?;
     batch(&mut instance)?;
-    instance.func_wrap("get-many", |mut store: Context<'_>, (bucket, keys)| {
-        let found = get_many(store.data_mut(), &bucket, keys)?;
-        let pairs = found.map(|all| all.into_iter().map(|(key, value)| Some((key, value?))));
-        Ok((pairs.map(Iterator::collect::<Vec<_>>),))
-    })?;
+    instance.func_wrap_async(
+        "get-many",
+        |mut store: Context<'_>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
+            let bucket = opened(store.data_mut(), &bucket);
+            Box::new(async move {
+                let found = bucket?.get_many(keys).await;
+                let pairs =
+                    found.map(|all| all.into_iter().map(|(key, value)| Some((key, value?))));
+                Ok((pairs.map(Iterator::collect::<Vec<_>>),))
+            })
+        },
+    )?;
     let mut instance = linker.instance("wasi:keyvalue/batch@0.2.0-draft2")?;
     batch(&mut instance)?;
-    instance.func_wrap("get-many", |mut store: Context<'_>, (bucket, keys)| {
-        Ok((get_many(store.data_mut(), &bucket, keys)?,))
-    })?;
+    instance.func_wrap_async(
+        "get-many",
+        |mut store: Context<'_>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
+            let bucket = opened(store.data_mut(), &bucket);
+            Box::new(async move { Ok((bucket?.get_many(keys).await,)) })
+        },
+    )?;
     let mut instance = linker.instance("wasi:keyvalue/atomics@0.2.0-draft")?;
     increment::<u64>(&mut instance, (0, i128::from(u64::MAX)))?;
     let mut instance = linker.instance("wasi:keyvalue/atomics@0.2.0-draft2")?;
@@ -121,13 +136,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     cas(&mut instance)
 }
 
-/// A guest's bucket, and where it is kept.
-type Opened = (Arc<Tree>, Bucket);
-
-/// The outer error ends the guest: it has no such bucket.
-fn opened(state: &mut State, bucket: &Resource<Bucket>) -> wasmtime::Result<Result<Opened, Error>> {
-    let bucket = state.table.get(bucket)?.clone();
-    Ok(state.kept(Service::KeyValue).map(|tree| (tree, bucket)).ok_or(Error::AccessDenied))
+/// The error ends the guest: it has no such bucket.
+fn opened(state: &mut State, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+    Ok(state.table.get(bucket)?.clone())
 }
 
 fn store(instance: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
@@ -137,32 +148,35 @@ fn store(instance: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     })?;
     instance.func_wrap("open", |mut store: Context<'_>, (name,): (String,)| {
         let state = store.data_mut();
-        let bucket = state.kept(Service::KeyValue).ok_or(Error::AccessDenied);
-        let bucket = bucket.and_then(|tree| Bucket::open(&tree, &name));
+        let bucket = Place::of(state).and_then(|place| place.open(&name));
         Ok((entered(state, bucket)?,))
     })?;
-    instance.func_wrap("[method]bucket.get", |mut store: Context<'_>, (bucket, key)| {
-        let key: String = key;
-        let opened = opened(store.data_mut(), &bucket)?;
-        Ok((opened.and_then(|(tree, bucket)| bucket.get(&tree, &key)),))
-    })?;
-    instance.func_wrap("[method]bucket.exists", |mut store: Context<'_>, (bucket, key)| {
-        let key: String = key;
-        let opened = opened(store.data_mut(), &bucket)?;
-        Ok((opened.and_then(|(tree, bucket)| bucket.exists(&tree, &key)),))
-    })?;
+    instance.func_wrap_async(
+        "[method]bucket.get",
+        |mut store: Context<'_>, (bucket, key): (Resource<Bucket>, String)| {
+            let bucket = opened(store.data_mut(), &bucket);
+            Box::new(async move { Ok((bucket?.get(&key).await,)) })
+        },
+    )?;
+    instance.func_wrap_async(
+        "[method]bucket.exists",
+        |mut store: Context<'_>, (bucket, key): (Resource<Bucket>, String)| {
+            let bucket = opened(store.data_mut(), &bucket);
+            Box::new(async move { Ok((bucket?.exists(&key).await,)) })
+        },
+    )?;
     instance.func_wrap_async(
         "[method]bucket.set",
         |mut store: Context<'_>, (bucket, key, value): (Resource<Bucket>, String, Vec<u8>)| {
-            let opened = opened(store.data_mut(), &bucket);
-            Box::new(async move { Ok((change(opened?, vec![(key, Some(value))]).await,)) })
+            let bucket = opened(store.data_mut(), &bucket);
+            Box::new(async move { Ok((bucket?.change(vec![(key, Some(value))]).await,)) })
         },
     )?;
     instance.func_wrap_async(
         "[method]bucket.delete",
         |mut store: Context<'_>, (bucket, key): (Resource<Bucket>, String)| {
-            let opened = opened(store.data_mut(), &bucket);
-            Box::new(async move { Ok((change(opened?, vec![(key, None)]).await,)) })
+            let bucket = opened(store.data_mut(), &bucket);
+            Box::new(async move { Ok((bucket?.change(vec![(key, None)]).await,)) })
         },
     )
 }
@@ -172,70 +186,33 @@ fn batch(instance: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     instance.func_wrap_async(
         "set-many",
         |mut store: Context<'_>, (bucket, pairs): (Resource<Bucket>, Pairs)| {
-            let opened = opened(store.data_mut(), &bucket);
+            let bucket = opened(store.data_mut(), &bucket);
             let pairs = pairs.into_iter().map(|(key, value)| (key, Some(value))).collect();
-            Box::new(async move { Ok((change(opened?, pairs).await,)) })
+            Box::new(async move { Ok((bucket?.change(pairs).await,)) })
         },
     )?;
     instance.func_wrap_async(
         "delete-many",
         |mut store: Context<'_>, (bucket, keys): (Resource<Bucket>, Vec<String>)| {
-            let opened = opened(store.data_mut(), &bucket);
+            let bucket = opened(store.data_mut(), &bucket);
             let pairs = keys.into_iter().map(|key| (key, None)).collect();
-            Box::new(async move { Ok((change(opened?, pairs).await,)) })
+            Box::new(async move { Ok((bucket?.change(pairs).await,)) })
         },
     )
 }
 
-/// Lets each key hold its value, or nothing, under one lock; the first error leaves the rest undone.
-async fn change(opened: Result<Opened, Error>, changes: Held) -> Result<(), Error> {
-    let (tree, bucket) = opened?;
-    check_batch(changes.len())?;
-    let flush = if changes.len() == 1 { Flush::Now } else { Flush::Soon };
-    let _lock = bucket.lock(&tree).await?;
-    for (key, value) in changes {
-        match value {
-            Some(value) => bucket.put(&tree, &key, &value, flush)?,
-            None => bucket.remove(&tree, &key)?,
-        }
-    }
-    Ok(())
+async fn list_keys(bucket: &Bucket, cursor: Option<u64>) -> Result<Page, Error> {
+    let listed = bucket.keys(Cursor::Number(cursor.unwrap_or(0))).await?;
+    let cursor = listed.next.map(|next| match next {
+        Cursor::Number(number) => Ok(number),
+        Cursor::Key(_) => Err(Error::Other("no such cursor".to_owned())),
+    });
+    Ok(Page { keys: listed.keys, cursor: cursor.transpose()? })
 }
 
-fn get_many(
-    state: &mut State,
-    bucket: &Resource<Bucket>,
-    keys: Vec<String>,
-) -> wasmtime::Result<Result<Held, Error>> {
-    let opened = opened(state, bucket)?;
-    Ok(opened.and_then(|(tree, bucket)| bucket.get_many(&tree, keys)))
-}
-
-fn list_keys(
-    state: &mut State,
-    bucket: &Resource<Bucket>,
-    cursor: Option<u64>,
-) -> wasmtime::Result<Result<Page, Error>> {
-    let first = usize::try_from(cursor.unwrap_or(0)).unwrap_or(usize::MAX);
-    let keys = opened(state, bucket)?.and_then(|(tree, bucket)| bucket.keys(&tree, first, None));
-    Ok(keys.map(|(keys, has_more)| {
-        let next = first.saturating_add(keys.len()) as u64;
-        Page { keys, cursor: has_more.then_some(next) }
-    }))
-}
-
-/// The cursor is the last key of the page before, so no key is missed whatever is deleted meanwhile.
-fn list_keys2(
-    state: &mut State,
-    bucket: &Resource<Bucket>,
-    cursor: Option<String>,
-) -> wasmtime::Result<Result<Page2, Error>> {
-    let opened = opened(state, bucket)?;
-    let keys = opened.and_then(|(tree, bucket)| bucket.keys(&tree, 0, cursor.as_deref()));
-    Ok(keys.map(|(keys, has_more)| {
-        let cursor = if has_more { keys.last().cloned() } else { None };
-        Page2 { keys, cursor }
-    }))
+async fn list_keys2(bucket: &Bucket, cursor: Option<String>) -> Result<Page2, Error> {
+    let listed = bucket.keys(Cursor::Key(cursor.unwrap_or_default())).await?;
+    Ok(Page2 { keys: listed.keys, cursor: listed.next.map(Cursor::text) })
 }
 
 /// The number of either draft.
@@ -254,12 +231,9 @@ fn increment<N: Number + Sync>(
     instance.func_wrap_async(
         "increment",
         move |mut store: Context<'_>, (bucket, key, delta): (Resource<Bucket>, String, N)| {
-            let opened = opened(store.data_mut(), &bucket);
+            let bucket = opened(store.data_mut(), &bucket);
             Box::new(async move {
-                let sum = match opened? {
-                    Ok((tree, bucket)) => bucket.add(&tree, &key, delta.into(), bounds).await,
-                    Err(error) => Err(error),
-                };
+                let sum = bucket?.add(&key, delta.into(), bounds).await;
                 let outside = |_| Error::Other("out of range".to_owned());
                 Ok((sum.and_then(|sum| N::try_from(sum).map_err(outside)),))
             })
@@ -272,18 +246,23 @@ fn cas(instance: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         store.data_mut().table.delete(Resource::<Cas>::new_own(index))?;
         Ok(())
     })?;
-    instance.func_wrap("[static]cas.new", |mut store: Context<'_>, (bucket, key)| {
-        let key: String = key;
-        let state = store.data_mut();
-        let begun = opened(state, &bucket)?.and_then(|(tree, bucket)| {
-            let seen = seen(bucket.get(&tree, &key)?.as_deref());
-            Ok(Cas { bucket, key, seen })
-        });
-        Ok((entered(state, begun)?,))
-    })?;
-    instance.func_wrap("[method]cas.current", |mut store: Context<'_>, (cas,)| {
-        Ok((current(store.data_mut(), &cas)?,))
-    })?;
+    instance.func_wrap_async(
+        "[static]cas.new",
+        |mut store: Context<'_>, (bucket, key): (Resource<Bucket>, String)| {
+            Box::new(async move {
+                let bucket = opened(store.data_mut(), &bucket)?;
+                let held = bucket.get(&key).await;
+                let begun = held.map(|held| Cas { bucket, key, seen: seen(held.as_deref()) });
+                Ok((entered(store.data_mut(), begun)?,))
+            })
+        },
+    )?;
+    instance.func_wrap_async(
+        "[method]cas.current",
+        |mut store: Context<'_>, (cas,): (Resource<Cas>,)| {
+            Box::new(async move { Ok((current(store.data_mut(), &cas).await?,)) })
+        },
+    )?;
     instance.func_wrap_async(
         "swap",
         |mut store: Context<'_>, (cas, value): (Resource<Cas>, Vec<u8>)| {
@@ -292,13 +271,12 @@ fn cas(instance: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     )
 }
 
-fn current(
+async fn current(
     state: &mut State,
     cas: &Resource<Cas>,
 ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
-    let Some(tree) = state.kept(Service::KeyValue) else { return Ok(Err(Error::AccessDenied)) };
     let cas = state.table.get_mut(cas)?;
-    let held = cas.bucket.get(&tree, &cas.key);
+    let held = cas.bucket.get(&cas.key).await;
     if let Ok(held) = &held {
         cas.seen = seen(held.as_deref());
     }
@@ -311,10 +289,7 @@ async fn swap(
     value: &[u8],
 ) -> wasmtime::Result<Result<(), CasError>> {
     let cas = state.table.delete(cas)?;
-    let Some(tree) = state.kept(Service::KeyValue) else {
-        return Ok(Err(CasError::Store(Error::AccessDenied)));
-    };
-    match cas.bucket.swap(&tree, &cas.key, cas.seen, value).await {
+    match cas.bucket.swap(&cas.key, cas.seen, value).await {
         Ok(Ok(())) => Ok(Ok(())),
         Ok(Err(seen)) => Ok(Err(CasError::Failed(state.table.push(Cas { seen, ..cas })?))),
         Err(error) => Ok(Err(CasError::Store(error))),
