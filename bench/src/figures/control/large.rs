@@ -63,7 +63,16 @@ async fn sample(plane: &Plane, resource: &str, name: String) -> anyhow::Result<S
 async fn pod() -> anyhow::Result<Sample> {
     let plane = Plane::start().await?;
     plane.nodes(HOSTS, PODS).await?;
-    let spec = pod_spec(&json!({"nodeName": node_name(0)}));
+    // With what most pods have, so that it comes to some 4 KiB.
+    let container = json!({
+        "name": "web", "image": "registry.coracle.internal/web:1",
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+        "env": [{"name": "LOG_LEVEL", "value": "info"},
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": "http"}},
+    });
+    let spec = pod_spec(&json!({"nodeName": node_name(0), "containers": [container]}));
     plane.pods(1, |_| json!({"spec": spec})).await?;
     let name = "web-000000".to_owned();
     let pods = plane.client().namespaced::<Pod>("default");
