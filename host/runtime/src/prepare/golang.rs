@@ -14,6 +14,7 @@
 //! Pure. *Source:* Go's `runtime/mem_sbrk.go` and `os_wasm.go` (the heap begins at `firstmoduledata.end`),
 //! `cmd/link/internal/wasm`; wit-component's `cabi_realloc_adapter`.
 
+use anyhow::{Context as _, bail};
 use wasm_encoder::{Encode as _, Function, RawSection, SectionId, ValType};
 use wasmparser::{DataKind, Operator, Parser, Payload, TypeRef};
 
@@ -48,29 +49,22 @@ const REALLOC: &str = "cabi_realloc";
 /// `noptrdata` to `end`. *Source:* `runtime.moduledata` of Go 1.24, 1.25 and 1.26.
 const ADDRESSES: usize = 11;
 
-/// A part of a Go program could not be found.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum GoError {
-    /// The bytes are not valid.
-    #[error(transparent)]
-    Invalid(#[from] wasmparser::BinaryReaderError),
-    /// The runtime's data look otherwise than that of the known versions.
-    #[error(
-        "a Go program whose runtime is of an unknown make: build it with Go 1.24 or newer, and \
-         without tools that rewrite its data"
-    )]
-    Unknown,
-}
+/// What the owner of a program reads whose runtime was not made out.
+const UNKNOWN: &str = "a Go program whose runtime is of an unknown make: build it with Go 1.24 or newer, and \
+                       without tools that rewrite its data";
 
 /// Gives a Go program's adapter its memory; another program is given back as it is.
-pub(crate) fn make_room(module: Vec<u8>) -> Result<Vec<u8>, GoError> {
+///
+/// # Errors
+/// [`UNKNOWN`], and what is not valid.
+pub(crate) fn make_room(module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let Some(program) = Program::read(&module)? else { return Ok(module) };
-    let (at, end) = program.end_of_data().ok_or(GoError::Unknown)?;
+    let (at, end) = program.end_of_data().context(UNKNOWN)?;
     if !program.is_plain || program.data.iter().any(|(at, _)| *at < LENT_AT + 8) {
-        return Err(GoError::Unknown);
+        bail!(UNKNOWN);
     }
-    let room = end.checked_next_multiple_of(PAGE_BYTES).ok_or(GoError::Unknown)?;
-    let heap = room.checked_add(PAGES * PAGE_BYTES).ok_or(GoError::Unknown)?;
+    let room = end.checked_next_multiple_of(PAGE_BYTES).context(UNKNOWN)?;
+    let heap = room.checked_add(PAGES * PAGE_BYTES).context(UNKNOWN)?;
     Ok(program.rewrite(&module, &Room { told_at: at, from: room, to: heap })?)
 }
 
@@ -98,7 +92,7 @@ struct Program<'a> {
 
 impl<'a> Program<'a> {
     /// Reads a module; nothing if it is not Go's.
-    fn read(module: &'a [u8]) -> Result<Option<Self>, GoError> {
+    fn read(module: &'a [u8]) -> anyhow::Result<Option<Self>> {
         let mut program = Self {
             is_go: false,
             is_plain: true,
@@ -115,7 +109,7 @@ impl<'a> Program<'a> {
         Ok(program.is_go.then_some(program))
     }
 
-    fn add(&mut self, payload: Payload<'a>) -> Result<(), GoError> {
+    fn add(&mut self, payload: Payload<'a>) -> anyhow::Result<()> {
         if let Payload::CustomSection(section) = payload {
             self.is_go |= section.name() == BUILD_ID;
         } else if let Payload::TypeSection(section) = payload {
@@ -441,7 +435,8 @@ mod tests {
         let mut beyond = module_data();
         beyond[13] = 18 << 16;
         for words in [unsorted, twice, beyond, Vec::new()] {
-            assert!(matches!(make_room(program(&words)), Err(GoError::Unknown)), "{words:x?}");
+            let error = make_room(program(&words)).unwrap_err();
+            assert_eq!(error.to_string(), UNKNOWN, "{words:x?}");
         }
     }
 
