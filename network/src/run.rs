@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::cidr::Cidr;
 use crate::health::HealthPorts;
@@ -28,6 +29,11 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 /// Changes within this time are saved together: a rollout changes slices many times a second. What
 /// changed last is lost if host and server are both killed within it.
 const SAVE_AFTER: Duration = Duration::from_millis(50);
+/// The time that a save took is waited so many times before the next one: all Services are saved each time,
+/// and a change of one endpoint is not to cost more because there are many.
+const SAVE_SHARE: u32 = 20;
+/// The longest such wait.
+const SAVE_AFTER_MAX: Duration = Duration::from_secs(5);
 
 /// Follows the API until it is dropped; then node ports are closed and the table stands still.
 #[derive(Debug)]
@@ -204,10 +210,13 @@ impl Keep {
             self.saved.drop_stale(table, in_cache, slice);
         });
         self.ports.notify_one();
+        let mut pause = SAVE_AFTER;
         loop {
             changed.notified().await;
-            tokio::time::sleep(SAVE_AFTER).await;
+            tokio::time::sleep(pause).await;
+            let began = Instant::now();
             self.save().await;
+            pause = (began.elapsed() * SAVE_SHARE).clamp(SAVE_AFTER, SAVE_AFTER_MAX);
         }
     }
 

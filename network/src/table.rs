@@ -171,17 +171,22 @@ impl Table {
     /// Puts in an EndpointSlice's newest state. One without the label
     /// `kubernetes.io/service-name` belongs to no Service and is left out.
     pub fn set_slice(&mut self, namespace: &str, name: &str, slice: &discovery::EndpointSlice) {
-        self.remove_slice(namespace, name);
         let Some(service) = endpoints::service_of(slice) else {
-            return;
+            return self.remove_slice(namespace, name);
         };
         let key = ServiceKey { namespace: namespace.to_owned(), name: service.to_owned() };
-        self.slice_owner.insert((namespace.to_owned(), name.to_owned()), key.clone());
-        self.slices
-            .entry(key.clone())
-            .or_default()
-            .insert(name.to_owned(), endpoints::of_slice(slice));
-        self.refresh(&key);
+        let id = (namespace.to_owned(), name.to_owned());
+        if self.slice_owner.get(&id).is_some_and(|owner| *owner != key) {
+            self.remove_slice(namespace, name);
+        }
+        self.slice_owner.insert(id, key.clone());
+        let endpoints = endpoints::of_slice(slice);
+        let of_service = self.slices.entry(key.clone()).or_default();
+        let is_news = of_service.get(name) != Some(&endpoints);
+        of_service.insert(name.to_owned(), endpoints);
+        if is_news {
+            self.refresh(&key);
+        }
     }
 
     /// Takes an EndpointSlice out.
@@ -436,10 +441,12 @@ impl Table {
         let with_port = |e: &&Endpoint| e.port(&spec.name, spec.protocol).is_some();
         let all: Vec<&Endpoint> = self.endpoints(key).filter(with_port).collect();
         let usable = self.place.usable(policy, &all).into_iter();
-        let found: BTreeSet<SocketAddr> = usable
+        let mut found: Vec<SocketAddr> = usable
             .filter_map(|e| e.port(&spec.name, spec.protocol).map(|port| (e.ip, port).into()))
             .collect();
-        found.into_iter().collect()
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 }
 
