@@ -1,6 +1,6 @@
 //! What answered when: each change of a Service's endpoints, of a workload's pods and of a budget's health.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -64,16 +64,20 @@ pub(super) struct History {
 impl History {
     /// Notes how everything stands at a time.
     pub(super) fn look(&mut self, at: Duration, objects: &Objects, dead: &BTreeSet<String>) {
+        let slices = slices_by_service(objects);
         for (key, service) in objects.below(SERVICES) {
             if service.pointer("/spec/selector").is_some_and(Value::is_object) {
-                let name = format!("service {}", key.trim_start_matches(SERVICES));
-                note(self.services.entry(name).or_default(), at, endpoints(objects, service, dead));
+                let place = key.trim_start_matches(SERVICES);
+                let standing = endpoints(slices.get(place).map_or(&[][..], Vec::as_slice), dead);
+                note(self.services.entry(format!("service {place}")).or_default(), at, standing);
             }
         }
+        let serving = Serving::of(objects, dead);
         for (prefix, kind, wanted) in WORKLOADS {
             for (key, workload) in objects.below(prefix) {
                 let name = format!("{kind} {}", key.trim_start_matches(prefix));
-                let standing = pods(objects, workload, wanted, dead);
+                let standing =
+                    Standing { good: serving.of_workload(workload), of: number(workload, wanted) };
                 note(self.workloads.entry(name).or_default(), at, standing);
             }
         }
@@ -167,33 +171,76 @@ fn short_for(changes: &Changes, until: Duration) -> Duration {
     spans.map(|((from, _), end)| end.saturating_sub(*from)).sum()
 }
 
-fn endpoints(objects: &Objects, service: &Value, dead: &BTreeSet<String>) -> Standing {
-    let (namespace, name) = (text(service, "/metadata/namespace"), text(service, "/metadata/name"));
-    let slices = objects.below(SLICES).map(|(_, slice)| slice).filter(|slice| {
-        text(slice, "/metadata/namespace") == namespace
-            && slice["metadata"]["labels"]["kubernetes.io/service-name"] == name
-    });
-    let all = slices.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+/// The EndpointSlices of each Service, by `namespace/name`.
+fn slices_by_service(objects: &Objects) -> BTreeMap<String, Vec<&Value>> {
+    let mut slices: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for (_, slice) in objects.below(SLICES) {
+        let service = text(slice, "/metadata/labels/kubernetes.io~1service-name");
+        let place = format!("{}/{service}", text(slice, "/metadata/namespace"));
+        slices.entry(place).or_default().push(slice);
+    }
+    slices
+}
+
+fn endpoints(slices: &[&Value], dead: &BTreeSet<String>) -> Standing {
+    let all = slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
     let ready: Vec<&Value> =
         all.filter(|endpoint| endpoint["conditions"]["ready"] == true).collect();
     let lives = |endpoint: &&&Value| !dead.contains(text(endpoint, "/nodeName"));
     Standing { of: ready.len(), good: ready.iter().filter(lives).count() }
 }
 
-fn pods(objects: &Objects, workload: &Value, wanted: &str, dead: &BTreeSet<String>) -> Standing {
-    let selector = workload.pointer("/spec/selector").cloned().unwrap_or_default();
-    let selector = serde_json::from_value::<LabelSelector>(selector).ok();
-    let selector = selector.and_then(|selector| Selector::try_from(selector).ok());
-    let place = format!("{PODS}{}/", text(workload, "/metadata/namespace"));
-    let meant = |pod: &Value| {
-        let labels = pod.pointer("/metadata/labels").cloned().unwrap_or_default();
-        let labels: BTreeMap<String, String> = serde_json::from_value(labels).unwrap_or_default();
-        selector.as_ref().is_some_and(|selector| selector.matches(&labels))
-    };
-    let serve = objects.below(&place).map(|(_, pod)| pod).filter(|pod| {
-        is_active(pod) && is_ready(pod) && !dead.contains(text(pod, "/spec/nodeName")) && meant(pod)
-    });
-    Standing { good: serve.count(), of: number(workload, wanted) }
+/// The labels of the pods that serve, so that a thousand pods are read once for all workloads and not for each.
+struct Serving {
+    pods: Vec<BTreeMap<String, String>>,
+    /// Places in `pods`, by namespace and by namespace and each label.
+    places: HashMap<Place, Vec<usize>>,
+}
+
+/// A namespace, and perhaps a label and its value.
+type Place = (String, Option<(String, String)>);
+
+impl Serving {
+    fn of(objects: &Objects, dead: &BTreeSet<String>) -> Serving {
+        let mut serving = Serving { pods: Vec::new(), places: HashMap::new() };
+        for (_, pod) in objects.below(PODS) {
+            if is_active(pod) && is_ready(pod) && !dead.contains(text(pod, "/spec/nodeName")) {
+                serving.add(pod);
+            }
+        }
+        serving
+    }
+
+    fn add(&mut self, pod: &Value) {
+        let labels = pod.pointer("/metadata/labels").and_then(Value::as_object);
+        let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let labels: BTreeMap<String, String> = labels
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), text_of(value)))
+            .collect();
+        let namespace = text(pod, "/metadata/namespace").to_owned();
+        let index = self.pods.len();
+        for (key, value) in &labels {
+            let place = (namespace.clone(), Some((key.clone(), value.clone())));
+            self.places.entry(place).or_default().push(index);
+        }
+        self.places.entry((namespace, None)).or_default().push(index);
+        self.pods.push(labels);
+    }
+
+    /// How many of them a workload's selector means.
+    fn of_workload(&self, workload: &Value) -> usize {
+        let selector = workload.pointer("/spec/selector");
+        let selector = selector.cloned().unwrap_or_default();
+        let Ok(selector) = serde_json::from_value::<LabelSelector>(selector) else { return 0 };
+        let namespace = text(workload, "/metadata/namespace").to_owned();
+        let label = selector.match_labels.iter().flatten().next();
+        let label = label.map(|(key, value)| (key.clone(), value.clone()));
+        let Ok(selector) = Selector::try_from(selector) else { return 0 };
+        let near = self.places.get(&(namespace, label)).into_iter().flatten();
+        near.filter(|index| selector.matches(&self.pods[**index])).count()
+    }
 }
 
 fn number(object: &Value, pointer: &str) -> usize {

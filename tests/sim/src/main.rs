@@ -111,8 +111,11 @@ fn tell(flags: &Flags, report: &Report, real: Duration) -> anyhow::Result<ExitCo
     if report.broken.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    for line in &report.last {
-        writeln!(out, "{line}")?;
+    for (what, lines) in [("what happened", &report.story), ("the last of all", &report.last)] {
+        writeln!(out, "{what}, in seconds since the begin:")?;
+        for line in lines {
+            writeln!(out, "{line}")?;
+        }
     }
     for promise in &report.broken {
         writeln!(out, "BROKEN: {promise}")?;

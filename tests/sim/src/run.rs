@@ -52,6 +52,8 @@ pub(crate) struct Report {
     pub(crate) notes: u64,
     /// The last lines of the trace.
     pub(crate) last: Vec<String>,
+    /// The same without requests and writes, which reaches further back.
+    pub(crate) story: Vec<String>,
     /// How long it took in the world.
     pub(crate) simulated: Duration,
     /// The store's last revision.
@@ -82,6 +84,7 @@ pub(crate) async fn run(seed: u64, plan: Plan, trace: Trace, folder: &Path) -> R
         hash: trace.hash(),
         notes: trace.count(),
         last: trace.last().map(str::to_owned).collect(),
+        story: trace.story().map(str::to_owned).collect(),
         simulated: world.now(),
         revision: oracle.revision(),
     }

@@ -25,6 +25,8 @@ pub(super) struct Deletions {
     asked: BTreeMap<String, Recent>,
     /// When each node was heard of last.
     heard: BTreeMap<String, Duration>,
+    /// When a silence ended that was long enough for a node to count as lost.
+    long_silent: BTreeMap<String, Duration>,
     /// When a node was last seen tainted `NoExecute`.
     tainted: BTreeMap<String, Duration>,
 }
@@ -38,7 +40,10 @@ impl Deletions {
         by_user: &BTreeSet<String>,
     ) -> Option<String> {
         if let (Some(node), Some(_)) = (step.key.strip_prefix(LEASES), step.after) {
-            self.heard.insert(node.to_owned(), now);
+            let before = self.heard.insert(node.to_owned(), now);
+            if before.is_some_and(|before| now.saturating_sub(before) >= NODE_GRACE) {
+                self.long_silent.insert(node.to_owned(), now);
+            }
         } else if let Some(node) = step.key.strip_prefix(NODES) {
             return self.node(now, node, step);
         } else if let (true, Some(set)) = (is_set(step.key), step.after) {
@@ -58,6 +63,11 @@ impl Deletions {
         let was_tainted = step.before.is_some_and(is_lost);
         let heard = self.heard.get(node).filter(|_| is_tainted && !was_tainted)?;
         let silent = now.saturating_sub(*heard);
+        // What was decided in the silence may be written when it is over.
+        let ended = self.long_silent.get(node).copied();
+        if ended.is_some_and(|ended| now.saturating_sub(ended) < super::KNOWLEDGE_OLD_MAX) {
+            return None;
+        }
         let text = || format!("{node} counts as lost after {silent:?} of silence");
         (silent < NODE_GRACE).then(text)
     }
