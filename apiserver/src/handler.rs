@@ -28,6 +28,7 @@ use crate::request_info::{RequestInfo, ResourcePath, Verb};
 use crate::respond::{self, Answer};
 use crate::review;
 use crate::server::{Core, Counted};
+use crate::streams;
 use crate::ui;
 use crate::usage;
 use crate::verbs::write::Part;
@@ -269,7 +270,10 @@ impl Core {
         match verb {
             Verb::Get => self.get(context).await,
             Verb::List => self.list(context).await,
-            Verb::Watch => self.watch(context).await,
+            Verb::Watch => {
+                let answer = self.watch(context).await?;
+                streams::over_websocket(&context.headers, context.upgrade.as_ref(), answer)
+            }
             Verb::Create if (kind.group, kind.kind) == ("", "Binding") => {
                 self.bind(context, body).await
             }

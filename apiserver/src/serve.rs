@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Peer;
 use crate::authn::{UserInfo, user_of_certificate};
 use crate::batch::Batched;
 use crate::body::{self, Body};
@@ -59,8 +60,9 @@ impl ApiServer {
                 () = core.shutdown.cancelled() => break,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let connection = connection(core.clone(), acceptor.clone(), stream);
+                Ok((stream, from)) => {
+                    let peer = Peer(from.ip());
+                    let connection = connection(core.clone(), acceptor.clone(), stream, peer);
                     tracker.spawn(async move {
                         connection.await;
                         drop(slot);
@@ -77,7 +79,7 @@ impl ApiServer {
     }
 }
 
-async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {
+async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream, peer: Peer) {
     // Answers are small and complete; waiting for more of them only adds delay.
     let _best_effort = stream.set_nodelay(true);
     let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
@@ -98,8 +100,11 @@ async fn connection(core: Arc<Core>, acceptor: TlsAcceptor, stream: TcpStream) {
     }
     let caller = Caller::Connection(user);
     let shutdown = core.shutdown.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (core, caller) = (core.clone(), caller.clone());
+        if core.audit.is_some() {
+            request.extensions_mut().insert(peer);
+        }
         // In a box: HTTP/2 keeps a stream's future in one piece with its body, and that of a watch lasts for long after
         // the work, which may await anything that a request can.
         Box::pin(async move {

@@ -7,8 +7,10 @@ mod event;
 mod log;
 mod policy;
 mod request;
+mod source;
 
 pub(crate) use event::Entry;
 pub use log::{AuditLog, AuditLogError};
 pub use policy::{AuditPolicy, AuditPolicyError};
 pub(crate) use policy::{Level, Stage};
+pub(crate) use source::Peer;

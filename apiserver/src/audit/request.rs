@@ -8,7 +8,7 @@ use http::request::Parts;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{Entry, Level, Stage};
+use super::{Entry, Level, Peer, Stage, source};
 use crate::body::{self, Body};
 use crate::clock;
 use crate::gate::Identity;
@@ -36,6 +36,10 @@ impl Core {
         let uri = parts.uri.path_and_query().map_or("", |uri| uri.as_str());
         let acting = Some(&*who.acting_as).filter(|acting| **acting != *who.user);
         let mut entry = Entry::new(told, id, uri, info, &who.user, acting, clock::now());
+        let from = source::addresses(&parts.headers, parts.extensions.get::<Peer>().copied());
+        if !from.is_empty() {
+            entry.set("sourceIPs", json!(from));
+        }
         let agent = header(&parts.headers, USER_AGENT);
         if !agent.is_empty() {
             entry.set("userAgent", json!(agent));

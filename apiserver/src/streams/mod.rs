@@ -5,7 +5,7 @@
 //! kubelet's own path, and whatever the agent answers. A connection that changes its protocol is
 //! passed on byte for byte, so that WebSocket channels and SPDY are understood on the node alone.
 //! `connect`, `container`, `links`, `options` and `target` are pure; `forward` and `splice` move bytes; `pod` and `proxy`
-//! say where to.
+//! say where to. `socket` is about no node: it sends a watch over a WebSocket.
 
 mod connect;
 mod container;
@@ -14,6 +14,7 @@ mod links;
 mod options;
 mod pod;
 mod proxy;
+mod socket;
 mod splice;
 mod target;
 
@@ -21,3 +22,4 @@ pub(crate) use connect::{connect_options, query_of};
 pub(crate) use container::container;
 pub(crate) use forward::{Outgoing, STREAMS_MAX};
 pub(crate) use pod::node;
+pub(crate) use socket::over_websocket;

@@ -32,6 +32,7 @@ mod protobuf;
 mod read;
 mod sealed;
 mod serve;
+mod socket;
 mod service;
 mod streams;
 mod subresource;

@@ -49,7 +49,7 @@ impl Served {
         self.pki.client_config(identity.as_ref()).unwrap()
     }
 
-    async fn connect(
+    pub(crate) async fn connect(
         &self,
         config: Arc<ClientConfig>,
         alpn: &[&str],
@@ -73,7 +73,7 @@ impl Served {
         sender.send_request(request).await.unwrap()
     }
 
-    async fn http2(
+    pub(crate) async fn http2(
         &self,
         config: Arc<ClientConfig>,
         request: Request<Full<Bytes>>,
@@ -87,7 +87,7 @@ impl Served {
     }
 }
 
-fn get(path: &str) -> Request<Full<Bytes>> {
+pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
     Request::get(format!("https://localhost{path}"))
         .header("host", "localhost")
         .body(Full::default())
