@@ -48,7 +48,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
             metrics(&(own + &shared.runtime.network_metrics()))
         }
         ["metrics", "resource"] => metrics(&stats::resource(&stats::sample(&shared).await)),
-        ["metrics", "cadvisor"] => metrics(&stats::cadvisor(&stats::sample(&shared).await)),
+        ["metrics", "cadvisor"] => {
+            let wanted = stats::Wanted::parse(request.uri().query().unwrap_or_default());
+            metrics(&stats::cadvisor(&stats::sample(&shared).await, &wanted))
+        }
         ["containerLogs", namespace, pod, container] => {
             let query = request.uri().query().unwrap_or_default().to_owned();
             match container_logs(&shared, namespace, pod, container, &query).await {

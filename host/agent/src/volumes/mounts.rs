@@ -1,7 +1,7 @@
 //! What a container sees of its pod's volumes.
 //!
-//! Pure but for one thing: a `subPath` of a volume of files is read here, because it must stay as it
-//! was when the container started.
+//! Pure but for two things: a `subPath` of a volume of files is read here, because it must stay as it
+//! was when the container started, and a path of the host that is allowed as a file is told from a folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::payload::Content;
+use super::write::anchor;
 use crate::config::env::Environment;
 use crate::config::expand::expand;
 use crate::pods::state::Fault;
@@ -133,10 +134,11 @@ fn source(mount: &VolumeMount, volume: &Mounted, env: &Environment) -> Result<Mo
             Ok(MountSource::SubPath { volume: volume.place.clone(), path })
         }
         (Content::Host { prefix, path, .. }, below) => {
-            let parts = [Some(path.clone()), below];
+            let (volume, path) = anchor(prefix, path);
+            let parts = [Some(path), below];
             let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
             let path = parts.collect::<Vec<_>>().join("/");
-            Ok(MountSource::SubPath { volume: prefix.clone(), path })
+            Ok(MountSource::SubPath { volume, path })
         }
     }
 }

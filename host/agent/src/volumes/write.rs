@@ -99,11 +99,24 @@ fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Where a path of the host lies: a folder, and what is below it. A prefix that is a file lies in its own folder, of
+/// which a pod gets this file alone.
+pub(super) fn anchor(prefix: &Path, path: &str) -> (PathBuf, String) {
+    let file = fs::canonicalize(prefix).ok().filter(|place| path.is_empty() && place.is_file());
+    let parts =
+        file.as_deref().and_then(|file| Some((file.parent()?, file.file_name()?.to_str()?)));
+    parts.map_or_else(
+        || (prefix.to_owned(), path.to_owned()),
+        |(folder, name)| (folder.to_owned(), name.to_owned()),
+    )
+}
+
 /// Makes a path of the host be what the volume says, without leaving the prefix by a link.
 fn check_host(prefix: &Path, path: &str, kind: &str) -> io::Result<()> {
     use cap_std::fs::{Dir, OpenOptions};
-    let path = if path.is_empty() { "." } else { path };
-    let root = Dir::open_ambient_dir(prefix, cap_std::ambient_authority()).map_err(|error| {
+    let (prefix, path) = anchor(prefix, path);
+    let path = if path.is_empty() { "." } else { path.as_str() };
+    let root = Dir::open_ambient_dir(&prefix, cap_std::ambient_authority()).map_err(|error| {
         let text = format!("open {} of this host: {error}", prefix.display());
         io::Error::new(error.kind(), text)
     })?;
@@ -253,6 +266,32 @@ mod tests {
         assert!(!fill("none", ""));
         assert!(!fill("link", ""));
         assert!(!fill("link/x", "DirectoryOrCreate") && !outside.join("x").exists());
+    }
+
+    #[test]
+    fn a_prefix_may_be_a_file_and_is_that_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(dir.path()).unwrap();
+        let (file, link) = (real.join("hosts"), real.join("link"));
+        fs::write(&file, "1").unwrap();
+        symlink("hosts", &link).unwrap();
+        for prefix in [&file, &link] {
+            assert_eq!(anchor(prefix, ""), (real.clone(), "hosts".to_owned()));
+            assert_eq!(anchor(prefix, "x"), (prefix.clone(), "x".to_owned()));
+        }
+        assert_eq!(anchor(&real, ""), (real.clone(), String::new()));
+        let roots = VolumeRoots { disk: real.join("d"), memory: real.join("m") };
+        let fill = |prefix: &Path, path: &str, kind: &str| {
+            let (prefix, path, kind) = (prefix.to_owned(), path.to_owned(), kind.to_owned());
+            let content = Content::Host { prefix, path, kind, read_only: false };
+            roots.fill("u", "v", &content, 1).map_err(|error| error.to_string())
+        };
+        for kind in ["", "File", "FileOrCreate"] {
+            assert!(fill(&file, "", kind).is_ok(), "{kind}");
+        }
+        let refused = fill(&file, "", "Directory").unwrap_err();
+        assert!(refused.ends_with("hosts is not a directory"), "{refused}");
+        assert!(fill(&file, "beside", "FileOrCreate").is_err() && !real.join("beside").exists());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use coracle_runtime::LATENCY_BOUNDS_SECONDS;
 
-use super::exposition::{Page, containers, escaped, labels, pod_labels, seconds};
+use super::exposition::{Page, Wanted, containers, escaped, labels, pod_labels, seconds};
 use super::sample::{ContainerSample, PodSample, Sample};
 
 /// Microseconds of a period of a CPU limit. *Source:* the CFS period that kubelet sets.
@@ -120,9 +120,9 @@ const NETWORK: [(&str, &str, PodCount); 4] = [
     ),
 ];
 
-/// Writes the page.
-pub(crate) fn cadvisor(sample: &Sample) -> String {
-    let mut page = Page::at(sample.at);
+/// Writes the page, or what is wanted of it.
+pub(crate) fn cadvisor(sample: &Sample, wanted: &Wanted) -> String {
+    let mut page = Page::of(sample.at, wanted);
     let each = || containers(&sample.pods);
     for (name, kind, help, value) in METRICS {
         let lines = each().filter_map(|(pod, c)| Some((full(pod, c), value(c)?)));
@@ -149,7 +149,7 @@ pub(crate) fn cadvisor(sample: &Sample) -> String {
 }
 
 /// How many requests http containers had, how they ended and how long they took.
-fn requests(page: &mut Page, sample: &Sample) {
+fn requests(page: &mut Page<'_>, sample: &Sample) {
     let asked = || containers(&sample.pods).filter(|(_, c)| c.usage.requests > 0);
     let classes = asked().flat_map(|(pod, c)| {
         let named = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter();
@@ -177,7 +177,7 @@ fn requests(page: &mut Page, sample: &Sample) {
     );
 }
 
-fn machine(page: &mut Page, sample: &Sample) {
+fn machine(page: &mut Page<'_>, sample: &Sample) {
     page.metric(
         ("machine_cpu_cores", "gauge"),
         "Number of logical CPU cores.",
@@ -210,8 +210,23 @@ mod tests {
     use expect_test::expect;
 
     #[test]
+    fn only_what_is_asked_for_is_written() {
+        for query in
+            ["name[]=coracle_http_requests_total", "a=b&name%5B%5D=coracle_http_requests_total"]
+        {
+            let text = cadvisor(&example(), &Wanted::parse(query));
+            assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 2, "{text}");
+            assert!(
+                text.lines().all(|line| line.contains("coracle_http_requests_total")),
+                "{text}"
+            );
+        }
+        assert_eq!(cadvisor(&example(), &Wanted::parse("name[]=none")), "");
+    }
+
+    #[test]
     fn each_container_has_its_lines() {
-        let text = cadvisor(&example());
+        let text = cadvisor(&example(), &Wanted::default());
         let own = r#"container="web",namespace="default",pod="web-0",image="web:1""#;
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let lines: Vec<_> =
@@ -289,7 +304,7 @@ mod tests {
 
     #[test]
     fn rules_of_kubernetes_mixin_find_their_names_and_labels() {
-        let text = cadvisor(&example());
+        let text = cadvisor(&example(), &Wanted::default());
         for name in OF_KUBERNETES_MIXIN {
             let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
             let line = line.unwrap_or_else(|| panic!("no {name}"));

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::sample::{ContainerSample, PodSample, Sample};
+use crate::server::select::decode;
 
 /// Writes the kubelet's resource metrics.
 pub(crate) fn resource(sample: &Sample) -> String {
@@ -56,16 +57,47 @@ pub(crate) fn resource(sample: &Sample) -> String {
     page.text
 }
 
-/// A page of metrics in the making.
-pub(super) struct Page {
-    pub(super) text: String,
-    at_millis: i64,
+/// Which metrics of a page are asked for: those of the query's `name[]`, else all. Who follows one metric of thousands
+/// of pods is spared the others.
+///
+/// *Source:* `name[]` of client_golang's handler of `/metrics`.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted(Vec<String>);
+
+impl Wanted {
+    /// Reads a query; what else is in it is for others.
+    pub(crate) fn parse(query: &str) -> Self {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        Self(
+            pairs
+                .filter(|(key, _)| decode(key) == "name[]")
+                .map(|(_, name)| decode(name))
+                .collect(),
+        )
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|wanted| wanted == name)
+    }
 }
 
-impl Page {
+/// A page of metrics in the making.
+pub(super) struct Page<'a> {
+    pub(super) text: String,
+    at_millis: i64,
+    wanted: &'a Wanted,
+}
+
+impl<'a> Page<'a> {
     /// An empty page whose lines are of this moment.
     pub(super) fn at(at: Timestamp) -> Self {
-        Self { text: String::new(), at_millis: at.as_millisecond() }
+        static ALL: Wanted = Wanted(Vec::new());
+        Self::of(at, &ALL)
+    }
+
+    /// An empty page that takes only what is wanted.
+    pub(super) fn of(at: Timestamp, wanted: &'a Wanted) -> Self {
+        Self { text: String::new(), at_millis: at.as_millisecond(), wanted }
     }
 
     /// Adds a histogram: for each of its label sets, the counts of single buckets (one more than
@@ -76,7 +108,10 @@ impl Page {
         bounds: &[f64],
         lines: impl Iterator<Item = (String, Vec<u64>, String)>,
     ) {
-        let Page { text, at_millis } = self;
+        let Page { text, at_millis, wanted } = self;
+        if !wanted.has(name) {
+            return;
+        }
         let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
         for (labels, buckets, sum) in lines {
             let mut count = 0;
@@ -98,7 +133,10 @@ impl Page {
         help: &str,
         lines: impl Iterator<Item = (String, String)>,
     ) {
-        let Page { text, at_millis } = self;
+        let Page { text, at_millis, wanted } = self;
+        if !wanted.has(name) {
+            return;
+        }
         // Writing to a string cannot fail.
         let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (labels, value) in lines {

@@ -42,7 +42,7 @@ fn running_pods(sample: &Sample) -> usize {
     sample.pods.iter().filter(|pod| !pod.containers.is_empty()).count()
 }
 
-fn process(page: &mut Page, sample: &Sample) {
+fn process(page: &mut Page<'_>, sample: &Sample) {
     let own = &sample.process;
     let metrics = [
         (

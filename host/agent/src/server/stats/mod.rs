@@ -14,7 +14,7 @@ mod summary;
 mod take;
 
 pub(crate) use cadvisor::cadvisor;
-pub(crate) use exposition::resource;
+pub(crate) use exposition::{Wanted, resource};
 pub(crate) use kubelet::kubelet;
 pub(crate) use rates::Rates;
 pub(crate) use summary::summary;
