@@ -69,10 +69,10 @@ pub(crate) fn repaired(stored: &Value, wanted: &Value) -> Option<Value> {
 }
 
 fn add_lacking(fresh: &mut Value, wanted: &Value, pointer: &str) {
-    let all = wanted.pointer(pointer).and_then(Value::as_array);
+    let Some(all) = wanted.pointer(pointer).and_then(Value::as_array) else { return };
     match fresh.pointer_mut(pointer).and_then(Value::as_array_mut) {
         Some(own) => {
-            let lacking = all.into_iter().flatten().filter(|item| !own.contains(item));
+            let lacking = all.iter().filter(|item| !own.contains(item));
             let lacking: Vec<Value> = lacking.cloned().collect();
             own.extend(lacking);
         }
@@ -95,14 +95,22 @@ fn role(name: &str, labels: &[&str]) -> Value {
 fn binding(name: &str, role: &str, subjects: &[&str]) -> Value {
     let mut binding = object(name, "RoleBinding");
     let kind = if meta::namespace(&binding).is_empty() { "ClusterRole" } else { "Role" };
-    let subject = |subject: &&str| {
-        let (kind, name) = subject.split_once(':')?;
-        let kind = if kind == "group" { "Group" } else { "User" };
-        Some(json!({"apiGroup": GROUP, "kind": kind, "name": name}))
-    };
     binding["roleRef"] = json!({"apiGroup": GROUP, "kind": kind, "name": role});
-    binding["subjects"] = subjects.iter().filter_map(subject).collect();
+    let subjects: Vec<Value> = subjects.iter().filter_map(|subject| subject_of(subject)).collect();
+    if !subjects.is_empty() {
+        binding["subjects"] = Value::Array(subjects);
+    }
     binding
+}
+
+fn subject_of(text: &str) -> Option<Value> {
+    let (kind, name) = text.split_once(':')?;
+    if kind == "account" {
+        let (namespace, name) = name.split_once('/')?;
+        return Some(json!({"kind": "ServiceAccount", "name": name, "namespace": namespace}));
+    }
+    let kind = if kind == "group" { "Group" } else { "User" };
+    Some(json!({"apiGroup": GROUP, "kind": kind, "name": name}))
 }
 
 fn object(name: &str, kind: &str) -> Value {
@@ -145,6 +153,7 @@ fn rule_of(words: &[&str]) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authz::Attributes;
     use expect_test::{Expect, expect};
 
     fn named(kind: &str, name: &str) -> Value {
@@ -175,7 +184,7 @@ mod tests {
         check(
             &named("RoleBinding", "system::leader-locking-kube-scheduler"),
             expect![[
-                r#"{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"annotations":{"rbac.authorization.kubernetes.io/autoupdate":"true"},"labels":{"kubernetes.io/bootstrapping":"rbac-defaults"},"name":"system::leader-locking-kube-scheduler","namespace":"kube-system"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"system::leader-locking-kube-scheduler"},"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"system:kube-scheduler"}]}"#
+                r#"{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"annotations":{"rbac.authorization.kubernetes.io/autoupdate":"true"},"labels":{"kubernetes.io/bootstrapping":"rbac-defaults"},"name":"system::leader-locking-kube-scheduler","namespace":"kube-system"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"system::leader-locking-kube-scheduler"},"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"system:kube-scheduler"},{"kind":"ServiceAccount","name":"kube-scheduler","namespace":"kube-system"}]}"#
             ]],
         );
     }
@@ -192,6 +201,41 @@ mod tests {
             });
             assert!(rules || role || object.get("aggregationRule").is_some(), "{object}");
         }
+    }
+
+    #[test]
+    fn a_controller_has_a_role_by_its_account_and_a_node_by_nobody() {
+        check(
+            &named("ClusterRoleBinding", "system:controller:job-controller")["subjects"],
+            expect![[
+                r#"[{"kind":"ServiceAccount","name":"job-controller","namespace":"kube-system"}]"#
+            ]],
+        );
+        check(
+            &named("RoleBinding", "system:controller:bootstrap-signer")["roleRef"],
+            expect![[
+                r#"{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"system:controller:bootstrap-signer"}"#
+            ]],
+        );
+        let nodes = named("ClusterRoleBinding", "system:node");
+        assert_eq!(nodes.get("subjects"), None);
+        assert_eq!(repaired(&nodes, &nodes), None);
+    }
+
+    #[test]
+    fn the_roles_of_people_cover_events_of_both_groups() {
+        let check = |role: &str, verb: &str, expected: bool| {
+            let rules = Rule::read_all(&named("ClusterRole", role));
+            for group in ["", "events.k8s.io"] {
+                let asked = Attributes { verb, group, resource: "events", ..Attributes::default() };
+                let allowed = rules.iter().any(|rule| rule.allows(&asked));
+                assert_eq!(allowed, expected, "{role} {verb} {group}");
+            }
+        };
+        check("system:aggregate-to-view", "watch", true);
+        check("system:aggregate-to-view", "create", false);
+        check("system:aggregate-to-edit", "create", true);
+        check("system:node", "patch", true);
     }
 
     #[test]
