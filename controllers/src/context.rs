@@ -36,7 +36,7 @@ impl Default for Config {
             cluster_cidr: "10.128.0.0/9".to_owned(),
             node_mask: 18,
             cluster_cidr6: Some("fd63:6f72::/32".to_owned()),
-            node_grace: Duration::from_secs(40),
+            node_grace: Duration::from_secs(50),
             root_ca: None,
             server_url: None,
             hooks: HostHooks::default(),

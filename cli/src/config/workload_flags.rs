@@ -23,7 +23,7 @@ pub(crate) struct WorkloadFlags {
 
     /// How long a host may say nothing before it counts as lost; much less is needed when a majority of the
     /// hosts that watch it get no answer either
-    #[arg(long, value_name = "DURATION", default_value = "40s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "50s", value_parser = duration)]
     pub(crate) node_monitor_grace_period: Duration,
 
     /// What adds a host when pods have no room: a program, which gets the pods as JSON on its standard

@@ -132,7 +132,7 @@ mod tests {
         Observed {
             node: Arc::new(serde_json::from_value(node).unwrap()),
             silent_for: silent.map(Duration::from_secs),
-            grace: Duration::from_secs(40),
+            grace: Duration::from_secs(50),
             vote: Vote::default(),
             pods: pods.into_iter().map(pod).collect(),
         }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_live_node_is_looked_at_again_when_it_would_be_lost() {
-        check(&observed("True", Some(10), json!(null), vec![json!([])]), expect!["again in 30s"]);
+        check(&observed("True", Some(10), json!(null), vec![json!([])]), expect!["again in 40s"]);
         check(&observed("True", None, json!(null), vec![]), expect![""]);
     }
 
@@ -175,7 +175,7 @@ mod tests {
         check(
             &observed(
                 "True",
-                Some(40),
+                Some(50),
                 json!(null),
                 vec![bears("node.kubernetes.io/unreachable", Some(300))],
             ),
@@ -242,7 +242,7 @@ mod tests {
             &observed("True", Some(0), taints, vec![]),
             expect![[r#"
             taints mine:NoSchedule
-            again in 40s"#]],
+            again in 50s"#]],
         );
     }
 

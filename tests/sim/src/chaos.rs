@@ -181,6 +181,6 @@ pub(crate) fn heal(world: &World, hosts: &[Host]) {
 /// Longest time that a server is down after a crash.
 pub(crate) const SERVER_DOWN_MILLIS: std::ops::Range<f64> = 50.0..30_000.0;
 
-/// How long a run without faults may take to come to rest: a lost node's pods go after 340 s, their replacements start
+/// How long a run without faults may take to come to rest: a lost node's pods go after 350 s, their replacements start
 /// in some seconds.
 pub(crate) const REST_WITHIN: Duration = Duration::from_secs(600);

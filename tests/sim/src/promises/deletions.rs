@@ -16,7 +16,7 @@ use super::{Recent, controller, ordinal};
 const LEASES: &str = "/registry/coordination.k8s.io/leases/kube-node-lease/";
 
 /// How long a node's Lease may stand still: the node controller's own default.
-const NODE_GRACE: Duration = Duration::from_secs(40);
+const NODE_GRACE: Duration = Duration::from_secs(50);
 
 /// What is remembered of the causes.
 #[derive(Debug, Default)]
