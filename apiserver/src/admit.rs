@@ -77,6 +77,7 @@ impl Subject {
             subresource: &context.path.subresource,
             namespace: &self.namespace,
             name: &self.name,
+            notes: &context.notes,
         }
     }
 }
@@ -175,6 +176,7 @@ impl Core {
             subresource: &context.path.subresource,
             namespace: &context.path.namespace,
             name: &context.path.name,
+            notes: &context.notes,
         };
         let (mut options, mut warnings) = (asked.clone(), Vec::new());
         self.mutate(&request, &mut options, None, false, &mut warnings).await?;

@@ -1,16 +1,19 @@
 //! The objects that every cluster has: namespaces, the `kubernetes` Service, system priority classes, default roles.
 //!
-//! Made at each start when they are missing; the Service's endpoint is also put right when the server's address
-//! changed. They are made by the server itself, so admission and validation are not asked.
+//! Made at each start when they are missing, and again soon after somebody deleted one; the Service's endpoint is also
+//! put right when the server's address changed. They are made by the server itself, so admission and validation are not
+//! asked.
 
 use bytes::Bytes;
 use coracle_api::meta;
 use coracle_api::registry::{self, Kind};
 use coracle_api::status::Status;
-use coracle_store::{COMMIT_WRITES_MAX, CommitError, Guard, Write};
+use coracle_store::{COMMIT_WRITES_MAX, CommitError, Guard, Revision, Write};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
+use std::sync::Weak;
+use std::time::Duration;
 
 use crate::authz::policy;
 use crate::cache::{self, Object, Selection};
@@ -23,25 +26,23 @@ use crate::verbs::write;
 /// The namespaces that always exist.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
+/// How long something that every cluster has may be missing.
+/// *Source:* the controllers of kube-apiserver for the `kubernetes` Service and its endpoints look every 10 seconds.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// Roles and bindings as they were when they were last looked at: there are many, and they seldom change.
+#[derive(Debug, Default)]
+struct Seen(Option<[Revision; 4]>);
+
 impl ApiServer {
     /// Makes what is missing.
     pub(crate) async fn bootstrap(&self) -> Result<(), Status> {
         let core = &self.core;
-        for name in NAMESPACES {
-            let labels = json!({"kubernetes.io/metadata.name": name});
-            core.seed(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
-                .await?;
+        core.seed_all(&mut Seen::default()).await?;
+        // In a cluster from before, a Service of somebody may have the address.
+        if let Err(status) = core.seed(core.dns_service()).await {
+            tracing::warn!(error = status.message, "the Service kube-dns was not made");
         }
-        for object in priority_classes().into_iter().chain(flow::defaults()) {
-            core.seed(object).await?;
-        }
-        core.seed(process_class()).await?;
-        core.seed(ingress_class()).await?;
-        core.seed_access().await?;
-        core.seed_trust().await?;
-        core.seed(core.kubernetes_service()).await?;
-        core.seed_dns().await;
-        core.seed_service_range().await?;
         match &core.member {
             Some(member) => core.renew_membership(member).await,
             None => core.seed_endpoints().await,
@@ -49,7 +50,54 @@ impl ApiServer {
     }
 }
 
+/// Makes again what every cluster has and somebody deleted, until the server ends.
+pub(crate) async fn follow(core: Weak<Core>) {
+    let mut seen = Seen::default();
+    loop {
+        let Some(shutdown) = core.upgrade().map(|core| core.shutdown.clone()) else { return };
+        tokio::select! {
+            () = tokio::time::sleep(KEEP_EVERY) => {}
+            () = shutdown.cancelled() => return,
+        }
+        let Some(core) = core.upgrade() else { return };
+        if let Err(status) = core.keep_all(&mut seen).await {
+            tracing::debug!(why = status.message, "something that every cluster has is missing");
+        }
+    }
+}
+
 impl Core {
+    /// Makes again what is missing of all that every cluster has.
+    async fn keep_all(&self, seen: &mut Seen) -> Result<(), Status> {
+        self.seed_all(seen).await?;
+        if self.member.is_none() {
+            self.seed_endpoints().await?;
+        }
+        self.seed(self.dns_service()).await
+    }
+
+    /// Makes what is missing, but for the Service of the DNS and what differs between one server and several.
+    async fn seed_all(&self, seen: &mut Seen) -> Result<(), Status> {
+        for name in NAMESPACES {
+            let labels = json!({"kubernetes.io/metadata.name": name});
+            self.seed(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
+                .await?;
+        }
+        for object in priority_classes().into_iter().chain(flow::defaults()) {
+            self.seed(object).await?;
+        }
+        self.seed(process_class()).await?;
+        self.seed(ingress_class()).await?;
+        let access = self.authorizer.rbac.versions();
+        if seen.0 != Some(access) {
+            self.seed_access().await?;
+            seen.0 = Some(access);
+        }
+        self.seed_trust().await?;
+        self.seed(self.kubernetes_service()).await?;
+        self.seed_service_range().await
+    }
+
     /// Writes again what is stored plain or under an old key, so that the key may go.
     pub(crate) async fn seal_anew(&self, stale: HashSet<Bytes>) -> Result<(), Status> {
         if stale.is_empty() {
@@ -161,11 +209,11 @@ impl Core {
         })
     }
 
-    /// Makes the Service of the cluster's DNS, which every host answers itself: it has no endpoints.
+    /// The Service of the cluster's DNS, which every host answers itself: it has no endpoints.
     /// *Source:* its name, labels and ports are those of every cluster; the address is kubeadm's.
-    async fn seed_dns(&self) {
+    fn dns_service(&self) -> Value {
         let ip = Ipv4Addr::from(u32::from(self.addresses.first()).saturating_add(9));
-        let service = json!({
+        json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {
                 "name": "kube-dns", "namespace": "kube-system",
@@ -179,11 +227,7 @@ impl Core {
                     {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
                 ],
             },
-        });
-        // In a cluster from before, a Service of somebody may have the address.
-        if let Err(status) = self.seed(service).await {
-            tracing::warn!(%ip, error = status.message, "the Service kube-dns was not made");
-        }
+        })
     }
 
     /// Keeps what aggregated servers read to know whom to trust.
@@ -326,4 +370,56 @@ fn priority_classes() -> [Value; 2] {
             "For pods without which their node does not work; they stay there.",
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use coracle_store::Store;
+
+    /// Deletes objects by name, looks after the cluster, and tells which are still missing.
+    async fn check(deleted: &[(&str, &str, &str, &str)]) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::new("10.0.0.1:6443".parse().unwrap(), folder.path().join("images"));
+        let core = ApiServer::new(config, Store::memory()).await.unwrap().core;
+        let mut seen = Seen::default();
+        core.keep_all(&mut seen).await.unwrap();
+        let find = |(api, kind, namespace, name): &(&str, &str, &str, &str)| {
+            let kind = kind_of(&json!({"apiVersion": api, "kind": kind})).unwrap();
+            core.objects(kind).unwrap().get(namespace, name)
+        };
+        for each in deleted {
+            let object = find(each).unwrap_or_else(|| panic!("no {each:?}"));
+            if each.1 == "Service" {
+                core.addresses.release(&object.value());
+            }
+            let write = Write::delete(object.key.clone(), Guard::Any);
+            core.store.commit(vec![write]).await.unwrap();
+            core.caches.wait_until(core.store.revision()).await;
+        }
+        assert!(deleted.iter().all(|each| find(each).is_none()));
+        core.keep_all(&mut seen).await.unwrap();
+        core.caches.wait_until(core.store.revision()).await;
+        let missing: Vec<_> = deleted.iter().filter(|each| find(each).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[tokio::test]
+    async fn what_every_cluster_has_comes_back() {
+        let rbac = "rbac.authorization.k8s.io/v1";
+        check(&[
+            ("v1", "Service", "default", "kubernetes"),
+            ("v1", "Service", "kube-system", "kube-dns"),
+            ("v1", "Endpoints", "default", "kubernetes"),
+            ("discovery.k8s.io/v1", "EndpointSlice", "default", "kubernetes"),
+            ("v1", "Namespace", "", "kube-node-lease"),
+            ("node.k8s.io/v1", "RuntimeClass", "", "coracle-process"),
+            ("scheduling.k8s.io/v1", "PriorityClass", "", "system-node-critical"),
+            ("networking.k8s.io/v1", "ServiceCIDR", "", "kubernetes"),
+            (rbac, "ClusterRoleBinding", "", "cluster-admin"),
+            (rbac, "ClusterRole", "", "view"),
+        ])
+        .await;
+    }
 }

@@ -13,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::audit::Notes;
 use crate::authn::UserInfo;
 use crate::body::{self, Body};
 use crate::negotiate::{Form, Negotiated, header};
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) negotiated: Negotiated,
     /// When the request came.
     pub(crate) now: Timestamp,
+    /// What the audit log is to know.
+    pub(crate) notes: Notes,
 }
 
 /// Brings an object from the form in which it is kept into that of a kind that is served.
@@ -108,6 +111,7 @@ impl Context {
             user: Arc::clone(&self.user),
             negotiated: self.negotiated,
             now: self.now,
+            notes: self.notes.clone(),
         }
     }
 

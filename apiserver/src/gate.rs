@@ -12,8 +12,9 @@ use coracle_api::status::Status;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderValue};
 
+use crate::audit::Notes;
 use crate::authn::{UserInfo, Wanted};
-use crate::authz::Attributes;
+use crate::authz::{Attributes, Decision};
 use crate::clock;
 use crate::negotiate::header;
 use crate::query::Query;
@@ -46,10 +47,9 @@ impl Core {
     pub(crate) async fn identify(
         &self,
         headers: &HeaderMap,
-        path: &str,
         caller: Caller,
     ) -> Result<Identity, Status> {
-        let user = self.authenticate(headers, path, caller).await?;
+        let user = self.authenticate(headers, caller).await?;
         let acting_as = self.impersonate(Arc::clone(&user), headers)?;
         Ok(Identity { user, acting_as })
     }
@@ -61,7 +61,6 @@ impl Core {
     async fn authenticate(
         &self,
         headers: &HeaderMap,
-        path: &str,
         caller: Caller,
     ) -> Result<Arc<UserInfo>, Status> {
         match caller {
@@ -72,7 +71,7 @@ impl Core {
                 if peer.is_none() {
                     self.authenticator.prepare_request(&headers, now).await;
                 }
-                self.authenticator.authenticate(peer.as_ref(), &headers, path, now)
+                self.authenticator.authenticate(peer.as_ref(), &headers, now)
             }
         }
     }
@@ -93,7 +92,7 @@ impl Core {
         Ok(Arc::new(wanted.into_user()))
     }
 
-    /// Checks that a user may do what a request asks for.
+    /// Checks that a user may do what a request asks for, and notes why or why not.
     ///
     /// # Errors
     /// 403.
@@ -102,12 +101,12 @@ impl Core {
         user: &UserInfo,
         info: &RequestInfo,
         query: &Query,
+        notes: &Notes,
     ) -> Result<(), Status> {
         let verb = info.verb.as_str();
         let Some(path) = &info.resource else {
-            return self
-                .authorizer
-                .check(user, &Attributes { verb, path: &info.path, ..Attributes::default() });
+            let attributes = Attributes { verb, path: &info.path, ..Attributes::default() };
+            return self.decide(user, &attributes, notes);
         };
         let selector = query.get("fieldSelector").and_then(|text| FieldSelector::parse(text).ok());
         let attributes = Attributes {
@@ -120,7 +119,23 @@ impl Core {
             path: &info.path,
             node_name: selector.as_ref().and_then(|selector| selector.equals("spec.nodeName")),
         };
-        self.authorizer.check(user, &attributes)
+        self.decide(user, &attributes, notes)
+    }
+
+    fn decide(
+        &self,
+        user: &UserInfo,
+        attributes: &Attributes<'_>,
+        notes: &Notes,
+    ) -> Result<(), Status> {
+        let decision = self.authorizer.authorize(user, attributes);
+        let (word, reason) = match &decision {
+            Decision::Allow(why) => ("allow", why),
+            Decision::Deny(why) => ("forbid", why),
+        };
+        notes.annotate("authorization.k8s.io/decision", word);
+        notes.annotate("authorization.k8s.io/reason", reason);
+        attributes.checked(user, decision)
     }
 }
 

@@ -13,7 +13,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body::Body as _;
 use tokio::time::timeout;
 
-use crate::authn::{UserInfo, take_bearer};
+use crate::audit::Notes;
+use crate::authn::{ANONYMOUS, UserInfo, take_bearer};
 use crate::body::{self, Body};
 use crate::clock;
 use crate::context::Context;
@@ -62,7 +63,7 @@ impl Core {
         let is_long = is_long_running(&info, &query);
         let is_write = is_write(&info);
         let news = self.hear_news(&info, &query).await;
-        let who = self.identify(&parts.headers, &info.path, caller).await;
+        let who = self.identify(&parts.headers, caller).await;
         let id = audit_id.to_str().unwrap_or_default();
         let mut entry = self.audit_request(&parts, id, &info, &who).await;
         let body = match &mut entry {
@@ -70,6 +71,9 @@ impl Core {
             Some(entry) if !is_long => self.audit_body(entry, &parts, &info, body).await,
             Some(_) | None => Ok(body),
         };
+        if let Some(entry) = &entry {
+            parts.extensions.insert(entry.notes().clone());
+        }
         let mut place = None;
         let outcome = match news.and(body) {
             Err(status) => Err(status),
@@ -87,9 +91,12 @@ impl Core {
                 }
             }
         };
-        let mut answer = outcome.unwrap_or_else(|status| respond::status(&status, negotiated));
+        let (mut answer, failure) = match outcome {
+            Ok(answer) => (answer, None),
+            Err(status) => (respond::status(&status, negotiated), Some(status)),
+        };
         if let Some(entry) = entry {
-            answer = self.audit_answer(entry, answer, is_long).await;
+            answer = self.audit_answer(entry, answer, failure.as_ref(), is_long).await;
         }
         answer.headers_mut().insert(AUDIT_ID, audit_id);
         if let Some(place) = place {
@@ -164,6 +171,10 @@ impl Core {
     ) -> Result<Answer, Status> {
         let is_image = is_image_path(&info.path);
         let user = match who {
+            // Image clients send their password only when they are asked for one.
+            Ok(who) if is_image && who.user.name == ANONYMOUS => {
+                return Ok(unauthorized_for_images());
+            }
             Ok(who) => who.acting_as,
             Err(status) if is_image && status.code() == StatusCode::UNAUTHORIZED => {
                 return Ok(unauthorized_for_images());
@@ -173,7 +184,8 @@ impl Core {
         if is_image {
             return Ok(self.image_request(&parts, body, &info, &user).await);
         }
-        self.authorize(&user, &info, &query)?;
+        let notes: Notes = parts.extensions.get().cloned().unwrap_or_default();
+        self.authorize(&user, &info, &query, &notes)?;
         let body = match self.aggregated(&mut parts, body, &user).await? {
             Ok(answer) => return Ok(answer),
             Err(body) => body,
@@ -223,6 +235,7 @@ impl Core {
             user,
             negotiated,
             now: clock::now(),
+            notes: parts.extensions.remove().unwrap_or_default(),
         };
         match context.path.subresource.as_str() {
             "" => Ok(deprecation::warned(self.verb(&context, body).await?, served)),

@@ -60,6 +60,7 @@ mod ui;
 mod usage;
 mod verbs;
 pub mod version;
+mod warnings;
 mod webhook;
 
 pub use aggregation::FrontProxy;

@@ -6,6 +6,8 @@
 use coracle_api::registry::Kind;
 use serde_json::Value;
 
+use crate::warnings::{below, template_of};
+
 /// Fields of a pod's spec, as JSON pointers, and why they do nothing.
 const POD_FIELDS: [(&str, &str); 12] = [
     ("hostPID", "components have no process table to share"),
@@ -23,7 +25,7 @@ const POD_FIELDS: [(&str, &str); 12] = [
 ];
 
 /// Fields of a container, as JSON pointers, and why they do nothing.
-const CONTAINER_FIELDS: [(&str, &str); 11] = [
+const CONTAINER_FIELDS: [(&str, &str); 10] = [
     ("securityContext/privileged", "components have no privileges to gain"),
     ("securityContext/allowPrivilegeEscalation", "components have no privileges to gain"),
     ("securityContext/capabilities/add", "components have no Linux capabilities"),
@@ -34,7 +36,6 @@ const CONTAINER_FIELDS: [(&str, &str); 11] = [
     ("securityContext/appArmorProfile", "components are isolated by WebAssembly, not by AppArmor"),
     ("securityContext/procMount", "components have no /proc"),
     ("volumeDevices", "components see no block devices"),
-    ("tty", "components have no terminal"),
 ];
 
 /// The warnings for an object that is being written: about the pod, or about the pod template it holds.
@@ -42,14 +43,12 @@ pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
     if (kind.group, kind.kind) == ("", "Service") {
         return sctp(&object["spec"]["ports"], "spec.ports").collect();
     }
-    let path = match (kind.group, kind.kind) {
-        ("", "Pod") => "spec",
-        ("apps", "Deployment" | "ReplicaSet") => "spec.template.spec",
-        _ => return Vec::new(),
-    };
+    let Some(template) = template_of(kind) else { return Vec::new() };
+    let path = &below(template, "spec");
     let pointer = format!("/{}", path.replace('.', "/"));
     let Some(spec) = object.pointer(&pointer) else { return Vec::new() };
     let mut found = without_meaning(spec, path, &POD_FIELDS);
+    found.extend(root_of_host(spec, path));
     for list in ["initContainers", "containers"] {
         for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.{list}[{index}]");
@@ -58,6 +57,18 @@ pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
         }
     }
     found
+}
+
+/// A warning about a pod that wants to see all of its host's files, as `kubectl debug node/…` makes one: its owner
+/// waits at a terminal and does not look for events.
+fn root_of_host(spec: &Value, path: &str) -> Option<String> {
+    let mut volumes = spec["volumes"].as_array().into_iter().flatten();
+    let index = volumes.position(|volume| volume["hostPath"]["path"] == "/")?;
+    let network = spec["hostNetwork"] == true;
+    let flags = if network { " and --allow-host-network" } else { "" };
+    Some(format!(
+        "{path}.volumes[{index}].hostPath: the pod waits unless its host was started with --allow-host-path=/{flags}"
+    ))
 }
 
 /// Warnings about ports of SCTP, of which WASI has no sockets.
@@ -127,7 +138,28 @@ mod tests {
                 "spec.template.spec.hostIPC: has no effect on Coracle: components have no IPC namespace"
             ]
         );
+        let pods = json!({"spec": {"hostPID": true}});
+        for (group, kind) in [
+            ("", "ReplicationController"),
+            ("apps", "StatefulSet"),
+            ("apps", "DaemonSet"),
+            ("batch", "Job"),
+        ] {
+            let object = json!({"spec": {"template": pods}});
+            let said = warnings(by_kind(group, "v1", kind).unwrap(), &object);
+            assert!(said[0].starts_with("spec.template.spec.hostPID: has no effect"), "{said:?}");
+        }
+        let cron = json!({"spec": {"jobTemplate": {"spec": {"template": pods}}}});
+        let said = warnings(by_kind("batch", "v1", "CronJob").unwrap(), &cron);
+        assert!(said[0].starts_with("spec.jobTemplate.spec.template.spec.hostPID: "), "{said:?}");
         assert!(warnings(by_kind("", "v1", "ConfigMap").unwrap(), &pod).is_empty());
+        let volumes = |path: &str| json!([{"emptyDir": {}}, {"hostPath": {"path": path}}]);
+        let debug = json!({"spec": {"hostNetwork": true, "volumes": volumes("/")}});
+        let said = warnings(by_kind("", "v1", "Pod").unwrap(), &debug);
+        let flags = "--allow-host-path=/ and --allow-host-network";
+        assert!(said[0].starts_with("spec.volumes[1].hostPath: ") && said[0].ends_with(flags), "{said:?}");
+        let pod = json!({"spec": {"volumes": volumes("/srv")}});
+        assert!(warnings(by_kind("", "v1", "Pod").unwrap(), &pod).is_empty());
         let restricted = json!({"securityContext": {"allowPrivilegeEscalation": false, "runAsNonRoot": true,
             "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}});
         let pod = json!({"spec": {"containers": [restricted]}});

@@ -21,6 +21,7 @@ use crate::aggregation::{self, FrontProxy, Remotes};
 use crate::audit::AuditLog;
 use crate::authn::{Authenticator, Oidc, ServiceAccounts, TokenKeys, Tokens};
 use crate::authz::Authorizer;
+use crate::bootstrap;
 use crate::cache::{Caches, ResourceCache, Selection};
 use crate::crd::{self, Definitions};
 use crate::discovery::Discovery;
@@ -62,6 +63,8 @@ pub struct Config {
     pub describe: openapi::LoadDescriptions,
     /// Static bearer tokens; client certificates need no configuration but the TLS one.
     pub tokens: Tokens,
+    /// Whether a request without credentials is taken, as one of `system:anonymous`; else it gets 401.
+    pub anonymous_auth: bool,
     /// OpenID Connect issuers that are trusted.
     pub oidc: Oidc,
     /// Keys of service accounts' tokens; `None` makes one that lives as long as the server.
@@ -92,6 +95,7 @@ impl Config {
             services: ServiceRanges::default(),
             describe: || Box::new(|_, _| None),
             tokens: Tokens::default(),
+            anonymous_auth: true,
             oidc: Oidc::default(),
             token_keys: None,
             sealer: Sealer::default(),
@@ -196,13 +200,17 @@ impl ApiServer {
             None => Pki::passing_service_account_keys()?,
         };
         let accounts = ServiceAccounts::new(keys, caches.clone());
+        let mut authenticator =
+            Authenticator::new(config.tokens, accounts, caches.clone()).with_oidc(config.oidc);
+        if !config.anonymous_auth {
+            authenticator = authenticator.without_anonymous();
+        }
         let metrics = Metrics::default();
         let core = Core {
             address: config.address,
             store: Storage::new(store, config.sealer),
             authorizer: Authorizer::new(caches.clone()),
-            authenticator: Authenticator::new(config.tokens, accounts, caches.clone())
-                .with_oidc(config.oidc),
+            authenticator,
             caches,
             definitions: Definitions::default(),
             discovery: Discovery::new(&config.address.to_string()),
@@ -236,6 +244,7 @@ impl ApiServer {
         tokio::spawn(crd::follow(Arc::downgrade(&server.core)));
         server.core.settle_flows().await;
         tokio::spawn(policy::follow(Arc::downgrade(&server.core)));
+        tokio::spawn(bootstrap::follow(Arc::downgrade(&server.core)));
         tokio::spawn(token_secrets::follow(Arc::downgrade(&server.core)));
         tokio::spawn(flow::follow(Arc::downgrade(&server.core)));
         tokio::spawn(aggregation::follow(Arc::downgrade(&server.core)));

@@ -194,6 +194,7 @@ fn configure(data: &DataDir, flags: &ServerFlags, address: SocketAddr) -> anyhow
     };
     let mut config = Config::new(advertised(flags, address), data.registry());
     config.tokens = tokens;
+    config.anonymous_auth = flags.anonymous_auth;
     config.oidc = flags.oidc.issuers()?;
     config.token_keys = Some(Pki::service_account_keys(&data.pki())?);
     let encryption = match &flags.encryption_provider_config {

@@ -107,7 +107,7 @@ impl<'a> Written<'a> {
 
     /// The write as an `AdmissionRequest`, without the objects.
     pub(crate) fn review_request(&self, uid: &str, dry_run: bool) -> Value {
-        let Request { user, operation, kind, subresource, namespace, name } = *self.request;
+        let Request { user, operation, kind, subresource, namespace, name, .. } = *self.request;
         let mut what = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
         if let Some(options) = self.object.filter(|_| operation == Operation::Connect) {
             what["kind"] = options["kind"].clone();

@@ -20,6 +20,7 @@ mod service_account;
 mod tolerations;
 pub(crate) mod topology;
 
+use crate::audit::Notes;
 use crate::authn::UserInfo;
 use crate::cache::Caches;
 use coracle_api::registry::Kind;
@@ -54,6 +55,8 @@ pub struct Request<'a> {
     pub namespace: &'a str,
     /// The object's name; empty for one whose name is still to be generated.
     pub name: &'a str,
+    /// Takes what the audit log is to know.
+    pub(crate) notes: &'a Notes,
 }
 
 impl Request<'_> {
@@ -93,7 +96,10 @@ pub fn admit(
             topology::admit(request, object, caches);
             capability::check_policy(request, object)
         }
-        None => node::admit_delete(request, old),
+        None => {
+            priority::admit_delete(request)?;
+            node::admit_delete(request, old)
+        }
     }
 }
 

@@ -12,6 +12,24 @@ use serde_json::{Value, json};
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// The domain of labels that only administrators give to nodes.
 const RESTRICTED: &str = "node-restriction.kubernetes.io";
+/// The domains of Kubernetes' own labels.
+const KUBERNETES: [&str; 2] = ["kubernetes.io", "k8s.io"];
+/// Those of them that a node gives itself. *Source:* `KubeletLabels` of `k8s.io/kubelet`.
+const OWN_LABELS: [&str; 11] = [
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type",
+    "node.kubernetes.io/instance-type",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+];
+/// And the domains. *Source:* `KubeletLabelNamespaces` of `k8s.io/kubelet`.
+const OWN_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 /// The taint of a node that is not ready.
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
@@ -61,7 +79,10 @@ fn restrict(
         ("", "Pod") if request.operation == Operation::Create && request.subresource.is_empty() => {
             own_mirror(request, node, object)
         }
-        ("", "Pod") => own_pod(request, node, old),
+        ("", "Pod") => {
+            own_pod(request, node, old)?;
+            own_status(request, node, object, old)
+        }
         _ => Ok(()),
     }
 }
@@ -163,7 +184,7 @@ fn own_range(
 
 /// A node does not give itself labels by which pods are kept apart.
 ///
-/// *Source:* `getModifiedLabels` and `node-restriction.kubernetes.io/` of the `NodeRestriction` admission plugin.
+/// *Source:* `getModifiedLabels` and `getForbiddenLabels` of the `NodeRestriction` admission plugin.
 fn own_labels(
     request: &Request<'_>,
     node: &str,
@@ -189,9 +210,16 @@ fn own_labels(
     )))
 }
 
+/// Whether a label is not the node's own: one of Kubernetes' domains, but for those that a kubelet sets.
 fn is_restricted(label: &str) -> bool {
     let domain = label.split_once('/').map_or("", |(domain, _)| domain);
-    domain == RESTRICTED || domain.strip_suffix(RESTRICTED).is_some_and(|sub| sub.ends_with('.'))
+    let is_in = |parent: &&str| {
+        domain == *parent || domain.strip_suffix(*parent).is_some_and(|sub| sub.ends_with('.'))
+    };
+    is_in(&RESTRICTED)
+        || (KUBERNETES.iter().any(is_in)
+            && !OWN_LABELS.contains(&label)
+            && !OWN_DOMAINS.iter().any(is_in))
 }
 
 /// A node does not lift its own taints: that is how it is kept from pods that it should not have.
@@ -219,6 +247,32 @@ fn own_pod(request: &Request<'_>, node: &str, old: Option<&Value>) -> Result<(),
     Err(request.forbidden(format!(
         "node \"{node}\" can only write pod \"{name}\" when it is bound to that node"
     )))
+}
+
+/// With the status a node changes neither labels, by which others find the pod, nor what devices it was given.
+///
+/// *Source:* `admitPodStatus` of the `NodeRestriction` admission plugin.
+fn own_status(
+    request: &Request<'_>,
+    node: &str,
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let (Some(old), "status") = (old, request.subresource) else { return Ok(()) };
+    let none = serde_json::Map::new();
+    let labels = |pod: &Value| meta::labels(pod).unwrap_or(&none).clone();
+    if labels(old) != labels(object) {
+        return Err(
+            request.forbidden(format!("node \"{node}\" cannot update labels through pod status"))
+        );
+    }
+    let claims = ["/status/resourceClaimStatuses", "/status/extendedResourceClaimStatus"];
+    match claims.iter().any(|path| old.pointer(path) != object.pointer(path)) {
+        true => {
+            Err(request.forbidden(format!("node \"{node}\" cannot update resource claim statuses")))
+        }
+        false => Ok(()),
+    }
 }
 
 fn taint(object: &mut Value) {

@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 
 /// The priority of pods without a class when no class is the default.
 const NO_CLASS: i64 = 0;
+/// The classes that every cluster has.
+const SYSTEM: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 /// What a pod does to others when its class does not say.
 const PREEMPT: &str = "PreemptLowerPriority";
 
@@ -27,6 +29,18 @@ pub(super) fn admit(
     }
     if request.is_core("Pod") && request.operation == Operation::Create {
         return resolve(request, object, caches);
+    }
+    Ok(())
+}
+
+/// The classes that every cluster has stay.
+///
+/// *Source:* the storage of PriorityClasses in kube-apiserver.
+pub(super) fn admit_delete(request: &Request<'_>) -> Result<(), Status> {
+    let is_class =
+        (request.kind.group, request.kind.kind) == ("scheduling.k8s.io", "PriorityClass");
+    if is_class && SYSTEM.contains(&request.name) {
+        return Err(request.forbidden("this is a system priority class and cannot be deleted"));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Every admission plugin over a small cluster: what it fills in, and how it refuses.
 
 use super::*;
+use crate::audit::Notes;
 use crate::cache::{encode, object_key};
 use coracle_api::registry;
 use coracle_store::{Guard, Store, Write};
@@ -73,8 +74,17 @@ fn by_node(operation: Operation, old: Option<Value>) -> Case {
     Case { user, operation, old, ..CREATE() }
 }
 
+fn check(case: Case, object: Value, expected: Expect) {
+    expected.assert_eq(&admitted(case, object));
+}
+
+fn check_text(case: Case, object: Value, expected: &str) {
+    assert_eq!(admitted(case, object), expected);
+}
+
+/// The object's spec as admission leaves it, or the refusal.
 #[tokio::main(flavor = "current_thread")]
-async fn check(case: Case, mut object: Value, expected: Expect) {
+async fn admitted(case: Case, mut object: Value) -> String {
     let caches = caches().await;
     let (namespace, name) = (
         coracle_api::meta::namespace(&object).to_owned(),
@@ -87,13 +97,13 @@ async fn check(case: Case, mut object: Value, expected: Expect) {
         subresource: case.subresource,
         namespace: &namespace,
         name: &name,
+        notes: &Notes::default(),
     };
     let new = (case.operation != Operation::Delete).then_some(&mut object);
-    let text = match admit(&request, new, case.old.as_ref(), &caches) {
+    match admit(&request, new, case.old.as_ref(), &caches) {
         Ok(()) => object["spec"].to_string(),
         Err(status) => format!("{}: {status}", status.code()),
-    };
-    expected.assert_eq(&text);
+    }
 }
 
 fn pod(namespace: &str, spec: Value) -> Value {
@@ -135,6 +145,7 @@ fn a_terminating_namespace_is_named_in_the_cause() {
         subresource: "",
         namespace: "leaving",
         name: "p",
+        notes: &Notes::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let caches = runtime.block_on(caches());
@@ -289,6 +300,72 @@ fn a_node_writes_about_itself() {
 }
 
 #[test]
+fn a_node_sets_only_the_labels_that_are_its_own() {
+    let with = |label: &str| {
+        let mut node = node("n1", json!({"taints": []}));
+        node["metadata"]["labels"] = json!({label: "x"});
+        node
+    };
+    let own = [
+        "gpu",
+        "example.com/gpu",
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+        "node.kubernetes.io/whatever",
+        "a.kubelet.kubernetes.io/b",
+        "notkubernetes.io/a",
+    ];
+    let none = || Some(node("n1", json!({"taints": []})));
+    for label in own {
+        let expected = expect![[r#"{"taints":[]}"#]];
+        check(by_node(Operation::Update, none()), with(label), expected);
+    }
+    let refused = |old, label: &str, verb: &str| {
+        let text = format!(
+            "403: nodes \"n1\" is forbidden: node \"n1\" is not allowed to {verb} the following labels: {label}"
+        );
+        let operation = if verb == "set" { Operation::Create } else { Operation::Update };
+        let new = if old { none().unwrap() } else { with(label) };
+        let before = if old { Some(with(label)) } else { none().filter(|_| verb == "modify") };
+        check_text(by_node(operation, before), new, &text);
+    };
+    for label in [
+        "node-role.kubernetes.io/control-plane",
+        "kubernetes.io/x",
+        "x.k8s.io/y",
+        "node-restriction.kubernetes.io/a",
+    ] {
+        refused(false, label, "set");
+        refused(false, label, "modify");
+        refused(true, label, "modify");
+    }
+}
+
+#[test]
+fn a_node_changes_no_labels_and_no_devices_with_a_status() {
+    let own = pod("default", json!({"nodeName": "n1"}));
+    let status = || Case { subresource: "status", ..by_node(Operation::Update, Some(own.clone())) };
+    let mut labelled = own.clone();
+    labelled["metadata"]["labels"] = json!({"app": "other"});
+    check(
+        status(),
+        labelled,
+        expect![[
+            r#"403: pods "p" is forbidden: node "n1" cannot update labels through pod status"#
+        ]],
+    );
+    let mut running = own.clone();
+    running["status"] = json!({"phase": "Running"});
+    check(status(), running.clone(), expect![[r#"{"nodeName":"n1"}"#]]);
+    running["status"]["resourceClaimStatuses"] = json!([{"name": "a"}]);
+    check(
+        status(),
+        running,
+        expect![[r#"403: pods "p" is forbidden: node "n1" cannot update resource claim statuses"#]],
+    );
+}
+
+#[test]
 fn a_node_is_given_its_range() {
     let ranged = |range: &str| node("n1", json!({"podCIDR": range, "podCIDRs": [range]}));
     for (old, new) in [
@@ -350,4 +427,18 @@ fn a_node_makes_mirrors_of_its_own_pods_alone() {
             r#"403: pods "p" is forbidden: node "n1" can only create pods that it alone owns and controls"#
         ]],
     );
+}
+
+#[test]
+fn the_system_s_priority_classes_stay() {
+    let class = |name: &str| json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}});
+    let case = || Case { operation: Operation::Delete, ..CREATE() };
+    check(
+        case(),
+        class("system-node-critical"),
+        expect![[
+            r#"403: priorityclasses.scheduling.k8s.io "system-node-critical" is forbidden: this is a system priority class and cannot be deleted"#
+        ]],
+    );
+    check(case(), class("high"), expect![[r#"null"#]]);
 }

@@ -2,10 +2,12 @@
 //!
 //! Pure. *Source:* `audit.k8s.io/v1 Event`.
 
+use super::notes::Notes;
 use super::policy::{Stage, Told};
 use crate::authn::UserInfo;
 use crate::request_info::RequestInfo;
 use crate::review::user_value;
+use coracle_api::status::Status;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -13,6 +15,31 @@ use serde_json::{Value, json};
 pub(crate) struct Entry {
     told: Told,
     event: Value,
+    notes: Notes,
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered<'a> {
+    /// The status code.
+    pub(crate) code: u16,
+    /// The refusal or failure, if it is one.
+    pub(crate) failure: Option<&'a Status>,
+}
+
+impl Answered<'_> {
+    /// What clients are told of a failure, and the code alone of what went well.
+    fn status(self) -> Value {
+        let mut status = json!({"metadata": {}, "code": self.code});
+        if let Some(failure) = self.failure.map(Status::to_value) {
+            for field in ["status", "message", "reason", "details"] {
+                if let Some(value) = failure.get(field) {
+                    status[field] = value.clone();
+                }
+            }
+        }
+        status
+    }
 }
 
 /// A time as the log writes it: microseconds, UTC.
@@ -53,7 +80,7 @@ impl Entry {
             }
             event["objectRef"] = reference;
         }
-        Entry { told, event }
+        Entry { told, event, notes: Notes::kept() }
     }
 
     /// How much is told.
@@ -61,23 +88,40 @@ impl Entry {
         &self.told
     }
 
+    /// Where the request's work leaves its notes.
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
     /// Adds a field, such as `userAgent` or `requestObject`.
     pub(crate) fn set(&mut self, field: &str, value: Value) {
         self.event[field] = value;
     }
 
-    /// The line of a moment; `None` when it is not told. `code` is that of the answer.
-    pub(crate) fn line(&self, stage: Stage, code: Option<u16>, now: Timestamp) -> Option<String> {
+    /// The line of a moment; `None` when it is not told.
+    pub(crate) fn line(
+        &self,
+        stage: Stage,
+        answered: Option<Answered<'_>>,
+        now: Timestamp,
+    ) -> Option<String> {
         if !self.told.tells(stage) {
             return None;
         }
         let mut event = self.event.clone();
         event["stage"] = json!(stage.as_str());
         event["stageTimestamp"] = json!(micro(now));
-        if let Some(code) = code {
-            event["responseStatus"] = json!({"metadata": {}, "code": code});
-            let decision = if code == 403 { "forbid" } else { "allow" };
-            event["annotations"] = json!({"authorization.k8s.io/decision": decision});
+        if let Some(answered) = answered {
+            event["responseStatus"] = answered.status();
+            let annotations = self.notes.annotations();
+            if !annotations.is_empty() {
+                event["annotations"] = json!(annotations);
+            }
+            let name = self.notes.noted_name();
+            let reference = event.get_mut("objectRef").and_then(Value::as_object_mut);
+            if let Some(reference) = reference.filter(|_| !name.is_empty()) {
+                reference.entry("name").or_insert(json!(name));
+            }
         }
         Some(event.to_string() + "\n")
     }

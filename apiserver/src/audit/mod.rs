@@ -5,12 +5,14 @@
 
 mod event;
 mod log;
+mod notes;
 mod policy;
 mod request;
 mod source;
 
-pub(crate) use event::Entry;
+pub(crate) use event::{Answered, Entry};
 pub use log::{AuditLog, AuditLogError};
+pub(crate) use notes::Notes;
 pub use policy::{AuditPolicy, AuditPolicyError};
 pub(crate) use policy::{Level, Stage};
 pub(crate) use source::Peer;

@@ -1,14 +1,19 @@
 //! How the server tells of a request: before it is worked on, and when it is answered.
 
+use std::borrow::Cow;
+use std::io::Read;
+
 use coracle_api::decode::{self, FieldValidation, MediaType};
-use coracle_api::registry;
 use coracle_api::status::Status;
+use coracle_api::{proto, registry, schema};
+use flate2::read::GzDecoder;
+use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{Entry, Level, Peer, Stage, source};
+use super::{Answered, Entry, Level, Peer, Stage, source};
 use crate::body::{self, Body};
 use crate::clock;
 use crate::gate::Identity;
@@ -69,40 +74,62 @@ impl Core {
         Ok(body::full(bytes))
     }
 
-    /// Tells how a request was answered; gives the answer back.
+    /// Tells how a request was answered, with the failure that the answer is, if it is one; gives the answer back.
     pub(crate) async fn audit_answer(
         &self,
         mut entry: Entry,
         answer: Answer,
+        failure: Option<&Status>,
         is_long: bool,
     ) -> Answer {
-        let code = Some(answer.status().as_u16());
+        let answered = Some(Answered { code: answer.status().as_u16(), failure });
         if is_long {
-            self.audit_stage(&entry, Stage::ResponseStarted, code).await;
+            self.audit_stage(&entry, Stage::ResponseStarted, answered).await;
             return answer;
         }
         let answer = if entry.told().level == Level::RequestResponse {
             let (parts, body) = answer.into_parts();
             let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-            let is_plain = !parts.headers.contains_key(CONTENT_ENCODING);
-            if let Some(object) =
-                is_plain.then(|| serde_json::from_slice::<Value>(&bytes).ok()).flatten()
-            {
+            let object = match failure {
+                Some(failure) => Some(failure.to_value()),
+                None => answered_object(&parts.headers, &bytes),
+            };
+            if let Some(object) = object {
                 entry.set("responseObject", object);
             }
             Answer::from_parts(parts, body::full(bytes))
         } else {
             answer
         };
-        self.audit_stage(&entry, Stage::ResponseComplete, code).await;
+        self.audit_stage(&entry, Stage::ResponseComplete, answered).await;
         answer
     }
 
-    async fn audit_stage(&self, entry: &Entry, stage: Stage, code: Option<u16>) {
-        if let (Some(log), Some(line)) = (&self.audit, entry.line(stage, code, clock::now())) {
+    async fn audit_stage(&self, entry: &Entry, stage: Stage, answered: Option<Answered<'_>>) {
+        if let (Some(log), Some(line)) = (&self.audit, entry.line(stage, answered, clock::now())) {
             log.write(line).await;
         }
     }
+}
+
+/// The object of an answer, in whatever form it goes out.
+fn answered_object(headers: &HeaderMap, bytes: &[u8]) -> Option<Value> {
+    let unpacked = match header(headers, CONTENT_ENCODING) {
+        "" => Cow::Borrowed(bytes),
+        "gzip" => {
+            let mut unpacked = Vec::new();
+            // What is unpacked was packed here, so it is no bomb.
+            GzDecoder::new(bytes).read_to_end(&mut unpacked).ok()?;
+            Cow::Owned(unpacked)
+        }
+        _ => return None,
+    };
+    if !header(headers, CONTENT_TYPE).starts_with("application/vnd.kubernetes.protobuf") {
+        return serde_json::from_slice(&unpacked).ok();
+    }
+    let (version, kind) = proto::type_meta(&unpacked).ok()?;
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    proto::decode(&unpacked, schema::lookup(group, version, kind)?).ok()
 }
 
 /// The object of a body: JSON as it is, other forms by the kind of the path.

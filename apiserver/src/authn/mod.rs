@@ -2,7 +2,7 @@
 //! a bootstrap token, or a token of an OpenID Connect issuer.
 //!
 //! In: what TLS verified of the connection, the request's headers, and the time. Out: a [`UserInfo`], or 401. Without
-//! credentials one may ask for the server's health and version, as `system:anonymous`. Never here: what a user may do.
+//! credentials one is `system:anonymous`, unless nobody may be. Never here: what a user may do.
 
 mod bootstrap_token;
 mod certificate;
@@ -31,17 +31,6 @@ use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// Paths that need no credentials: what load balancers and probes ask, and what a host that joins
-/// reads before it trusts anybody. *Source:* the paths that an `AuthenticationConfiguration` usually
-/// leaves to anonymous requests (kubeadm adds the last), and the version.
-const ANONYMOUS_PATHS: [&str; 5] = [
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/version",
-    "/api/v1/namespaces/kube-public/configmaps/cluster-info",
-];
-
 /// Finds out who sends a request.
 #[derive(Clone)]
 pub struct Authenticator {
@@ -49,13 +38,20 @@ pub struct Authenticator {
     accounts: Arc<ServiceAccounts>,
     oidc: Arc<Oidc>,
     caches: Arc<Caches>,
+    anonymous: bool,
 }
 
 impl Authenticator {
     /// An authenticator that knows the given tokens, and every client certificate that TLS let through.
     pub fn new(tokens: Tokens, accounts: ServiceAccounts, caches: Arc<Caches>) -> Authenticator {
         let oidc = Arc::default();
-        Authenticator { tokens: Arc::new(tokens), accounts: Arc::new(accounts), oidc, caches }
+        let (tokens, accounts) = (Arc::new(tokens), Arc::new(accounts));
+        Authenticator { tokens, accounts, oidc, caches, anonymous: true }
+    }
+
+    /// The same, with no place for requests without credentials.
+    pub fn without_anonymous(self) -> Authenticator {
+        Authenticator { anonymous: false, ..self }
     }
 
     /// The same, trusting these issuers as well.
@@ -83,23 +79,25 @@ impl Authenticator {
     /// The user of a request. `peer` is the user of the connection's client certificate, which [`user_of_certificate`]
     /// reads once per connection; it is asked before the `Authorization` header, as upstream does.
     ///
+    /// A request with neither is nobody's in particular; what that one may do is up to roles.
+    /// *Source:* the `anonymous` request authenticator of `k8s.io/apiserver`, the last of the union.
+    ///
     /// # Errors
-    /// 401 when there is neither and the path needs one, or the token is unknown.
+    /// 401 when the token is unknown, or there is neither and nobody may be anonymous.
     pub fn authenticate(
         &self,
         peer: Option<&Arc<UserInfo>>,
         headers: &HeaderMap,
-        path: &str,
         now: Timestamp,
     ) -> Result<Arc<UserInfo>, Status> {
         if let Some(user) = peer {
             return Ok(Arc::clone(user));
         }
-        if !headers.contains_key(AUTHORIZATION) && ANONYMOUS_PATHS.contains(&path) {
-            return Ok(Arc::new(UserInfo::anonymous()));
-        }
-        let own = [ISSUER.to_owned()];
-        let user = bearer(headers).and_then(|token| self.token(token, &own, now));
+        let Some(token) = bearer(headers) else {
+            let nobody = self.anonymous.then(|| Arc::new(UserInfo::anonymous()));
+            return nobody.ok_or_else(Status::unauthorized);
+        };
+        let user = self.token(token, &[ISSUER.to_owned()], now);
         user.map(|(user, _)| user).ok_or_else(Status::unauthorized)
     }
 
@@ -143,13 +141,9 @@ mod tests {
         Authenticator::new(tokens, accounts, caches)
     }
 
-    fn check(authorization: Option<&str>, peer: Option<&str>, expected: Result<&str, u16>) {
-        check_path("/api", authorization, peer, expected);
-    }
-
     #[tokio::main(flavor = "current_thread")]
-    async fn check_path(
-        path: &str,
+    async fn check_with(
+        anonymous: bool,
         authorization: Option<&str>,
         peer: Option<&str>,
         expected: Result<&str, u16>,
@@ -160,14 +154,17 @@ mod tests {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
         }
         let peer = peer.map(|name| Arc::new(UserInfo::new(name, ["g"])));
-        let user = authenticator(tokens).authenticate(
-            peer.as_ref(),
-            &headers,
-            path,
-            Timestamp::UNIX_EPOCH,
-        );
+        let mut authenticator = authenticator(tokens);
+        if !anonymous {
+            authenticator = authenticator.without_anonymous();
+        }
+        let user = authenticator.authenticate(peer.as_ref(), &headers, Timestamp::UNIX_EPOCH);
         let found = user.as_ref().map(|user| user.name.as_str()).map_err(Status::code);
         assert_eq!(found, expected);
+    }
+
+    fn check(authorization: Option<&str>, peer: Option<&str>, expected: Result<&str, u16>) {
+        check_with(true, authorization, peer, expected);
     }
 
     #[test]
@@ -176,13 +173,16 @@ mod tests {
         check(Some("bearer  secret "), None, Ok("alice"));
         check(None, Some("admin"), Ok("admin"));
         check(Some("Bearer wrong"), Some("admin"), Ok("admin"));
-        check(None, None, Err(401));
-        check_path("/healthz", None, None, Ok(ANONYMOUS));
-        check_path("/healthz", Some("Bearer wrong"), None, Err(401));
-        check_path("/metrics", None, None, Err(401));
         check(Some("Bearer wrong"), None, Err(401));
-        check(Some("Bearer "), None, Err(401));
-        check(Some("Basic secret"), None, Err(401));
-        check(Some("secret"), None, Err(401));
+    }
+
+    #[test]
+    fn who_shows_nothing_is_anonymous_unless_nobody_may_be() {
+        for nothing in [None, Some("Bearer "), Some("Basic secret"), Some("secret")] {
+            check(nothing, None, Ok(ANONYMOUS));
+            check_with(false, nothing, None, Err(401));
+        }
+        check_with(false, Some("Bearer secret"), None, Ok("alice"));
+        check_with(false, None, Some("admin"), Ok("admin"));
     }
 }

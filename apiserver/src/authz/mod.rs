@@ -85,14 +85,22 @@ impl Authorizer {
     /// # Errors
     /// 403 with who, what and where.
     pub fn check(&self, user: &UserInfo, attributes: &Attributes<'_>) -> Result<(), Status> {
-        match self.authorize(user, attributes) {
-            Decision::Allow(_) => Ok(()),
-            Decision::Deny(why) => Err(attributes.forbidden(user, &why)),
-        }
+        attributes.checked(user, self.authorize(user, attributes))
     }
 }
 
 impl Attributes<'_> {
+    /// Says no as kube-apiserver does, if that is the decision.
+    ///
+    /// # Errors
+    /// 403 with who, what and where.
+    pub(crate) fn checked(&self, user: &UserInfo, decision: Decision) -> Result<(), Status> {
+        match decision {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(why) => Err(self.forbidden(user, &why)),
+        }
+    }
+
     fn forbidden(&self, user: &UserInfo, why: &str) -> Status {
         if self.resource.is_empty() {
             return Status::forbidden_path(&user.name, self.verb, self.path, why);

@@ -140,14 +140,16 @@ impl Rbac {
         self.index().roles.get(role).map(|role| role.1.clone())
     }
 
+    /// When each of the four kinds last changed.
+    pub(crate) fn versions(&self) -> [Revision; 4] {
+        RESOURCES.map(|resource| {
+            let cache = self.caches.by_resource(GROUP, resource);
+            cache.map(|cache| cache.changed()).unwrap_or_default()
+        })
+    }
+
     fn index(&self) -> Arc<Index> {
-        let version = |resource: &str| {
-            self.caches
-                .by_resource(GROUP, resource)
-                .map(|cache| cache.changed())
-                .unwrap_or_default()
-        };
-        let versions = RESOURCES.map(version);
+        let versions = self.versions();
         let index = Arc::clone(&self.index.read());
         if index.versions == versions {
             return index;

@@ -88,7 +88,8 @@ impl Core {
         let cache = self.objects(kind)?;
         if path.named_in_path {
             let found = cache.get(&path.namespace, &path.name);
-            return Ok(found.iter().map(|object| object.value()).collect());
+            let found = found.iter().map(|object| object.value());
+            return Ok(found.filter(runs).collect());
         }
         let bad = |error: &dyn std::fmt::Display| Status::bad_request(error.to_string());
         let labels = query.get("labelSelector").unwrap_or("");
@@ -96,7 +97,8 @@ impl Core {
         let fields = query.get("fieldSelector").unwrap_or("");
         let fields = FieldSelector::parse(fields).map_err(|error| bad(&error))?;
         let selection = Selection::new(kind, Some(&path.namespace), labels, fields)?;
-        Ok(cache.select(&selection).iter().map(|object| object.value()).collect())
+        let found = cache.select(&selection);
+        Ok(found.iter().map(|object| object.value()).filter(runs).collect())
     }
 
     /// Asks the nodes of these objects; those that are not measured are left out.
@@ -136,5 +138,30 @@ impl Core {
                 None
             }
         }
+    }
+}
+
+/// Whether there is something to measure: pods that run, and all nodes.
+///
+/// *Source:* metrics-server looks at pods in the phase `Running` alone.
+fn runs(object: &Value) -> bool {
+    object["kind"] != "Pod" || object["status"]["phase"] == "Running"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_is_not_measured() {
+        let check = |kind: &str, phase: &str, expected: bool| {
+            let object = json!({"kind": kind, "status": {"phase": phase}});
+            assert_eq!(runs(&object), expected, "{kind} {phase}");
+        };
+        check("Node", "", true);
+        check("Pod", "Running", true);
+        check("Pod", "Pending", false);
+        check("Pod", "Succeeded", false);
+        check("Pod", "Failed", false);
     }
 }

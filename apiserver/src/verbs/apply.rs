@@ -217,7 +217,7 @@ impl Core {
             verb: Verb::Create,
             resource: Some(context.path.clone()),
         };
-        self.authorize(&context.user, &info, &context.query)?;
+        self.authorize(&context.user, &info, &context.query, &context.notes)?;
         let uid = meta::uid(&applied.config);
         if !uid.is_empty() {
             let why = format!(

@@ -100,6 +100,7 @@ impl Core {
         options: WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Bytes, Refused> {
+        context.notes.name(meta::name(&object));
         if !(write::is_service(context.kind) && self.store.is_shared()) {
             return self.insert_once(context, object, options, warnings).await;
         }
@@ -134,6 +135,7 @@ impl Core {
             return Err(Status::invalid(&kind.group_kind(), meta::name(&object), errors).into());
         }
         warnings.extend(pod_profile::warnings(kind, &object));
+        warnings.extend(crate::warnings::warnings(kind, &object, None));
         self.approve(context, Operation::Create, &object, None, warnings).await?;
         let key = cache::object_key(kind, meta::namespace(&object), meta::name(&object));
         if options.dry_run {

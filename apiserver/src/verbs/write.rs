@@ -22,6 +22,7 @@ use crate::pod_profile;
 use crate::server::Core;
 use crate::service_address::Claim;
 use crate::verbs::ownership::{Ownership, Sent};
+use crate::warnings;
 
 /// How often a change is applied anew when the object changed meanwhile. *Source:* `MaxRetryWhenPatchConflicts`.
 const CONFLICT_TRIES_MAX: usize = 5;
@@ -95,6 +96,8 @@ impl Core {
             self.validate(context.kind, change, &made.value, &old)?;
             if change.part == Part::Main {
                 made.warnings.extend(pod_profile::warnings(context.kind, &made.value));
+                let found = warnings::warnings(context.kind, &made.value, Some(&old));
+                made.warnings.extend(found);
             }
             self.approve(context, Operation::Update, &made.value, Some(&old), &mut made.warnings)
                 .await?;

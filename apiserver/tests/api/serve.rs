@@ -108,8 +108,9 @@ async fn certificates_tokens_and_strangers() {
     assert_eq!((answer.status().as_u16(), answer.version()), (200, Version::HTTP_2));
     let nobody = served.client(None);
     let answer = served.http2(nobody.clone(), get("/api/v1/namespaces/default")).await;
-    assert_eq!(answer.status().as_u16(), 401);
-    assert_eq!(value(answer).await["message"], "Unauthorized");
+    assert_eq!(answer.status().as_u16(), 403);
+    let refusal = value(answer).await["message"].to_string();
+    assert!(refusal.contains("User \\\"system:anonymous\\\" cannot get resource"), "{refusal}");
     let with = |authorization: &str| {
         let mut request = get("/api/v1/namespaces/default");
         request.headers_mut().insert("authorization", authorization.parse().unwrap());
@@ -124,6 +125,39 @@ async fn certificates_tokens_and_strangers() {
     let mut request = get("/v2/");
     request.headers_mut().insert("authorization", "Basic eDphZG1pbg==".parse().unwrap());
     assert_eq!(served.http1(nobody, request).await.status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn what_nobody_in_particular_may_do_is_up_to_roles() {
+    let served = serve().await;
+    let nobody = served.client(None);
+    let keys = || get("/openid/v1/jwks");
+    assert_eq!(served.http2(nobody.clone(), get("/livez")).await.status().as_u16(), 200);
+    assert_eq!(served.http2(nobody.clone(), keys()).await.status().as_u16(), 403);
+    served
+        .session
+        .value(
+            r#"POST /apis/rbac.authorization.k8s.io/v1/clusterrolebindings
+            {"metadata": {"name": "federation"},
+             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                "name": "system:service-account-issuer-discovery"},
+             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
+                "name": "system:unauthenticated"}]}"#,
+        )
+        .await;
+    let answer = served.http2(nobody, keys()).await;
+    assert_eq!(answer.status().as_u16(), 200);
+    assert!(value(answer).await["keys"].is_array());
+}
+
+#[tokio::test]
+async fn a_server_may_demand_credentials_of_everybody() {
+    let served = serve_session(Session::with(|config| config.anonymous_auth = false).await).await;
+    for path in ["/livez", "/api/v1/namespaces/default"] {
+        let answer = served.http2(served.client(None), get(path)).await;
+        assert_eq!(answer.status().as_u16(), 401);
+        assert_eq!(value(answer).await["message"], "Unauthorized");
+    }
 }
 
 #[tokio::test]

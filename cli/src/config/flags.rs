@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::certificate_life;
 use super::develop_flags::{
@@ -260,6 +260,10 @@ pub(crate) struct ServerFlags {
     /// Static bearer tokens, one `token,user,uid,"group,group"` a line
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
+
+    /// Whether requests without credentials are taken, as those of system:anonymous, for what roles let everybody do
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) anonymous_auth: bool,
 
     #[command(flatten)]
     pub(crate) oidc: OidcArguments,

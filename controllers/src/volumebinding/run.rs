@@ -62,7 +62,12 @@ pub(crate) fn start(context: &Context) -> Running {
         }),
         controller.classes.observe({
             let (queue, claims) = (queue.clone(), controller.claims.clone());
-            move |_| waiting(&claims).for_each(|key| queue.add(key))
+            move |change| {
+                if change.new.is_none() {
+                    queue.add(Key::Class);
+                }
+                waiting(&claims).for_each(|key| queue.add(key));
+            }
         }),
         controller.pods.observe({
             let queue = queue.clone();

@@ -130,8 +130,14 @@ pub(super) fn admit(
         return Ok(());
     }
     let namespace = namespace.value();
+    let policy = Policy::of(&namespace, "audit");
+    if let Some(broken) = policy.check(&pod) {
+        let violation = format!("would violate PodSecurity {:?}: {broken}", policy.shown);
+        request.notes.annotate(format!("{LABEL}audit-violations"), &violation);
+    }
     if request.is_core("Pod") {
         let policy = Policy::of(&namespace, "enforce");
+        request.notes.annotate(format!("{LABEL}enforce-policy"), &policy.shown);
         if let Some(broken) = policy.check(&pod) {
             return Err(
                 request.forbidden(format!("violates PodSecurity {:?}: {broken}", policy.shown))
@@ -141,17 +147,6 @@ pub(super) fn admit(
     let policy = Policy::of(&namespace, "warn");
     if let Some(broken) = policy.check(&pod) {
         warnings.push(format!("would violate PodSecurity {:?}: {broken}", policy.shown));
-    }
-    let policy = Policy::of(&namespace, "audit");
-    if let Some(broken) = policy.check(&pod) {
-        let (name, place) = (request.name, request.namespace);
-        tracing::info!(
-            policy = policy.shown,
-            name,
-            namespace = place,
-            broken,
-            "PodSecurity would be violated"
-        );
     }
     Ok(())
 }

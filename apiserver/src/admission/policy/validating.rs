@@ -1,14 +1,15 @@
 //! `ValidatingAdmissionPolicy`: expressions that every write they are about must fulfil.
 
 use super::{
-    Around, Cached, Common, Compiled, NoParams, bindings_of, both, compile, fails, params, scope,
-    truth,
+    Around, Cached, Common, Compiled, NoParams, bindings_of, both, compile, evaluate, fails,
+    params, scope, truth,
 };
 use crate::admission::matching::Written;
+use crate::audit::Notes;
 use coracle_api::cel::Scope;
 use coracle_api::meta;
 use coracle_api::status::{Reason, Status};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Policies that were compiled.
 #[derive(Default)]
@@ -18,6 +19,13 @@ struct Policy {
     value: Value,
     common: Common,
     validations: Vec<Validation>,
+    annotations: Vec<Annotation>,
+}
+
+/// What the audit log is told of a write, whatever comes of it.
+struct Annotation {
+    key: String,
+    value: Compiled,
 }
 
 struct Validation {
@@ -28,8 +36,11 @@ struct Validation {
     reason: Reason,
 }
 
-/// What a policy says of a write: why not, and the reason of the answer.
-type Denial = (String, Reason);
+/// What a policy says of a write: why not, the reason of the answer, and which expression says so.
+type Denial = (String, Reason, usize);
+
+/// The annotation of the audit log that lists what validations found.
+const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 
 impl Policies {
     /// Asks every policy that is about a write.
@@ -46,13 +57,48 @@ impl Policies {
         let Some((policies, bindings)) = both(written, around.caches, resources) else {
             return Ok(());
         };
+        let mut report = Report { warnings, failures: Vec::new(), annotations: Vec::new() };
+        let mut outcome = Ok(());
         for stored in policies {
             let policy = self.0.get(&stored, Policy::compile);
             for binding in bindings_of(&policy.value, &bindings, written, around.caches) {
-                policy.ask(binding, written, around, warnings)?;
+                outcome = outcome.and_then(|()| policy.ask(binding, written, around, &mut report));
             }
         }
-        Ok(())
+        report.tell(written.request.notes);
+        outcome
+    }
+}
+
+/// What policies say beside yes or no.
+struct Report<'a> {
+    warnings: &'a mut Vec<String>,
+    /// What validations found, for the audit log.
+    failures: Vec<Value>,
+    /// What else it is told, by key.
+    annotations: Vec<(String, String)>,
+}
+
+impl Report<'_> {
+    /// Adds an annotation; several values of one key, of several bindings, are put in a row.
+    fn annotate(&mut self, key: String, value: String) {
+        match self.annotations.iter_mut().find(|(own, _)| *own == key) {
+            Some((_, all)) if all.split(", ").any(|one| one == value) => {}
+            Some((_, all)) => {
+                all.push_str(", ");
+                all.push_str(&value);
+            }
+            None => self.annotations.push((key, value)),
+        }
+    }
+
+    fn tell(self, notes: &Notes) {
+        if !self.failures.is_empty() {
+            notes.annotate(FAILURE, &Value::Array(self.failures).to_string());
+        }
+        for (key, value) in self.annotations {
+            notes.annotate(key, &value);
+        }
     }
 }
 
@@ -76,7 +122,14 @@ impl Policy {
         };
         let validations = spec["validations"].as_array().into_iter().flatten();
         let validations = validations.map(validation).collect();
-        Policy { common: Common::compile(spec), validations, value }
+        let name = meta::name(&value);
+        let annotation = |item: &Value| Annotation {
+            key: format!("{name}/{}", item["key"].as_str().unwrap_or_default()),
+            value: compile(&item["valueExpression"]),
+        };
+        let annotations = spec["auditAnnotations"].as_array().into_iter().flatten();
+        let annotations = annotations.map(annotation).collect();
+        Policy { common: Common::compile(spec), validations, annotations, value }
     }
 
     /// Asks the policy by one binding.
@@ -85,35 +138,38 @@ impl Policy {
         binding: &Value,
         written: &Written<'_>,
         around: &Around<'_>,
-        warnings: &mut Vec<String>,
+        report: &mut Report<'_>,
     ) -> Result<(), Status> {
         let mut denials: Vec<Denial> = Vec::new();
-        let failed = |why: String| (why, Reason::Invalid);
+        let failed = |why: String| (why, Reason::Invalid, 0);
         match params(&self.value, binding, written, around.caches) {
             Err(NoParams::Skip) => {}
             Err(NoParams::Failed(why)) => denials.extend(self.failure(why).map(failed)),
             Ok(all) => {
                 for params in all {
                     let mut scope = scope(written, around, &params);
-                    denials.extend(self.evaluate(&mut scope));
+                    denials.extend(self.evaluate(&mut scope, report));
                 }
             }
         }
         let (policy, binding_name) = (meta::name(&self.value), meta::name(binding));
         let actions = binding["spec"]["validationActions"].as_array().cloned().unwrap_or_default();
         let acts = |action: &str| actions.iter().any(|own| own == action);
-        for (why, _) in &denials {
+        for (why, _, index) in &denials {
             if acts("Warn") {
-                warnings.push(format!(
+                report.warnings.push(format!(
                     "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding_name}': {why}"
                 ));
             }
             if acts("Audit") {
-                tracing::info!(policy, binding = binding_name, why, "validation failed");
+                report.failures.push(json!({
+                    "message": why, "policy": policy, "binding": binding_name,
+                    "expressionIndex": index, "validationActions": actions,
+                }));
             }
         }
         match denials.into_iter().next() {
-            Some((why, reason)) if acts("Deny") => {
+            Some((why, reason, _)) if acts("Deny") => {
                 let words = format!(
                     "ValidatingAdmissionPolicy '{policy}' with binding '{binding_name}' denied request: {why}"
                 );
@@ -131,8 +187,8 @@ impl Policy {
         fails(&self.value).then_some(why)
     }
 
-    fn evaluate(&self, scope: &mut Scope) -> Vec<Denial> {
-        let failed = |why: String| self.failure(why).map(|why| (why, Reason::Invalid));
+    fn evaluate(&self, scope: &mut Scope, report: &mut Report<'_>) -> Vec<Denial> {
+        let failed = |why: String| self.failure(why).map(|why| (why, Reason::Invalid, 0));
         match self.common.applies(scope) {
             Ok(true) => {}
             Ok(false) => return Vec::new(),
@@ -140,7 +196,7 @@ impl Policy {
         }
         let broken = self.common.bind_variables(scope);
         let mut denials = Vec::new();
-        for validation in &self.validations {
+        for (index, validation) in self.validations.iter().enumerate() {
             let uses =
                 validation.expression.as_ref().is_ok_and(|expression| expression.uses("variables"));
             let outcome = match &broken {
@@ -149,11 +205,34 @@ impl Policy {
             };
             match outcome {
                 Ok(true) => {}
-                Ok(false) => denials.push((validation.words(scope), validation.reason)),
+                Ok(false) => denials.push((validation.words(scope), validation.reason, index)),
+                Err(why) => {
+                    denials.extend(self.failure(why).map(|why| (why, Reason::Invalid, index)));
+                }
+            }
+        }
+        for annotation in &self.annotations {
+            match annotation.text(scope) {
+                Ok(Some(value)) => report.annotate(annotation.key.clone(), value),
+                Ok(None) => {}
                 Err(why) => denials.extend(failed(why)),
             }
         }
         denials
+    }
+}
+
+impl Annotation {
+    /// The value; `None` where there is nothing to tell.
+    fn text(&self, scope: &Scope) -> Result<Option<String>, String> {
+        match evaluate(&self.value, scope)? {
+            Value::String(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+            Value::Null => Ok(None),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Err(format!(
+                "valueExpression of auditAnnotation '{}' must give a string or null",
+                self.key
+            )),
+        }
     }
 }
 
