@@ -1,9 +1,11 @@
 // node build.mjs command|http SOURCE OUTPUT.wasm: makes a component of a module and of what it imports, in JavaScript or
-// TypeScript. Types are taken off and not looked at: that is `tsc --noEmit`.
+// TypeScript. Types are taken off and not looked at: that is `tsc --noEmit`. In place of `command` stands an interface such as
+// `example:plugin/text@0.1.0` for a component that exports that one: the module has it by its name, `export const text = { … }`.
+// Interfaces of one's own, which are exported or imported, are read from the folder `wit`.
 //
 // The component imports the interfaces that the modules use, and no others. Its engine is QuickJS, which makes it small:
 // 1.2 MB. Run it in the folder that has `node_modules`.
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -15,9 +17,12 @@ const [GUEST, HOST] = ["wasq", "wasi"];
 const [PUBLISHED, OURS] = ["0.2.12", "0.2.10"];
 const EXPORTS = { command: "wasi:cli/run@0.3.0", http: "wasi:http/handler@0.3.0" };
 
+const INTERFACE = /^[a-z][a-z0-9-]*:[a-z][a-z0-9-]*\/[a-z][a-z0-9-]*/;
+
 const [kind, source, output] = process.argv.slice(2);
-if (!(kind in EXPORTS) || !output) {
-  console.error("usage: node build.mjs command|http SOURCE OUTPUT.wasm");
+const exported = EXPORTS[kind] ?? (INTERFACE.test(kind) ? kind : undefined);
+if (!exported || !output) {
+  console.error("usage: node build.mjs command|http|INTERFACE SOURCE OUTPUT.wasm");
   process.exit(2);
 }
 const packages = resolve("node_modules");
@@ -27,11 +32,10 @@ const published = join(packages, "@bytecodealliance/jco/lib/wit/builtin");
 
 /** One module of all, and the interfaces that it imports. */
 async function bundle() {
-  const interfaces = /^was[iq]:/;
   const treeshake = { moduleSideEffects: (_, isExternal) => !isExternal };
-  const modules = await rolldown({ input: resolve(source), external: interfaces, treeshake });
+  const modules = await rolldown({ input: resolve(source), external: INTERFACE, treeshake });
   const { output: [{ code, imports }] } = await modules.generate({ format: "esm" });
-  return { code, imports: imports.filter((name) => interfaces.test(name)) };
+  return { code, imports: imports.filter((name) => INTERFACE.test(name)) };
 }
 
 /** A folder with the interfaces of WASI, and a world of those that are imported. */
@@ -49,8 +53,9 @@ function world(folder, imports) {
       writeFileSync(join(deps, name, file), text.replaceAll(`${HOST}:`, `${GUEST}:`).replaceAll(PUBLISHED, OURS));
     }
   }
+  if (existsSync("wit")) cpSync("wit", join(deps, "own"), { recursive: true });
   const lines = imports.map((name) => `    import ${name};\n`).join("");
-  writeFileSync(join(folder, "world.wit"), `package app:app;\nworld app {\n${lines}    export ${EXPORTS[kind]};\n}\n`);
+  writeFileSync(join(folder, "world.wit"), `package app:app;\nworld app {\n${lines}    export ${exported};\n}\n`);
   return folder;
 }
 

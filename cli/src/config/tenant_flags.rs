@@ -27,6 +27,11 @@ pub(crate) struct TenantFlags {
     #[arg(long, value_name = "QUANTITY", default_value = "2", value_parser = quantity)]
     pub(crate) cpu: String,
 
+    /// CPU that all its pods together may be limited to: what they use while hosts have it to spare
+    /// [default: 500m for each pod that it may have]
+    #[arg(long, value_name = "QUANTITY", value_parser = quantity)]
+    pub(crate) cpu_limit: Option<String>,
+
     /// Memory that all its pods together may request, and be limited to
     #[arg(long, value_name = "QUANTITY", default_value = "4Gi", value_parser = quantity)]
     pub(crate) memory: String,

@@ -47,17 +47,35 @@ const RUST_COMMAND: [File; 2] = [
     ("Cargo.toml", text!("rust-command/Cargo.toml")),
     ("src/main.rs", text!("rust-command/main.rs")),
 ];
-const RUST_PLUGIN: [File; 10] = [
+const RUST_PLUGIN: [File; 8] = [
     CARGO_CONFIG,
     ("coracle.toml", text!("rust-plugin/coracle.toml")),
-    ("app.yaml", text!("rust-plugin/app.yaml")),
-    ("requests.toml", text!("rust-plugin/requests.toml")),
     ("Cargo.toml", text!("rust-plugin/Cargo.toml")),
     ("app/Cargo.toml", text!("rust-plugin/app/Cargo.toml")),
     ("app/src/main.rs", text!("rust-plugin/app/main.rs")),
     ("plugin/Cargo.toml", text!("rust-plugin/plugin/Cargo.toml")),
     ("plugin/src/lib.rs", text!("rust-plugin/plugin/lib.rs")),
     ("wit/plugin.wit", text!("rust-plugin/wit/plugin.wit")),
+];
+/// An application with a plugin is the same in every language, but for its sources.
+const PLUGIN: [File; 2] = [
+    ("app.yaml", text!("rust-plugin/app.yaml")),
+    ("requests.toml", text!("rust-plugin/requests.toml")),
+];
+const JAVASCRIPT_PLUGIN: [File; 5] = [
+    ("coracle.toml", text!("javascript-plugin/coracle.toml")),
+    ("build.mjs", text!("javascript-plugin/build.mjs")),
+    ("app.js", text!("javascript-plugin/app.js")),
+    ("plugin.js", text!("javascript-plugin/plugin.js")),
+    ("wit/plugin.wit", text!("rust-plugin/wit/plugin.wit")),
+];
+const PYTHON_PLUGIN: [File; 6] = [
+    ("coracle.toml", text!("python-plugin/coracle.toml")),
+    ("build.py", text!("python-plugin/build.py")),
+    ("app.py", text!("python-plugin/app.py")),
+    ("plugin.py", text!("python-plugin/plugin.py")),
+    ("wit/plugin.wit", text!("python-plugin/wit/plugin.wit")),
+    ("wit/deps/cli/run.wit", text!("python-plugin/wit/run.wit")),
 ];
 const GO_COMMAND: [File; 3] = [
     ("coracle.toml", text!("go-command/coracle.toml")),
@@ -137,7 +155,7 @@ const ONCE: [File; 2] = [JOB, JOB_CASES];
 const TIMED: [File; 2] = [CRON, CRON_CASES];
 
 /// All templates, by language and kind.
-const TEMPLATES: [Template; 15] = [
+const TEMPLATES: [Template; 17] = [
     Template {
         name: "rust-http",
         about: "an HTTP service in Rust",
@@ -156,7 +174,7 @@ const TEMPLATES: [Template; 15] = [
     Template {
         name: "rust-plugin",
         about: "an application in Rust, and a plugin for it that can touch nothing else",
-        files: &[&RUST_PLUGIN],
+        files: &[&PLUGIN, &RUST_PLUGIN],
     },
     Template {
         name: "go-http",
@@ -181,6 +199,16 @@ const TEMPLATES: [Template; 15] = [
         name: "javascript-cron",
         about: "a CronJob in JavaScript",
         files: &[&TIMED, &SCRIPT, &JAVASCRIPT_COMMAND],
+    },
+    Template {
+        name: "javascript-plugin",
+        about: "an application in JavaScript, and a plugin for it",
+        files: &[&PLUGIN, &SCRIPT, &JAVASCRIPT_PLUGIN],
+    },
+    Template {
+        name: "python-plugin",
+        about: "an application in Python, and a plugin for it that can touch nothing else",
+        files: &[&PLUGIN, &PYTHON_PLUGIN],
     },
     Template {
         name: "typescript-http",

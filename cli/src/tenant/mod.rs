@@ -26,6 +26,10 @@ const IMPORTS: [&str; 13] = [
     "wasi_snapshot_preview1",
 ];
 
+/// Thousandths of a CPU that a container may use which says nothing: more than it needs between two rests, and no host
+/// is taken up by one.
+const CPU_EACH_MILLIS: u64 = 500;
+
 /// The admission policies' names begin with this, so the tenant's own may be that much shorter.
 const NAME_BYTES_MAX: usize = 63;
 
@@ -72,6 +76,8 @@ fn manifest(flags: &TenantFlags) -> anyhow::Result<String> {
     let places = [
         ("{{name}}", name.clone()),
         ("{{cpu}}", flags.cpu.clone()),
+        ("{{cpu_limit}}", cpu_limit(flags)),
+        ("{{cpu_each}}", CPU_EACH_MILLIS.to_string()),
         ("{{memory}}", flags.memory.clone()),
         ("{{storage}}", flags.storage.clone()),
         ("{{pods}}", flags.pods.to_string()),
@@ -83,6 +89,12 @@ fn manifest(flags: &TenantFlags) -> anyhow::Result<String> {
     let text =
         places.iter().fold(TEMPLATE.to_owned(), |text, (place, value)| text.replace(place, value));
     Ok(text)
+}
+
+/// What its pods may use together while the host has it to spare: as given, else what they get that say nothing.
+fn cpu_limit(flags: &TenantFlags) -> String {
+    let silent = || format!("{}m", u64::from(flags.pods) * CPU_EACH_MILLIS);
+    flags.cpu_limit.clone().unwrap_or_else(silent)
 }
 
 /// The annotation of the Namespace.
@@ -134,6 +146,7 @@ mod tests {
             admins: vec!["maria".to_owned()],
             admin_groups: Vec::new(),
             cpu: "2".to_owned(),
+            cpu_limit: None,
             memory: "4Gi".to_owned(),
             storage: "10Gi".to_owned(),
             pods: 50,
@@ -169,12 +182,23 @@ mod tests {
             "example.org:443"
         );
         assert_eq!(documents[1]["spec"]["hard"]["pods"], "50");
+        assert_eq!(documents[1]["spec"]["hard"]["limits.cpu"], "25000m", "what 50 silent pods get");
+        assert_eq!(documents[2]["spec"]["limits"][0]["default"]["cpu"], "500m");
         assert_eq!(documents[4]["subjects"][0]["name"], "maria");
         assert_eq!(
             documents[7]["spec"]["variables"][0]["expression"],
             "[\"registry.coracle.internal/acme/\"]"
         );
         assert_eq!(coracle_api::capability::mistakes(&documents[9]), []);
+    }
+
+    #[test]
+    fn what_its_pods_use_together_has_a_limit_of_its_own() {
+        let flags = TenantFlags { cpu_limit: Some("8".to_owned()), ..flags("acme") };
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&manifest(&flags).unwrap()).unwrap();
+        let hard = &documents[1]["spec"]["hard"];
+        assert_eq!([&hard["requests.cpu"], &hard["limits.cpu"]], ["2", "8"]);
     }
 
     #[test]

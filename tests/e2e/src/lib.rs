@@ -30,7 +30,7 @@ pub use cluster::{Cluster, Output};
 pub use coracle_etcd::free_port;
 pub use hosts::Machines;
 pub use http::{Answer, get, request, shout};
-pub use languages::{guest_in, javascript, javascript_packages};
+pub use languages::{guest_in, javascript, javascript_packages, python_packages};
 pub use pods::{BEHAVE, HELLO, HTTP, LIFECYCLE, container, pod, service, sh};
 pub use servers::Servers;
 pub use tools::{KUBECTL_NEW, KUBECTL_OLD, cache, helm, kubectl, kubectl_new, oras, python};

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use coracle_e2e::{
-    Cluster, cache, coracle, eventually, free_port, get, guest_in, javascript_packages, root,
+    Cluster, cache, coracle, eventually, free_port, get, guest_in, javascript_packages,
+    python_packages, root,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -217,6 +218,19 @@ fn templates_build_run_and_pass_their_tests() {
         std::os::unix::fs::symlink(javascript_packages(), folder.join("node_modules")).unwrap();
         folder
     };
+    let folder = script("javascript-plugin");
+    let told = projects.run(&["test"], &folder);
+    assert!(told.starts_with("ok    job-name=javascript-plugin"), "{told}");
+    let folder = projects.make("python-plugin", "python-plugin");
+    std::os::unix::fs::symlink(python_packages(), folder.join(".tools")).unwrap();
+    let built = projects.run(&["build"], &folder);
+    assert_eq!(
+        built.matches("built registry.coracle.internal/python-plugin/").count(),
+        2,
+        "{built}"
+    );
+    let imports = projects.run(&["inspect", "plugin.wasm"], &folder);
+    assert!(imports.contains("(none)") && imports.contains("example:plugin/text"), "{imports}");
     for template in ["javascript-http", "typescript-command"] {
         let built = projects.run(&["build", "-o", "json"], &script(template));
         let built: serde_json::Value = serde_json::from_str(&built).unwrap();

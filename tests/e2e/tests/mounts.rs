@@ -24,7 +24,9 @@ fn of_claim(name: &str) -> Value {
 fn mounts() {
     let guests = build_guests("tests/guests");
     let cluster = Cluster::start_flags(|folder| {
-        vec![format!("--allow-host-path={}", folder.join("allowed").display())]
+        ["allowed", "one.txt"]
+            .map(|name| format!("--allow-host-path={}", folder.join(name).display()))
+            .to_vec()
     });
     cluster.wait_ready();
     cluster.push_guests(&guests);
@@ -109,11 +111,16 @@ fn paths_of_the_host_are_for_the_privileged(cluster: &Cluster) {
     let writes = |name: &str, volume: Value| {
         pod(name, &reads(volume, "echo made > /var/log/new 2>&1; ls /var/log", json!({})))
     };
+    let one = cluster.folder().join("one.txt");
+    std::fs::write(&one, "this file alone\n").expect("a file");
+    let one = json!({"name": "v", "hostPath": {"path": one, "type": "File"}});
     cluster.make(&[
+        pod("one", &reads(one, "cat /var/log", json!({"readOnly": true}))),
         writes("created", typed("deep/er", "DirectoryOrCreate")),
         writes("no-file", typed("log", "File")),
         writes("nowhere", json!({"name": "v", "hostPath": {"path": "/etc"}})),
     ]);
+    assert_eq!(cluster.printed("one"), "this file alone\n");
     assert_eq!(cluster.printed("created"), "new\n");
     assert_eq!(
         std::fs::read_to_string(allowed.join("deep/er/new")).expect("it was made"),
@@ -121,7 +128,16 @@ fn paths_of_the_host_are_for_the_privileged(cluster: &Cluster) {
     );
     cluster.says("pod/no-file", &["hostPath type check failed", "is not a file"]);
     cluster.says("pod/nowhere", &["--allow-host-path /etc"]);
-    cluster.run(&["delete", "pod", "created", "no-file", "nowhere", "--grace-period=0", "--force"]);
+    cluster.run(&[
+        "delete",
+        "pod",
+        "one",
+        "created",
+        "no-file",
+        "nowhere",
+        "--grace-period=0",
+        "--force",
+    ]);
 }
 
 /// Rows `vol.awsebs` and `csi.flex`, and what of `vol.gitrepo` can be without such a server: the

@@ -24,6 +24,55 @@ fn started(unit: &str) -> Vec<String> {
     line.unwrap().split(' ').map(str::to_owned).collect()
 }
 
+/// Row `ci.branching`: what people run is a tagged version of a release branch, and nothing else is packed as one.
+#[test]
+fn only_a_tagged_commit_of_a_release_branch_is_a_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let cargo = |version: &str| {
+        let text =
+            format!("[workspace.package]\nversion = \"{version}\"\n\n[a]\nversion = \"9.9.9\"\n");
+        std::fs::write(folder.join("Cargo.toml"), text).unwrap();
+    };
+    let git = |line: &str| {
+        let who =
+            ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"];
+        run("git", &[&who[..], &line.split(' ').collect::<Vec<_>>()].concat(), folder)
+    };
+    let says = || {
+        let mut command = Command::new(root().join("packaging/version"));
+        let output = command.arg(folder).env("HOME", folder).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), text)
+    };
+    let refused = |words: &str| {
+        let (good, said) = says();
+        assert!(!good && said.starts_with("error: ") && said.contains(words), "{said}");
+    };
+    cargo("1.2.0");
+    git("init --quiet --initial-branch=main");
+    refused("not committed");
+    git("add Cargo.toml");
+    git("commit --quiet --message=one");
+    git("tag v1.2.0");
+    refused("not on the branch release-1.2");
+    git("switch --quiet --create release-1.2");
+    assert_eq!(says(), (true, "1.2.0\n".to_owned()));
+
+    // A mend is another version, which its tag says as well.
+    cargo("1.2.1");
+    git("commit --quiet --all --message=two");
+    refused("no tag v1.2.1");
+    git("tag v1.2.1");
+    assert_eq!(says(), (true, "1.2.1\n".to_owned()));
+    // Work goes on elsewhere, whatever tag somebody gives it.
+    git("switch --quiet main");
+    cargo("1.3.0");
+    git("commit --quiet --all --message=three");
+    git("tag v1.3.0");
+    refused("not on the branch release-1.3");
+}
+
 #[test]
 fn a_release_holds_what_people_install() {
     let folder = tempfile::tempdir().unwrap();

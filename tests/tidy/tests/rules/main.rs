@@ -3,6 +3,7 @@
 
 mod arrows;
 mod book;
+mod ci;
 mod coverage;
 mod errors;
 mod events;
