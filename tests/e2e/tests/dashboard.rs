@@ -1,5 +1,6 @@
 //! The dashboard at `/ui`, in a real Chromium: one cluster with healthy and broken things in it, and somebody who looks
-//! at them, changes them, and loses a host. The steps are in `tools/dashboard/dashboard.mjs`.
+//! at them, changes them, and loses a host. The steps are in `tools/dashboard/dashboard.mjs`; what Headlamp asks of a
+//! cluster is asked beside it, by `headlamp.mjs`.
 
 use coracle_e2e::{
     Cluster, HELLO, HTTP, build_guests, container, eventually, in_chromium, in_node, pod, root,
@@ -105,6 +106,7 @@ fn the_dashboard_shows_and_does_it_all() {
     print!("{}", in_chromium("dashboard.mjs", &given));
     what_was_changed(&cluster);
     one_command_tells(&cluster, &node);
+    print!("{}", in_chromium("headlamp.mjs", &given));
 
     let ended = cluster.coracle(&["host", "--shutdown"]);
     assert!(ended.ok, "{ended:?} {}", cluster.logs());
