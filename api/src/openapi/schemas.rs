@@ -12,6 +12,8 @@ use crate::schema::{self, Field, FieldType, ListType, Type};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
+const EXTENSIONS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1";
+
 /// A kind whose fields are described as those of every kind are.
 const ANY_KIND: &str = "io.k8s.api.core.v1.ConfigMap";
 
@@ -173,11 +175,11 @@ impl<'a> Schemas<'a> {
             | FieldType::Quantity
             | FieldType::IntOrString
             | FieldType::RawExtension
-            | FieldType::FieldsV1 => self.special(ty),
-            FieldType::Json
+            | FieldType::FieldsV1
+            | FieldType::Json
             | FieldType::SchemaOrBool(_)
             | FieldType::SchemaOrArray(_)
-            | FieldType::SchemaOrStrings(_) => Map::new(),
+            | FieldType::SchemaOrStrings(_) => self.special(ty),
         }
     }
 
@@ -272,12 +274,24 @@ fn special(ty: &FieldType) -> Option<(String, Value)> {
         | FieldType::Int64
         | FieldType::Double
         | FieldType::Bytes
-        | FieldType::Duration
-        | FieldType::Json
-        | FieldType::SchemaOrBool(_)
-        | FieldType::SchemaOrArray(_)
-        | FieldType::SchemaOrStrings(_) => return None,
+        | FieldType::Duration => return None,
+        // They may be of several types, so each is described alone: clients take an empty schema for none.
+        FieldType::Json => described("JSON", "Any JSON value."),
+        FieldType::SchemaOrBool(_) => {
+            described("JSONSchemaPropsOrBool", "A schema, or whether any value is taken.")
+        }
+        FieldType::SchemaOrArray(_) => {
+            described("JSONSchemaPropsOrArray", "A schema, or a list of schemas.")
+        }
+        FieldType::SchemaOrStrings(_) => {
+            described("JSONSchemaPropsOrStringArray", "A schema, or a list of names.")
+        }
     })
+}
+
+/// A schema of definitions of custom resources that only says in words what it takes.
+fn described(name: &str, words: &str) -> (String, Value) {
+    (format!("{EXTENSIONS}.{name}"), json!({"description": words}))
 }
 
 /// The set of values stands at the string, which may be the item of a list.

@@ -163,3 +163,17 @@ fn the_index_names_each_document_by_its_hash() {
     let described = Documents::new(|| Box::new(|_, _| Some("x".to_owned())));
     assert_ne!(described.hash("api/v1"), documents.hash("api/v1"));
 }
+
+#[test]
+fn explain_finds_words_wherever_a_schema_may_be_anything() {
+    let path = "apis/apiextensions.k8s.io/v1";
+    let schemas = "/components/schemas/io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1";
+    for field in ["items", "additionalProperties", "additionalItems", "example"] {
+        let document = document(path);
+        let place = format!("{schemas}.JSONSchemaProps/properties/{field}/allOf/0/$ref");
+        let name = document.pointer(&place).and_then(Value::as_str).unwrap();
+        let words = document.pointer(&name[1..]).unwrap()["description"].as_str().unwrap();
+        assert!(!words.is_empty(), "{field}");
+    }
+    check(path, &format!("{schemas}.JSON"), expect![[r#"{"description":"Any JSON value."}"#]]);
+}
