@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::container;
-use super::fill::{Members, fill, fill_pointer, inside, items, text};
+use super::fill::{Members, ensure, fill, fill_pointer, inside, items, text};
 use super::volume;
+use crate::quota;
 
 /// Lists of containers in a pod's spec.
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
@@ -21,6 +22,30 @@ pub fn set(pod: &mut Value) {
             if host_network {
                 container::set_host_ports(member);
             }
+        }
+    }
+    set_own_requests(pod);
+}
+
+/// Fills what a pod asks for as a whole where it says what it may use: as much as its containers ask for, else the limit.
+///
+/// *Source:* KEP-2837, and `defaultPodRequests` in behaviour.
+fn set_own_requests(pod: &mut Value) {
+    let limits = pod.pointer("/spec/resources/limits").and_then(Value::as_object);
+    let Some(limits) = limits.filter(|limits| !limits.is_empty()).cloned() else { return };
+    let asked = pod.get("spec").map(|spec| quota::of_containers(spec, "requests"));
+    let resources = pod.pointer_mut("/spec/resources").and_then(Value::as_object_mut);
+    let Some(requests) = resources.and_then(|resources| ensure(resources, "requests")) else {
+        return;
+    };
+    for (name, amount) in asked.into_iter().flatten() {
+        if matches!(name.as_str(), "cpu" | "memory") {
+            requests.entry(name).or_insert_with(|| amount.to_string().into());
+        }
+    }
+    for (name, amount) in limits {
+        if matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-") {
+            requests.entry(name).or_insert(amount);
         }
     }
 }

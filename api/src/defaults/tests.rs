@@ -258,6 +258,37 @@ fn small_kinds() {
 }
 
 #[test]
+fn a_pod_asks_for_as_much_as_its_containers_or_its_own_limit() {
+    let resources = |own: &str, expected: Expect| {
+        let yaml = format!(
+            "{{metadata: {{name: p}}, spec: {{resources: {own}, containers: [{{name: c, image: i, \
+             resources: {{requests: {{cpu: 100m}}}}}}, {{name: d, image: i, resources: {{limits: {{cpu: 50m}}}}}}]}}}}"
+        );
+        check("Pod", "/spec/resources", &yaml, expected);
+    };
+    resources(
+        "{limits: {cpu: 1, memory: 50Mi}}",
+        expect![[r#"
+            limits: {"cpu":"1","memory":"50Mi"}
+            requests: {"cpu":"150m","memory":"50Mi"}
+        "#]],
+    );
+    resources(
+        "{limits: {cpu: 1}, requests: {cpu: 500m}}",
+        expect![[r#"
+            limits: {"cpu":"1"}
+            requests: {"cpu":"500m"}
+        "#]],
+    );
+    resources(
+        "{requests: {memory: 1Gi}}",
+        expect![[r#"
+            requests: {"memory":"1Gi"}
+        "#]],
+    );
+}
+
+#[test]
 fn pull_policy_follows_the_tag() {
     for (image, policy) in [
         ("app", "Always"),

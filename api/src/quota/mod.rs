@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::quantity::Quantity;
 
+pub(crate) use pod::of_containers;
 pub use scope::counts;
 
 /// Amounts by the names of quotas' `spec.hard`: `pods`, `requests.cpu`, `count/deployments.apps`.

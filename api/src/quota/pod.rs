@@ -29,9 +29,11 @@ pub(super) fn add(pod: &Value, out: &mut Amounts) {
     }
 }
 
-/// The sum over a pod: containers and sidecars together, or the largest init container with the sidecars before it,
-/// whichever is more; the pod's own statement goes before both; the overhead comes on top.
-fn total(spec: &Value, what: &str) -> Amounts {
+/// The sum over a pod's containers: containers and sidecars together, or the largest init container with the sidecars
+/// before it, whichever is more. `what` is `requests` or `limits`.
+///
+/// *Source:* `AggregateContainerRequests` of `k8s.io/component-helpers/resource` in behaviour.
+pub(crate) fn of_containers(spec: &Value, what: &str) -> Amounts {
     let mut running = Amounts::new();
     let mut largest = Amounts::new();
     let mut sidecars = Amounts::new();
@@ -50,6 +52,12 @@ fn total(spec: &Value, what: &str) -> Amounts {
         raise(&mut largest, &own);
     }
     raise(&mut running, &largest);
+    running
+}
+
+/// The sum over a pod: that of its containers, before which its own statement goes; the overhead comes on top.
+fn total(spec: &Value, what: &str) -> Amounts {
+    let mut running = of_containers(spec, what);
     running.extend(amounts(&spec["resources"][what]));
     let overhead = amounts(&spec["overhead"]);
     if what == "requests" {

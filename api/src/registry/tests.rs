@@ -103,6 +103,16 @@ fn quality_of_service() {
     check("{resources: {requests: {cpu: 1}}}", "Burstable");
     check("{resources: {limits: {cpu: 1}, requests: {cpu: 1}}}", "Burstable");
     check("{resources: {requests: {cpu: 0}}}", "BestEffort");
+
+    let check_own = |own: &str, expected: &str| {
+        let text = format!("{{spec: {{resources: {own}, containers: [{full}]}}}}");
+        let pod = object(kind("Pod"), &text);
+        assert_eq!(strategy::pod::qos_class(&pod), expected, "{own}");
+    };
+    check_own("{limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 1, memory: 1Gi}}", "Guaranteed");
+    check_own("{limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 500m, memory: 1Gi}}", "Burstable");
+    check_own("{limits: {cpu: 1}, requests: {cpu: 1}}", "Burstable");
+    check_own("{requests: {cpu: 1}}", "Burstable");
 }
 
 /// Updates `old` by `new`; compares the part below `pointer`.

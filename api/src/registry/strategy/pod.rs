@@ -62,14 +62,20 @@ pub fn grace_period_seconds(object: &Value) -> i64 {
     object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30)
 }
 
-/// Returns `Guaranteed`, `Burstable` or `BestEffort`.
+/// Returns `Guaranteed`, `Burstable` or `BestEffort`: by the resources of the pod as a whole where it has some, else by
+/// those of its containers.
 ///
-/// *Source:* Kubernetes documentation, "Pod Quality of Service Classes".
+/// *Source:* Kubernetes documentation, "Pod Quality of Service Classes"; KEP-2837.
 pub fn qos_class(object: &Value) -> &'static str {
     let mut requests = BTreeMap::new();
     let mut limits = BTreeMap::new();
     let mut guaranteed = true;
-    for container in containers(object) {
+    let own = object.pointer("/spec/resources").filter(|own| own.is_object());
+    if let Some(own) = own {
+        add(&mut requests, own.get("requests"));
+        guaranteed = add(&mut limits, own.get("limits")) == COMPUTE.len();
+    }
+    for container in containers(object).filter(|_| own.is_none()) {
         add(&mut requests, container.pointer("/resources/requests"));
         let limited = add(&mut limits, container.pointer("/resources/limits"));
         guaranteed &= limited == COMPUTE.len();

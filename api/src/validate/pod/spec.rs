@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::{Errors, complain, has, items, labels, non_negative, number, one_of, text};
+use super::super::{
+    Errors, complain, has, items, labels, non_negative, number, one_of, resources, text,
+};
 use super::{affinity, container, scheduling, volume};
 use crate::field_error::{FieldError, Path};
 use crate::names;
@@ -30,6 +32,7 @@ pub(super) fn check(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let volumes = volume::check(errors, &path.child("volumes"), items(spec, "volumes"));
     let context = container::Context { spec, volumes: &volumes, grace };
     container::check_all(errors, path, &context);
+    resources::check_of_pod(errors, &path.child("resources"), spec);
     check_host_network(errors, path, spec);
     check_policies(errors, path, spec);
     labels::check(errors, &path.child("nodeSelector"), &spec["nodeSelector"]);
