@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::container::{Core, Phase};
-use crate::exit::{self, Circumstance, EndedBy, Exit};
+use crate::exit::{self, CODE_INTERRUPTED, Circumstance, EndedBy, Exit};
 use crate::image::Pre;
 use crate::meter::{self, Metered};
+use crate::stdio::broken;
 use crate::store;
 
 /// How long a served connection may be without a byte before a stop no longer waits for it.
@@ -26,6 +27,9 @@ pub(crate) async fn run(core: Arc<Core>) {
     let exit = tokio::select! {
         biased;
         ended_by = ended(&core) => Exit::of_ended(ended_by),
+        () = broken(core.stdio.input.as_ref(), core.spec.image.takes_interrupts()) => {
+            Exit::of_code(CODE_INTERRUPTED)
+        }
         exit = guest => exit,
     };
     core.scope.drain();

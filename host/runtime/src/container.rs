@@ -20,7 +20,7 @@ use crate::memory::Account;
 use crate::meter::{self, CpuMeter};
 use crate::sandbox::StartError;
 use crate::spec::{ContainerSpec, Stdin, Usage};
-use crate::stdio::{Input, Output, Stdio, Taps};
+use crate::stdio::{Input, Output, Screen, Stdio, Taps, Terminal};
 use crate::worker::Remote;
 use crate::{command, exec, http};
 
@@ -157,7 +157,11 @@ impl Core {
             Stdin::Open => Some(Input::new(false)),
             Stdin::Once => Some(Input::new(true)),
         };
-        let stdio = Stdio { input, output: Output::Log(Taps::new(spec.tty)), tty: spec.tty };
+        let taps = Taps::new(spec.tty);
+        let keyboard = input.as_ref().filter(|_| spec.tty);
+        let screen = || Screen::Taps(Arc::downgrade(&taps));
+        let terminal = keyboard.map(|input| Terminal::new(input.clone(), screen()));
+        let stdio = Stdio { input, terminal, output: Output::Log(taps), tty: spec.tty };
         let memory = Account::new(spec.limits.memory_bytes, Some(above.memory.clone()));
         let cpu = CpuMeter::new(spec.limits.cpu_millis, meter::now(), Some(above.cpu.clone()));
         Ok(Self::of(Parts { spec, netns: netns.clone(), memory, cpu, log, stdio }))
@@ -379,9 +383,14 @@ impl Here {
         }
         let (stdout, stderr) =
             taps.attach().ok_or(ExecError::TooMany { max: exec::ATTACHED_MAX })?;
-        let stdin = self.core.stdio.input.as_ref();
+        let stdio = &self.core.stdio;
+        let stdin = match (&stdio.terminal, &stdio.input) {
+            (Some(terminal), _) => Some::<exec::Writer>(Box::pin(terminal.typing())),
+            (None, Some(input)) => Some::<exec::Writer>(Box::pin(input.writer())),
+            (None, None) => None,
+        };
         Ok(Attached {
-            stdin: stdin.map(|input| -> exec::Writer { Box::pin(input.writer()) }),
+            stdin,
             stdout: Box::pin(stdout),
             stderr: if self.core.stdio.tty { None } else { Some(Box::pin(stderr)) },
         })

@@ -52,6 +52,8 @@ impl ExitReason {
 ///
 /// *Source:* kubelet's exit code for a failed start.
 pub(crate) const CODE_NOT_STARTED: i32 = 128;
+/// 128 + SIGINT: what a program that was interrupted from its terminal exits with.
+pub(crate) const CODE_INTERRUPTED: i32 = 130;
 /// 128 + SIGABRT: what a native program that aborts exits with.
 pub(crate) const CODE_ABORTED: i32 = 134;
 /// 128 + SIGKILL.

@@ -140,6 +140,11 @@ impl Image {
         self.imports.iter().any(|name| name.starts_with("coracle:lifecycle/"))
     }
 
+    /// Says whether a guest of this image takes interrupts from its terminal itself.
+    pub(crate) fn takes_interrupts(&self) -> bool {
+        self.imports.iter().any(|name| name == crate::interrupt::INTERFACE)
+    }
+
     /// Says whether it runs on the engine for WASI 0.3.
     #[cfg(feature = "wasi-p3")]
     pub(crate) fn is_concurrent(&self) -> bool {

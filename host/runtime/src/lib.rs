@@ -18,6 +18,7 @@ pub mod exec;
 mod exit;
 pub mod http;
 mod image;
+mod interrupt;
 mod latency;
 mod lifecycle;
 mod logs;

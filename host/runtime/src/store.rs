@@ -16,6 +16,7 @@ use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxView, WasiTlsView};
 
 use crate::container::Core;
 use crate::http::outgoing::Outgoing;
+use crate::interrupt;
 use crate::lifecycle;
 use crate::logs::{self, LogStream, Shipper, Within};
 use crate::memory::MemoryHold;
@@ -230,6 +231,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     sockets::add_to_linker(&mut linker)?;
     filesystem::add_to_linker(&mut linker)?;
     lifecycle::add_to_linker(&mut linker)?;
+    interrupt::add_to_linker(&mut linker)?;
     tls::add_to_linker(&mut linker)?;
     wasi::add_drafts_to_linker(&mut linker)?;
     Ok(linker)

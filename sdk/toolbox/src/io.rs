@@ -8,10 +8,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+
+use crate::interrupt;
 
 /// Bytes that a pipe holds; a stage that writes more waits for the next one to read.
 const PIPE_BYTES_MAX: usize = 64 << 10;
@@ -62,6 +65,10 @@ struct Pipe {
 
 enum From {
     Nothing,
+    /// `/dev/zero`.
+    Zeros,
+    /// `/dev/urandom`.
+    Random,
     Process,
     File(File),
     Pipe(Rc<RefCell<Pipe>>),
@@ -96,6 +103,19 @@ pub(crate) fn pipe() -> (Sink, Source) {
     (Sink::new(To::Pipe(pipe.clone())), Source::new(From::Pipe(pipe)))
 }
 
+#[cfg(target_env = "p2")]
+fn fill_randomly(buffer: &mut [u8]) {
+    buffer.copy_from_slice(&wasip2::random::random::get_random_bytes(buffer.len() as u64));
+}
+
+/// Elsewhere this program is only tested.
+#[cfg(not(target_env = "p2"))]
+fn fill_randomly(buffer: &mut [u8]) {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    let number = || RandomState::new().build_hasher().finish().to_ne_bytes();
+    buffer.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&number()[..chunk.len()]));
+}
+
 /// Writes out what this program has buffered.
 pub(crate) fn flush() {
     let _ = io::stdout().flush();
@@ -119,10 +139,30 @@ impl Source {
         Self::new(From::File(file))
     }
 
+    /// What is read from a device that is only a name here.
+    pub(crate) fn device(path: &Path) -> Option<Self> {
+        match path.to_str()? {
+            "/dev/null" => Some(Self::nothing()),
+            "/dev/zero" => Some(Self::new(From::Zeros)),
+            "/dev/urandom" | "/dev/random" => Some(Self::new(From::Random)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn bytes(bytes: Vec<u8>) -> Self {
         let source = Self::nothing();
         source.0.borrow_mut().rest = bytes.into();
         source
+    }
+
+    /// Says whether this is what a person types.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.0.borrow().from, From::Process) && io::stdin().is_terminal()
+    }
+
+    /// Throws away what was typed and not yet taken.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().rest.clear();
     }
 
     /// Gets more bytes when none are left; gives whether there are any.
@@ -136,10 +176,21 @@ impl Source {
             let mut buffer = [0; READ_BYTES];
             let read = match from {
                 From::Nothing => Ok(0),
+                From::Zeros => Ok(READ_BYTES),
+                From::Random => {
+                    fill_randomly(&mut buffer);
+                    Ok(READ_BYTES)
+                }
                 From::Process => {
                     flush();
-                    io::stdin().read(&mut buffer)
+                    let read = io::stdin().read(&mut buffer);
+                    // What a read that waits meets when it is interrupted looks like the end.
+                    if matches!(read, Ok(0)) && interrupt::is_pending() {
+                        return Poll::Pending;
+                    }
+                    read
                 }
+                From::File(_) if interrupt::is_pending() => return Poll::Pending,
                 From::File(file) => file.read(&mut buffer),
                 From::Pipe(pipe) => {
                     let mut pipe = pipe.borrow_mut();
@@ -249,6 +300,7 @@ impl Sink {
     /// Writes all bytes; fails with `BrokenPipe` when nobody reads any more.
     pub(crate) async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         std::future::poll_fn(|_| match &mut *self.0.borrow_mut() {
+            _ if interrupt::is_pending() => Poll::Pending,
             To::Nothing => Poll::Ready(Ok(())),
             To::Stdout => Poll::Ready(io::stdout().write_all(bytes)),
             To::Stderr => {

@@ -4,6 +4,7 @@
 //! processes nor pipes nor threads, so every tool is an async function in this one program, and the
 //! stages of a pipeline take turns over bounded pipes in memory ([`io`]).
 
+mod interrupt;
 mod io;
 mod proc;
 mod shell;
@@ -28,7 +29,7 @@ fn main() {
         }
         name = tools::base(&args[0]).to_owned();
     }
-    let code = io::run(async {
+    let code = io::run(interrupt::until(async {
         let mut proc = Proc::of_process(args);
         match name.as_str() {
             "sh" => shell::main(proc).await,
@@ -40,7 +41,8 @@ fn main() {
                 }
             },
         }
-    });
+    }));
+    let code = code.unwrap_or(interrupt::CODE);
     io::flush();
     exit_with(code)
 }

@@ -117,6 +117,9 @@ impl Proc {
             return Ok(self.stdin.clone());
         }
         let path = self.path(given);
+        if let Some(device) = Source::device(&path) {
+            return Ok(device);
+        }
         if path.is_dir() {
             return Err(format!("{given}: Is a directory"));
         }

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use coracle_e2e::{
     Cluster, KUBECTL_NEW, KUBECTL_OLD, build_guests, eventually, get, kubectl, python,
@@ -258,11 +259,10 @@ fn copies_files(client: &Client<'_>) {
 }
 
 /// A terminal of the machine's own, made by `script`, around kubectl.
-fn a_terminal_echoes(client: &Client<'_>) {
-    let kubectl = client.program.to_str().unwrap();
-    let line = format!("{kubectl} exec -it listener -- sh -c 'read x; echo got $x; exit 4'");
+fn at_a_terminal(client: &Client<'_>, arguments: &str) -> Child {
+    let line = format!("{} {arguments}", client.program.to_str().unwrap());
     let mut command = Command::new("script");
-    let mut child = command
+    command
         .args(["-qec", &line, "/dev/null"])
         .env("KUBECONFIG", client.cluster.kubeconfig())
         .env("HOME", client.cluster.folder())
@@ -270,7 +270,12 @@ fn a_terminal_echoes(client: &Client<'_>) {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+fn a_terminal_echoes(client: &Client<'_>) {
+    let command = "exec -it listener -- sh -c 'read x; echo got $x; exit 4'";
+    let mut child = at_a_terminal(client, command);
     child.stdin.take().unwrap().write_all(b"word\n").unwrap();
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -301,6 +306,45 @@ fn pods_are_attached_to_and_debugged() {
     let client = clients(&cluster).next().unwrap();
     copies_files(&client);
     a_terminal_echoes(&client);
+    let image = "--image=coracle.dev/toolbox";
+    a_person_works(&client, &format!("run typed -it --rm --restart=Never {image} -- sh"));
+    a_person_works(&client, &format!("debug -it listener {image} -- sh"));
+}
+
+/// Somebody types at a shell that is a container's own: Enter is a carriage return, as keyboards send it once kubectl
+/// has the terminal to itself.
+fn a_person_works(client: &Client<'_>, arguments: &str) {
+    let mut child = at_a_terminal(client, arguments);
+    let mut keyboard = child.stdin.take().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let screen = Arc::new(Mutex::new(String::new()));
+    let seen = screen.clone();
+    let watching = std::thread::spawn(move || {
+        let mut piece = [0; 1024];
+        while let Ok(length @ 1..) = output.read(&mut piece) {
+            seen.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+    });
+    let shows = |shown: &str| {
+        let screen = screen.lock().unwrap();
+        if screen.contains(shown) { Ok(()) } else { Err(screen.clone()) }
+    };
+    eventually("a prompt", || {
+        keyboard.write_all(b"\r").unwrap();
+        shows("/ # ")
+    });
+    for (typed, shown) in [
+        ("echo $((6 * 7))x\r", "42x\r\n/ # "),
+        ("sleep 600\r\x03", "sleep 600\r\n^C\r\n/ # "),
+        ("cat; echo ended\r\x04", "cat; echo ended\r\nended\r\n/ # "),
+    ] {
+        keyboard.write_all(typed.as_bytes()).unwrap();
+        eventually(shown, || shows(shown));
+    }
+    keyboard.write_all(b"exit\r").unwrap();
+    watching.join().unwrap();
+    let code = child.wait().unwrap();
+    assert!(code.success(), "{code}: {}", screen.lock().unwrap());
 }
 
 fn attached(cluster: &Cluster) {

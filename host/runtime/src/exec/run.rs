@@ -3,24 +3,16 @@
 //! An edge: the command is a task, which ends with the command, its client or the container.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{EXECS_MAX, Exec, ExecError, ExecHandle, ExecOwner, ExecSpec, Reader, Writer};
 use crate::command;
 use crate::container::Core;
-use crate::exit::Exit;
+use crate::exit::{CODE_INTERRUPTED, Exit};
 use crate::image::{ComponentKind, Image};
 use crate::meter::Metered;
-use crate::stdio::{Input, Output, PipeOutput, Stdio, Typing, pipe};
-
-/// 128 + SIGINT: what a program that was interrupted from its terminal exits with.
-const CODE_INTERRUPTED: i32 = 130;
-
-/// How soon an interrupted guest must wait for input to count as idle: it may have shown its prompt and be on its way
-/// to read the answer.
-const IDLE_WITHIN: Duration = Duration::from_millis(50);
+use crate::stdio::{Input, Output, PipeOutput, Screen, Stdio, Terminal, broken, pipe};
 
 /// Starts a command beside the container of `core`.
 pub(crate) async fn start(core: &Arc<Core>, spec: ExecSpec) -> Result<Exec, ExecError> {
@@ -33,9 +25,7 @@ pub(crate) async fn start(core: &Arc<Core>, spec: ExecSpec) -> Result<Exec, Exec
     let (streams, stdio) = streams(&spec);
     let beside = core.beside(image, spec.argv, stdio);
     let (handle, owner) = ExecHandle::pair();
-    let interrupted = streams.interrupted.clone();
-    let input = streams.input;
-    tokio::spawn(run(Running { core: core.clone(), beside, input, interrupted, slot }, owner));
+    tokio::spawn(run(Running { core: core.clone(), beside, slot }, owner));
     Ok(Exec { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, handle })
 }
 
@@ -59,14 +49,11 @@ struct Streams {
     stdin: Option<Writer>,
     stdout: Reader,
     stderr: Option<Reader>,
-    input: Option<Arc<Input>>,
-    interrupted: Arc<Notify>,
 }
 
 /// Makes both ends of a command's streams.
 fn streams(spec: &ExecSpec) -> (Streams, Stdio) {
     let tty = spec.tty;
-    let interrupted = Arc::new(Notify::new());
     let (out, stdout) = pipe();
     let out = Arc::new(out);
     let (err, stderr) = if tty {
@@ -78,7 +65,8 @@ fn streams(spec: &ExecSpec) -> (Streams, Stdio) {
     let input = spec.stdin.then(|| Input::new(true));
     let stdin = input.as_ref().map(|input| -> Writer {
         if tty {
-            Box::pin(Typing::new(input.clone(), &out, interrupted.clone()))
+            let screen = Screen::Pipe(Arc::downgrade(&out));
+            Box::pin(Terminal::new(input.clone(), screen).typing())
         } else {
             Box::pin(input.writer())
         }
@@ -87,8 +75,7 @@ fn streams(spec: &ExecSpec) -> (Streams, Stdio) {
     let output = Output::Pipes { stdout: output(out), stderr: output(err) };
     let stderr = stderr.map(|stderr| -> Reader { Box::pin(stderr) });
     let stdout: Reader = Box::pin(stdout);
-    let streams = Streams { stdin, stdout, stderr, input: input.clone(), interrupted };
-    (streams, Stdio { input, output, tty })
+    (Streams { stdin, stdout, stderr }, Stdio { input, terminal: None, output, tty })
 }
 
 /// A command that runs.
@@ -97,21 +84,21 @@ struct Running {
     core: Arc<Core>,
     /// The command's own.
     beside: Arc<Core>,
-    input: Option<Arc<Input>>,
-    interrupted: Arc<Notify>,
     /// One of the container's [`EXECS_MAX`].
     slot: OwnedSemaphorePermit,
 }
 
 async fn run(running: Running, owner: ExecOwner) {
-    let Running { core, beside, input, interrupted, slot } = running;
+    let Running { core, beside, slot } = running;
     let engine = beside.spec.image.engine.clone();
     let guest = Metered::new(Box::pin(command::guest(beside.clone())), engine, beside.cpu.clone());
     let exit = tokio::select! {
         biased;
         () = owner.killed() => Exit::killed("killed"),
         () = core.ending() => Exit::killed("the container ended"),
-        () = interrupt(&interrupted, input.as_deref()) => Exit::of_code(CODE_INTERRUPTED),
+        () = broken(beside.stdio.input.as_ref(), beside.spec.image.takes_interrupts()) => {
+            Exit::of_code(CODE_INTERRUPTED)
+        }
         exit = guest => exit,
     };
     // The guest's ends of the streams go first, and its place, so that whoever waits for the end
@@ -119,16 +106,4 @@ async fn run(running: Running, owner: ExecOwner) {
     drop(beside);
     drop(slot);
     owner.ended(exit);
-}
-
-/// Ends when a guest that is busy is interrupted; one that waits for a line begins a new one.
-async fn interrupt(interrupted: &Notify, input: Option<&Input>) {
-    loop {
-        interrupted.notified().await;
-        let Some(input) = input else { return };
-        let idle = tokio::time::timeout(IDLE_WITHIN, input.awaited()).await.is_ok();
-        if !idle || input.begin_anew().is_err() {
-            return;
-        }
-    }
 }

@@ -37,7 +37,8 @@ pub(crate) fn unsatisfied(imports: &[String]) -> Vec<String> {
 }
 
 fn is_provided(import: &str) -> bool {
-    if import == crate::lifecycle::INTERFACE || crate::wasi::is_draft(import) {
+    let is_own = [crate::lifecycle::INTERFACE, crate::interrupt::INTERFACE].contains(&import);
+    if is_own || crate::wasi::is_draft(import) {
         return true;
     }
     let Some((interface, version)) = import.split_once('@') else {
@@ -66,6 +67,7 @@ mod tests {
         let imports = [
             "wasi:io/poll@0.2.6",
             "coracle:lifecycle/stop@0.1.0",
+            "coracle:terminal/interrupt@0.1.0",
             "wasi:tls/types@0.2.0-draft",
             "wasi:config/store@0.2.0-rc.1",
             "wasi:keyvalue/atomics@0.2.0-draft2",

@@ -20,12 +20,14 @@ pub(crate) use input::{GuestInput, Input};
 pub(crate) use pipes::PipeOutput;
 pub use taps::STALL_MAX;
 pub(crate) use taps::Taps;
-pub(crate) use typing::Typing;
+pub(crate) use typing::{Screen, Terminal, broken};
 
 /// The streams of one guest.
 pub(crate) struct Stdio {
     /// `None` has ended before it began.
     pub(crate) input: Option<Arc<Input>>,
+    /// In front of the input of a container with `tty`; a command's is its client's.
+    pub(crate) terminal: Option<Arc<Terminal>>,
     pub(crate) output: Output,
     pub(crate) tty: bool,
 }

@@ -84,6 +84,17 @@ impl Taps {
         self.is_empty.store(is_empty, Ordering::Release);
     }
 
+    /// Shows all clients of a terminal what one of them types; one that has no room for it does not see it.
+    pub(crate) fn echo(&self, bytes: &Bytes) {
+        let clients = self.clients.lock();
+        for client in &clients.stdout {
+            if !bytes.is_empty() && client.room().is_ok_and(|room| room >= bytes.len()) {
+                // One that is gone is forgotten with the guest's next output.
+                let _ = client.write(bytes.clone());
+            }
+        }
+    }
+
     /// Bytes that every client has room for.
     pub(crate) fn room(&self, output: Output) -> usize {
         if self.is_empty.load(Ordering::Acquire) {

@@ -4,56 +4,84 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_vnet::VStream;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
-use tokio::sync::Notify;
 
-use super::Input;
 use super::terminal::{Discipline, Step};
+use super::{Input, Taps};
 
-/// Takes what is typed, echoes it to the screen, and gives the guest whole lines.
-pub(crate) struct Typing {
-    input: Arc<Input>,
-    /// The output that the echo appears in, for as long as the command writes to it.
-    screen: Weak<VStream>,
-    discipline: Discipline,
-    /// Is notified when the guest is to be interrupted.
-    interrupted: Arc<Notify>,
+/// How soon an interrupted guest must wait for input to count as idle: it may have shown its prompt and be on its way
+/// to read the answer.
+const IDLE_WITHIN: Duration = Duration::from_millis(50);
+
+/// Where the echo appears, for as long as there is somebody who writes there.
+pub(crate) enum Screen {
+    /// At the one client of a command.
+    Pipe(Weak<VStream>),
+    /// At all clients of a container.
+    Taps(Weak<Taps>),
 }
 
-impl Typing {
-    pub(crate) fn new(input: Arc<Input>, screen: &Arc<VStream>, interrupted: Arc<Notify>) -> Self {
-        let screen = Arc::downgrade(screen);
-        Self { input, screen, discipline: Discipline::default(), interrupted }
+impl Screen {
+    /// Shows an echo. A screen that is full or gone shows nothing, as a terminal does.
+    fn show(&self, bytes: Bytes) {
+        match self {
+            Self::Pipe(pipe) => {
+                let Some(pipe) = pipe.upgrade() else { return };
+                if !bytes.is_empty() && pipe.room().is_ok_and(|room| room >= bytes.len()) {
+                    let _ = pipe.write(bytes);
+                }
+            }
+            Self::Taps(taps) => {
+                if let Some(taps) = taps.upgrade() {
+                    taps.echo(&bytes);
+                }
+            }
+        }
+    }
+}
+
+/// One terminal: the line that is typed at it, whoever types, the input that lines go to, and the screen.
+pub(crate) struct Terminal {
+    input: Arc<Input>,
+    screen: Screen,
+    discipline: Mutex<Discipline>,
+}
+
+impl Terminal {
+    pub(crate) fn new(input: Arc<Input>, screen: Screen) -> Arc<Self> {
+        Arc::new(Self { input, screen, discipline: Mutex::default() })
+    }
+
+    /// A client's way to type.
+    pub(crate) fn typing(self: &Arc<Self>) -> Typing {
+        Typing { terminal: self.clone() }
+    }
+
+    fn take(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut discipline = self.discipline.lock();
+        let steps = bytes.iter().flat_map(|byte| discipline.take(*byte)).collect::<Vec<_>>();
+        steps.into_iter().try_for_each(|step| self.carry_out(step))
     }
 
     fn carry_out(&self, step: Step) -> io::Result<()> {
         match step {
-            Step::Line(line) => self.input.write(line),
-            Step::Echo(bytes) => {
-                self.echo(bytes);
-                Ok(())
-            }
-            Step::End => {
-                self.input.finish();
-                Ok(())
-            }
-            Step::Interrupt => {
-                self.interrupted.notify_one();
-                Ok(())
-            }
+            Step::Line(line) => return self.input.write(line),
+            Step::Echo(bytes) => self.screen.show(bytes),
+            Step::End => self.input.end_once(),
+            Step::Interrupt => self.input.interrupts.notify_one(),
         }
+        Ok(())
     }
+}
 
-    /// A screen that is full or gone shows nothing, as a terminal does.
-    fn echo(&self, bytes: Bytes) {
-        let Some(screen) = self.screen.upgrade() else { return };
-        if !bytes.is_empty() && screen.room().is_ok_and(|room| room >= bytes.len()) {
-            let _ = screen.write(bytes);
-        }
-    }
+/// Takes what one client types, echoes it to the screen, and gives the guest whole lines.
+pub(crate) struct Typing {
+    terminal: Arc<Terminal>,
 }
 
 impl AsyncWrite for Typing {
@@ -62,14 +90,11 @@ impl AsyncWrite for Typing {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        std::task::ready!(this.input.poll_writable(cx));
-        let length = this.input.room()?.min(bytes.len());
-        for byte in bytes.get(..length).unwrap_or_default() {
-            for step in this.discipline.take(*byte) {
-                this.carry_out(step)?;
-            }
-        }
+        let terminal = &self.terminal;
+        std::task::ready!(terminal.input.poll_writable(cx));
+        // A client that pastes a lot is not let past the room that there is; one key always is.
+        let length = terminal.input.room().max(1).min(bytes.len());
+        terminal.take(bytes.get(..length).unwrap_or_default())?;
         Poll::Ready(Ok(length))
     }
 
@@ -78,13 +103,31 @@ impl AsyncWrite for Typing {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.input.finish();
+        self.terminal.input.left();
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Typing {
     fn drop(&mut self) {
-        self.input.finish();
+        self.terminal.input.left();
+    }
+}
+
+/// Resolves when a guest is to be ended for an interrupt. One that takes interrupts itself is told, and ended when it
+/// leaves one be; another that waits for a line gets an empty one, by which a prompt appears anew.
+pub(crate) async fn broken(input: Option<&Arc<Input>>, takes_interrupts: bool) {
+    let Some(input) = input else { return std::future::pending().await };
+    loop {
+        input.interrupts.notified().await;
+        let goes_on = if takes_interrupts {
+            input.interrupt()
+        } else {
+            let idle = tokio::time::timeout(IDLE_WITHIN, input.awaited()).await.is_ok();
+            idle && input.write(Bytes::from_static(b"\n")).is_ok()
+        };
+        if !goes_on {
+            return;
+        }
     }
 }

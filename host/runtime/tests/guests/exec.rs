@@ -71,6 +71,8 @@ async fn a_command_has_the_containers_files_environment_and_network() {
     // The port is taken, so it is the same network namespace.
     let (code, _, err) = run(&container, &["behave", "listen", "80"]).await;
     assert_eq!(code, 1, "{err}");
+    // In a worker the log comes to the host on its own way.
+    until(|| !pod.log().is_empty()).await;
     assert_eq!(pod.log(), "stdout F listening\n", "a command is not in the container's log");
 }
 

@@ -16,6 +16,7 @@ mod p3;
 mod prepare;
 mod redis;
 mod sockets;
+mod terminal;
 mod tls;
 mod toolbox;
 mod traces;

@@ -1,37 +1,15 @@
 //! The shell and the small tools, run as a container's command.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use coracle_runtime::mounts::{Mount, MountTable, RootSpec};
-use coracle_runtime::{Exec, ExecSpec, Image, Programs};
-use coracle_vnet::BoxFuture;
+use coracle_runtime::{Exec, ExecSpec};
 use expect_test::{Expect, expect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::world::{Pod, cargo, engine, source, until};
-
-/// Builds the toolbox once, as the agent's build script does.
-fn component() -> &'static [u8] {
-    static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let toolbox = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/toolbox");
-        cargo(&toolbox, &["build", "--release", "--quiet", "--target", "wasm32-wasip2"]);
-        std::fs::read(toolbox.join("target/wasm32-wasip2/release/toolbox.wasm")).unwrap()
-    })
-}
-
-async fn toolbox() -> Arc<Image> {
-    engine().prepare(source(component().to_vec()), &[]).await.unwrap()
-}
-
-struct Tools;
-
-impl Programs for Tools {
-    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Arc<Image>>, String>> {
-        Box::pin(async { Ok(Some(toolbox().await)) })
-    }
-}
+use crate::terminal::Tools;
+use crate::world::{Pod, cargo, until};
 
 /// A shell with a folder of files, `/tmp` and a variable.
 async fn run_with(pod: &Pod, script: &str, stdin: &str) -> String {
@@ -375,6 +353,45 @@ async fn tools_on_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tools_that_encode_count_and_wait() {
+    check(
+        "printf hunter2 | base64; echo aHVudGVyMg== | base64 -d; echo; sha256sum f > /tmp/s; cat /tmp/s; sha256sum -c /tmp/s",
+        expect![["
+        aHVudGVyMg==
+        hunter2
+        32e9d8c00883521c570efe822882c0f06c448a1d1ade5cd5189baf17df79d790  f
+        f: OK
+    "]],
+    )
+    .await;
+    check(
+        "dd if=/dev/zero of=/tmp/z bs=1k count=3 status=none; du -b /tmp/z; head -c 5 /dev/urandom | wc -c; du -s; du -a sub; cat < /dev/null; echo x | dd bs=1 count=1",
+        expect![["
+        3072\t/tmp/z
+        5
+        1\t.
+        1\tsub/deep.txt
+        1\tsub
+        x! 1+0 records in
+        ! 1+0 records out
+        ! 1 bytes copied
+    "]],
+    )
+    .await;
+    check(
+        "timeout 0.1 sleep 600; echo $?; timeout 600 sh -c 'exit 3'; echo $?; timeout 0.1 sh -c 'while :; do :; done'; echo $?; timeout 1",
+        expect![["
+        124
+        3
+        124
+        ! timeout: usage: [-s SIGNAL] [-k TIME] TIME TOOL...
+        = 125
+    "]],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tools_on_the_network() {
     let server = Pod::new();
     let http = server.start("hello_http", &[]).await;
@@ -391,31 +408,6 @@ async fn tools_on_the_network() {
     assert!(shown.ends_with("! nslookup: can't resolve 'nowhere'\n= 1\n"), "{shown}");
     http.kill();
     http.wait().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_person_at_a_terminal_gets_a_prompt_for_each_line() {
-    let pod = Pod::new();
-    let mut spec = pod.spec("behave", &["sleep", "600000"]).await;
-    spec.programs = Some(Arc::new(Tools));
-    let container = pod.sandbox.start(spec).await.unwrap();
-    let exec = ExecSpec { argv: vec!["sh".into()], stdin: true, tty: true };
-    let Exec { stdin, mut stdout, handle, .. } = container.exec(exec).await.unwrap();
-    let mut keyboard = stdin.unwrap();
-    let mut screen = String::new();
-    let talk =
-        [("", "/ # "), ("echo hi\r", "\r\nhi\r\n/ # "), ("x=\x03", "^C\r\n"), ("exit 4\r", "")];
-    for (typed, shown) in talk {
-        keyboard.write_all(typed.as_bytes()).await.unwrap();
-        while !screen.contains(shown) {
-            let mut piece = [0; 256];
-            let length = stdout.read(&mut piece).await.unwrap();
-            assert!(length > 0, "{screen:?}");
-            screen.push_str(&String::from_utf8_lossy(&piece[..length]));
-        }
-    }
-    assert_eq!(handle.wait().await.code, 4, "{screen:?}");
-    container.kill();
 }
 
 /// What is pure in the toolbox is tested where it is written.

@@ -27,5 +27,7 @@ mod p3;
 mod redis;
 #[path = "../guests/sockets.rs"]
 mod sockets;
+#[path = "../guests/terminal.rs"]
+mod terminal;
 #[path = "../guests/world.rs"]
 mod world;

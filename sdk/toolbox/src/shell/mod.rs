@@ -11,8 +11,7 @@ mod run;
 mod state;
 mod word;
 
-use std::io::IsTerminal;
-
+use crate::interrupt;
 use crate::proc::{Proc, reason};
 
 use parse::SyntaxError;
@@ -85,20 +84,35 @@ async fn run_given(mut shell: Shell, is_text: bool, mut rest: Vec<String>) -> i3
 
 /// Reads commands from stdin, each as soon as it is whole.
 async fn by_line(mut shell: Shell) -> i32 {
-    shell.options.interactive |= std::io::stdin().is_terminal();
+    shell.options.interactive |= shell.streams.stdin.is_terminal();
     let mut text = String::new();
     loop {
         prompt(&shell, text.is_empty()).await;
-        let line = shell.streams.stdin.line().await.ok().flatten();
+        let stdin = shell.streams.stdin.clone();
+        let Some(line) = unless_interrupted(&shell, stdin.line()).await else {
+            text.clear();
+            shell.begin_anew(&shell.clone());
+            continue;
+        };
+        let line = line.ok().flatten();
         let ended = line.is_none();
         text.push_str(&String::from_utf8_lossy(&line.unwrap_or_default()));
         if !ended && matches!(parse::parse(&text), Err(SyntaxError::Incomplete)) {
             continue;
         }
-        if shell.script(&std::mem::take(&mut text)).await == Flow::Exit || ended {
-            return shell.leave().await;
+        let before = shell.clone();
+        let text = std::mem::take(&mut text);
+        match unless_interrupted(&before, shell.script(&text)).await {
+            Some(flow) if flow == Flow::Exit || ended => return shell.leave().await,
+            Some(_) => {}
+            None => shell.begin_anew(&before),
         }
     }
+}
+
+/// A person's shell outlives an interrupt of what it runs; any other ends with it.
+async fn unless_interrupted<T>(shell: &Shell, work: impl Future<Output = T>) -> Option<T> {
+    if shell.options.interactive { interrupt::until(work).await } else { Some(work.await) }
 }
 
 async fn prompt(shell: &Shell, is_first: bool) {

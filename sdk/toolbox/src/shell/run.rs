@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::ast::{AndOr, Command, Junction, Kind, List, Pipeline, Redirect, RedirectKind, Word};
 use super::pattern;
 use super::state::{Shell, Streams, Variable};
+use crate::interrupt;
 use crate::io::{self, Sink, Source};
 use crate::proc::{plain, reason};
 use crate::tools;
@@ -223,6 +224,7 @@ impl Shell {
 
     /// Runs a loop's body once; gives how the script goes on when the loop is over.
     async fn turn(&mut self, body: &List) -> Option<Flow> {
+        interrupt::check().await;
         self.loops += 1;
         let flow = self.list(body).await;
         self.loops -= 1;
@@ -269,6 +271,9 @@ impl Shell {
         let said = |error: std::io::Error| format!("can't {verb} {target}: {}", reason(&error));
         let streams = &mut self.streams;
         let sink = match redirect.kind {
+            RedirectKind::Read if let Some(device) = Source::device(&path) => {
+                return streams.read_from(redirect.fd, device);
+            }
             RedirectKind::Read => {
                 return streams
                     .read_from(redirect.fd, Source::file(File::open(path).map_err(said)?));

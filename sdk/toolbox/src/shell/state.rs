@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::arith::Variables;
 use super::ast::Command;
+use crate::interrupt;
 use crate::io::{Sink, Source};
 use crate::proc::Proc;
 
@@ -93,6 +94,20 @@ impl Shell {
     fn put(&mut self, name: &str, value: String, exported: bool) {
         let value = Some(value);
         self.variables.insert(name.to_owned(), Variable { value, exported, read_only: false });
+    }
+
+    /// Goes on at the prompt after an interrupt: what `before` read, wrote and was called with; variables and the
+    /// directory stay as they are now.
+    pub(crate) fn begin_anew(&mut self, before: &Shell) {
+        self.streams = before.streams.clone();
+        self.streams.stdin.forget();
+        self.positional = before.positional.clone();
+        while self.hidden.len() > before.hidden.len() {
+            let hidden = self.hidden.pop().unwrap_or_default();
+            self.restore(hidden);
+        }
+        (self.tested, self.loops, self.depth) = (before.tested, before.loops, before.depth);
+        self.status = interrupt::CODE;
     }
 
     /// The value of a variable or of a special parameter.

@@ -54,7 +54,7 @@ fn modified(found: &Metadata) -> Moment {
     Moment::of(since.as_secs() as i64, since.subsec_nanos())
 }
 
-fn human_size(bytes: u64) -> String {
+pub(super) fn human_size(bytes: u64) -> String {
     let units = ["", "K", "M", "G", "T"];
     let mut size = bytes as f64;
     let mut unit = 0;

@@ -2,9 +2,12 @@
 
 mod args;
 mod awk;
+mod base64;
 mod curl;
 mod date;
+mod dd;
 mod dig;
+mod du;
 mod expr;
 mod files;
 mod find;
@@ -15,6 +18,7 @@ mod net;
 mod print;
 mod regex;
 mod sed;
+mod sha256sum;
 mod system;
 mod tar;
 mod test;
@@ -52,6 +56,7 @@ async fn dispatch(name: &str, p: &mut Proc) -> Option<Done> {
     Some(match name {
         "[" | "[[" | "test" => test::test(p).await,
         "awk" => awk::awk(p).await,
+        "base64" => base64::base64(p).await,
         "basename" => print::basename(p).await,
         "cat" => text::cat(p).await,
         "chmod" => files::chmod(p).await,
@@ -59,8 +64,10 @@ async fn dispatch(name: &str, p: &mut Proc) -> Option<Done> {
         "curl" => curl::curl(p).await,
         "cut" => text::cut(p).await,
         "date" => date::date(p).await,
+        "dd" => dd::dd(p).await,
         "dig" => dig::dig(p).await,
         "dirname" => print::dirname(p).await,
+        "du" => du::du(p).await,
         "echo" => print::echo(p).await,
         "env" => system::env(p).await,
         "expr" => expr::expr(p).await,
@@ -89,12 +96,14 @@ async fn dispatch(name: &str, p: &mut Proc) -> Option<Done> {
         "sed" => sed::sed(p).await,
         "seq" => print::seq(p).await,
         "sh" => Ok(crate::shell::main(p.clone()).await),
+        "sha256sum" => sha256sum::sha256sum(p).await,
         "sleep" => system::sleep(p).await,
         "sort" => text::sort(p).await,
         "stat" => look::stat(p).await,
         "tail" => text::tail(p).await,
         "tar" => tar::tar(p).await,
         "tee" => text::tee(p).await,
+        "timeout" => system::timeout(p).await,
         "touch" => files::touch(p).await,
         "tr" => tr::tr(p).await,
         "true" => Ok(0),

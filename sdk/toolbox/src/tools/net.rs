@@ -322,7 +322,10 @@ async fn nc_by_datagrams(p: &mut Proc, args: &Args, timeout: Option<Duration>) -
                 crate::io::flush();
                 last = Instant::now();
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                crate::io::turn().await;
+                std::thread::sleep(PAUSE);
+            }
             Err(error) => return Err(error.into()),
         }
     }

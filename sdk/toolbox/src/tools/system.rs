@@ -1,12 +1,17 @@
-//! Tools that look at the surroundings: `env`, `hostname`, `id`, `sleep`, `uname`, `which`.
+//! Tools that look at the surroundings: `env`, `hostname`, `id`, `sleep`, `timeout`, `uname`, `which`.
 
-use std::time::Duration;
+use std::future::Future as _;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use super::args::Args;
 use crate::proc::{Done, Failure, Proc};
 
 /// A sleeping stage of a pipeline lets the others run this often.
 const SLEEP_SLICE: Duration = Duration::from_millis(200);
+
+/// The same at a terminal, where somebody may want to interrupt.
+const SLEEP_SLICE_AT_TERMINAL: Duration = Duration::from_millis(50);
 
 pub(super) async fn env(p: &mut Proc) -> Done {
     let mut words = p.args[1..].to_vec();
@@ -123,32 +128,69 @@ pub(super) async fn which(p: &mut Proc) -> Done {
     Ok(code)
 }
 
-pub(super) async fn sleep(p: &mut Proc) -> Done {
-    let mut seconds = 0.0;
-    for word in &p.args[1..] {
-        let (number, unit) = match word.strip_suffix(['s', 'm', 'h', 'd']) {
-            Some(number) => (number, &word[number.len()..]),
-            None => (word.as_str(), "s"),
-        };
-        let number = if number == "infinity" { Ok(1e12) } else { number.parse::<f64>() };
-        let number = number.ok().filter(|number| *number >= 0.0);
-        let number = number.ok_or_else(|| format!("invalid number '{word}'"))?;
-        seconds += number
-            * match unit {
-                "m" => 60.0,
-                "h" => 3600.0,
-                "d" => 86_400.0,
-                _ => 1.0,
-            };
+/// As good as forever, and few enough for a clock.
+const SECONDS_MAX: f64 = 1e12;
+
+/// Reads a time: `5`, `1.5m`, `infinity`.
+fn seconds(word: &str) -> Result<f64, String> {
+    let (number, unit) = match word.strip_suffix(['s', 'm', 'h', 'd']) {
+        Some(number) => (number, &word[number.len()..]),
+        None => (word, "s"),
+    };
+    let number = if number == "infinity" { Ok(SECONDS_MAX) } else { number.parse::<f64>() };
+    let number = number.ok().filter(|number| *number >= 0.0);
+    let number = number.ok_or_else(|| format!("invalid number '{word}'"))?;
+    Ok(number
+        * match unit {
+            "m" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            _ => 1.0,
+        })
+}
+
+/// What a tool that took too long ends with. *Source:* GNU and busybox `timeout`.
+const CODE_TIMED_OUT: i32 = 124;
+
+/// `timeout [-s SIGNAL] [-k TIME] TIME TOOL…`. There are no signals: a tool that takes turns is no longer polled, and
+/// one that waits for the outside is cut off when it comes back.
+pub(super) async fn timeout(p: &mut Proc) -> Done {
+    let mut words = &p.args[1..];
+    while let Some(option) = words.first().filter(|word| word.starts_with('-')) {
+        let takes_next = matches!(option.as_str(), "-s" | "-k" | "--signal" | "--kill-after");
+        words = words.get(1 + usize::from(takes_next)..).unwrap_or_default();
     }
+    let Some((time, words)) = words.split_first().filter(|(_, words)| !words.is_empty()) else {
+        return Err(Failure::Say(125, "usage: [-s SIGNAL] [-k TIME] TIME TOOL...".to_owned()));
+    };
+    let time = seconds(time).map_err(|why| Failure::Say(125, why))?;
+    let most = (time > 0.0).then(|| Duration::from_secs_f64(time.min(SECONDS_MAX)));
+    let start = Instant::now();
+    let mut inner = p.clone();
+    inner.args = words.to_vec();
+    let mut work = Box::pin(run_tool(&mut inner));
+    std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(done),
+        Poll::Pending if most.is_some_and(|most| start.elapsed() >= most) => {
+            Poll::Ready(Ok(CODE_TIMED_OUT))
+        }
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+pub(super) async fn sleep(p: &mut Proc) -> Done {
+    let seconds = p.args[1..].iter().map(|word| seconds(word)).sum::<Result<f64, String>>()?;
     if p.args.len() == 1 {
         return Err("a time is missing".into());
     }
     crate::io::flush();
-    let mut left = Duration::from_secs_f64(seconds.min(1e12));
+    let at_terminal = crate::interrupt::has_terminal();
+    let most = if at_terminal { SLEEP_SLICE_AT_TERMINAL } else { SLEEP_SLICE };
+    let mut left = Duration::from_secs_f64(seconds.min(SECONDS_MAX));
     while !left.is_zero() {
         crate::io::turn().await;
-        let slice = left.min(SLEEP_SLICE);
+        let slice = left.min(most);
         std::thread::sleep(slice);
         left -= slice;
     }
