@@ -50,7 +50,12 @@ pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
     }
     let old = namespace.status.as_ref().and_then(|status| status.conditions.clone());
     let old = old.unwrap_or_default();
-    let new = conditions(&old, &observed.contents, now);
+    // What waits for the pods to go holds up nothing, so it is not told.
+    let holds = |content: &&super::Content| {
+        others_too || content.resource == FIRST || content.found.is_err()
+    };
+    let told: Vec<super::Content> = observed.contents.iter().filter(holds).cloned().collect();
+    let new = conditions(&old, &told, now);
     if new != old {
         actions.push(Action::SetConditions(new));
     }
@@ -123,7 +128,7 @@ mod tests {
         check(
             &observed(true, all(1, 0)),
             expect![[r#"
-            NamespaceContentRemaining: Some resources are remaining: configmaps has 1 resource instances, pods has 1 resource instances
+            NamespaceContentRemaining: Some resources are remaining: pods has 1 resource instances
             again in 1000ms"#]],
         );
         check(

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
     Endpoints, PersistentVolumeClaim, ReplicationController, ResourceQuota,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::EvictParams;
 
 use super::*;
@@ -403,4 +404,15 @@ async fn an_autoscaler_brings_its_target_within_bounds_and_says_what_it_lacks() 
         .await;
     cluster.until_n_pods(2).await;
     hosts.abort();
+}
+
+#[tokio::test]
+async fn the_built_in_class_of_volumes_comes_back() {
+    let cluster = Cluster::start().await;
+    let class = |all: &Cache<StorageClass>| all.get(None, "coracle-local")?.uid();
+    let first = cluster.until("class", class).await;
+    let api = cluster.client.cluster::<StorageClass>();
+    api.delete("coracle-local", &DeleteParams::default()).await.unwrap();
+    let another = |all: &Cache<StorageClass>| class(all).filter(|uid| *uid != first);
+    cluster.until("class that was made again", another).await;
 }
