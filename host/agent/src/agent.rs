@@ -511,7 +511,7 @@ fn capabilities(
     found.flatten().collect()
 }
 
-/// Adds to a status patch the annotations that the object does not have yet.
+/// Adds to a status patch the annotations that the object does not have yet, and takes away what holds no more.
 fn annotate(
     patch: &mut serde_json::Value,
     pod: &Pod,
@@ -520,11 +520,13 @@ fn annotate(
     let there = pod.metadata.annotations.as_ref();
     let is_new =
         |(key, value): &(&String, &String)| there.and_then(|map| map.get(*key)) != Some(value);
-    let new: serde_json::Map<_, _> = wanted
+    let mut new: serde_json::Map<_, _> = wanted
         .iter()
         .filter(is_new)
         .map(|(key, value)| (key.clone(), value.clone().into()))
         .collect();
+    let outdated = there.map(|there| crate::images::capabilities::outdated(there, wanted));
+    new.extend(outdated.into_iter().flatten().map(|key| (key, serde_json::Value::Null)));
     if !new.is_empty()
         && let Some(metadata) = patch.get_mut("metadata").and_then(|value| value.as_object_mut())
     {

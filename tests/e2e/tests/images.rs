@@ -19,7 +19,8 @@ fn imports_and_exports_are_on_view() {
     eventually("describe shows them", || {
         let described = cluster.run(&["describe", "pod", "web"]);
         let shown = described.contains("exports.coracle.dev/c: wasi:http/incoming-handler@0.2")
-            && described.contains("imports.coracle.dev/c:");
+            && described.contains("imports.coracle.dev/c:")
+            && described.contains("wasi-io.imports.coracle.dev/c: error@0.2");
         if shown { Ok(()) } else { Err(described) }
     });
     let inspected = cluster.coracle(&["inspect", "hello:1"]);
