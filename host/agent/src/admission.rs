@@ -18,6 +18,9 @@ use crate::pods::state::PodVerdict;
 use crate::pods::status::phase;
 use crate::worker::Worker;
 
+/// What the node says that it runs, so that manifests for Linux fit it.
+const OS: &str = "linux";
+
 /// What the pods that are here take of the node, counted as they come and go: looking at each of
 /// thousands for each new one would take longer than to run it.
 pub(crate) struct Room {
@@ -55,6 +58,9 @@ pub(crate) fn judge(room: &Room, pressure: Shown, pod: &Pod) -> Option<PodVerdic
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
+    if let Some(verdict) = foreign(plan::spec(pod)) {
+        return Some(verdict);
+    }
     if let Some(verdict) = pressed(pressure, pod) {
         return Some(verdict);
     }
@@ -62,6 +68,16 @@ pub(crate) fn judge(room: &Room, pressure: Shown, pod: &Pod) -> Option<PodVerdic
     let known = |lack: &Lack| !is_unknown_here(lack, &room.node);
     let lack = fits(&request, &room.node).into_iter().find(known)?;
     Some(verdict(&lack, &request, &room.node))
+}
+
+/// The verdict on a pod for another operating system than the node says that it has.
+///
+/// *Source:* kubelet's `rejectPodAdmissionBasedOnOSField`.
+fn foreign(spec: &PodSpec) -> Option<PodVerdict> {
+    spec.os.as_ref().filter(|os| os.name != OS)?;
+    let message =
+        "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS".into();
+    Some(PodVerdict { reason: "PodOSNotSupported".into(), message, until: None })
 }
 
 /// Whether what lacks is a resource of somebody else that this host does not count: the scheduler does, by what the
@@ -172,6 +188,13 @@ mod tests {
             BTreeMap::from([("pods".into(), "9".into()), ("memory".into(), "1Gi".into())]);
         let verdict = judge(&Room::new(&allocatable), pressure, &pod);
         assert_eq!(verdict.map(|verdict| verdict.message).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_pod_for_another_system_is_not_taken() {
+        let message = "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS";
+        check(Shown::default(), json!({"os": {"name": "windows"}}), Some(message));
+        check(Shown::default(), json!({"os": {"name": "linux"}}), None);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Sources<'a> {
     pub objects: &'a Objects,
     /// The Services of the pod's namespace, and `default/kubernetes`.
     pub services: &'a [std::sync::Arc<Service>],
+    /// What the pod is told to be called.
+    pub hostname: &'a str,
     /// What the image sets, weakest of all.
     pub image: &'a [(String, String)],
 }
@@ -54,8 +56,7 @@ impl Environment {
 /// A fault `CreateContainerConfigError` that names the object or key that is missing.
 pub fn environment(sources: &Sources<'_>) -> Result<Environment, Fault> {
     let mut env = Environment(sources.image.to_vec());
-    let hostname = crate::pods::hostname::hostname(sources.pod);
-    env.set("HOSTNAME", hostname);
+    env.set("HOSTNAME", sources.hostname.to_owned());
     for (name, value) in service_variables(sources) {
         env.set(&name, value);
     }

@@ -45,6 +45,7 @@ fn shown(container: Value) -> String {
         facts: &facts,
         objects: &objects,
         services: &services(),
+        hostname: "p",
         image: &[("FROM_IMAGE".into(), "i".into())],
     };
     match environment(&sources) {

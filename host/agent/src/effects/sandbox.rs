@@ -10,7 +10,7 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 
 use super::{Shared, Target};
 use crate::config::dns::{self, DnsSurroundings};
-use crate::pods::hostname::{full_name, hostname};
+use crate::pods::hostname::{full_name, hostname, kernel_name};
 use crate::pods::plan::{self, Role};
 use crate::pods::state::{Note, PodEvent};
 use crate::record::record;
@@ -107,6 +107,7 @@ fn request(
         ips,
         host_network: spec.host_network.unwrap_or(false),
         hostname: hostname(&target.pod),
+        kernel_name: kernel_name(&target.pod, &shared.config.cluster_domain)?,
         full_name: full_name(&target.pod, &shared.config.cluster_domain),
         host_aliases: aliases,
         egress: egress(shared, target),

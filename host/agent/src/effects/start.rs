@@ -11,9 +11,10 @@ use crate::clock::now;
 use crate::config::env::{self, Environment};
 use crate::config::{argv, objects};
 use crate::images::LocalImage;
+use crate::pods::hostname::{hostname, kernel_name};
 use crate::pods::plan::{self, Index, PodKey};
-use crate::pods::state::{Fault, PodEvent};
-use crate::record::about;
+use crate::pods::state::{Fault, Note, PodEvent};
+use crate::record::{about, record};
 use crate::requests::{Noted, Owner};
 use crate::runtime::resource::{Facts, resource};
 use crate::runtime::{FaultSink, Isolation, StartRequest, Stdin};
@@ -71,7 +72,7 @@ async fn try_start(
         cpu_millis: limit(container, "cpu").and_then(millis),
         storage_bytes: limit(container, "ephemeral-storage").and_then(amount),
         http_port: http_port(container),
-        isolation: isolation(&target.pod),
+        isolation: isolation_of(shared, target),
         log: log_path(&shared.config.data_dir, &target.key, &container.name, restart_count),
         termination_message_path: container
             .termination_message_path
@@ -140,7 +141,10 @@ async fn environment(
     })?;
     let services = shared.services.in_namespace(&target.key.namespace);
     let facts = shared.facts(target);
+    // One that is too long has no sandbox, and so does not come here.
+    let name = kernel_name(&target.pod, &shared.config.cluster_domain);
     let sources = env::Sources {
+        hostname: &name.unwrap_or_else(|_| hostname(&target.pod)),
         pod: &target.pod,
         container,
         facts: &facts,
@@ -173,12 +177,25 @@ fn http_port(container: &Container) -> u16 {
     port.and_then(|port| u16::try_from(port).ok()).unwrap_or(HTTP_PORT_DEFAULT)
 }
 
-fn isolation(pod: &Pod) -> Isolation {
+/// How requests share instances; what cannot be understood means the usual, and the pod's owner is told.
+fn isolation_of(shared: &Shared, target: &Target) -> Isolation {
+    isolation(&target.pod).unwrap_or_else(|message| {
+        let note = Note { warning: true, reason: "InvalidIsolation", message, container: None };
+        record(&shared.recorder, &target.pod, note);
+        Isolation::Request
+    })
+}
+
+fn isolation(pod: &Pod) -> Result<Isolation, String> {
     let annotations = pod.metadata.annotations.as_ref();
     match annotations.and_then(|map| map.get(ISOLATION_ANNOTATION)).map(String::as_str) {
-        Some("pooled") => Isolation::Pooled,
-        Some("resident") => Isolation::Resident,
-        Some(_) | None => Isolation::Request,
+        Some("pooled") => Ok(Isolation::Pooled),
+        Some("resident") => Ok(Isolation::Resident),
+        Some("request") | None => Ok(Isolation::Request),
+        Some(other) => Err(format!(
+            "annotation {ISOLATION_ANNOTATION} not followed, each request has an instance of its own: \
+             \"{other}\" must be request, pooled or resident"
+        )),
     }
 }
 
@@ -269,6 +286,22 @@ mod tests {
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let refused = check_user(&pod, container).err().map(|fault| fault.reason.to_string());
         assert_eq!(refused.as_deref(), is_refused.then_some("CreateContainerConfigError"));
+    }
+
+    #[test]
+    fn isolation_is_one_of_three_words() {
+        let check = |word: Option<&str>, expected: Option<Isolation>| {
+            let mut pod = Pod::default();
+            pod.metadata.annotations =
+                word.map(|word| [(ISOLATION_ANNOTATION.to_owned(), word.to_owned())].into());
+            assert_eq!(isolation(&pod).ok(), expected, "{word:?}");
+        };
+        check(None, Some(Isolation::Request));
+        check(Some("request"), Some(Isolation::Request));
+        check(Some("pooled"), Some(Isolation::Pooled));
+        check(Some("resident"), Some(Isolation::Resident));
+        check(Some("bogus"), None);
+        check(Some(""), None);
     }
 
     #[test]

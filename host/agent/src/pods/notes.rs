@@ -37,13 +37,14 @@ pub(crate) fn condemned(verdict: &PodVerdict) -> Note {
 
 /// Event reasons come from a fixed list; an unknown verdict is reported under a general word.
 fn verdict_reason(reason: &str) -> &'static str {
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 12] = [
         "OutOfcpu",
         "OutOfmemory",
         "OutOfpods",
         "OutOfephemeral-storage",
         "NodeAffinity",
         "NodePorts",
+        "PodOSNotSupported",
         "DeadlineExceeded",
         "Evicted",
         "UnexpectedAdmissionError",

@@ -53,6 +53,8 @@ pub struct SandboxRequest {
     pub host_network: bool,
     /// Its host name.
     pub hostname: String,
+    /// What it is told to be called: its host name, or the full one where it asked for that.
+    pub kernel_name: String,
     /// The same with all domains, when it has a subdomain.
     pub full_name: Option<String>,
     /// Lines of `/etc/hosts` besides the usual ones.

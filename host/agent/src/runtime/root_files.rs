@@ -28,7 +28,7 @@ impl Surroundings {
     /// Lists the files of one pod: absolute path and content.
     pub(super) fn files(&self, pod: &SandboxRequest) -> Vec<(String, Bytes)> {
         let mut files = vec![
-            ("/etc/hostname".to_owned(), Bytes::from(format!("{}\n", pod.hostname))),
+            ("/etc/hostname".to_owned(), Bytes::from(format!("{}\n", pod.kernel_name))),
             (HOSTS_FILE.to_owned(), Bytes::from(hosts(pod, machine_hosts))),
         ];
         if let Some(text) = &pod.resolv_conf {
@@ -94,6 +94,7 @@ mod tests {
             ips: vec![address("10.128.0.5")],
             host_network,
             hostname: "a".into(),
+            kernel_name: "a".into(),
             full_name: Some("a.sub.default.svc.cluster.local".into()),
             host_aliases: vec![
                 (address("192.0.2.7"), "db".into()),

@@ -187,12 +187,12 @@ impl WasmRuntime {
         }
         if request.host_network {
             let parts = (&self.fabric, &*self.network);
-            return self.host_network.enter(&request.ips, &request.hostname, parts);
+            return self.host_network.enter(&request.ips, &request.kernel_name, parts);
         }
         let full = request.full_name.iter();
         let full = full.flat_map(|name| request.ips.iter().map(move |ip| (*ip, name.clone())));
         let netns = self.fabric.add(NetNsSpec {
-            hostname: request.hostname.clone(),
+            hostname: request.kernel_name.clone(),
             hosts: full.chain(request.host_aliases.iter().cloned()).collect(),
             ..NetNsSpec::new(tag.clone(), request.ips.clone())
         });

@@ -84,6 +84,7 @@ impl Machine {
             ips: vec![pod.ip],
             host_network: false,
             hostname: pod.key.name.clone(),
+            kernel_name: pod.key.name.clone(),
             full_name: None,
             host_aliases: Vec::new(),
             egress: None,
