@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 
 use super::plan::{self, Role};
 use super::shutdown::TERMINATED;
-use super::state::{PodState, PodVerdict};
+use super::state::{PodState, PodVerdict, Sandbox, Volumes};
 use super::status::Phase;
 
 /// The condition types that this host writes; all others belong to someone else.
@@ -33,7 +33,7 @@ pub fn conditions(
     phase: Phase,
     now: Timestamp,
 ) -> Vec<PodCondition> {
-    let ground = bare("PodReadyToStartContainers", state.ip().is_some());
+    let ground = ground(state);
     let initialized = initialized(pod, state, phase);
     let containers_ready = containers_ready(pod, status, phase);
     let ready = ready(pod, previous, &containers_ready);
@@ -61,6 +61,19 @@ fn disrupted(state: &PodState, before: &[PodCondition]) -> Option<PodCondition> 
     });
     let theirs = || before.iter().find(|old| old.type_ == DISRUPTION_TARGET).cloned();
     ours.or_else(theirs)
+}
+
+/// Whether containers could be started; says why not where the host has tried, which clients that wait for a pod show
+/// sooner than an event.
+fn ground(state: &PodState) -> PodCondition {
+    const KIND: &str = "PodReadyToStartContainers";
+    if let Volumes::Failed { message, .. } = &state.volumes {
+        return why(KIND, false, "FailedMount", Some(message.clone()));
+    }
+    if let Sandbox::Failed { message, .. } = &state.sandbox {
+        return why(KIND, false, "FailedCreatePodSandBox", Some(message.clone()));
+    }
+    bare(KIND, state.ip().is_some())
 }
 
 fn bare(kind: &str, holds: bool) -> PodCondition {

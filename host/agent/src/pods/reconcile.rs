@@ -209,22 +209,28 @@ fn overdue(pod: &Pod, state: &PodState, now: Timestamp, plan: &mut Plan) -> Opti
 }
 
 fn keep_running(pod: &Pod, state: &PodState, now: Timestamp, plan: &mut Plan) {
-    match &state.sandbox {
-        Sandbox::Absent => plan.actions.push(Action::CreateSandbox),
-        Sandbox::Failed { retry_at, .. } => when(*retry_at, now, plan, Action::CreateSandbox),
-        Sandbox::Creating | Sandbox::Ready { .. } | Sandbox::Removing | Sandbox::Removed => {}
-    }
     match &state.volumes {
         Volumes::Absent => plan.actions.push(Action::MountVolumes),
         Volumes::Failed { retry_at, .. } => when(*retry_at, now, plan, Action::MountVolumes),
         Volumes::Mounting | Volumes::Mounted | Volumes::Removing | Volumes::Removed => {}
     }
-    let ground = state.ip().is_some() && state.volumes == Volumes::Mounted;
+    // *Source:* kubelet's `SyncPod`: nothing is begun for a pod that waits for its volumes.
+    let mounted = state.volumes == Volumes::Mounted;
+    match &state.sandbox {
+        Sandbox::Absent if mounted => plan.actions.push(Action::CreateSandbox),
+        Sandbox::Failed { retry_at, .. } => when(*retry_at, now, plan, Action::CreateSandbox),
+        Sandbox::Absent
+        | Sandbox::Creating
+        | Sandbox::Ready { .. }
+        | Sandbox::Removing
+        | Sandbox::Removed => {}
+    }
+    let ground = state.ip().is_some() && mounted;
     let initialized = apps_begun(pod, state);
     let mut open = true;
     let mut in_order = true;
     for (index, role, spec, container) in rows(pod, state) {
-        if open || role == Role::Ephemeral {
+        if mounted && (open || role == Role::Ephemeral) {
             let may_start = ground && (role != Role::App || in_order);
             advance(pod, index, role, spec, container, may_start, now, plan);
         }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{HostIP, Pod, PodIP, PodStatus};
 use super::conditions;
 use super::container_status::{container_status, is_restarting};
 use super::plan::{self, Role};
-use super::state::{ContainerState, Life, PodState, Sandbox};
+use super::state::{ContainerState, Life, PodState, Sandbox, Volumes};
 
 /// What the host contributes to every status.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +68,10 @@ pub fn pod_status(
             .map(|((role, spec), container)| container_status(pod, role, spec, container, now))
             .collect()
     };
+    // *Source:* kubelet's `rejectPod`, which says nothing of containers that it never looked at.
+    let statuses = |wanted: fn(Role) -> bool| {
+        if is_rejected(state) { Vec::new() } else { statuses(wanted) }
+    };
     let init = statuses(|role| matches!(role, Role::Init | Role::Sidecar));
     let ephemeral = statuses(|role| role == Role::Ephemeral);
     let apps = statuses(|role| role == Role::App);
@@ -85,12 +89,19 @@ pub fn pod_status(
         qos_class: Some(super::qos::class(plan::spec(pod)).into()),
         observed_generation: pod.metadata.generation,
         init_container_statuses: (!init.is_empty()).then_some(init),
-        container_statuses: Some(apps),
+        container_statuses: (!is_rejected(state)).then_some(apps),
         ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
         ..PodStatus::default()
     };
     status.conditions = Some(conditions::conditions(pod, state, &status, previous, phase, now));
     status
+}
+
+/// Tells whether this host never began with the pod, because it did not take it.
+fn is_rejected(state: &PodState) -> bool {
+    let is_untouched = state.sandbox == Sandbox::Absent && state.volumes == Volumes::Absent;
+    let has_run = state.containers.iter().any(ContainerState::was_started);
+    state.verdict.is_some() && is_untouched && !has_run
 }
 
 /// Decides the phase.

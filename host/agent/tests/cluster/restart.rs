@@ -125,6 +125,7 @@ async fn a_pod_too_many_is_refused() {
     cluster.create::<Pod>(pod("big", json!({"containers": [app]}))).await;
     let shown = cluster.shows("big", "/status/phase", "Failed").await;
     assert_eq!(shown["status"]["reason"], "OutOfcpu");
+    assert!(shown["status"]["containerStatuses"].is_null(), "{shown}");
     let message = shown["status"]["message"].as_str().unwrap();
     assert!(message.starts_with("Pod was rejected: Node didn't have enough resource: cpu, requested: 1000000, used: 0, capacity: "), "{message}");
 }

@@ -6,6 +6,7 @@ use super::app;
 use super::life::Life;
 use crate::checkpoint::SavedPod;
 use crate::pods::reconcile::reconcile;
+use crate::pods::state::Volumes;
 
 /// The names of the actions that would begin now.
 fn due(life: &Life) -> Vec<String> {
@@ -29,10 +30,10 @@ fn check(script: &str, change: impl FnOnce(&mut Life), expected: &[&str]) {
 /// Row `node.compute-actions`. *Source:* the cases of kubelet's `computePodActions`.
 #[test]
 fn observed_pods_give_these_actions() {
-    let ground = ["CreateSandbox", "MountVolumes"];
-    let with = |image: &'static str| [ground[0], ground[1], image];
-    // A new pod: the first init container alone.
-    check("", |_| {}, &with("EnsureImage(0)"));
+    // A new pod: its volumes before anything else, then the first init container alone.
+    check("", |_| {}, &["MountVolumes"]);
+    let mounted = |life: &mut Life| life.state.volumes = Volumes::Mounted;
+    check("", mounted, &["CreateSandbox", "EnsureImage(0)"]);
     // Init order: each is begun once the one before has ended well, and an app container after all.
     check("run", |_| {}, &[]);
     let running = |life: &Life| life.state.containers.iter().filter(|c| c.run().is_some()).count();
@@ -59,8 +60,10 @@ fn observed_pods_give_these_actions() {
     let lost = |life: &mut Life| {
         let saved = SavedPod::of(&life.pod, &life.state);
         life.state = saved.recover(life.now).unwrap();
+        assert_eq!(due(life), ["MountVolumes"]);
+        mounted(life);
     };
-    check(begun, lost, &with("EnsureImage(2)"));
+    check(begun, lost, &["CreateSandbox", "EnsureImage(2)"]);
     // Deletion stops what runs and begins nothing.
     let deleted = |life: &mut Life| {
         life.pod.metadata.deletion_timestamp = Some(life.now.into());

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use self::life::Life;
 use super::plan::Index;
 use super::reconcile::reconcile;
+use super::state::{PodEvent, PodVerdict};
+use super::status::{HostFacts, pod_status};
 
 #[track_caller]
 fn check(spec: Value, script: &str, expected: Expect) {
@@ -441,9 +443,71 @@ fn an_ephemeral_container_does_not_keep_a_pod_that_has_done_its_work() {
     );
 }
 
+#[test]
+fn a_pod_that_waits_for_its_volumes_has_nothing_yet() {
+    check(
+        one(json!({})),
+        "hold MountVolumes\nrun\nstatus",
+        expect![[r#"
+        hold MountVolumes
+        run
+          MountVolumes (held)
+        status
+          Pending; a: ContainerCreating restarts=0
+          not PodReadyToStartContainers:  
+          not Ready: ContainersNotReady containers with unready status: [a]
+          not ContainersReady: ContainersNotReady containers with unready status: [a]
+    "#]],
+    );
+}
+
+/// Row by row what is told of a pod that waits for something of the host.
+#[test]
+fn what_a_pod_waits_for_is_a_condition() {
+    let failed = |event: PodEvent| {
+        let mut life = Life::new(one(json!({})));
+        life.state.apply(&life.pod, event, life.now);
+        let status = pod_status(&life.pod, &life.state, None, &HostFacts::default(), life.now);
+        let conditions = status.conditions.unwrap();
+        let ground = conditions.into_iter().find(|c| c.type_ == "PodReadyToStartContainers");
+        let ground = ground.unwrap();
+        (ground.reason.unwrap(), ground.message.unwrap())
+    };
+    let (reason, message) =
+        failed(PodEvent::VolumesFailed { volume: "root".into(), message: "not allowed".into() });
+    assert_eq!(reason, "FailedMount");
+    assert_eq!(message, "MountVolume.SetUp failed for volume \"root\" : not allowed");
+    let (reason, message) = failed(PodEvent::SandboxFailed { message: "no address".into() });
+    assert_eq!((&*reason, &*message), ("FailedCreatePodSandBox", "no address"));
+}
+
+/// What was refused at once shows no container, so that lists show the reason in its place; what was ended later does.
+#[test]
+fn a_pod_that_was_not_taken_says_nothing_of_containers() {
+    for (script, containers) in [("hold none", 0), ("run", 1)] {
+        let mut life = Life::new(one(json!({})));
+        life.tell(script);
+        let reason = "OutOfcpu".into();
+        let verdict = PodVerdict { reason, message: "why".into(), until: None };
+        life.state.apply(&life.pod, PodEvent::Condemned(verdict), life.now);
+        life.tell("run");
+        let status = pod_status(&life.pod, &life.state, None, &HostFacts::default(), life.now);
+        assert_eq!(status.phase.as_deref(), Some("Failed"));
+        let shown = status.container_statuses.map_or(0, |statuses| statuses.len());
+        assert_eq!(shown, containers, "{script}");
+    }
+}
+
 fn steps() -> impl Strategy<Value = Vec<&'static str>> {
     let ends = ["exit i 0", "exit i 1", "exit s 1", "exit a 0", "exit a 1", "exit b 1"];
-    let held = ["hold start", "hold stop", "hold image", "hold CreateSandbox", "release"];
+    let held = [
+        "hold start",
+        "hold stop",
+        "hold image",
+        "hold CreateSandbox",
+        "hold MountVolumes",
+        "release",
+    ];
     let others = ["run", "wait 1", "wait 7", "wait 600", "config", "delete 30", "delete 0", "gone"];
     let lines = [&ends[..], &held[..], &others[..]].concat();
     prop::collection::vec(prop::sample::select(lines), 1..40)
