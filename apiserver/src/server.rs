@@ -200,17 +200,14 @@ impl ApiServer {
             None => Pki::passing_service_account_keys()?,
         };
         let accounts = ServiceAccounts::new(keys, caches.clone());
-        let mut authenticator =
-            Authenticator::new(config.tokens, accounts, caches.clone()).with_oidc(config.oidc);
-        if !config.anonymous_auth {
-            authenticator = authenticator.without_anonymous();
-        }
         let metrics = Metrics::default();
         let core = Core {
             address: config.address,
             store: Storage::new(store, config.sealer),
             authorizer: Authorizer::new(caches.clone()),
-            authenticator,
+            authenticator: Authenticator::new(config.tokens, accounts, caches.clone())
+                .with_oidc(config.oidc)
+                .with_anonymous(config.anonymous_auth),
             caches,
             definitions: Definitions::default(),
             discovery: Discovery::new(&config.address.to_string()),

@@ -49,9 +49,9 @@ impl Authenticator {
         Authenticator { tokens, accounts, oidc, caches, anonymous: true }
     }
 
-    /// The same, with no place for requests without credentials.
-    pub fn without_anonymous(self) -> Authenticator {
-        Authenticator { anonymous: false, ..self }
+    /// The same, taking requests without credentials or not.
+    pub fn with_anonymous(self, anonymous: bool) -> Authenticator {
+        Authenticator { anonymous, ..self }
     }
 
     /// The same, trusting these issuers as well.
@@ -154,10 +154,7 @@ mod tests {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
         }
         let peer = peer.map(|name| Arc::new(UserInfo::new(name, ["g"])));
-        let mut authenticator = authenticator(tokens);
-        if !anonymous {
-            authenticator = authenticator.without_anonymous();
-        }
+        let authenticator = authenticator(tokens).with_anonymous(anonymous);
         let user = authenticator.authenticate(peer.as_ref(), &headers, Timestamp::UNIX_EPOCH);
         let found = user.as_ref().map(|user| user.name.as_str()).map_err(Status::code);
         assert_eq!(found, expected);
