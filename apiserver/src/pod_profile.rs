@@ -157,7 +157,10 @@ mod tests {
         let debug = json!({"spec": {"hostNetwork": true, "volumes": volumes("/")}});
         let said = warnings(by_kind("", "v1", "Pod").unwrap(), &debug);
         let flags = "--allow-host-path=/ and --allow-host-network";
-        assert!(said[0].starts_with("spec.volumes[1].hostPath: ") && said[0].ends_with(flags), "{said:?}");
+        assert!(
+            said[0].starts_with("spec.volumes[1].hostPath: ") && said[0].ends_with(flags),
+            "{said:?}"
+        );
         let pod = json!({"spec": {"volumes": volumes("/srv")}});
         assert!(warnings(by_kind("", "v1", "Pod").unwrap(), &pod).is_empty());
         let restricted = json!({"securityContext": {"allowPrivilegeEscalation": false, "runAsNonRoot": true,
