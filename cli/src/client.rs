@@ -11,18 +11,34 @@ pub(crate) async fn of_kubeconfig(path: &Path) -> anyhow::Result<kube::Client> {
     of_kubeconfig_at(path, None).await
 }
 
+/// A client by a kubeconfig file that gives each answer as it came: a 503 of a program that is tested is not asked
+/// for again and again.
+pub(crate) async fn that_asks_once(path: &Path) -> anyhow::Result<kube::Client> {
+    let mut config = config(path).await?;
+    config.default_retry = false;
+    client(path, config)
+}
+
 /// A client by a kubeconfig file, of the server at another URL.
 pub(crate) async fn of_kubeconfig_at(
     path: &Path,
     url: Option<&str>,
 ) -> anyhow::Result<kube::Client> {
+    let mut config = config(path).await?;
+    if let Some(url) = url {
+        config.cluster_url = url.parse().with_context(|| format!("read the URL '{url}'"))?;
+    }
+    client(path, config)
+}
+
+async fn config(path: &Path) -> anyhow::Result<Config> {
     let kubeconfig = Kubeconfig::read_from(path).with_context(|| {
         format!("read {}: is a server running with this data directory?", path.display())
     })?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    let mut config = config.with_context(|| format!("use {}", path.display()))?;
-    if let Some(url) = url {
-        config.cluster_url = url.parse().with_context(|| format!("read the URL '{url}'"))?;
-    }
+    config.with_context(|| format!("use {}", path.display()))
+}
+
+fn client(path: &Path, config: Config) -> anyhow::Result<kube::Client> {
     kube::Client::try_from(config).with_context(|| format!("make a client of {}", path.display()))
 }

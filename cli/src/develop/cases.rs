@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use k8s_openapi::api::core::v1::ServicePort;
 use serde::Deserialize;
 
 /// All cases of a file.
@@ -106,9 +107,28 @@ impl RequestCase {
         self.name.clone().unwrap_or_else(|| format!("{} {}", self.method, self.path))
     }
 
-    /// Path of the Service's proxy at the API server.
-    pub(crate) fn proxied(&self) -> String {
-        let port = self.port.iter().map(|port| format!(":{port}")).collect::<String>();
+    /// The port to ask of the Service's `ports`; `None` for one without a name.
+    ///
+    /// # Errors
+    /// The Service has several and the case does not say which, or none.
+    pub(crate) fn port(&self, ports: &[ServicePort]) -> anyhow::Result<Option<String>> {
+        match (&self.port, ports) {
+            (Some(port), _) => Ok(Some(port.clone())),
+            (None, [only]) => Ok(only.name.clone()),
+            (None, []) => bail!("the Service {} has no port", self.service),
+            (None, several) => {
+                let said =
+                    |port: &ServicePort| port.name.clone().unwrap_or_else(|| port.port.to_string());
+                let said: Vec<String> = several.iter().map(said).collect();
+                let (service, said) = (&self.service, said.join(", "));
+                bail!("the Service {service} has the ports {said}: say which with 'port = …'")
+            }
+        }
+    }
+
+    /// Path of the proxy at the API server for a port of the Service.
+    pub(crate) fn proxied(&self, port: Option<&str>) -> String {
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let slash = if self.path.starts_with('/') { "" } else { "/" };
         format!(
             "/api/v1/namespaces/{}/services/{}{port}/proxy{slash}{}",
@@ -170,9 +190,37 @@ mod tests {
     fn a_request_goes_to_the_proxy_of_its_service() {
         let case = request("");
         assert_eq!(case.title(), "GET /");
-        assert_eq!(case.proxied(), "/api/v1/namespaces/default/services/web/proxy/");
-        let case = request("namespace = 'n'\nport = 'http'\npath = 'a?b=c'");
-        assert_eq!(case.proxied(), "/api/v1/namespaces/n/services/web:http/proxy/a?b=c");
+        assert_eq!(case.proxied(None), "/api/v1/namespaces/default/services/web/proxy/");
+        let case = request("namespace = 'n'\npath = 'a?b=c'");
+        assert_eq!(
+            case.proxied(Some("http")),
+            "/api/v1/namespaces/n/services/web:http/proxy/a?b=c"
+        );
+    }
+
+    #[test]
+    fn the_port_is_the_one_that_is_said_or_the_only_one() {
+        let named = |name: &str| ServicePort {
+            name: Some(name.to_owned()),
+            port: 80,
+            ..ServicePort::default()
+        };
+        let unnamed = ServicePort { port: 80, ..ServicePort::default() };
+        let both = [named("http"), named("admin")];
+        let check = |case: &str, ports: &[ServicePort], expected: Result<Option<&str>, &str>| {
+            let found = request(case).port(ports).map_err(|error| error.to_string());
+            let expected = expected.map(|port| port.map(str::to_owned)).map_err(str::to_owned);
+            assert_eq!(found, expected);
+        };
+        check("port = '81'", &both, Ok(Some("81")));
+        check("", &both[..1], Ok(Some("http")));
+        check("", &[unnamed], Ok(None));
+        check("", &[], Err("the Service web has no port"));
+        check(
+            "",
+            &both,
+            Err("the Service web has the ports http, admin: say which with 'port = …'"),
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use http::Request;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 use kube::api::{ListParams, LogParams};
 use kube::client::Body;
@@ -62,7 +62,7 @@ async fn rehearse(
     let folder: PathBuf = flags.folder.clone();
     let mut work = Work::new(server.client(), data, folder, flags.timeout).quiet();
     work.swap(recipe, manifests).await?;
-    let client = client::of_kubeconfig(&data.kubeconfig()).await?;
+    let client = client::that_asks_once(&data.kubeconfig()).await?;
     let mut verdicts = Vec::new();
     for case in &cases.request {
         let start = Instant::now();
@@ -82,7 +82,11 @@ async fn rehearse(
 }
 
 async fn ask(client: &kube::Client, case: &RequestCase) -> anyhow::Result<Option<String>> {
-    let mut request = Request::builder().method(case.method.as_str()).uri(case.proxied());
+    let services: Api<Service> = Api::namespaced(client.clone(), &case.namespace);
+    let service = services.get(&case.service).await?;
+    let port = case.port(&service.spec.and_then(|spec| spec.ports).unwrap_or_default())?;
+    let uri = case.proxied(port.as_deref());
+    let mut request = Request::builder().method(case.method.as_str()).uri(uri);
     for (name, value) in &case.headers {
         request = request.header(name, value);
     }

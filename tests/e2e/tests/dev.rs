@@ -213,6 +213,8 @@ fn templates_build_run_and_pass_their_tests() {
         let told = projects.run(&["test"], &folder);
         assert!(told.starts_with(&format!("ok    job-name={template}")), "{told}");
     }
+    let told = projects.run(&["test"], &projects.make("rust-http", "asked"));
+    assert!(told.starts_with("ok    GET /world"), "{told}");
     let script = |template: &str| {
         let folder = projects.make(template, template);
         std::os::unix::fs::symlink(javascript_packages(), folder.join("node_modules")).unwrap();
