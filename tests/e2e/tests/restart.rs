@@ -152,8 +152,7 @@ fn all_writes_are_in_the_audit_log(cluster: &Cluster) {
         };
         let writes = ["create", "update", "patch"];
         let missing: Vec<&str> = [
-            // What is posted to a collection has no name in the log.
-            ("a user's pod", did("coracle-admin", &["create"], "pods/")),
+            ("a user's pod", did("coracle-admin", &["create"], "pods/web")),
             ("its status", did(&host, &writes, "pods/web/status")),
             ("the node", did(&host, &writes, &format!("nodes/{node}/status"))),
             ("the heartbeat", did(&host, &writes, &format!("leases/{node}"))),
