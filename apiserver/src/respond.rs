@@ -112,11 +112,20 @@ pub fn encode(value: &Value, encoding: Encoding) -> Result<Bytes, Status> {
     Ok(bytes.into())
 }
 
+/// Bytes of all warnings of an answer; those beyond are left out, because clients bound their headers.
+/// *Source:* kube-apiserver, which cuts at 4 KiB.
+const WARNINGS_BYTES_MAX: usize = 4 << 10;
+
 /// Adds `Warning: 299 - "..."` headers, one per warning; kubectl prints them.
 ///
 /// *Source:* RFC 9111 warn-text as a quoted string; line ends cannot be in a header and become spaces.
 pub fn warn(answer: &mut Answer, warnings: &[String]) {
+    let mut bytes = 0;
     for warning in warnings {
+        bytes += warning.len();
+        if bytes > WARNINGS_BYTES_MAX {
+            break;
+        }
         let clean: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let quoted = clean.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(header) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {

@@ -110,6 +110,8 @@ fn quality_of_service() {
         assert_eq!(strategy::pod::qos_class(&pod), expected, "{own}");
     };
     check_own("{limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 1, memory: 1Gi}}", "Guaranteed");
+    check_own("{}", "Guaranteed");
+    check_own("{limits: {}}", "Guaranteed");
     check_own("{limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 500m, memory: 1Gi}}", "Burstable");
     check_own("{limits: {cpu: 1}, requests: {cpu: 1}}", "Burstable");
     check_own("{requests: {cpu: 1}}", "Burstable");

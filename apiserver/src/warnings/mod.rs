@@ -16,6 +16,9 @@ use serde_json::Value;
 /// Completions and parallelism above which the index of a Job may grow too long to be kept.
 const INDEXED_JOB_MAX: (i64, i64) = (100_000, 10_000);
 
+/// Warnings of one write; more of them nobody reads.
+const WARNINGS_MAX: usize = 100;
+
 /// The path of the template of a kind's pods, `""` for a pod itself; `None` for a kind that has none.
 pub(crate) fn template_of(kind: &Kind) -> Option<&'static str> {
     match (kind.group, kind.kind) {
@@ -54,6 +57,7 @@ pub(crate) fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<
     if is_told {
         pod::add(&mut found, template, path);
     }
+    found.truncate(WARNINGS_MAX);
     found
 }
 

@@ -1,7 +1,11 @@
 //! Files of a volume that cannot all be there, because one's path is another's, or is a folder in it.
 
-use super::{items, text};
+use super::{WARNINGS_MAX, items, text};
 use serde_json::Value;
+
+/// Paths of one volume that are compared with each other. Nobody names as many one by one, and what somebody sends to
+/// keep the server busy is not compared pair by pair.
+const COMPARED_MAX: usize = 256;
 
 /// A path, and where it comes from (nothing where there is one source alone).
 #[derive(PartialEq, Eq)]
@@ -16,11 +20,14 @@ impl Place {
     }
 
     fn meets(&self, other: &Place) -> bool {
-        let (one, two) = (format!("{}/", self.path), format!("{}/", other.path));
         !self.path.is_empty()
             && !other.path.is_empty()
-            && (one.starts_with(&two) || two.starts_with(&one))
+            && (is_within(&self.path, &other.path) || is_within(&other.path, &self.path))
     }
+}
+
+fn is_within(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl std::fmt::Display for Place {
@@ -80,11 +87,13 @@ fn projected(source: &Value) -> Vec<Place> {
 }
 
 fn meetings(found: &mut Vec<String>, places: Vec<Place>, volume: &str, what: &str) {
-    for (index, place) in places.iter().enumerate() {
+    for (index, place) in places.iter().enumerate().take(COMPARED_MAX) {
         for other in places.iter().take(index).filter(|other| place.meets(other)) {
-            found.push(format!(
-                "volume {volume:?} ({what}): overlapping paths: {place} with {other}"
-            ));
+            if found.len() < WARNINGS_MAX {
+                found.push(format!(
+                    "volume {volume:?} ({what}): overlapping paths: {place} with {other}"
+                ));
+            }
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Ports of a pod's containers that get in each other's way.
 
-use super::{items, text};
+use super::{WARNINGS_MAX, items, text};
 use serde_json::Value;
 use std::collections::HashMap;
+
+/// Ports of one number and protocol that further ones are compared with. Nobody has as many, and what
+/// somebody sends to keep the server busy is not compared pair by pair.
+const COMPARED_MAX: usize = 64;
 
 /// What a port is compared by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,11 +46,15 @@ pub(super) fn add(found: &mut Vec<String>, containers: &[(String, &Value)]) {
             }
             let others = known.entry((number, protocol)).or_default();
             for (other, place) in others.iter() {
-                if let Some(how) = clash(host, *other) {
+                if let Some(how) = clash(host, *other)
+                    && found.len() < WARNINGS_MAX
+                {
                     found.push(format!("{path}: {how} port definition with {place}"));
                 }
             }
-            others.push((host, path));
+            if others.len() < COMPARED_MAX {
+                others.push((host, path));
+            }
         }
     }
     names(found, containers);

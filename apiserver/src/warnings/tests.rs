@@ -111,6 +111,15 @@ fn volumes_of_pods() {
 }
 
 #[test]
+fn thousands_of_equal_ports_and_paths_are_told_a_hundred_times() {
+    let ports = vec![json!({"containerPort": 80}); 5_000];
+    let paths = vec![json!({"key": "a", "path": "same"}); 5_000];
+    let pod = json!({"spec": {"containers": [{"name": "c", "ports": ports}],
+        "volumes": [{"name": "v", "configMap": {"name": "m", "items": paths}}]}});
+    assert_eq!(warnings(kind_of("Pod"), &pod, None).len(), WARNINGS_MAX);
+}
+
+#[test]
 fn annotations_that_do_nothing() {
     let pod = json!({"metadata": {"annotations": {
         "scheduler.alpha.kubernetes.io/critical-pod": "",

@@ -192,7 +192,8 @@ mod tests {
         let pods = || vec![bears("node.kubernetes.io/unreachable", Some(300))];
         let with = |silent: u64, asked: Option<u64>| {
             let mut seen = observed("True", Some(silent), json!(null), pods());
-            seen.vote = Vote { doubted: true, asked_for: asked.map(Duration::from_secs) };
+            let asked_for = asked.map(Duration::from_secs);
+            seen.vote = Vote { doubted: true, asked_for, ..Vote::default() };
             seen
         };
         check(&with(1, None), expect!["again in 1s"]);
@@ -210,6 +211,24 @@ mod tests {
                 taints node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute
                 not ready
                 again in 300s"#]],
+        );
+    }
+
+    #[test]
+    fn where_many_are_missed_the_grace_period_alone_decides() {
+        let with = |silent: u64| {
+            let mut seen = observed("True", Some(silent), json!(null), vec![]);
+            let asked_for = Some(Duration::from_secs(3));
+            seen.vote = Vote { doubted: true, widespread: true, asked_for, ..Vote::default() };
+            seen
+        };
+        check(&with(20), expect!["again in 10s"]);
+        check(&with(45), expect!["again in 5s"]);
+        check(
+            &with(50),
+            expect![[r#"
+                conditions Ready=Unknown MemoryPressure=Unknown DiskPressure=Unknown PIDPressure=Unknown
+                taints node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute"#]],
         );
     }
 

@@ -31,6 +31,14 @@ struct Heard {
     at: Instant,
     /// When its host was asked to renew it, since it was renewed.
     asked: Option<Instant>,
+    /// How often it renewed it when it was asked to, since it is doubted.
+    answered: u32,
+}
+
+impl Heard {
+    fn now(renewed: Option<MicroTime>, answered: u32) -> Self {
+        Self { renewed, at: Instant::now(), asked: None, answered }
+    }
 }
 
 struct Controller {
@@ -101,9 +109,17 @@ fn lease_changed(heard: &Mutex<HashMap<String, Heard>>, change: &Change<Lease>) 
         return;
     };
     let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
-    if heard.get(&change.key.name).is_none_or(|before| before.renewed != renewed) {
-        heard.insert(change.key.name.clone(), Heard { renewed, at: Instant::now(), asked: None });
+    let before = heard.get(&change.key.name);
+    if before.is_none_or(|before| before.renewed != renewed) {
+        let answered = before
+            .map_or(0, |before| before.answered.saturating_add(u32::from(before.asked.is_some())));
+        heard.insert(change.key.name.clone(), Heard::now(renewed, answered));
     }
+}
+
+fn is_ready(node: &Node) -> bool {
+    let mut all = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    all.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// A pod that comes to a node with taints may have to go again.
@@ -151,14 +167,22 @@ impl Controller {
 
     /// What the other hosts say of one. Those that are lost themselves have no say.
     fn vote(&self, host: &str) -> Vote {
-        let is_ready = |node: Arc<Node>| {
-            let mut all = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-            all.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        let counts = |witness: &str| self.nodes.get(None, witness).is_some_and(|n| is_ready(&n));
+        let (doubted, widespread) = {
+            let votes = self.votes.lock();
+            let doubted = votes.doubt(host, counts);
+            let ready = || self.nodes.list().iter().filter(|node| is_ready(node)).count();
+            (doubted, doubted && votes.is_widespread(ready(), counts))
         };
-        let counts = |witness: &str| self.nodes.get(None, witness).is_some_and(is_ready);
-        let doubted = self.votes.lock().doubt(host, counts);
-        let asked = self.heard.lock().get(host).and_then(|heard| heard.asked);
-        Vote { doubted, asked_for: asked.map(|at| at.elapsed()) }
+        let mut heard = self.heard.lock();
+        let Some(heard) = heard.get_mut(host) else {
+            return Vote { doubted, widespread, ..Vote::default() };
+        };
+        if !doubted {
+            heard.answered = 0;
+        }
+        let asked_for = heard.asked.map(|at| at.elapsed());
+        Vote { doubted, widespread, answered: heard.answered, asked_for }
     }
 
     /// Asks a host to renew its Lease: its tunnel follows its Node.
@@ -183,7 +207,7 @@ impl Controller {
     /// Gives how long a node has said nothing; one that never spoke counts from now on.
     fn silence(&self, node: &Node) -> Option<Duration> {
         let mut heard = self.heard.lock();
-        let never = || Heard { renewed: None, at: Instant::now(), asked: None };
+        let never = || Heard::now(None, 0);
         Some(heard.entry(name(&node.metadata).to_owned()).or_insert_with(never).at.elapsed())
     }
 

@@ -70,7 +70,10 @@ pub fn qos_class(object: &Value) -> &'static str {
     let mut requests = BTreeMap::new();
     let mut limits = BTreeMap::new();
     let mut guaranteed = true;
-    let own = object.pointer("/spec/resources").filter(|own| own.is_object());
+    let own = object.pointer("/spec/resources").filter(|own| {
+        let is_set = |list: &Value| list.as_object().is_some_and(|list| !list.is_empty());
+        ["requests", "limits"].into_iter().any(|list| own.get(list).is_some_and(is_set))
+    });
     if let Some(own) = own {
         add(&mut requests, own.get("requests"));
         guaranteed = add(&mut limits, own.get("limits")) == COMPUTE.len();

@@ -113,7 +113,11 @@ async fn register(shared: &Shared, files: &Files) {
                 pause = RETRY;
             }
             Err(error) => {
-                tracing::debug!(error = error.message(), "node not registered yet");
+                if error.is_refusal() {
+                    tracing::warn!(error = error.message(), "the server refuses this node");
+                } else {
+                    tracing::debug!(error = error.message(), "node not registered yet");
+                }
                 pause = (pause * 2).min(RETRY_MAX);
             }
         }

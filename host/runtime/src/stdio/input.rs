@@ -261,7 +261,8 @@ impl AsyncWrite for InputWriter {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         std::task::ready!(self.input.poll_writable(cx));
-        let length = self.input.room().min(bytes.len());
+        // Another client may have filled the queue meanwhile; to take nothing would be an end.
+        let length = self.input.room().max(1).min(bytes.len());
         let taken = bytes.get(..length).unwrap_or_default();
         self.input.write(Bytes::copy_from_slice(taken))?;
         Poll::Ready(Ok(length))
