@@ -170,6 +170,9 @@ impl Core {
         who: Result<Identity, Status>,
     ) -> Result<Answer, Status> {
         let is_image = is_image_path(&info.path);
+        if let Ok(who) = &who {
+            who.check_origin(&parts.headers, &info)?;
+        }
         let user = match who {
             // Image clients send their password only when they are asked for one.
             Ok(who) if is_image && who.user.name == ANONYMOUS => {
@@ -285,7 +288,8 @@ impl Core {
             Verb::List => self.list(context).await,
             Verb::Watch => {
                 let answer = self.watch(context).await?;
-                streams::over_websocket(&context.headers, context.upgrade.as_ref(), answer)
+                let upgrade = context.upgrade.as_ref();
+                streams::over_websocket(&context.headers, upgrade, &self.streams, answer)
             }
             Verb::Create if (kind.group, kind.kind) == ("", "Binding") => {
                 self.bind(context, body).await

@@ -243,5 +243,5 @@ async fn joined(client: OnUpgrade, node: OnUpgrade) {
     }
 }
 
-/// Streams open at once; each holds two connections and some buffers.
+/// Streams open at once, watches over WebSockets among them; each holds one or two connections and some buffers.
 pub(crate) const STREAMS_MAX: usize = 2000;

@@ -5,6 +5,9 @@
 //! *Source:* RFC 6455 section 4.2; the watch handler of `k8s.io/apiserver` in behaviour: it takes whatever protocol is
 //! offered first, and sends JSON as text.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,10 +22,13 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::forward::ForwardError;
 use crate::body::{self, Body};
 use crate::respond::Answer;
 
@@ -32,14 +38,19 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes read from the client at a time; the default of 128 KiB is much for thousands of idle watches.
 const READ_BYTES: usize = 1024;
+/// How long a client may take to read what keeps a message from being written. One that has stopped reading would hold
+/// its connection for good, since nothing looks at the watch's own end meanwhile; that comes at most this much later.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Gives a watch's answer over a WebSocket where the client asks for one, and as it is elsewhere.
+/// Gives a watch's answer over a WebSocket where the client asks for one, and as it is elsewhere. It holds one of the
+/// places for `streams` until it ends.
 ///
 /// # Errors
-/// 400 for a malformed handshake, 406 for a watch that is not in JSON.
+/// 400 for a malformed handshake, 406 for a watch that is not in JSON, 429 when too many streams are open.
 pub(crate) fn over_websocket(
     headers: &HeaderMap,
     upgrade: Option<&OnUpgrade>,
+    streams: &Arc<Semaphore>,
     answer: Answer,
 ) -> Result<Answer, Status> {
     let Some(upgrade) = upgrade.filter(|_| is_asked(headers)) else { return Ok(answer) };
@@ -50,12 +61,16 @@ pub(crate) fn over_websocket(
         return Err(Status::not_acceptable("a watch over a WebSocket is in JSON only"));
     }
     let agreed = agree(headers).map_err(Status::bad_request)?;
+    let slot = Arc::clone(streams).try_acquire_owned();
+    let slot = slot.map_err(|_| Status::too_many_requests(ForwardError::TooMany.to_string(), 1))?;
     let (upgrade, events) = (upgrade.clone(), answer.into_body());
     tokio::spawn(async move {
-        match upgrade.await {
-            Ok(client) => send(TokioIo::new(client), events).await,
-            Err(error) => tracing::debug!(%error, "a watch ended before it began"),
+        match timeout(WRITE_TIMEOUT, upgrade).await {
+            Ok(Ok(client)) => send(TokioIo::new(client), events).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a watch ended before it began"),
+            Err(late) => tracing::debug!(%late, "a watch ended before it began"),
         }
+        drop(slot);
     });
     let mut answer = Response::new(body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -64,7 +79,7 @@ pub(crate) fn over_websocket(
 }
 
 /// Whether a request asks for a WebSocket.
-fn is_asked(headers: &HeaderMap) -> bool {
+pub(crate) fn is_asked(headers: &HeaderMap) -> bool {
     tokens(headers, UPGRADE.as_str()).any(|token| token.eq_ignore_ascii_case("websocket"))
 }
 
@@ -95,7 +110,7 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a st
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
-/// Sends each line of the events, until either side ends.
+/// Sends each line of the events, until either side ends or the client reads no more.
 async fn send<S>(client: S, mut events: Body)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -112,13 +127,10 @@ where
                 let Some(Ok(frame)) = frame else { break };
                 let Ok(data) = frame.into_data() else { continue };
                 for line in lines.of(&data) {
-                    if client.feed(Message::text(line)).await.is_err() {
-                        return;
-                    }
+                    let fed = timeout(WRITE_TIMEOUT, client.feed(Message::text(line))).await;
+                    let Ok(Ok(())) = fed else { return };
                 }
-                if client.flush().await.is_err() {
-                    return;
-                }
+                let Ok(Ok(())) = timeout(WRITE_TIMEOUT, client.flush()).await else { return };
             }
             said = client.next() => match said {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
@@ -126,7 +138,7 @@ where
             },
         }
     }
-    let _gone = client.close(None).await;
+    let _gone = timeout(WRITE_TIMEOUT, client.close(None)).await;
 }
 
 /// Lines out of pieces that end anywhere.
@@ -177,6 +189,31 @@ mod tests {
         assert_eq!(agreed["sec-websocket-protocol"], "base64.binary.k8s.io");
         assert!(!agree(&headers(&[key, version])).unwrap().contains_key("sec-websocket-protocol"));
         assert!(agree(&headers(&[key])).is_err() && agree(&headers(&[version])).is_err());
+    }
+
+    #[test]
+    fn a_watch_without_a_place_is_refused() {
+        let asked = headers(&[
+            ("upgrade", "websocket"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-version", "13"),
+        ]);
+        let upgrade = hyper::upgrade::on(http::Request::new(()));
+        let mut answer = Response::new(body::empty());
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let full = Arc::new(Semaphore::new(0));
+        let refused = over_websocket(&asked, Some(&upgrade), &full, answer).unwrap_err();
+        assert_eq!(refused.code(), StatusCode::TOO_MANY_REQUESTS);
+    }
+
+    /// The clock goes on by itself once nothing else can.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_left() {
+        let (client, _unread) = tokio::io::duplex(16);
+        let endless = futures::stream::repeat_with(|| Ok("{\"type\":\"BOOKMARK\"}\n".into()));
+        send(client, body::stream(endless)).await;
+        let (client, _unread) = tokio::io::duplex(1);
+        send(client, body::empty()).await;
     }
 
     #[test]
