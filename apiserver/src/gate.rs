@@ -18,9 +18,8 @@ use crate::authz::{Attributes, Decision};
 use crate::clock;
 use crate::negotiate::header;
 use crate::query::Query;
-use crate::request_info::{RequestInfo, Verb};
+use crate::request_info::RequestInfo;
 use crate::server::Core;
-use crate::streams;
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]
@@ -38,29 +37,6 @@ pub(crate) struct Identity {
     pub(crate) user: Arc<UserInfo>,
     /// As whom: the same, but for impersonation.
     pub(crate) acting_as: Arc<UserInfo>,
-    /// Whether a client certificate says so, which browsers send by themselves.
-    pub(crate) by_certificate: bool,
-}
-
-impl Identity {
-    /// Checks that no page of another server watches in the name of a browser's certificate: what a WebSocket says is
-    /// for any page to read. A token is one that the page has.
-    ///
-    /// # Errors
-    /// 403.
-    pub(crate) fn check_origin(
-        &self,
-        headers: &HeaderMap,
-        info: &RequestInfo,
-    ) -> Result<(), Status> {
-        let is_socket = info.verb == Verb::Watch && streams::is_asked(headers);
-        if !(self.by_certificate && is_socket && streams::is_foreign(headers)) {
-            return Ok(());
-        }
-        let why = "with a client certificate, a WebSocket is for pages of this server: \
-                   its `Origin` must be the request's `Host`; use a token";
-        Err(Status::forbidden_path(&self.user.name, info.verb.as_str(), &info.path, why))
-    }
 }
 
 impl Core {
@@ -73,10 +49,9 @@ impl Core {
         headers: &HeaderMap,
         caller: Caller,
     ) -> Result<Identity, Status> {
-        let by_certificate = matches!(caller, Caller::Connection(Some(_)));
         let user = self.authenticate(headers, caller).await?;
         let acting_as = self.impersonate(Arc::clone(&user), headers)?;
-        Ok(Identity { user, acting_as, by_certificate })
+        Ok(Identity { user, acting_as })
     }
 
     /// Finds out who asks.

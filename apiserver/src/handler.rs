@@ -170,9 +170,6 @@ impl Core {
         who: Result<Identity, Status>,
     ) -> Result<Answer, Status> {
         let is_image = is_image_path(&info.path);
-        if let Ok(who) = &who {
-            who.check_origin(&parts.headers, &info)?;
-        }
         let user = match who {
             // Image clients send their password only when they are asked for one.
             Ok(who) if is_image && who.user.name == ANONYMOUS => {

@@ -79,7 +79,7 @@ pub(crate) fn over_websocket(
 }
 
 /// Whether a request asks for a WebSocket.
-pub(crate) fn is_asked(headers: &HeaderMap) -> bool {
+fn is_asked(headers: &HeaderMap) -> bool {
     tokens(headers, UPGRADE.as_str()).any(|token| token.eq_ignore_ascii_case("websocket"))
 }
 
