@@ -1,6 +1,6 @@
 //! Interrupts from a guest's terminal: `coracle:terminal/interrupt`, by which a guest learns of Ctrl-C.
 //!
-//! *Source:* `sdk/wit/terminal.wit`.
+//! *Source:* `sdk/wit/deps/terminal/terminal.wit`.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;

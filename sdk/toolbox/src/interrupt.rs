@@ -56,7 +56,7 @@ pub(crate) async fn until<T>(work: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// The import of `sdk/wit/terminal.wit`, as wit-bindgen 0.61 writes it; one function without arguments is
+/// The import of `sdk/wit/deps/terminal/terminal.wit`, as wit-bindgen 0.61 writes it; one function without arguments is
 /// not worth the crates that it takes to write this anew with each build.
 #[cfg(target_env = "p2")]
 mod host {
