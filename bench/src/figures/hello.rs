@@ -50,7 +50,7 @@ pub(crate) async fn measure(with_references: bool) -> anyhow::Result<Vec<String>
         let port = serve(&cluster, case.isolation, index);
         let host = Processes::of(&cluster)?.host;
         let (ours, cpu) = run(port, host).await.context("load on our node port")?;
-        lines.push(line(&format!("hello, {}", case.words), &ours, cpu));
+        lines.push(ours.line(&format!("hello, {}", case.words), cpu));
         if !with_references {
             continue;
         }
@@ -58,7 +58,7 @@ pub(crate) async fn measure(with_references: bool) -> anyhow::Result<Vec<String>
             let serve = WasmtimeServe::start(&wasm, REFERENCE_PORT, flags).await?;
             let (theirs, their_cpu) =
                 run(serve.port, serve.process()).await.context("load on wasmtime serve")?;
-            lines.push(line(&format!("  wasmtime serve, {name}"), &theirs, their_cpu));
+            lines.push(theirs.line(&format!("  wasmtime serve, {name}"), their_cpu));
             lines.push(format!(
                 "  ratio: {:.2} x the CPU (promised {promised}), {:.2} x the requests/s, {:.2} x the p99 (promised 1)",
                 cpu / their_cpu,
@@ -94,15 +94,6 @@ async fn run(port: u16, process: Process) -> anyhow::Result<(Load, f64)> {
     let load = load::run(port, CONNECTIONS, REQUESTS_EACH).await?;
     let cpu = (process.cpu()? - before).as_secs_f64() * 1e6 / load.latency.len() as f64;
     Ok((load, cpu))
-}
-
-fn line(what: &str, load: &Load, cpu: f64) -> String {
-    format!(
-        "{what}: {:.0} requests/s, p50 {:.2} ms, p99 {:.2} ms, {cpu:.0} us CPU each",
-        load.rate(),
-        load.latency.percentile_ms(50.0),
-        load.latency.percentile_ms(99.0),
-    )
 }
 
 /// A Service `hello` of the pods with that label.

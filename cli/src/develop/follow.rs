@@ -1,6 +1,6 @@
 //! The logs of all containers as they come, each line behind the name of its container.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub(crate) async fn follow(client: kube::Client, namespaces: Vec<String>) {
     let colours = std::io::stdout().is_terminal();
     let mut followed: HashSet<Run> = HashSet::new();
     let mut names: Vec<String> = Vec::new();
+    let mut ends: HashMap<Run, usize> = HashMap::new();
     let mut tasks = JoinSet::new();
     loop {
         for namespace in &namespaces {
@@ -48,11 +49,20 @@ pub(crate) async fn follow(client: kube::Client, namespaces: Vec<String>) {
                 let path = format!(
                     "/api/v1/namespaces/{namespace}/pods/{pod}/log?follow=true&container={container}"
                 );
-                tasks.spawn(copy(client.clone(), path, prefix(&pod, &container, colour)));
-                followed.insert(run);
+                let prefix = prefix(&pod, &container, colour);
+                let printed = ends.remove(&run).unwrap_or_default();
+                let client = client.clone();
+                followed.insert(run.clone());
+                tasks.spawn(async move { (run, copy(&client, &path, &prefix, printed).await) });
             }
         }
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            // A log that broke off, as while its node has no certificate yet, is asked for again.
+            if let Ok((run, Err(printed))) = ended {
+                followed.remove(&run);
+                ends.insert(run, printed);
+            }
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -85,20 +95,32 @@ fn prefix(pod: &str, container: &str, colour: Option<u8>) -> String {
     }
 }
 
-async fn copy(client: kube::Client, path: String, prefix: String) {
-    let copied = async {
+/// Prints a log after as many of its lines as were printed before; when it breaks off, how many there are now.
+async fn copy(
+    client: &kube::Client,
+    path: &str,
+    prefix: &str,
+    printed: usize,
+) -> Result<(), usize> {
+    let mut count = 0;
+    let mut copied = async || {
         let request = Request::get(path).body(Vec::new()).context("ask for a log")?;
-        let stream = client.request_stream(request).await?;
-        let stream = std::pin::pin!(stream);
+        let stream = std::pin::pin!(client.request_stream(request).await?);
         let mut lines = stream.lines();
         while let Some(line) = futures::StreamExt::next(&mut lines).await {
-            out::line(format_args!("{prefix}{}", line?));
+            let line = line?;
+            count += 1;
+            if count > printed {
+                out::line(format_args!("{prefix}{line}"));
+            }
         }
         anyhow::Ok(())
     };
-    if let Err(error) = copied.await {
-        tracing::debug!(%error, "a log ended");
-    }
+    let ended = copied().await;
+    ended.map_err(|error| {
+        tracing::debug!(%error, "a log broke off");
+        count.max(printed)
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_api::peers::RENEW;
 use coracle_client::{Cache, Change, EventKind, Outcome, Queue, Recorder, Scope, drive};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::lifecycle::not_ready;
-use super::vote::{RENEW, Votes};
+use super::vote::Votes;
 use super::{Action, Cidr, Observed, Vote, companion, next_free, reconcile};
 use crate::context::{Context, Running};
 use crate::objects::name;

@@ -9,14 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use coracle_api::peers::{ANSWER, SILENT};
 use k8s_openapi::api::coordination::v1::Lease;
-
-/// The annotation of a host's Lease with the hosts that answer it, joined by commas; `network::tunnel` writes it.
-const ANSWER: &str = "coracle.dev/peers-answer";
-/// The annotation with the hosts that it watches and that do not answer.
-const SILENT: &str = "coracle.dev/peers-silent";
-/// The annotation of a Node by which its host is asked to renew its Lease at once.
-pub(super) const RENEW: &str = "coracle.dev/renew-asked";
 
 /// Names that are read of an annotation: far more than a host watches.
 const NAMED_MAX: usize = 32;

@@ -6,13 +6,6 @@
 
 use std::collections::BTreeMap;
 
-/// The annotation of a host's own Lease with the hosts that answer it, joined by commas.
-pub(super) const ANSWER: &str = "coracle.dev/peers-answer";
-/// The annotation with the hosts that it watches and that do not answer.
-pub(super) const SILENT: &str = "coracle.dev/peers-silent";
-/// The annotation of a Node by which its host is asked to renew its Lease at once.
-pub(super) const RENEW: &str = "coracle.dev/renew-asked";
-
 /// Hosts that one host watches, and by which it is watched: a majority of them is three.
 const WATCHED_MAX: usize = 5;
 /// Questions without an answer, one after another, until a host is doubted: one may get lost.
@@ -35,9 +28,9 @@ pub(super) struct Doubts {
 /// What a host says of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Report {
-    /// [`ANSWER`].
+    /// For [`coracle_api::peers::ANSWER`].
     pub(super) answer: String,
-    /// [`SILENT`].
+    /// For [`coracle_api::peers::SILENT`].
     pub(super) silent: String,
 }
 

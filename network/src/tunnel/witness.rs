@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_api::peers::{ANSWER, RENEW, SILENT};
 use coracle_client::{Cache, Client, Failure as _};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::doubt::{ANSWER, Doubts, RENEW, Report, SILENT, watched};
+use super::doubt::{Doubts, Report, watched};
 use super::overlay::Outward;
 
 /// Namespace of the hosts' Leases.

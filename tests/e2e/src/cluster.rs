@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary::coracle;
+use crate::logs::{last_lines, show_if_failing};
 use crate::tools::{KUBECTL_NEW, kubectl};
 use crate::wait::eventually;
 
@@ -137,6 +138,21 @@ impl Cluster {
         }
     }
 
+    /// Waits until the host has saved that endpoints with these addresses are ready. It saves its routes a moment
+    /// after they changed, and without a server only what is saved can come back.
+    pub fn saved_as_ready(&self, addresses: &[String]) {
+        eventually("the endpoints are saved as ready", || {
+            let saved = std::fs::read(self.data().join("host/services.json")).unwrap();
+            let saved: Value = serde_json::from_slice(&saved).unwrap();
+            let slices = saved["slices"].as_array().unwrap().iter();
+            let endpoints = slices.flat_map(|slice| slice["endpoints"].as_array().unwrap());
+            let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+            let ready: Vec<&Value> = ready.map(|endpoint| &endpoint["addresses"][0]).collect();
+            let is_ready = |address: &String| ready.iter().any(|one| *one == address);
+            if addresses.iter().all(is_ready) { Ok(()) } else { Err(saved) }
+        });
+    }
+
     /// The data directory.
     #[must_use]
     pub fn data(&self) -> PathBuf {
@@ -243,19 +259,13 @@ impl Cluster {
     /// The last lines of the server's and the host's log, for messages of failed tests.
     #[must_use]
     pub fn logs(&self) -> String {
-        let files = [self.folder.path().join("server.log"), self.data().join("host/host.log")];
-        let last = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().rev().take(30).collect();
-            let lines: Vec<&str> = lines.into_iter().rev().collect();
-            format!("--- {}\n{}\n", path.display(), lines.join("\n"))
-        };
-        files.iter().map(last).collect()
+        last_lines(self.folder.path()) + &last_lines(&self.data().join("host"))
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        show_if_failing(&[self.folder.path(), &self.data().join("host")]);
         let output = self.coracle(&["down", "--data"]);
         if let Some(mut server) = self.server.take() {
             let _ = server.kill();

@@ -402,6 +402,7 @@ impl Machines {
 
 impl Drop for Machines {
     fn drop(&mut self) {
+        crate::logs::show_if_failing(&[self.folder.path()]);
         for child in self.hosts.iter_mut().chain([&mut self.server]).filter_map(Option::as_mut) {
             let _ended = child.kill();
             let _ended = child.wait();

@@ -208,6 +208,7 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
+        crate::logs::show_if_failing(&[self.folder.path()]);
         let servers = self.servers.iter_mut().map(|one| &mut one.process);
         for process in servers.chain([&mut self.host]).filter_map(Option::as_mut) {
             let _ended = process.kill();

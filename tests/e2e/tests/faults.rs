@@ -178,12 +178,8 @@ fn a_killed_host_brings_its_pods_back_by_itself() {
 fn a_killed_host_comes_back_with_no_server_reachable() {
     let mut cluster = Cluster::start();
     let port = serve_hello(&cluster);
-    // Routes are saved a moment after they changed; only what is saved can come back.
     let ips: Vec<String> = pods(&cluster).into_iter().map(|(_, ip, _)| ip).collect();
-    eventually("the routes are saved", || {
-        let saved = std::fs::read_to_string(cluster.data().join("host/services.json")).unwrap();
-        if ips.iter().all(|ip| saved.contains(ip.as_str())) { Ok(()) } else { Err(saved) }
-    });
+    cluster.saved_as_ready(&ips);
     cluster.kill_server();
     cluster.kill_host();
     eventually("the pods serve again without a server", || answers(port));

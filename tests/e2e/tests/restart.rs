@@ -186,12 +186,8 @@ fn all_writes_are_in_the_audit_log(cluster: &Cluster) {
 /// shows it.
 fn down_and_up(cluster: &mut Cluster, web: u16, once: u16) {
     let (web_before, once_before) = (restarts(cluster, "web"), restarts(cluster, "once"));
-    // Routes are saved a moment after they changed; only what is saved can come back.
     let ip = cluster.get(&["pod", "once"])["status"]["podIP"].as_str().unwrap().to_owned();
-    eventually("the routes are saved", || {
-        let saved = std::fs::read_to_string(cluster.data().join("host/services.json")).unwrap();
-        if saved.contains(&ip) { Ok(()) } else { Err(saved) }
-    });
+    cluster.saved_as_ready(&[ip]);
     cluster.kill_server();
     assert!(!cluster.kubectl(&["get", "pods"]).ok, "nobody answers");
     let (going, failed) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));

@@ -12,15 +12,15 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use coracle_e2e::Machines;
 use coracle_e2e::probe_pods::{HELLO, labelled, machines_with_images};
-use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::{Request, Response};
+use http_body_util::Full;
+use hyper::Response;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::secure::{NAME, Secure};
-use crate::load::Load;
+use crate::load::{self, Load};
 use crate::process::Process;
 use crate::sample::Samples;
 
@@ -48,7 +48,7 @@ pub(crate) async fn measure(with_references: bool) -> anyhow::Result<Vec<String>
     ways.load(at(443)?, WARM_UP_EACH).await?;
     if !with_references {
         let (load, cpu) = ways.measure(at(443)?, &hosts).await?;
-        return Ok(vec![line("hello by Ingress with TLS, pod on the other host", &load, cpu)]);
+        return Ok(vec![load.line("hello by Ingress with TLS, pod on the other host", cpu)]);
     }
     let upstream = Upstream::start(&machines, &secure)?;
     let nginx = Nginx::start(&machines, &secure)?;
@@ -65,8 +65,8 @@ pub(crate) async fn measure(with_references: bool) -> anyhow::Result<Vec<String>
         let p99 = ours.latency.percentile_ms(99.0) / theirs.latency.percentile_ms(99.0);
         ratios.push((ours.rate() / theirs.rate(), p99, our_cpu / their_cpu));
         lines = vec![
-            line("hello by Ingress with TLS, pod on the other host, pooled", &ours, our_cpu),
-            line("  nginx with TLS, hyper with TLS on the other host", &theirs, their_cpu),
+            ours.line("hello by Ingress with TLS, pod on the other host, pooled", our_cpu),
+            theirs.line("  nginx with TLS, hyper with TLS on the other host", their_cpu),
         ];
     }
     let median = |take: fn(&(f64, f64, f64)) -> f64| {
@@ -99,15 +99,6 @@ fn serve_hello(machines: &Machines, secure: &Secure) {
         {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "hello"},
             "spec": {"tls": [{"hosts": [NAME], "secretName": "pair"}], "rules": [rule]}}]});
     machines.apply(&list.to_string());
-}
-
-fn line(what: &str, load: &Load, cpu: f64) -> String {
-    format!(
-        "{what}: {:.0} requests/s, p50 {:.2} ms, p99 {:.2} ms, {cpu:.0} us CPU each",
-        load.rate(),
-        load.latency.percentile_ms(50.0),
-        load.latency.percentile_ms(99.0),
-    )
 }
 
 /// Clients on machine 0.
@@ -158,20 +149,7 @@ impl Ways<'_> {
         stream.set_nonblocking(true)?;
         let connector = TlsConnector::from(Arc::clone(&self.secure.client));
         let stream = connector.connect(NAME.try_into()?, TcpStream::from_std(stream)?).await?;
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.context("handshake")?;
-        tokio::spawn(connection);
-        let mut samples = Samples::default();
-        for _ in 0..requests {
-            let request = Request::get("/").header("host", NAME).body(Empty::<Bytes>::new())?;
-            let start = Instant::now();
-            let response = sender.send_request(request).await.context("send a request")?;
-            let status = response.status();
-            response.into_body().collect().await.context("read an answer")?;
-            samples.push(start.elapsed());
-            ensure!(status == 200, "the answer is {status}");
-        }
-        Ok(samples)
+        load::asked(stream, NAME, requests).await
     }
 }
 
