@@ -5,9 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Long enough for anything on a loaded machine; a test that fails waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Tries until `look` gives `Ok`; panics with the last `Err` after a minute.
+/// Tries until `look` gives `Ok`; panics with the last `Err` after two minutes.
 pub fn eventually<T, E: Debug>(what: &str, look: impl FnMut() -> Result<T, E>) -> T {
     within(PATIENCE, what, look)
 }

@@ -35,7 +35,7 @@ fn names(cluster: &Cluster, kind: &str, label: &str) -> Vec<String> {
 /// Row `api.declarative`.
 fn what_is_declared_becomes_so(cluster: &Cluster) {
     cluster.make(&[deployment("default", "kept", 2)]);
-    cluster.run(&["rollout", "status", "deployment/kept", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/kept", "--timeout=180s"]);
     let settles = |what: &str, gone: &[String]| {
         eventually(what, || {
             let pods = names(cluster, "pods", "app=kept");
@@ -68,7 +68,7 @@ fn names_are_of_a_namespace(cluster: &Cluster) {
         cluster.make(&[deployment(namespace, "web", 1)]);
     }
     for namespace in ["first", "second"] {
-        cluster.run(&["rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s"]);
+        cluster.run(&["rollout", "status", "deployment/web", "-n", namespace, "--timeout=180s"]);
     }
     let again = cluster.kubectl(&["create", "deployment", "web", "-n", "first", "--image=none"]);
     assert!(again.stderr.contains("deployments.apps \"web\" already exists"), "{again:?}");
@@ -264,7 +264,7 @@ fn how_many_run_in_a_zone(cluster: &Cluster) {
     cluster.run(&["create", "namespace", "elsewhere"]);
     cluster.make(&[deployment("elsewhere", "nginx", 1)]);
     for namespace in ["default", "elsewhere"] {
-        cluster.run(&["rollout", "status", "deployment/nginx", "-n", namespace, "--timeout=60s"]);
+        cluster.run(&["rollout", "status", "deployment/nginx", "-n", namespace, "--timeout=180s"]);
     }
     let count = |zone: &str| {
         let label = format!("app=nginx,topology.kubernetes.io/zone={zone}");

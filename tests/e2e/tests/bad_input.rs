@@ -247,7 +247,7 @@ fn ends_of_containers(cluster: &Cluster) {
     let endless =
         json!({"image": image, "args": ["spin"], "resources": {"limits": {"cpu": "100m"}}});
     run_pod(cluster, "spins", &endless);
-    cluster.run(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/spins", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/spins", "--timeout=180s"]);
     cluster.run(&["delete", "pod", "spins", "--grace-period=1"]);
 }
 

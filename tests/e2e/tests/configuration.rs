@@ -142,16 +142,16 @@ fn a_change_is_no_rollout(cluster: &Cluster) {
     let template = json!({"metadata": {"labels": {"app": "rolls"}}, "spec": {"containers": [sh("c", "sleep 600", &from)]}});
     cluster.make(&[json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "rolls"},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "rolls"}}, "template": template}})]);
-    cluster.run(&["rollout", "status", "deploy/rolls", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deploy/rolls", "--timeout=180s"]);
     let history = || cluster.run(&["rollout", "history", "deploy/rolls"]);
     let before = history();
     cluster.run(&["patch", "configmap", "v1", "-p", r#"{"data": {"a": "9"}}"#]);
-    cluster.run(&["rollout", "status", "deploy/rolls", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deploy/rolls", "--timeout=180s"]);
     assert_eq!(history(), before);
     let path = "/spec/template/spec/containers/0/envFrom/0/configMapRef/name";
     let patch = json!([{"op": "replace", "path": path, "value": "v2"}]).to_string();
     cluster.run(&["patch", "deploy", "rolls", "--type=json", "-p", &patch]);
-    cluster.run(&["rollout", "status", "deploy/rolls", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deploy/rolls", "--timeout=180s"]);
     assert_eq!(history().lines().filter(|line| line.starts_with(char::is_numeric)).count(), 2);
     assert_eq!(cluster.kubectl(&["exec", "deploy/rolls", "--", "printenv", "a"]).stdout, "2\n");
     cluster.run(&["delete", "deploy", "rolls"]);

@@ -76,10 +76,10 @@ fn furnish(cluster: &Cluster) {
         within("default", service("talker", 80)),
         within("default", pod("crasher", &crash)),
     ]);
-    cluster.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=180s"]);
     cluster.make(&[web("two")]);
-    cluster.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=60s"]);
-    cluster.run(&["rollout", "status", "deployment/talker", "--timeout=60s"]);
+    cluster.run(&["-n", "shop", "rollout", "status", "deployment/web", "--timeout=180s"]);
+    cluster.run(&["rollout", "status", "deployment/talker", "--timeout=180s"]);
 }
 
 fn token([namespace, name]: [&str; 2]) -> impl Fn(&Cluster) -> String {

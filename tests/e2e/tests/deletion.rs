@@ -21,7 +21,7 @@ spec:
 
 fn start(cluster: &Cluster, name: &str) {
     cluster.apply(&deployment(name));
-    cluster.run(&["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"]);
+    cluster.run(&["rollout", "status", &format!("deployment/{name}"), "--timeout=180s"]);
 }
 
 fn owned(cluster: &Cluster, name: &str) -> usize {
@@ -50,7 +50,7 @@ fn dependents_are_orphaned_or_deleted() {
     });
 
     start(&cluster, "last");
-    cluster.run(&["delete", "deployment", "last", "--cascade=foreground", "--timeout=60s"]);
+    cluster.run(&["delete", "deployment", "last", "--cascade=foreground", "--timeout=180s"]);
     // It went after everything that it owned.
     assert_eq!(owned(&cluster, "last"), 0);
     assert_eq!(owned(&cluster, "kept"), 3);

@@ -18,7 +18,7 @@ use coracle_e2e::{Cluster, KUBECTL_NEW, coracle, kubectl, root};
 const MARK: &str = "@@block ";
 
 /// The time that a page's commands may take together, in seconds.
-const PAGE_SECONDS: &str = "240";
+const PAGE_SECONDS: &str = "480";
 
 /// Pages that are run at once: they mostly wait.
 const AT_ONCE: usize = 3;

@@ -47,7 +47,7 @@ fn a_cluster_moves_to_etcd_and_back_while_its_pods_go_on() {
             "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "hello"}}, "template": template}})
         .to_string(),
     );
-    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
     cluster.run(&["create", "secret", "generic", "kept", "--from-literal=word=open"]);
     let (before, started) = (identities(&cluster), starts(&cluster));
 
@@ -68,7 +68,7 @@ fn a_cluster_moves_to_etcd_and_back_while_its_pods_go_on() {
     let secret = cluster.run(&["get", "secret", "kept", "-o", "jsonpath={.data.word}"]);
     assert_eq!(secret, "b3Blbg==");
     cluster.run(&["scale", "deployment", "hello", "--replicas=3"]);
-    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
     let (before, started) = (identities(&cluster), starts(&cluster));
 
     cluster.kill_server();

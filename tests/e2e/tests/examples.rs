@@ -80,7 +80,7 @@ fn websites(cluster: &Cluster) {
         let log = cluster.kubectl(&["logs", "deploy/website-controller"]);
         if words == ["site", "2", "applied"] { Ok(()) } else { Err((output, log)) }
     });
-    cluster.run(&["rollout", "status", "deployment/site", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/site", "--timeout=180s"]);
     let port = cluster.node_port(0);
     let outside = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "outside"},
         "spec": {"type": "NodePort", "selector": {"website": "site"},

@@ -26,7 +26,7 @@ fn serve_hello(cluster: &Cluster) -> u16 {
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hello"}, "spec": {"type": "NodePort",
             "selector": {"app": "hello"}, "ports": [{"port": 80, "targetPort": 8080, "nodePort": port}]}}]});
     cluster.apply(&list.to_string());
-    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
     eventually("hello answers", || answers(port));
     port
 }
@@ -424,7 +424,7 @@ fn processes_that_are_killed_in_turn_lose_nothing() {
         round += 1;
     }
     cluster.run(&["scale", "deployment", "hello", "--replicas=3"]);
-    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
     eventually("three pods, each Running and Ready, and no other", || {
         let all = cluster.get(&["pods", "-l", "app=hello"]);
         let pods = all["items"].as_array().unwrap();

@@ -69,7 +69,7 @@ fn serve_hello(servers: &Servers) -> u16 {
             "selector": {"app": "hello"}, "ports": [{"port": 80, "targetPort": 8080, "nodePort": port}]}}]});
     let applied = servers.kubectl_with(1, &["apply", "-f", "-"], &list.to_string());
     assert!(applied.ok, "{applied:?}");
-    servers.run(2, &["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    servers.run(2, &["rollout", "status", "deployment/hello", "--timeout=180s"]);
     eventually("hello answers", || answers(port));
     port
 }
@@ -166,7 +166,7 @@ fn servers_share_a_cluster_and_any_of_them_may_go() {
         if got.ok { Ok(()) } else { Err((made, got)) }
     });
     servers.run(other, &["scale", "deployment", "hello", "--replicas=3"]);
-    servers.run(other, &["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    servers.run(other, &["rollout", "status", "deployment/hello", "--timeout=180s"]);
     assert_ne!(leader(&servers, other, "kube-controller-manager"), killed);
     let left: Vec<usize> = (0..3).filter(|index| *index != killed).collect();
     expect_endpoints(&servers, other, &left);

@@ -227,7 +227,7 @@ fn a_node_port_leads_from_every_host_to_a_pod_of_one() {
         "spec": {"type": "NodePort", "selector": {"app": "web"},
             "ports": [{"port": 80, "targetPort": 8080, "nodePort": 30080}]}});
     machines.apply(&service.to_string());
-    machines.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    machines.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     let nodes = machines.run(&["get", "pods", "-o", "jsonpath={.items[*].spec.nodeName}"]);
     for node in ["host-1", "host-2"] {
         assert_eq!(nodes.matches(node).count(), 2, "{nodes}");
@@ -304,12 +304,12 @@ fn pods_of_a_lost_host_move_and_it_comes_back_empty() {
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
     machines.apply(&service.to_string());
-    machines.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    machines.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     let node =
         machines.run(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].spec.nodeName}"]);
     let lost: usize = node.strip_prefix("host-").unwrap().parse().unwrap();
     machines.apply(&stateful(&tolerations, &node).to_string());
-    machines.run(&["rollout", "status", "statefulset/kubia", "--timeout=60s"]);
+    machines.run(&["rollout", "status", "statefulset/kubia", "--timeout=180s"]);
     let before = kubia(&machines);
     assert_eq!(before.1, node);
     machines.kill_host(lost);

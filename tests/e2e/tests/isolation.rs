@@ -197,7 +197,7 @@ fn workers_die_with_their_host(cluster: &Cluster) {
 }
 
 fn a_stop_is_a_stop(cluster: &Cluster) {
-    cluster.run(&["delete", "pod", "alone", "--timeout=60s"]);
+    cluster.run(&["delete", "pod", "alone", "--timeout=180s"]);
     eventually("its worker is gone", || {
         let left = workers(host(cluster));
         if left.is_empty() { Ok(()) } else { Err(left) }

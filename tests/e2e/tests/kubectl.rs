@@ -139,7 +139,7 @@ fn deployment(port: u16) -> String {
 fn a_deployment_serves(cluster: &Cluster) {
     let port = cluster.node_port(0);
     cluster.apply(&deployment(port));
-    let status = cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    let status = cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
     assert!(status.ends_with("deployment \"hello\" successfully rolled out\n"), "{status}");
     let answer = eventually("hello answers", || get(port, "/"));
     assert_eq!((answer.status, answer.body.as_str()), (200, "hello\n"));
@@ -155,9 +155,9 @@ fn a_deployment_serves(cluster: &Cluster) {
         "wait",
         "--for=jsonpath={.status.readyReplicas}=4",
         "deployment/hello",
-        "--timeout=60s",
+        "--timeout=180s",
     ]);
-    cluster.run(&["wait", "--for=condition=Available", "deployment/hello", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Available", "deployment/hello", "--timeout=180s"]);
     let pods = cluster.run(&["get", "pods", "-l", "app=hello", "-o", "name"]);
     assert_eq!(pods.lines().count(), 4);
 }
@@ -165,14 +165,14 @@ fn a_deployment_serves(cluster: &Cluster) {
 fn rollouts(cluster: &Cluster) {
     let image = ["set", "image", "deployment/hello", "hello=registry.coracle.internal/hello:2"];
     assert_eq!(cluster.run(&image), "deployment.apps/hello image updated\n");
-    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
     let history = cluster.run(&["rollout", "history", "deployment/hello"]);
     assert!(
         history.contains("REVISION") && history.lines().any(|line| line.starts_with('2')),
         "{history}"
     );
     cluster.run(&["rollout", "undo", "deployment/hello"]);
-    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
     let path = "jsonpath={.spec.template.spec.containers[0].image}";
     let image = cluster.run(&["get", "deployment", "hello", "-o", path]);
     assert_eq!(image, "registry.coracle.internal/hello:1");
@@ -181,7 +181,7 @@ fn rollouts(cluster: &Cluster) {
         cluster.run(&["rollout", "restart", "deployment/hello"]),
         "deployment.apps/hello restarted\n"
     );
-    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
     eventually("all pods are new", || {
         let after = cluster.run(&["get", "pods", "-l", "app=hello", "-o", "name"]);
         let kept = after.lines().any(|pod| before.contains(pod));

@@ -149,7 +149,7 @@ impl<'a> Client<'a> {
             "--for=condition=Ready",
             "pod/shell",
             "pod/web",
-            "--timeout=60s",
+            "--timeout=180s",
         ]);
     }
 

@@ -54,7 +54,7 @@ fn containers_stay_together(machines: &Machines) {
         &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "three"},
         "spec": {"terminationGracePeriodSeconds": 0, "containers": containers}}),
     );
-    machines.run(&["wait", "--for=condition=Ready", "pod/three", "--timeout=60s"]);
+    machines.run(&["wait", "--for=condition=Ready", "pod/three", "--timeout=180s"]);
     let pod = machines.get(&["pod", "three"]);
     let node = pod["spec"]["nodeName"].as_str().unwrap();
     assert_eq!(pod["status"]["containerStatuses"].as_array().unwrap().len(), 3);
@@ -195,7 +195,7 @@ fn daemons_and_the_control_plane(machines: &mut Machines, words: &[String]) {
             "spec": {"topologySpreadConstraints": spread, "containers": [hello],
                 "volumes": [{"name": "d", "emptyDir": {}}]}}}}),
     );
-    machines.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    machines.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     let nodes = web_nodes(machines);
     assert!(nodes.len() == 6 && !nodes.contains(&"host-4".to_owned()), "{nodes:?}");
 
@@ -228,7 +228,7 @@ fn drained_under_a_budget(machines: &Arc<Machines>) {
         "wait",
         "--for=jsonpath={.status.disruptionsAllowed}=1",
         "pdb/web",
-        "--timeout=60s",
+        "--timeout=180s",
     ]);
     let refused = machines.kubectl(&["drain", "host-1", "--timeout=5s"]);
     assert!(!refused.ok && refused.stderr.contains("--ignore-daemonsets"), "{refused:?}");
@@ -245,12 +245,12 @@ fn drained_under_a_budget(machines: &Arc<Machines>) {
         }
     });
     let drain =
-        ["drain", "host-1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s"];
+        ["drain", "host-1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s"];
     let said = machines.run(&drain);
     over.store(true, Ordering::Relaxed);
     assert!(said.ends_with("drained\n"), "{said}");
     assert!(watcher.join().unwrap() >= 5, "the budget was broken");
-    machines.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    machines.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     eventually("all serve elsewhere", || {
         let nodes = web_nodes(machines);
         let away = nodes.len() == 6 && !nodes.contains(&"host-1".to_owned());
@@ -291,7 +291,7 @@ fn hosts_come_and_go_as_they_are_needed(machines: &mut Machines, words: &[String
     machines.start_host(4, &labelled);
     let pid = machines.host_pid(4).to_string();
     std::fs::write(folder.join("pid-host-4"), pid).unwrap();
-    machines.run(&["rollout", "status", "deployment/large", "--timeout=60s"]);
+    machines.run(&["rollout", "status", "deployment/large", "--timeout=180s"]);
     let at = "jsonpath={.items[*].spec.nodeName}";
     assert_eq!(machines.run(&["get", "pods", "-l", "app=large", "-o", at]), "host-4");
 
@@ -340,7 +340,7 @@ fn restart_with_hooks(machines: &mut Machines, folder: &Path) {
         &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare"},
         "spec": {"nodeName": "host-1", "containers": [sh("c", "sleep 6000", &json!({}))]}}),
     );
-    machines.run(&["wait", "--for=condition=Ready", "pod/bare", "--timeout=60s"]);
+    machines.run(&["wait", "--for=condition=Ready", "pod/bare", "--timeout=180s"]);
     let times = ["--host-check-interval=1s", "--idle-host-after=3s"];
     machines.restart_server(&[&[adds.as_str(), removes.as_str()], &times[..]].concat());
 }
@@ -364,7 +364,7 @@ fn changes_reach_all_pods_together(machines: &Machines) {
         "spec": {"replicas": 20, "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": spec}}}),
     );
-    machines.run(&["rollout", "status", "deployment/live", "--timeout=60s"]);
+    machines.run(&["rollout", "status", "deployment/live", "--timeout=180s"]);
     let path = "jsonpath={.items[*].spec.nodeName}";
     let nodes = machines.run(&["get", "pods", "-l", "app=live", "-o", path]);
     let nodes: std::collections::BTreeSet<&str> = nodes.split_whitespace().collect();

@@ -74,7 +74,7 @@ fn one_command_makes_a_service_and_one_file_an_application() {
     std::fs::write(&file, application().to_string()).expect("a file");
     let made = cluster.run(&["apply", "-f", &file.display().to_string()]);
     assert_eq!(made.lines().filter(|line| line.ends_with(" created")).count(), 10, "{made}");
-    cluster.run(&["wait", "--for=condition=complete", "job/shop", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=complete", "job/shop", "--timeout=180s"]);
     let said = cluster.run(&["logs", "job/shop"]);
     assert!(said.contains("buy low hello"), "{said}");
     let gone = cluster.run(&["delete", "-f", &file.display().to_string(), "--wait=false"]);

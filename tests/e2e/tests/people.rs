@@ -334,7 +334,7 @@ fn init_containers(cluster: &Cluster) {
 
 fn both_ways_to_find_a_service(cluster: &Cluster) {
     for job in ["job/by-environment", "job/by-name"] {
-        cluster.run(&["wait", "--for=condition=complete", job, "--timeout=60s"]);
+        cluster.run(&["wait", "--for=condition=complete", job, "--timeout=180s"]);
         let said = cluster.run(&["logs", job]);
         assert!(said.ends_with("found\n"), "{said}");
     }
@@ -345,7 +345,7 @@ fn variants_of_an_application(cluster: &Cluster) {
     let folder = root().join("examples/overlay");
     cluster.run(&["delete", "pod,service", "web", "--now"]);
     cluster.run(&["apply", "-k", folder.to_str().unwrap()]);
-    cluster.run(&["rollout", "status", "deployment/production-web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/production-web", "--timeout=180s"]);
     let made = cluster.run(&["get", "-k", folder.to_str().unwrap(), "-o", "name"]);
     let found =
         cluster.run(&["get", "all,cm", "-l", "app=web,app.kubernetes.io/name=web", "-o", "name"]);
@@ -366,7 +366,7 @@ fn data_is_moved_when_a_set_shrinks(cluster: &Cluster) {
     build_guests("examples/drain");
     cluster.push("drain:1", &root().join("examples/target/wasm32-wasip2/release/drain.wasm"));
     apply_file(cluster, "examples/drain/drain.yaml");
-    cluster.run(&["rollout", "status", "statefulset/letters", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "statefulset/letters", "--timeout=180s"]);
     for pod in ["letters-0", "letters-1", "letters-2"] {
         cluster.exec_prints(pod, "cat /data/*", &format!("of {pod}"));
     }
@@ -384,7 +384,7 @@ fn data_is_moved_when_a_set_shrinks(cluster: &Cluster) {
 
 /// Row `ha.leader-sidecar`: exactly one says that it leads, and after its end another.
 fn one_of_three_leads(cluster: &Cluster) {
-    cluster.run(&["rollout", "status", "deployment/elected", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/elected", "--timeout=180s"]);
     let who = || {
         let names = cluster.run(&[
             "get",

@@ -207,7 +207,7 @@ fn conditions_move_when_they_change(cluster: &Cluster) {
         "periodSeconds": 1, "failureThreshold": 1}, "volumeMounts": data("/d")["volumeMounts"]});
     let spec = with_data(&json!([sh("a", "touch /d/ready; sleep 600", &ready)]));
     cluster.make(&[pod("moves", &spec)]);
-    cluster.run(&["wait", "--for=condition=Ready", "pod/moves", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Ready", "pod/moves", "--timeout=180s"]);
     let first = cluster.ready("moves");
     assert_eq!(condition(&first, "PodScheduled")["lastProbeTime"], Value::Null);
     assert!(cluster.exec("moves", "sleep 1; rm /d/ready").ok);
@@ -236,7 +236,7 @@ fn a_replaced_pod_is_another_one(cluster: &Cluster) {
         "spec": with_data(&json!([sh("a", "ls /d; touch /d/kept; sleep 600", &data("/d"))]))});
     cluster.make(&[json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "herd"},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "herd"}}, "template": template}})]);
-    cluster.run(&["rollout", "status", "deploy/herd", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deploy/herd", "--timeout=180s"]);
     let names = || {
         cluster.run(&["get", "pods", "-l", "app=herd", "-o", "jsonpath={.items[*].metadata.name}"])
     };

@@ -112,7 +112,7 @@ fn init_containers_node_name_and_configuration() {
         "wait",
         "--for=jsonpath={.status.phase}=Succeeded",
         "pod/configured",
-        "--timeout=60s",
+        "--timeout=180s",
     ]);
     assert_eq!(cluster.run(&["logs", "configured", "-c", "init"]), "first\n");
     let printed = cluster.run(&["logs", "configured"]);
@@ -161,6 +161,6 @@ fn a_pod_that_fits_nowhere_says_what_lacks() {
         "wait",
         "--for=jsonpath={.status.phase}=Succeeded",
         "pod/picky",
-        "--timeout=60s",
+        "--timeout=180s",
     ]);
 }

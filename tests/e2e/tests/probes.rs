@@ -168,7 +168,7 @@ fn a_rollout_waits_for_readiness(cluster: &Cluster) {
     outside["spec"]["type"] = json!("NodePort");
     outside["spec"]["ports"][0]["nodePort"] = json!(port);
     cluster.make(&[deployment, outside]);
-    cluster.run(&["rollout", "status", "deploy/slow", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deploy/slow", "--timeout=180s"]);
     eventually("it answers", || get(port, "/").map(drop));
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -185,7 +185,7 @@ fn a_rollout_waits_for_readiness(cluster: &Cluster) {
             asked
         });
         cluster.run(&["set", "env", "deploy/slow", "ROUND=2"]);
-        let rolled = cluster.kubectl(&["rollout", "status", "deploy/slow", "--timeout=60s"]);
+        let rolled = cluster.kubectl(&["rollout", "status", "deploy/slow", "--timeout=180s"]);
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(rolled.ok, "{rolled:?}");
         assert!(load.join().unwrap() > 20);

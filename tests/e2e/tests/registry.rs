@@ -66,7 +66,7 @@ impl Shop {
     /// Waits for a pod, and gives the digest that it runs.
     fn runs(&self, pod: &str) -> String {
         let name = format!("pod/{pod}");
-        let wait = ["-n", "shop", "wait", "--for=condition=Ready", &name, "--timeout=60s"];
+        let wait = ["-n", "shop", "wait", "--for=condition=Ready", &name, "--timeout=180s"];
         self.cluster.run(&wait);
         let path = "jsonpath={.status.containerStatuses[0].imageID}";
         let id = self.cluster.run(&["-n", "shop", "get", &name, "-o", path]);

@@ -108,17 +108,17 @@ fn nobody_notices_a_rollout(cluster: &Cluster) {
     outside["spec"]["type"] = json!("NodePort");
     outside["spec"]["ports"][0]["nodePort"] = json!(port);
     cluster.make(&[web("web", json!({"replicas": 3})), outside]);
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     eventually("web answers", || get(port, "/"));
     let load = Load::start(port);
     cluster.run(&["set", "image", "deployment/web", "hello=registry.coracle.internal/hello:2"]);
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     cluster.run(&["scale", "deployment/web", "--replicas=5"]);
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     cluster.run(&["scale", "deployment/web", "--replicas=3"]);
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     cluster.run(&["rollout", "restart", "deployment/web"]);
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     let (asked, failed) = load.stop();
     assert!(failed.is_empty() && asked > 20, "{} of {asked}: {:?}", failed.len(), failed.first());
 
@@ -131,7 +131,7 @@ fn nobody_notices_a_rollout(cluster: &Cluster) {
         let answer = get(port, "/").or_else(|_| get(port, "/"));
         assert_eq!(answer.map(|answer| answer.status), Ok(200));
     }
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     eventually("many were asked", || {
         let asked = load.asked.load(Ordering::Relaxed);
         if asked >= 400 { Ok(()) } else { Err(asked) }
@@ -165,7 +165,7 @@ fn history_and_undo(cluster: &Cluster) {
     let one = "hello=registry.coracle.internal/hello:1";
     let recorded = cluster.kubectl(&["set", "image", "deployment/web", one, "--record"]);
     assert!(recorded.ok && recorded.stderr.contains("deprecated"), "{recorded:?}");
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     let history = eventually("the history names the causes", || {
         let history = cluster.run(&["rollout", "history", "deployment/web"]);
         let all = ["REVISION  CHANGE-CAUSE", "restarted for a test", "--record=true"];
@@ -177,7 +177,7 @@ fn history_and_undo(cluster: &Cluster) {
     let shown = cluster.run(&["rollout", "history", "deployment/web", "--revision", revision]);
     assert!(shown.contains("hello:2"), "{shown}");
     cluster.run(&["rollout", "undo", "deployment/web", "--to-revision", revision]);
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     let template = cluster.get(&["deployment", "web"])["spec"]["template"].clone();
     assert_eq!(template["spec"]["containers"][0]["image"], "registry.coracle.internal/hello:2");
     assert!(template["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string());
@@ -185,7 +185,7 @@ fn history_and_undo(cluster: &Cluster) {
     // Half of it is new and cannot start; undo brings the old half back.
     let half = json!({"spec": {"replicas": 4, "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "50%"}}}});
     cluster.run(&["patch", "deployment/web", "-p", &half.to_string()]);
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     let (old, bad) = ("registry.coracle.internal/hello:2", "registry.coracle.internal/nosuch:1");
     cluster.run(&["set", "image", "deployment/web", &format!("hello={bad}")]);
     let wanted = vec![(old.to_owned(), 2), (bad.to_owned(), 2)];
@@ -199,7 +199,7 @@ fn history_and_undo(cluster: &Cluster) {
     cluster.run(&["rollout", "undo", "deployment/web"]);
     follows.kill().unwrap();
     follows.wait().unwrap();
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     assert_eq!(sizes(cluster), [(old.to_owned(), 4)]);
     eventually("all pods are old", || {
         let images = images(cluster);
@@ -230,13 +230,13 @@ fn a_rollout_that_cannot_end(cluster: &Cluster) {
     cluster.run(&["patch", "deployment/web", "-p", r#"{"spec":{"progressDeadlineSeconds":2}}"#]);
     assert_eq!(sizes(cluster).len(), 1, "a paused one does not roll");
     cluster.run(&["rollout", "resume", "deployment/web"]);
-    let status = cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    let status = cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     assert!(!status.ok, "{status:?}");
     assert!(status.stderr.contains("exceeded its progress deadline"), "{status:?}");
     cluster.run(&["rollout", "undo", "deployment/web"]);
     // Until a pod is made anew the deployment still says that it was too slow, as upstream does.
     eventually("the deployment is rolled out again", || {
-        let status = cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+        let status = cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=180s"]);
         let done = status.ok && status.stdout.contains("successfully rolled out");
         if done { Ok(()) } else { Err(status) }
     });
@@ -252,10 +252,10 @@ fn split_as_the_page_says(cluster: &Cluster) {
     cluster.apply(together);
     cluster.apply(split);
     for name in ["together", "front", "back"] {
-        cluster.run(&["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"]);
+        cluster.run(&["rollout", "status", &format!("deployment/{name}"), "--timeout=180s"]);
     }
     cluster.run(&["scale", "deployment/front", "--replicas=3"]);
-    cluster.run(&["rollout", "status", "deployment/front", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/front", "--timeout=180s"]);
     let ready = "jsonpath={.items[*].status.readyReplicas}";
     assert_eq!(cluster.run(&["get", "deployment", "back", "front", "-o", ready]), "1 3");
     cluster.run(&["delete", "deployment", "together", "front", "back", "--wait=false"]);
@@ -276,7 +276,7 @@ fn stateful_pods_keep_what_is_theirs(cluster: &Cluster) {
     let mut headless = service("pets", 8080);
     headless["spec"]["clusterIP"] = json!("None");
     cluster.make(&[set, headless]);
-    cluster.run(&["rollout", "status", "sts/pets", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "sts/pets", "--timeout=180s"]);
     let claims = || {
         let path =
             "jsonpath={range .items[*]}{.metadata.name} {.status.phase} {.spec.volumeName},{end}";
@@ -303,7 +303,7 @@ fn stateful_pods_keep_what_is_theirs(cluster: &Cluster) {
     cluster.exec_prints("pets-0", "cat /data/mine", "precious");
     cluster.exec_prints("pets-1", "cat /data/mine", "of one");
     cluster.run(&["scale", "sts/pets", "--replicas=1"]);
-    cluster.run(&["wait", "--for=delete", "pod/pets-1", "pod/pets-2", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=delete", "pod/pets-1", "pod/pets-2", "--timeout=180s"]);
     assert_eq!(claims(), before, "scaling down keeps the claims");
     let missing = cluster.kubectl(&["get", "petsets"]);
     assert!(missing.stderr.contains("doesn't have a resource type \"petsets\""), "{missing:?}");
@@ -315,7 +315,7 @@ fn stateful_pods_keep_what_is_theirs(cluster: &Cluster) {
 /// Row `job.object`.
 fn jobs_of_one(cluster: &Cluster) {
     cluster.run(&["create", "job", "single", "--image", BEHAVE, "--", "echo", "done"]);
-    cluster.run(&["wait", "--for=condition=Complete", "job/single", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Complete", "job/single", "--timeout=180s"]);
     let table = cluster.run(&["get", "job", "single"]);
     let column = table.lines().next().unwrap().find("COMPLETIONS").unwrap();
     assert!(table.lines().nth(1).unwrap()[column..].starts_with("1/1"), "{table}");
@@ -426,10 +426,10 @@ fn autoscalers_read_what_others_serve(cluster: &Cluster) {
     let services =
         ["apiservice/v1beta2.custom.metrics.k8s.io", "apiservice/v1beta1.external.metrics.k8s.io"];
     for name in services {
-        cluster.run(&["wait", "--for=condition=Available", name, "--timeout=60s"]);
+        cluster.run(&["wait", "--for=condition=Available", name, "--timeout=180s"]);
     }
     for name in names {
-        cluster.run(&["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"]);
+        cluster.run(&["rollout", "status", &format!("deployment/{name}"), "--timeout=180s"]);
     }
     let described =
         |name: &str| json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
@@ -482,5 +482,5 @@ fn a_job_at_each_minute(cluster: &Cluster) {
         jobs["items"].as_array().unwrap().iter().find_map(due).ok_or(jobs)
     });
     assert!(due.ends_with(":00Z"), "{due}");
-    cluster.run(&["wait", "--for=condition=Complete", "job/by-hand", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Complete", "job/by-hand", "--timeout=180s"]);
 }

@@ -378,7 +378,7 @@ fn datagrams_and_host_ports(machines: &Machines) {
         });
     }
     // The host's port leads to the pod on its own node alone.
-    machines.run(&["rollout", "status", "deployment/spread", "--timeout=60s"]);
+    machines.run(&["rollout", "status", "deployment/spread", "--timeout=180s"]);
     let path = "jsonpath={.items[*].spec.nodeName}";
     let node = machines.run(&["get", "pods", "-l", "app=spread", "-o", path]);
     for machine in 1..=3 {

@@ -113,8 +113,8 @@ fn cluster() -> Cluster {
             "spec": {"containers": [listener]}},
     ]});
     cluster.apply(&manifest.to_string());
-    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=60s"]);
-    cluster.run(&["wait", "--for=condition=Ready", "pod/listener", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
+    cluster.run(&["wait", "--for=condition=Ready", "pod/listener", "--timeout=180s"]);
     cluster
 }
 
@@ -353,7 +353,7 @@ fn attached(cluster: &Cluster) {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reads"},
         "spec": {"restartPolicy": "Never", "containers": [container]}});
     cluster.apply(&pod.to_string());
-    cluster.run(&["wait", "--for=condition=Ready", "pod/reads", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Ready", "pod/reads", "--timeout=180s"]);
     let output = cluster.kubectl_with(&["attach", "-i", "reads"], "by attach\n");
     assert!(output.ok && output.stdout == "by attach\n", "{output:?}");
     eventually("it has ended with its input", || {
@@ -385,7 +385,7 @@ fn top_shows_what_is_used() {
         "containers": [{"name": "c", "image": "registry.coracle.internal/behave:1", "args": ["spin"],
             "resources": {"limits": {"cpu": "200m"}}}]}});
     cluster.apply(&busy.to_string());
-    cluster.run(&["wait", "--for=condition=Ready", "pod/busy", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Ready", "pod/busy", "--timeout=180s"]);
     eventually("its share is seen", || {
         let top = cluster.run(&["top", "pod", "busy", "--containers", "--no-headers"]);
         let cpu = top.split_whitespace().nth(2).and_then(|cpu| cpu.strip_suffix('m'));

@@ -65,8 +65,8 @@ async fn a_request_is_followed_from_the_node_port_to_the_last_pod() {
     ] {
         cluster.apply(&object.to_string());
     }
-    cluster.run(&["rollout", "status", "deployment/shop", "--timeout=60s"]);
-    cluster.run(&["rollout", "status", "deployment/stock", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/shop", "--timeout=180s"]);
+    cluster.run(&["rollout", "status", "deployment/stock", "--timeout=180s"]);
     let seen = eventually("the guest calls the other through its Service", || {
         ask(port, "/call?stock.default.svc.cluster.local/header?traceparent")
     });
@@ -172,7 +172,7 @@ fn dashboards_find_their_names() {
     let port = cluster.node_port(0);
     cluster.apply(&deployment("shop").to_string());
     cluster.apply(&service("shop", Some(port)).to_string());
-    cluster.run(&["rollout", "status", "deployment/shop", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/shop", "--timeout=180s"]);
     eventually("it answers", || ask(port, "/allocate?4"));
     let pod =
         cluster.run(&["get", "pods", "-l", "app=shop", "-o", "jsonpath={.items[0].metadata.name}"]);

@@ -45,7 +45,7 @@ fn names(cluster: &Cluster, label: &str) -> String {
 
 fn stateful_sets(cluster: &Cluster) {
     cluster.apply(&stateful_set());
-    let status = cluster.run(&["rollout", "status", "sts/db", "--timeout=60s"]);
+    let status = cluster.run(&["rollout", "status", "sts/db", "--timeout=180s"]);
     assert!(
         status.contains("partitioned roll out complete: 3 new pods have been updated")
             || status.contains("statefulset rolling update complete 3 pods at revision db-"),
@@ -60,14 +60,14 @@ fn stateful_sets(cluster: &Cluster) {
 
     let image = "hello=registry.coracle.internal/hello:2";
     cluster.run(&["set", "image", "sts/db", image]);
-    cluster.run(&["rollout", "status", "sts/db", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "sts/db", "--timeout=180s"]);
     let images = "jsonpath={.items[*].spec.containers[0].image}";
     let images = cluster.run(&["get", "pods", "-l", "app=db", "-o", images]);
     assert!(images.split(' ').all(|image| image.ends_with("hello:2")), "{images}");
     let history = cluster.run(&["rollout", "history", "sts/db"]);
     assert!(history.contains("REVISION") && history.contains("\n2"), "{history}");
     cluster.run(&["rollout", "undo", "sts/db"]);
-    cluster.run(&["rollout", "status", "sts/db", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "sts/db", "--timeout=180s"]);
     let image = "jsonpath={.spec.containers[0].image}";
     assert_eq!(cluster.run(&["get", "pod", "db-0", "-o", image]), HELLO);
 
@@ -78,7 +78,7 @@ fn stateful_sets(cluster: &Cluster) {
         let pod = cluster.kubectl(&["get", "pod", "db-1", "-o", "jsonpath={.metadata.uid}"]);
         if pod.ok && !pod.stdout.is_empty() && pod.stdout != before { Ok(()) } else { Err(pod) }
     });
-    cluster.run(&["rollout", "status", "sts/db", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "sts/db", "--timeout=180s"]);
     assert_eq!(cluster.run(&["scale", "sts/db", "--replicas=1"]), "statefulset.apps/db scaled\n");
     eventually("one is left", || {
         let left = names(cluster, "app=db");
@@ -99,12 +99,12 @@ fn daemon_sets(cluster: &Cluster) {
     // Even a cordoned node gets its pod: the mark only keeps others away.
     cluster.run(&["cordon", &node]);
     cluster.apply(&set);
-    let status = cluster.run(&["rollout", "status", "ds/log", "--timeout=60s"]);
+    let status = cluster.run(&["rollout", "status", "ds/log", "--timeout=180s"]);
     assert!(status.ends_with("daemon set \"log\" successfully rolled out\n"), "{status}");
     cluster.run(&["uncordon", &node]);
     let before = names(cluster, "app=log");
     assert_eq!(cluster.run(&["rollout", "restart", "ds/log"]), "daemonset.apps/log restarted\n");
-    cluster.run(&["rollout", "status", "ds/log", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "ds/log", "--timeout=180s"]);
     assert_ne!(names(cluster, "app=log"), before);
     let table = cluster.run(&["get", "ds", "log", "--no-headers"]);
     let row: Vec<&str> = table.split_whitespace().collect();
@@ -120,19 +120,19 @@ fn replication_controllers(cluster: &Cluster) {
          replicas: 2\n  selector: {{app: old}}\n  template: {}\n",
         template("old")
     ));
-    cluster.run(&["wait", "--for=jsonpath={.status.readyReplicas}=2", "rc/old", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=jsonpath={.status.readyReplicas}=2", "rc/old", "--timeout=180s"]);
     assert_eq!(
         cluster.run(&["scale", "rc/old", "--replicas=1"]),
         "replicationcontroller/old scaled\n"
     );
-    cluster.run(&["wait", "--for=jsonpath={.status.replicas}=1", "rc/old", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=jsonpath={.status.replicas}=1", "rc/old", "--timeout=180s"]);
     cluster.run(&["delete", "rc", "old", "--wait"]);
 }
 
 fn jobs(cluster: &Cluster) {
     let made = cluster.run(&["create", "job", "once", "--image", BEHAVE, "--", "echo", "done"]);
     assert_eq!(made, "job.batch/once created\n");
-    cluster.run(&["wait", "--for=condition=Complete", "job/once", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Complete", "job/once", "--timeout=180s"]);
     let table = cluster.run(&["get", "job", "once", "--no-headers"]);
     let row: Vec<&str> = table.split_whitespace().collect();
     assert_eq!(row.get(..3).unwrap(), ["once", "Complete", "1/1"], "{table}");
@@ -146,7 +146,7 @@ fn jobs(cluster: &Cluster) {
     };
     let indexed = "completions: 4\n  parallelism: 2\n  completionMode: Indexed";
     cluster.apply(&job("each", indexed, "environment"));
-    cluster.run(&["wait", "--for=condition=Complete", "job/each", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Complete", "job/each", "--timeout=180s"]);
     let done = "jsonpath={.status.completedIndexes} {.status.succeeded}";
     assert_eq!(cluster.run(&["get", "job", "each", "-o", done]), "0-3 4");
     let label = "batch.kubernetes.io/job-completion-index=3,job-name=each";
@@ -156,7 +156,7 @@ fn jobs(cluster: &Cluster) {
     let policy = "backoffLimit: 6\n  podFailurePolicy: {rules: [{action: FailJob, \
         onExitCodes: {operator: In, values: [42]}}]}";
     cluster.apply(&job("hopeless", policy, "exit, '42'"));
-    cluster.run(&["wait", "--for=condition=Failed", "job/hopeless", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Failed", "job/hopeless", "--timeout=180s"]);
     let why = "jsonpath={.status.conditions[?(@.type=='Failed')].reason} {.status.failed}";
     assert_eq!(cluster.run(&["get", "job", "hopeless", "-o", why]), "PodFailurePolicy 1");
 
@@ -182,7 +182,7 @@ fn cron_jobs(cluster: &Cluster) {
         cluster.run(&["create", "job", "now", "--from=cronjob/tick"]),
         "job.batch/now created\n"
     );
-    cluster.run(&["wait", "--for=condition=Complete", "job/now", "--timeout=60s"]);
+    cluster.run(&["wait", "--for=condition=Complete", "job/now", "--timeout=180s"]);
     // One that is due at once: a schedule of every second.
     let patch = r#"{"spec":{"schedule":"@every 1s","successfulJobsHistoryLimit":1}}"#;
     cluster.run(&["patch", "cronjob", "tick", "--type=merge", "-p", patch]);
@@ -227,8 +227,13 @@ fn autoscalers(cluster: &Cluster) {
     let made = cluster.run(&autoscale);
     assert!(made.contains("horizontalpodautoscaler.autoscaling/auto autoscaled"), "{made}");
     // Bounds hold whatever the metrics say.
-    cluster.run(&["wait", "--for=jsonpath={.spec.replicas}=2", "deployment/auto", "--timeout=60s"]);
-    cluster.run(&["rollout", "status", "deployment/auto", "--timeout=60s"]);
+    cluster.run(&[
+        "wait",
+        "--for=jsonpath={.spec.replicas}=2",
+        "deployment/auto",
+        "--timeout=180s",
+    ]);
+    cluster.run(&["rollout", "status", "deployment/auto", "--timeout=180s"]);
     let table = cluster.run(&["get", "hpa", "auto", "--no-headers"]);
     assert!(table.contains("Deployment/auto") && table.contains("/50%"), "{table}");
     let able = "jsonpath={.status.conditions[?(@.type=='AbleToScale')].status}";
@@ -243,7 +248,7 @@ fn nodes(cluster: &Cluster) {
          selector: {{matchLabels: {{app: web}}}}\n  template: {}\n",
         template("web")
     ));
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     let made = cluster.run(&["create", "pdb", "web", "--selector=app=web", "--min-available=2"]);
     assert_eq!(made, "poddisruptionbudget.policy/web created\n");
     let allowed = |wanted: &str| {
@@ -262,7 +267,7 @@ fn nodes(cluster: &Cluster) {
     cluster.run(&["patch", "pdb", "web", "-p", r#"{"spec":{"minAvailable":0}}"#]);
     allowed("2 2");
     let before = names(cluster, "app=web");
-    let drain = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s"];
+    let drain = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s"];
     let drained = cluster.run(&drain);
     assert!(drained.ends_with("drained\n"), "{drained}");
     eventually("new pods wait for a node", || {
@@ -271,7 +276,7 @@ fn nodes(cluster: &Cluster) {
         if phases == "Pending Pending" { Ok(()) } else { Err(phases) }
     });
     assert_eq!(cluster.run(&["uncordon", &node]), format!("node/{node} uncordoned\n"));
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     assert_ne!(names(cluster, "app=web"), before);
 
     // A taint drives out who does not bear it, and nobody else comes.
@@ -283,6 +288,6 @@ fn nodes(cluster: &Cluster) {
         if kept || now.is_empty() { Err(now) } else { Ok(()) }
     });
     cluster.run(&["taint", "node", &node, "mine:NoExecute-"]);
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     cluster.run(&["delete", "deployment/web", "pdb/web", "--wait"]);
 }
