@@ -116,7 +116,7 @@ async fn settled(session: &Session, reason: &str) {
             tokio::task::yield_now().await;
         }
     };
-    let settled = tokio::time::timeout(Duration::from_secs(20), look).await;
+    let settled = tokio::time::timeout(Duration::from_secs(120), look).await;
     assert!(settled.is_ok(), "the APIService does not become {reason}");
 }
 

@@ -35,7 +35,7 @@ async fn until(session: &Session, path: &str, holds: fn(&Value) -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    let outcome = tokio::time::timeout(Duration::from_secs(20), look).await;
+    let outcome = tokio::time::timeout(Duration::from_secs(120), look).await;
     assert!(outcome.is_ok(), "{path} does not become so");
 }
 

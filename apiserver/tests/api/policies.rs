@@ -352,6 +352,6 @@ async fn a_policys_mistakes_about_types_are_told() {
             tokio::task::yield_now().await;
         }
     };
-    let status = tokio::time::timeout(std::time::Duration::from_secs(20), checked).await.unwrap();
+    let status = tokio::time::timeout(std::time::Duration::from_secs(120), checked).await.unwrap();
     expect![[r#"{"expressionWarnings":[{"fieldRef":"spec.validations[0].expression","warning":"apps/v1, Kind=Deployment: ERROR: <input>: found no matching overload for '_>_' applied to '(int, string)'\n | object.spec.replicas > '1'"},{"fieldRef":"spec.validations[0].messageExpression","warning":"apps/v1, Kind=Deployment: ERROR: <input>: found no matching overload for '_+_' applied to '(string, int)'\n | 'got ' + object.spec.replicas"}]}"#]].assert_eq(&status["typeChecking"].to_string());
 }

@@ -275,7 +275,7 @@ POST /api/v1/namespaces/default/secrets | /metadata/name
             tokio::task::yield_now().await;
         }
     };
-    let token = tokio::time::timeout(std::time::Duration::from_secs(20), token).await.unwrap();
+    let token = tokio::time::timeout(std::time::Duration::from_secs(120), token).await.unwrap();
     let token = String::from_utf8(STANDARD.decode(token).unwrap()).unwrap();
     let review = format!(
         "POST /apis/authentication.k8s.io/v1/tokenreviews\n{}",

@@ -78,6 +78,11 @@ fn names_are_of_a_namespace(cluster: &Cluster) {
         "second"
     );
     cluster.run(&["delete", "deployment", "web", "-n", "second"]);
+    // Its pods go after it, and count until then.
+    eventually("the pods are gone, too", || {
+        let left = cluster.run(&["get", "pods", "-A", "-l", "app=web", "-o", "name"]);
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
 }
 
 /// Row `ns.quota`.
@@ -118,13 +123,18 @@ fn a_namespace_has_a_budget(cluster: &Cluster) {
         let shown = cluster.run(&["describe", "replicaset", "-n", "first", "-l", "app=more"]);
         if shown.contains("exceeded quota: all") { Ok(()) } else { Err(shown) }
     });
-    let described = cluster.run(&["describe", "quota", "all", "-n", "first"]);
-    let rows: Vec<Vec<&str>> = described.lines().map(|l| l.split_whitespace().collect()).collect();
-    for row in
-        [["limits.memory", "128Mi", "192Mi"], ["pods", "2", "5"], ["requests.cpu", "200m", "250m"]]
-    {
-        assert!(rows.iter().any(|shown| shown[..] == row), "{row:?}: {described}");
-    }
+    let wanted =
+        [["limits.memory", "128Mi", "192Mi"], ["pods", "2", "5"], ["requests.cpu", "200m", "250m"]];
+    eventually("the quota tells what is used", || {
+        let described = cluster.run(&["describe", "quota", "all", "-n", "first"]);
+        let mut rows = described.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let rows: Vec<_> = rows.by_ref().collect();
+        if wanted.iter().all(|row| rows.iter().any(|shown| shown[..] == *row)) {
+            Ok(())
+        } else {
+            Err(described)
+        }
+    });
     cluster.run(&["delete", "deployment,pod", "--all", "-n", "first", "--now"]);
 }
 

@@ -110,9 +110,11 @@ fn certificates_are_there_from_the_start_and_follow_each_other() {
         let got = at(&cluster, &cluster.kubeconfig(), &["get", "no"]);
         if got.ok && got.stdout.contains(" Ready ") { Ok(()) } else { Err(got) }
     });
-    let after = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
     let certificate = |text: &str| field(text, "client-certificate-data");
-    assert_ne!(certificate(&before.0), certificate(&after));
+    let after = eventually("the kubeconfig has another one", || {
+        let after = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
+        if certificate(&before.0) == certificate(&after) { Err(after) } else { Ok(after) }
+    });
     eventually("the server shows another one", || {
         let now = shown(&cluster);
         if now == before.1 { Err(now) } else { Ok(()) }

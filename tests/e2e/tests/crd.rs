@@ -1,7 +1,7 @@
 //! Users' kinds with unmodified kubectl: a definition, its objects, and what becomes of both.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use coracle_e2e::{Cluster, KUBECTL_NEW, KUBECTL_OLD};
+use coracle_e2e::{Cluster, KUBECTL_NEW, KUBECTL_OLD, eventually};
 use serde_json::json;
 
 const DEFINITION: &str = "
@@ -65,10 +65,12 @@ fn the_oldest_kubectl() {
 fn short_names_of_all_kinds() {
     let cluster = Cluster::start_with(KUBECTL_NEW);
     let short = "po,rs,deploy,sa,hpa,ns,cm,svc,ep,pv,pvc,ds,sts,cj,no,ing,netpol,pdb,sc,crd";
-    let listed = cluster.run(&["get", short, "-o", "name"]);
-    for one in ["serviceaccount/default", "namespace/default", "service/kubernetes", "node/"] {
-        assert!(listed.lines().any(|line| line.starts_with(one)), "{one}: {listed}");
-    }
+    eventually("one of each is there", || {
+        let listed = cluster.run(&["get", short, "-o", "name"]);
+        let is_there = |one: &&str| listed.lines().any(|line| line.starts_with(one));
+        let wanted = ["serviceaccount/default", "namespace/default", "service/kubernetes", "node/"];
+        if wanted.iter().all(is_there) { Ok(()) } else { Err(listed) }
+    });
 }
 
 fn all(version: &str) {
@@ -94,7 +96,7 @@ fn define(cluster: &Cluster) {
         "wait",
         "--for=condition=Established",
         "crd/websites.example.com",
-        "--timeout=10s",
+        "--timeout=180s",
     ]);
     assert!(cluster.run(&["get", "crd"]).contains("websites.example.com"));
     let resources = cluster.run(&["api-resources", "--api-group=example.com"]);
@@ -179,6 +181,8 @@ fn removal(cluster: &Cluster) {
     let gone = cluster.kubectl(&["get", "websites"]);
     assert!(!gone.ok && gone.stderr.contains("websites"), "{gone:?}");
     cluster.apply(DEFINITION);
+    let established = "--for=condition=Established";
+    cluster.run(&["wait", established, "crd/websites.example.com", "--timeout=180s"]);
     let none = cluster.run(&["get", "websites", "-o", "name"]);
     assert_eq!(none, "", "objects went with their definition");
 }

@@ -190,21 +190,24 @@ fn rollouts(cluster: &Cluster) {
 }
 
 fn describe_and_events(cluster: &Cluster) {
-    let described = cluster.run(&["describe", "deployment", "hello"]);
-    assert!(described.contains("4 desired | 4 updated | 4 total | 4 available"), "{described}");
-    assert!(described.contains("ScalingReplicaSet"), "{described}");
-    let described = cluster.run(&["describe", "pods", "-l", "app=hello"]);
-    for part in ["Status:           Running", "Scheduled", "Pulled", "Created", "Started"] {
-        assert!(described.contains(part), "{part}: {described}");
-    }
+    // Events are told beside the work, so they come when they come.
+    let says = |command: &[&str], parts: &[&str]| {
+        eventually(&command.join(" "), || {
+            let said = cluster.run(command);
+            if parts.iter().all(|part| said.contains(part)) { Ok(()) } else { Err(said) }
+        });
+    };
+    let all = "4 desired | 4 updated | 4 total | 4 available";
+    says(&["describe", "deployment", "hello"], &[all, "ScalingReplicaSet"]);
+    let parts = ["Status:           Running", "Scheduled", "Pulled", "Created", "Started"];
+    says(&["describe", "pods", "-l", "app=hello"], &parts);
     let described = cluster.run(&["describe", "nodes"]);
     assert!(
         described.contains("Allocated resources") && described.contains("wasmtime://"),
         "{described}"
     );
-    let events = cluster.run(&["events", "--for", "deployment/hello"]);
-    assert!(events.contains("ScalingReplicaSet"), "{events}");
-    assert!(cluster.run(&["get", "events"]).contains("Successfully assigned"), "Scheduled event");
+    says(&["events", "--for", "deployment/hello"], &["ScalingReplicaSet"]);
+    says(&["get", "events"], &["Successfully assigned"]);
 }
 
 fn deletion(cluster: &Cluster) {

@@ -151,6 +151,11 @@ impl<'a> Client<'a> {
             "pod/web",
             "--timeout=180s",
         ]);
+        // A container runs before it has said anything.
+        eventually("the shell has begun", || {
+            let said = self.cluster.kubectl(&["logs", "-n", namespace, "shell"]);
+            if said.stdout == "begun\n" { Ok(()) } else { Err(said) }
+        });
     }
 
     fn all(&self, node: &RwLock<()>) {

@@ -63,7 +63,7 @@ fn a_cluster_is_used_without_kubectl() {
     assert_eq!(applied, "service/web created\ndeployment.apps/web created\n");
     let applied = ours(&cluster, &format!("apply -f {file}"));
     assert_eq!(applied, "service/web unchanged\ndeployment.apps/web unchanged\n");
-    let told = ours(&cluster, "rollout status deploy/web --timeout 60s");
+    let told = ours(&cluster, "rollout status deploy/web --timeout 180s");
     assert!(told.ends_with("deployment \"web\" successfully rolled out\n"), "{told}");
     looking(&cluster);
     reaching(&cluster);
@@ -98,12 +98,16 @@ fn looking(cluster: &Cluster) {
     assert!(!missing.ok && missing.stderr.contains("pods \"nosuch\" not found"), "{missing:?}");
     let none = cluster.coracle(&["get", "jobs"]);
     assert_eq!(none.stderr, "No resources found in default namespace.\n");
-    let page = ours(cluster, "describe deploy web");
-    for part in ["Name:          web", "Labels:        app=web", "Replicas:", "ScalingReplicaSet"] {
-        assert!(page.contains(part), "'{part}' is not in {page}");
-    }
-    let listed = ours(cluster, "events --for deploy/web");
-    assert!(listed.contains("ScalingReplicaSet") && listed.contains("deployment/web"), "{listed}");
+    // Events are told beside the work, so they come when they come.
+    let says = |command: &str, parts: &[&str]| {
+        eventually(command, || {
+            let said = ours(cluster, command);
+            if parts.iter().all(|part| said.contains(part)) { Ok(()) } else { Err(said) }
+        });
+    };
+    let parts = ["Name:          web", "Labels:        app=web", "Replicas:", "ScalingReplicaSet"];
+    says("describe deploy web", &parts);
+    says("events --for deploy/web", &["ScalingReplicaSet", "deployment/web"]);
     let page = ours(cluster, "explain deployment.spec.template.spec.containers");
     for part in ["GROUP:      apps", "FIELD: containers <[]Container>", "  image\t<string>"] {
         assert!(page.contains(part), "'{part}' is not in {page}");
@@ -116,10 +120,14 @@ fn looking(cluster: &Cluster) {
 }
 
 fn reaching(cluster: &Cluster) {
+    // Containers run before they have said anything.
+    eventually("both pods have said all", || {
+        let all = ours(cluster, "logs -l app=web -c talk");
+        let each = ["/talk one", "/talk two"].map(|line| all.matches(line).count());
+        if each == [2, 2] { Ok(()) } else { Err(all) }
+    });
     assert_eq!(ours(cluster, "logs deploy/web -c talk"), "one\ntwo\n");
     assert_eq!(ours(cluster, "logs deploy/web -c talk --tail 1"), "two\n");
-    let all = ours(cluster, "logs -l app=web -c talk");
-    assert_eq!(all.matches("/talk one").count(), 2, "{all}");
     let run = |script: &str| {
         cluster.coracle(&["exec", "deploy/web", "-c", "talk", "--", "sh", "-c", script])
     };
@@ -165,14 +173,14 @@ fn forwarded(cluster: &Cluster) {
 
 fn steering(cluster: &Cluster) {
     assert_eq!(ours(cluster, "scale deploy/web --replicas 1"), "deployment.apps/web scaled\n");
-    let met = ours(cluster, "wait deploy/web --for jsonpath={.status.replicas}=1 --timeout 60s");
+    let met = ours(cluster, "wait deploy/web --for jsonpath={.status.replicas}=1 --timeout 180s");
     assert_eq!(met, "deployment.apps/web condition met\n");
     assert_eq!(ours(cluster, "rollout restart deploy/web"), "deployment.apps/web restarted\n");
-    ours(cluster, "rollout status deploy/web --timeout 60s");
+    ours(cluster, "rollout status deploy/web --timeout 180s");
     let history = ours(cluster, "rollout history deploy/web");
     assert_eq!(history.lines().count(), 4, "{history}");
     assert_eq!(ours(cluster, "rollout undo deploy/web"), "deployment.apps/web rolled back\n");
-    ours(cluster, "rollout status deploy/web --timeout 60s");
+    ours(cluster, "rollout status deploy/web --timeout 180s");
     let annotations =
         &cluster.get(&["deploy", "web"])["spec"]["template"]["metadata"]["annotations"];
     assert!(annotations.is_null(), "the restart is undone: {annotations}");
@@ -180,7 +188,12 @@ fn steering(cluster: &Cluster) {
     let undone = cluster.coracle(&["rollout", "undo", "deploy/web"]);
     assert!(!undone.ok && undone.stderr.contains("paused: resume it first"), "{undone:?}");
     assert_eq!(ours(cluster, "rollout resume deploy/web"), "deployment.apps/web resumed\n");
-    ours(cluster, "wait pod -l app=web --for condition=Ready --timeout 60s");
+    // A pod that is just ending is never Ready again.
+    eventually("one pod is left", || {
+        let pods = ours(cluster, "get pods -l app=web -o name");
+        if pods.lines().count() == 1 { Ok(()) } else { Err(pods) }
+    });
+    ours(cluster, "wait pod -l app=web --for condition=Ready --timeout 180s");
 }
 
 fn deleting(cluster: &Cluster, file: &str) {

@@ -14,7 +14,7 @@ import (
 )
 
 // Long enough for a loaded machine.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func main() {
 	if len(os.Args) != 3 {

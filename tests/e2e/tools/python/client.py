@@ -24,7 +24,7 @@ stream = watch.Watch().stream(
     "default",
     label_selector="app=python",
     resource_version=created.metadata.resource_version,
-    timeout_seconds=10,
+    timeout_seconds=180,
 )
 first = next(stream)
 assert first["type"] == "MODIFIED" and first["object"].data == {"key": "changed"}, first
