@@ -7,13 +7,20 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use coracle_e2e::{
     Cluster, cache, coracle, eventually, free_port, get, guest_in, javascript_packages,
-    python_packages, root,
+    python_packages, root, within,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+
+/// How long a build may take: it may begin with nothing, beside another one that holds cargo's lock.
+const BUILD_PATIENCE: Duration = Duration::from_secs(1200);
+
+/// Seconds that `coracle dev` and `coracle test` wait for pods on a busy machine.
+const READY_SECONDS: &str = "600";
 
 /// A folder of projects; Rust ones share the build folder of the examples.
 struct Projects(tempfile::TempDir);
@@ -86,7 +93,10 @@ impl Dev {
         let listen = format!("127.0.0.1:{port}");
         let range = ["--service-node-port-range", "29000-29999"];
         let mut child = projects
-            .command(&["dev", name, "--listen", &listen, range[0], range[1]], Path::new("."))
+            .command(
+                &["dev", name, "--listen", &listen, range[0], range[1], "--timeout", READY_SECONDS],
+                Path::new("."),
+            )
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -105,9 +115,9 @@ impl Dev {
         Self { child, printed }
     }
 
-    /// Waits until it has printed something, and gives all that it did.
+    /// Waits until it has built and printed something, and gives all that it printed.
     fn prints(&self, what: &str) -> String {
-        eventually(what, || {
+        within(BUILD_PATIENCE, what, || {
             let printed = self.printed.lock().unwrap().clone();
             if printed.contains(what) { Ok(printed) } else { Err(printed) }
         })
@@ -160,8 +170,9 @@ impl Asking {
     }
 }
 
+/// Waits for an answer of what may have to be built first.
 fn says(port: u16, text: &str) {
-    eventually(text, || match get(port, "/world") {
+    within(BUILD_PATIENCE, text, || match get(port, "/world") {
         Ok(answer) if answer.body == text => Ok(()),
         other => Err(other),
     });
@@ -208,12 +219,13 @@ fn templates_build_run_and_pass_their_tests() {
         let built = projects.run(&["build"], &folder);
         assert!(built.starts_with("built registry.coracle.internal/"), "{built}");
     }
+    let tests = ["test", "--timeout", READY_SECONDS];
     for template in ["rust-plugin", "c-command"] {
         let folder = projects.make(template, template);
-        let told = projects.run(&["test"], &folder);
+        let told = projects.run(&tests, &folder);
         assert!(told.starts_with(&format!("ok    job-name={template}")), "{told}");
     }
-    let told = projects.run(&["test"], &projects.make("rust-http", "asked"));
+    let told = projects.run(&tests, &projects.make("rust-http", "asked"));
     assert!(told.starts_with("ok    GET /world"), "{told}");
     let script = |template: &str| {
         let folder = projects.make(template, template);
@@ -221,7 +233,7 @@ fn templates_build_run_and_pass_their_tests() {
         folder
     };
     let folder = script("javascript-plugin");
-    let told = projects.run(&["test"], &folder);
+    let told = projects.run(&tests, &folder);
     assert!(told.starts_with("ok    job-name=javascript-plugin"), "{told}");
     let folder = projects.make("python-plugin", "python-plugin");
     std::os::unix::fs::symlink(python_packages(), folder.join(".tools")).unwrap();
@@ -276,11 +288,11 @@ fn a_pipeline_builds_pushes_and_applies_with_a_token_of_its_own() {
     };
     let first = step(&["build", "-o", "json"]);
     // Its tests have a cluster of their own, so that nothing is pushed that fails them.
-    let tested = step(&["test"]);
+    let tested = step(&["test", "--timeout", READY_SECONDS]);
     assert!(tested.starts_with("ok    job-name=pipe"), "{tested}");
     step(&["push", "team/pipe:1", "pipe.wasm"]);
     assert_eq!(step(&["apply", "-f", "app.yaml"]), "job.batch/pipe created\n");
-    step(&["wait", "job/pipe", "--for", "condition=complete", "--timeout", "60s"]);
+    step(&["wait", "job/pipe", "--for", "condition=complete", "--timeout", "300s"]);
     assert_eq!(step(&["logs", "job/pipe"]), "hello, world\n");
 
     // The same source is the same component, wherever and whenever it is built.
@@ -298,9 +310,17 @@ fn a_pipeline_builds_pushes_and_applies_with_a_token_of_its_own() {
         always.replace("args: [world]", "args: [world]\n          imagePullPolicy: Always");
     std::fs::write(folder.join("app.yaml"), always).unwrap();
     step(&["apply", "-f", "app.yaml"]);
-    step(&["wait", "job/pipe", "--for", "condition=failed", "--timeout", "60s"]);
-    let code = "jsonpath={.items[0].status.containerStatuses[0].state.terminated.exitCode}";
-    assert_eq!(step(&["get", "pods", "-l", "job-name=pipe", "-o", code]), "3");
+    step(&["wait", "job/pipe", "--for", "condition=failed", "--timeout", "300s"]);
+    // The pod of the Job that was there before goes when its owner is missed.
+    let codes = "jsonpath={.items[*].status.containerStatuses[0].state.terminated.exitCode}";
+    eventually("the pod has failed by its exit code", || {
+        let codes = step(&["get", "pods", "-l", "job-name=pipe", "-o", codes]);
+        if !codes.is_empty() && codes.split(' ').all(|code| code == "3") {
+            Ok(())
+        } else {
+            Err(codes)
+        }
+    });
 
     let elsewhere = run(&["get", "pods", "-n", "default"]);
     assert!(String::from_utf8_lossy(&elsewhere.stderr).contains("(Forbidden)"), "{elsewhere:?}");

@@ -5,6 +5,9 @@
 //! whose first line is `# name.yaml` is that file. A block of `text` after one of `sh` is what it prints:
 //! each of its lines comes, in this order, `…` standing for anything. A block that cannot run beside others
 //! (it starts a server of its own, or another machine) names the test that runs it: `sh ci=NAME`.
+//!
+//! The reader has patience: `kubectl wait` waits for minutes where the page says nothing else, and who is refused
+//! by a node port asks again, since a host hears of a ready pod a moment after everybody else.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 use std::fs;
@@ -18,7 +21,15 @@ use coracle_e2e::{Cluster, KUBECTL_NEW, coracle, kubectl, root};
 const MARK: &str = "@@block ";
 
 /// The time that a page's commands may take together, in seconds.
-const PAGE_SECONDS: &str = "480";
+const PAGE_SECONDS: &str = "900";
+
+/// What comes before the commands of a page.
+const READER: &str = "set -euo pipefail\nexec 2>&1\n\
+    curl() { command curl --retry 100 --retry-delay 1 --retry-all-errors \"$@\"; }\n";
+
+/// kubectl's own 30 seconds are too few for pods that come with a build or a pull of three pages.
+const PREFERENCES: &str = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n\
+    defaults: [{command: wait, options: [{name: timeout, default: 10m}]}]\n";
 
 /// Pages that are run at once: they mostly wait.
 const AT_ONCE: usize = 3;
@@ -105,7 +116,7 @@ impl Page {
     fn run(&self, cluster: &Cluster, bin: &Path) -> Result<(), String> {
         let folder = cluster.folder().join(self.name.replace('/', "-"));
         fs::create_dir_all(&folder).unwrap();
-        let mut script = "set -euo pipefail\nexec 2>&1\n".to_owned();
+        let mut script = READER.to_owned();
         for (number, block) in self.blocks.iter().enumerate() {
             match block {
                 Block::Run { script: commands, .. } => {
@@ -198,6 +209,8 @@ fn every_page_does_what_it_says() {
     fs::create_dir_all(&bin).unwrap();
     symlink(coracle(), bin.join("coracle")).unwrap();
     symlink(kubectl(KUBECTL_NEW), bin.join("kubectl")).unwrap();
+    fs::create_dir_all(cluster.folder().join(".kube")).unwrap();
+    fs::write(cluster.folder().join(".kube/kuberc"), PREFERENCES).unwrap();
     let (first, others): (Vec<_>, Vec<_>) =
         pages.iter().partition(|page| page.name == "quickstart.md");
     // The first page pushes the image that the others use.

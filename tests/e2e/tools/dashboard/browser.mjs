@@ -8,11 +8,21 @@ import { chromium } from "playwright-core";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const AXE = fs.readFileSync(path.join(here, "node_modules/axe-core/axe.min.js"), "utf8");
-const PATIENCE_MS = 45_000;
+/** Long enough for anything on a busy machine. */
+export const PATIENCE_MS = 120_000;
 
 /** What the test said: { url, … }. */
 export const given = JSON.parse(process.argv[2]);
 const shots = process.env.CORACLE_SCREENSHOTS;
+
+/** Looks until it is so. */
+export async function until(look, what) {
+  const end = Date.now() + PATIENCE_MS;
+  while (!(await look())) {
+    if (Date.now() > end) throw new Error(`not within ${PATIENCE_MS} ms: ${what}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
 
 /** Opens a browser, does the work, and closes it; a failure leaves a screenshot. */
 export async function withBrowser(work) {
@@ -30,6 +40,8 @@ export async function withBrowser(work) {
     for (const each of opened) console.error(each.said.join("\n"));
     throw error;
   } finally {
+    // What is being answered in the server's place goes nowhere any more, which is no failure.
+    for (const { page } of opened) if (!page.isClosed()) await page.unrouteAll({ behavior: "ignoreErrors" });
     await browser.close();
   }
 }
@@ -44,9 +56,19 @@ async function fromFolder(page, folder) {
   });
 }
 
+/** Remembers what the page says for a moment, so that a script that was not looking just then hears of it. */
+function keepNotes() {
+  window.notes = [];
+  const seen = (node) => {
+    if (node.classList?.contains("toast")) window.notes.push(node.textContent);
+  };
+  new MutationObserver((changes) => changes.forEach(({ addedNodes }) => addedNodes.forEach(seen))).observe(document, { childList: true, subtree: true });
+}
+
 async function open(browser, { width = 1360, height = 860, scheme = "light" } = {}) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width, height }, colorScheme: scheme });
   const page = await context.newPage();
+  await page.addInitScript(keepNotes);
   if (process.env.CORACLE_UI) await fromFolder(page, process.env.CORACLE_UI);
   page.setDefaultTimeout(PATIENCE_MS);
   const said = [];
@@ -84,6 +106,10 @@ async function open(browser, { width = 1360, height = 860, scheme = "light" } = 
       await page.getByLabel("Token").fill(token);
       await page.getByRole("button", { name: "Sign in" }).click();
       await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+    },
+    /** Waits until the page has said this for a moment. */
+    async told(text) {
+      await until(() => page.evaluate((wanted) => window.notes.some((note) => note.includes(wanted)), text), `it says ${text}`);
     },
     async shot(name) {
       await page.screenshot({ path: path.join(shots, `${name}.png`) });

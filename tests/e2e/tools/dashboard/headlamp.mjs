@@ -6,7 +6,7 @@
 // asks, with the user's token as a header; of a WebSocket the browser says it here among the protocols.
 
 import assert from "node:assert/strict";
-import { given, withBrowser } from "./browser.mjs";
+import { PATIENCE_MS, given, withBrowser } from "./browser.mjs";
 
 /** What its pages list, by group and version. */
 const LISTS = {
@@ -71,11 +71,11 @@ async function listen(path, protocols, enough, say) {
   }), [id, path, [...protocols, `base64url.bearer.authorization.k8s.io.${token}`], say]);
   const close = () => page.evaluate((name) => window[name].open.close(), id);
   const until = async () => {
-    const end = Date.now() + 45_000;
+    const end = Date.now() + PATIENCE_MS;
     for (;;) {
       const said = await page.evaluate((name) => window[name].said, id);
       if (enough(said)) return said;
-      if (Date.now() > end) throw new Error(`not within 45 s on ${path}: ${JSON.stringify(said).slice(0, 500)}`);
+      if (Date.now() > end) throw new Error(`not within ${PATIENCE_MS} ms on ${path}: ${JSON.stringify(said).slice(0, 500)}`);
       await new Promise((done) => setTimeout(done, 100));
     }
   };
