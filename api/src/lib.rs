@@ -12,6 +12,7 @@ pub mod fit;
 pub mod key;
 pub mod meta;
 pub mod names;
+pub mod ondemand;
 pub mod openapi;
 pub mod patch;
 pub mod peers;

@@ -1,8 +1,9 @@
 //! Services whose pods run only while they are used: who used one when, and who waits for it.
 //!
-//! A Service with the annotation [`ANNOTATION`] may have no backend because nobody used it. A
-//! connection to it is then held, the API is told by the Service's condition [`CONDITION`], the
-//! controller starts a pod, and the connection goes on as soon as there is a backend.
+//! A Service with the annotation [`IDLE`](coracle_api::ondemand::IDLE) may have no backend because nobody used it. A
+//! connection to it is then held, the API is told by the Service's condition
+//! [`IN_USE`](coracle_api::ondemand::IN_USE), the controller starts a pod, and the connection goes on as soon as there
+//! is a backend.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,13 +11,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 
 use crate::table::ServiceKey;
-
-/// On a Service: how long it must be unused before its Deployments are scaled to zero, as `60s` or
-/// `5m`.
-pub const ANNOTATION: &str = "coracle.dev/scale-to-zero-after";
-
-/// In a Service's status: `True`, with the time at which a host last saw it used or wanted.
-pub const CONDITION: &str = "coracle.dev/InUse";
 
 /// Connections that are held at once on this host; one more is refused, as without holding.
 pub const HELD_MAX: usize = 4_096;

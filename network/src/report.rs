@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use coracle_api::ondemand::IN_USE;
 use coracle_client::{Client, Failure};
 use coracle_vnet::Fabric;
 use k8s_openapi::api::core::v1::Service;
@@ -10,7 +11,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::demand::{CONDITION, REPORT_EVERY};
+use crate::demand::REPORT_EVERY;
 use crate::network::Network;
 use crate::table::ServiceKey;
 
@@ -71,7 +72,7 @@ async fn tell(client: &Client, service: &ServiceKey) -> Result<(), kube::Error> 
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": service.name, "namespace": service.namespace},
         "status": {"conditions": [{
-            "type": CONDITION, "status": "True", "reason": "Connection",
+            "type": IN_USE, "status": "True", "reason": "Connection",
             "message": "A host saw a connection to this Service.",
             "lastTransitionTime": time,
         }]},

@@ -10,11 +10,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_api::ondemand::IDLE;
 use coracle_vnet::Protocol;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 
-use crate::demand;
 use crate::endpoints::{self, Endpoint};
 use crate::topology::{Place, TrafficPolicy};
 
@@ -496,7 +496,7 @@ impl Entry {
                 .metadata
                 .annotations
                 .as_ref()
-                .is_some_and(|all| all.contains_key(demand::ANNOTATION)),
+                .is_some_and(|all| all.contains_key(IDLE)),
         }
     }
 }

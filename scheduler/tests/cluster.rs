@@ -17,7 +17,7 @@ use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 /// Long enough for a loaded machine; nothing here waits for time to pass.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Cluster {
     client: Client,
@@ -107,21 +107,29 @@ impl Cluster {
         .await;
     }
 
-    async fn until_event(&self, pod: &str, reason: &str) -> Arc<Event> {
-        self.until(&format!("event {reason} of {pod}"), |events: &Cache<Event>| {
+    /// Waits for an event whose message begins with `begin`.
+    async fn until_event(&self, pod: &str, reason: &str, begin: &str) -> Arc<Event> {
+        self.until(&format!("event {reason} of {pod}: {begin}"), |events: &Cache<Event>| {
             events.list().into_iter().find(|event| {
                 event.reason.as_deref() == Some(reason)
                     && event.involved_object.name.as_deref() == Some(pod)
+                    && event.message.as_deref().unwrap_or_default().starts_with(begin)
             })
         })
         .await
     }
 
-    async fn until_refused(&self, name: &str) -> PodCondition {
-        self.until(&format!("refusal of {name}"), |pods: &Cache<Pod>| {
+    /// Waits until a pod is refused with a message that begins with `begin`: before the scheduler knows all that is
+    /// there, it may say something else.
+    async fn until_refused(&self, name: &str, begin: &str) -> PodCondition {
+        self.until(&format!("refusal of {name}: {begin}"), |pods: &Cache<Pod>| {
             let pod = pods.get(Some("default"), name)?;
             let conditions = pod.status.as_ref()?.conditions.clone()?;
-            conditions.into_iter().find(|it| it.type_ == "PodScheduled" && it.status == "False")
+            conditions.into_iter().find(|it| {
+                it.type_ == "PodScheduled"
+                    && it.status == "False"
+                    && it.message.as_deref().unwrap_or_default().starts_with(begin)
+            })
         })
         .await
     }
@@ -133,7 +141,7 @@ async fn a_pod_is_assigned_and_says_so() {
     cluster.node("n").await;
     cluster.pod("p", "1", json!({})).await;
     cluster.until_on("p", "n").await;
-    let event = cluster.until_event("p", "Scheduled").await;
+    let event = cluster.until_event("p", "Scheduled", "").await;
     assert_eq!(event.message.as_deref(), Some("Successfully assigned default/p to n"));
     let source = event.source.as_ref().and_then(|source| source.component.as_deref());
     assert_eq!(source, Some("default-scheduler"));
@@ -145,12 +153,12 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_taken_when_a_label_comes() {
     let cluster = Cluster::start().await;
     cluster.node("n").await;
     cluster.pod("p", "1", json!({"nodeSelector": {"env": "test"}})).await;
-    let condition = cluster.until_refused("p").await;
     let words = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. \
                  preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+    let condition = cluster.until_refused("p", words).await;
     assert_eq!(condition.reason.as_deref(), Some("Unschedulable"));
     assert_eq!(condition.message.as_deref(), Some(words));
-    let event = cluster.until_event("p", "FailedScheduling").await;
+    let event = cluster.until_event("p", "FailedScheduling", words).await;
     assert_eq!((event.type_.as_deref(), event.message.as_deref()), (Some("Warning"), Some(words)));
     cluster.patch_node("n", json!({"metadata": {"labels": {"env": "test"}}})).await;
     cluster.until_on("p", "n").await;
@@ -164,9 +172,7 @@ async fn requests_are_honoured_and_room_is_used_when_it_comes() {
     cluster.pod("a", "4", json!({})).await;
     cluster.until_on("a", "n").await;
     cluster.pod("b", "1", json!({})).await;
-    let condition = cluster.until_refused("b").await;
-    let message = condition.message.unwrap_or_default();
-    assert!(message.starts_with("0/1 nodes are available: 1 Insufficient cpu."), "{message}");
+    cluster.until_refused("b", "0/1 nodes are available: 1 Insufficient cpu.").await;
     let api = cluster.client.namespaced::<Pod>("default");
     let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     let _ = api.delete("a", &now).await.unwrap();
@@ -222,7 +228,7 @@ async fn an_important_pod_displaces_a_lower_one_and_says_so() {
     cluster.until_on("low", "n").await;
     cluster.pod("high", "1", json!({"priorityClassName": "system-cluster-critical"})).await;
     cluster.until_on("high", "n").await;
-    let event = cluster.until_event("low", "Preempted").await;
+    let event = cluster.until_event("low", "Preempted", "").await;
     let message = event.message.clone().unwrap_or_default();
     assert!(
         message.starts_with("Preempted by pod ") && message.ends_with(" on node n"),

@@ -5,6 +5,7 @@
 
 use super::{Attributes, Decision, front};
 use crate::cache::{Caches, Object, Selection};
+use coracle_api::ondemand::IDLE_POINTER;
 use coracle_api::registry;
 use coracle_api::selector::{FieldSelector, LabelSelector};
 use serde_json::Value;
@@ -58,10 +59,9 @@ fn pulls_images(attributes: &Attributes<'_>) -> bool {
 
 /// A host notes in the status of a Service whose pods run on demand that it is used.
 fn reports_use(caches: &Caches, attributes: &Attributes<'_>) -> bool {
-    let asked = "/metadata/annotations/coracle.dev~1scale-to-zero-after";
     let service = || caches.get("", "services", attributes.namespace, attributes.name);
     attributes.verb == "patch"
-        && service().is_some_and(|service| text(&service.value(), asked).is_some())
+        && service().is_some_and(|service| text(&service.value(), IDLE_POINTER).is_some())
 }
 
 /// A node sees all volumes, and lets those go that are its own folders.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_api::ondemand::{IDLE, IN_USE, REMEMBERED};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
@@ -19,18 +20,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::objects::{annotation, is_deleting};
 
-/// On a Service: how long it must be unused, such as `60s` or `5m`. What `coracle-network` watches
-/// for under the same name.
-pub const IDLE: &str = "coracle.dev/scale-to-zero-after";
-
 /// Hosts report use every second, in whole seconds: a shorter idle time would end used pods.
 const IDLE_MIN: SignedDuration = SignedDuration::from_secs(2);
-
-/// On a Deployment: how many pods it had before it was scaled to zero, and gets back.
-pub const REMEMBERED: &str = "coracle.dev/replicas-before-zero";
-
-/// In a Service's status: when a host last saw it used or wanted.
-pub const IN_USE: &str = "coracle.dev/InUse";
 
 /// What a reconcile may look at.
 #[derive(Debug, Clone)]

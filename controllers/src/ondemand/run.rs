@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use coracle_api::ondemand::{IDLE, REMEMBERED};
 use coracle_client::{Cache, Change, EventKind, ObjectKey, Outcome, Queue, Recorder, drive};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
 
-use super::{IDLE, Observed, REMEMBERED, Scale, Verdict, reconcile};
+use super::{Observed, Scale, Verdict, reconcile};
 use crate::context::{Context, Running};
 use crate::objects::{annotation, name, namespace};
 use crate::write::{self, WriteError, settle};

@@ -28,6 +28,19 @@ fn reference(owner: &DynamicObject) -> Value {
     json!({"apiVersion": "x.io/v1", "kind": "Thing", "name": owner.name_any(), "uid": owner.uid()})
 }
 
+/// Creates an object of a kind that is served a moment after its definition was taken.
+async fn until_served(things: &Api<DynamicObject>, thing: &DynamicObject) -> DynamicObject {
+    let made = async {
+        loop {
+            match things.create(&PostParams::default(), thing).await {
+                Err(error) if error.is_not_found() => tokio::task::yield_now().await,
+                made => break made.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, made).await.unwrap()
+}
+
 #[tokio::test]
 async fn objects_of_users_kinds_are_collected() {
     let cluster = Cluster::start().await;
@@ -43,7 +56,7 @@ async fn objects_of_users_kinds_are_collected() {
     let kube = cluster.client.kube().clone();
     let things: Api<DynamicObject> = Api::namespaced_with(kube, "default", &resource);
     let make = async |name: &str, owner: Option<&DynamicObject>| {
-        things.create(&PostParams::default(), &thing(name, owner)).await.unwrap()
+        until_served(&things, &thing(name, owner)).await
     };
     let parent = make("parent", None).await;
     let child = make("child", Some(&parent)).await;
@@ -93,7 +106,7 @@ async fn objects_of_users_kinds_are_scaled() {
     let things: Api<DynamicObject> = Api::namespaced_with(kube, "default", &resource);
     let mut few = thing("few", None);
     few.data["spec"] = json!({"replicas": 1});
-    things.create(&PostParams::default(), &few).await.unwrap();
+    until_served(&things, &few).await;
     let target = json!({"apiVersion": "x.io/v1", "kind": "Thing", "name": "few"});
     cluster
         .create::<HorizontalPodAutoscaler>(json!({"metadata": {"name": "few"},

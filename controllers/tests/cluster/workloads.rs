@@ -145,8 +145,12 @@ async fn a_job_counts_each_success_and_completes() {
     let status = done.status.clone().unwrap();
     assert_eq!((status.succeeded, status.failed.unwrap_or(0)), (Some(6), 0));
     assert!(status.completion_time.is_some() && status.start_time.is_some());
-    let pods = cluster.until_n_pods(6).await;
-    assert!(pods.iter().all(|pod| pod.finalizers().is_empty()));
+    cluster
+        .until("six pods without finalizers", |pods: &Cache<Pod>| {
+            let all = pods.list_in("default");
+            (all.len() == 6 && all.iter().all(|pod| pod.finalizers().is_empty())).then_some(())
+        })
+        .await;
     let api = cluster.client.namespaced::<Job>("default");
     api.delete("sum", &DeleteParams::background()).await.unwrap();
     cluster.until_n_pods(0).await;
