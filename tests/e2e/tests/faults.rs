@@ -383,8 +383,11 @@ fn a_thousand_senseless_connections_at_each_port_harm_nobody() {
         garbage(place, 1000);
     }
     eventually("the pods serve", || answers(port));
+    eventually("the server is ready", || {
+        let ready = cluster.kubectl(&["get", "--raw", "/readyz"]);
+        if ready.ok { Ok(()) } else { Err(ready) }
+    });
     cluster.run(&["create", "configmap", "after"]);
-    cluster.run(&["get", "--raw", "/readyz"]);
     // Nobody had to be started again.
     assert_eq!(["server", "host"].map(|role| pid_of(&cluster, role)), processes);
 }

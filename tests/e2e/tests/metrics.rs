@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 
 /// The endpoints by the words of `kubernetes-mixin.txt`.
 fn scrape(cluster: &Cluster, node: &str) -> BTreeMap<&'static str, String> {
-    let raw = |path: &str| cluster.run(&["get", "--raw", path]);
+    let raw = |path: &str| {
+        eventually(path, || {
+            let page = cluster.kubectl(&["get", "--raw", path]);
+            if page.ok { Ok(page.stdout) } else { Err(page) }
+        })
+    };
     let proxied = |path: &str| raw(&format!("/api/v1/nodes/{node}/proxy/{path}"));
     BTreeMap::from([
         ("server", raw("/metrics")),
@@ -246,18 +251,20 @@ fn the_book_has_them_all(pages: &BTreeMap<&'static str, String>) {
     );
 }
 
-/// Some values, as the objects have them.
+/// Some values, as the objects have them in the end.
 fn tells_the_truth(cluster: &Cluster, node: &str) {
-    let page = scrape(cluster, node).remove("kube-state").unwrap_or_default();
-    for line in [
+    let lines = [
         r#"kube_deployment_spec_replicas{namespace="default",deployment="web"} 1"#.to_owned(),
         r#"kube_job_failed{namespace="default",job_name="bad",condition="true"} 1"#.to_owned(),
         r#"kube_resourcequota{resourcequota="quota",namespace="default",resource="pods",type="hard"} 50"#.to_owned(),
         format!(r#"kube_node_status_condition{{node="{node}",condition="Ready",status="true"}} 1"#),
         format!(r#"kube_node_spec_taint{{node="{node}",key="test",value="here",effect="PreferNoSchedule"}} 1"#),
-    ] {
-        assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
-    }
+    ];
+    eventually("every value is as the objects have it", || {
+        let page = scrape(cluster, node).remove("kube-state").unwrap_or_default();
+        let missing = lines.iter().find(|line| !page.lines().any(|shown| shown == **line));
+        missing.map_or(Ok(()), |line| Err(format!("{line}\n{page}")))
+    });
 }
 
 /// The roles of `examples/monitoring/rbac.yaml` are enough, and are no more than that.

@@ -58,16 +58,17 @@ fn containers_stay_together(machines: &Machines) {
     let pod = machines.get(&["pod", "three"]);
     let node = pod["spec"]["nodeName"].as_str().unwrap();
     assert_eq!(pod["status"]["containerStatuses"].as_array().unwrap().len(), 3);
-    // The host itself says that it runs all three.
-    let stats =
-        machines.run(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/stats/summary")]);
-    let stats: Value = serde_json::from_str(&stats).unwrap();
-    let pods = stats["pods"].as_array().unwrap();
-    let own = pods.iter().find(|pod| pod["podRef"]["name"] == "three").unwrap();
-    let mut names: Vec<&str> =
-        own["containers"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["a", "b", "c"]);
+    let path = format!("/api/v1/nodes/{node}/proxy/stats/summary");
+    eventually("the host itself says that it runs all three", || {
+        let stats = machines.kubectl(&["get", "--raw", &path]);
+        let told: Value = serde_json::from_str(&stats.stdout).unwrap_or_default();
+        let mut pods = told["pods"].as_array().into_iter().flatten();
+        let own = pods.find(|pod| pod["podRef"]["name"] == "three");
+        let containers = own.and_then(|own| own["containers"].as_array()).into_iter().flatten();
+        let mut names: Vec<&str> = containers.filter_map(|c| c["name"].as_str()).collect();
+        names.sort_unstable();
+        if names == ["a", "b", "c"] { Ok(()) } else { Err(stats) }
+    });
     machines.run(&["delete", "pod", "three", "--wait=false"]);
 }
 
@@ -128,7 +129,10 @@ fn a_share_is_there_where_it_is_mounted(machines: &Machines, share: &Path) {
 /// Row `node.daemon`. A host listens at no port for this: it is asked over a connection that it made, by the server alone.
 fn hosts_answer_whom_they_know(machines: &Machines) {
     let path = "/api/v1/nodes/host-1/proxy/healthz";
-    assert_eq!(machines.run(&["get", "--raw", path]), "ok");
+    eventually("the host is asked", || {
+        let said = machines.kubectl(&["get", "--raw", path]);
+        if said.stdout == "ok" { Ok(()) } else { Err(said) }
+    });
     let stranger = |server: &str| {
         // With a word that nobody knows: without any, kubectl would ask for one.
         let flags = ["--kubeconfig=/dev/null", "--token=nobody", "--insecure-skip-tls-verify"];
@@ -356,8 +360,11 @@ fn changes_reach_all_pods_together(machines: &Machines) {
         "until [ \"$(cat /live/value)\" = two ]; do sleep 0.1; done; echo seen; sleep 6000";
     let mount = json!({"volumeMounts": [{"name": "live", "mountPath": "/live"}]});
     let labels = json!({"app": "live"});
+    // On all three, whatever the scheduler knows of a host that was just uncordoned.
+    let spread = json!([{"maxSkew": 5, "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": labels}}]);
     let spec = json!({"terminationGracePeriodSeconds": 0, "containers": [sh("c", script, &mount)],
-        "volumes": [{"name": "live", "configMap": {"name": "live"}}]});
+        "topologySpreadConstraints": spread, "volumes": [{"name": "live", "configMap": {"name": "live"}}]});
     make(
         machines,
         &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "live"},
@@ -372,8 +379,8 @@ fn changes_reach_all_pods_together(machines: &Machines) {
     make(machines, &live("two"));
     let logs = ["logs", "-l", "app=live", "--tail=-1", "--timestamps", "--max-log-requests=20"];
     let mut seen = eventually("all have seen it", || {
-        let lines = machines.run(&logs);
-        let at: Vec<f64> = lines.lines().filter_map(seconds_of_day).collect();
+        let lines = machines.kubectl(&logs);
+        let at: Vec<f64> = lines.stdout.lines().filter_map(seconds_of_day).collect();
         if at.len() == 20 { Ok(at) } else { Err(lines) }
     });
     seen.sort_by(f64::total_cmp);

@@ -1,7 +1,7 @@
 //! Scale to zero: a Service that nobody uses has no pods, and the first connection gets them back.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use coracle_e2e::{Cluster, build_guests, eventually, get};
+use coracle_e2e::{Cluster, build_guests, eventually, get, pod, sh};
 use serde_json::{Value, json};
 
 /// A Deployment and a Service of the same name and labels, idle after three seconds.
@@ -20,12 +20,28 @@ fn on_demand(name: &str, container: &Value, port: &Value) -> String {
     format!("{deployment}\n---\n{service}\n")
 }
 
-fn wait_for_pods(cluster: &Cluster, name: &str, wanted: usize) {
-    let selector = format!("app={name}");
-    eventually(&format!("{wanted} pods of {name}"), || {
-        let pods = cluster.get(&["pods", "-l", &selector]);
-        let number = pods["items"].as_array().unwrap().len();
-        if number == wanted { Ok(()) } else { Err(number) }
+fn number_of_pods(cluster: &Cluster, name: &str) -> usize {
+    let pods = cluster.get(&["pods", "-l", &format!("app={name}")]);
+    pods["items"].as_array().unwrap().len()
+}
+
+/// Waits until it was scaled to zero and its pods have gone. How many there are before may change while one looks.
+fn wait_for_rest(cluster: &Cluster, name: &str) {
+    cluster.shows(&format!("deployment/{name}"), "/spec/replicas", 0);
+    eventually(&format!("no pods of {name}"), || match number_of_pods(cluster, name) {
+        0 => Ok(()),
+        number => Err(number),
+    });
+}
+
+/// Asks, which has to be answered each time, until there are as many pods as there were before.
+fn asked_until_all_are_back(cluster: &Cluster, name: &str, port: u16) {
+    eventually("both pods are there while somebody asks", || {
+        assert_eq!(get(port, "/").map(|answer| answer.status), Ok(200));
+        match number_of_pods(cluster, name) {
+            2 => Ok(()),
+            number => Err(number),
+        }
     });
 }
 
@@ -42,15 +58,20 @@ fn http_from_outside_is_held_until_a_pod_answers() {
         &container,
         &json!({"port": 80, "targetPort": 8080, "nodePort": port}),
     ));
-    wait_for_pods(&cluster, "hello", 2);
+    eventually("the host knows the Service", || match get(port, "/") {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(other),
+    });
     for _round in 0..2 {
-        wait_for_pods(&cluster, "hello", 0);
+        wait_for_rest(&cluster, "hello");
         // No retry here: the very first request has to be answered.
-        assert_eq!(get(port, "/").unwrap().status, 200);
-        wait_for_pods(&cluster, "hello", 2);
+        asked_until_all_are_back(&cluster, "hello", port);
     }
-    let events = cluster.run(&["get", "events", "-o", "jsonpath={.items[*].reason}"]);
-    assert!(events.contains("ScaledToZero") && events.contains("ScaledFromZero"), "{events}");
+    eventually("events tell of it", || {
+        let events = cluster.run(&["get", "events", "-o", "jsonpath={.items[*].reason}"]);
+        let all = events.contains("ScaledToZero") && events.contains("ScaledFromZero");
+        if all { Ok(()) } else { Err(events) }
+    });
 }
 
 #[test]
@@ -62,8 +83,13 @@ fn tcp_between_pods_is_held_too() {
     let server = json!({"name": "c", "image": image, "args": ["serve 0.0.0.0:7000 100"],
         "ports": [{"containerPort": 7000}], "readinessProbe": {"tcpSocket": {"port": 7000}}});
     cluster.apply(&on_demand("echo", &server, &json!({"port": 7000})));
-    wait_for_pods(&cluster, "echo", 2);
-    wait_for_pods(&cluster, "echo", 0);
+    // The host knows the Service's name before somebody relies on it.
+    cluster.push("behave:1", &guests.join("behave.wasm"));
+    let script = "until nslookup echo.default.svc.cluster.local; do sleep 0.2; done";
+    let knows = json!({"restartPolicy": "Never", "containers": [sh("c", script, &json!({}))]});
+    cluster.make(&[pod("knows", &knows)]);
+    cluster.printed("knows");
+    wait_for_rest(&cluster, "echo");
     let asker = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asker"}, "spec": {
         "restartPolicy": "Never",
         "containers": [{"name": "c", "image": image, "args": ["ask echo:7000 hi"]}]}});

@@ -109,7 +109,10 @@ fn nobody_notices_a_rollout(cluster: &Cluster) {
     outside["spec"]["ports"][0]["nodePort"] = json!(port);
     cluster.make(&[web("web", json!({"replicas": 3})), outside]);
     cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
-    eventually("web answers", || get(port, "/"));
+    eventually("web answers", || match get(port, "/") {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(other),
+    });
     let load = Load::start(port);
     cluster.run(&["set", "image", "deployment/web", "hello=registry.coracle.internal/hello:2"]);
     cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
@@ -162,6 +165,11 @@ fn sizes(cluster: &Cluster) -> Vec<(String, i64)> {
 fn history_and_undo(cluster: &Cluster) {
     let named = ["annotate", "deployment/web", "kubernetes.io/change-cause=restarted for a test"];
     cluster.run(&named);
+    // The cause is the revision's only once its ReplicaSet has it.
+    eventually("the revision has its cause", || {
+        let history = cluster.run(&["rollout", "history", "deployment/web"]);
+        if history.contains("restarted for a test") { Ok(()) } else { Err(history) }
+    });
     let one = "hello=registry.coracle.internal/hello:1";
     let recorded = cluster.kubectl(&["set", "image", "deployment/web", one, "--record"]);
     assert!(recorded.ok && recorded.stderr.contains("deprecated"), "{recorded:?}");
@@ -200,7 +208,10 @@ fn history_and_undo(cluster: &Cluster) {
     follows.kill().unwrap();
     follows.wait().unwrap();
     cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
-    assert_eq!(sizes(cluster), [(old.to_owned(), 4)]);
+    eventually("only the old one is left", || {
+        let sizes = sizes(cluster);
+        if sizes == [(old.to_owned(), 4)] { Ok(()) } else { Err(sizes) }
+    });
     eventually("all pods are old", || {
         let images = images(cluster);
         if images.matches(old).count() == 4 && !images.contains(bad) { Ok(()) } else { Err(images) }
@@ -370,8 +381,10 @@ fn autoscalers_show_what_they_read(cluster: &Cluster) {
     let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(row[..2], ["auto", "Deployment/auto"]);
     assert_eq!(row[row.len() - 4..row.len() - 1], ["1", "3", "1"]);
-    let top = cluster.run(&["top", "po", "-l", "app=auto", "--no-headers"]);
-    assert!(top.contains("auto-") && top.contains("Mi"), "{top}");
+    eventually("the pod is measured", || {
+        let top = cluster.kubectl(&["top", "po", "-l", "app=auto", "--no-headers"]);
+        if top.stdout.contains("auto-") && top.stdout.contains("Mi") { Ok(()) } else { Err(top) }
+    });
     cluster.run(&["delete", "hpa/auto", "deployment/auto", "--wait=false"]);
 }
 
@@ -456,9 +469,11 @@ fn autoscalers_read_what_others_serve(cluster: &Cluster) {
     cluster
         .says("hpa/by-nothing", &["FailedGetExternalMetric", "could not find the metric nosuch"]);
     cluster.shows("deployment/by-nothing", "/spec/replicas", 1);
-    let log = cluster.run(&["logs", "metrics"]);
     let asked = "/namespaces/default/deployments.apps/by-rate/requests-per-second";
-    assert!(log.contains(asked), "{log}");
+    eventually("the adapter tells what it was asked", || {
+        let log = cluster.kubectl(&["logs", "metrics"]);
+        if log.stdout.contains(asked) { Ok(()) } else { Err(log) }
+    });
     let all: Vec<String> = names
         .iter()
         .flat_map(|name| [format!("hpa/{name}"), format!("deployment/{name}")])

@@ -36,8 +36,11 @@ fn agnhost_does_what_its_first_argument_says() {
     });
     let dial = format!("dial?host={address}&port=8080&request=hostname&tries=2");
     let path = format!("/api/v1/namespaces/default/pods/server:8080/proxy/{dial}");
-    let said = cluster.run(&["get", "--raw", &path]);
-    assert_eq!(said, r#"{"responses":["server","server"]}"#);
+    // A container is ready as soon as it runs; it may listen a moment later.
+    eventually("the server answers", || {
+        let said = cluster.kubectl(&["get", "--raw", &path]);
+        if said.stdout == r#"{"responses":["server","server"]}"# { Ok(()) } else { Err(said) }
+    });
     for name in ["tester", "mounts"] {
         eventually(name, || ended(&cluster, name));
     }

@@ -2,6 +2,8 @@
 //! becomes of pods when their node is cordoned, drained or tainted.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::io::{BufRead as _, BufReader};
+
 use coracle_e2e::{Cluster, build_guests, eventually};
 
 #[test]
@@ -84,8 +86,10 @@ fn stateful_sets(cluster: &Cluster) {
         let left = names(cluster, "app=db");
         if left == "db-0" { Ok(()) } else { Err(left) }
     });
-    let table = cluster.run(&["get", "sts", "db"]);
-    assert!(table.contains("1/1"), "{table}");
+    eventually("its status says so", || {
+        let table = cluster.run(&["get", "sts", "db"]);
+        if table.contains("1/1") { Ok(()) } else { Err(table) }
+    });
     cluster.run(&["delete", "sts", "db", "--wait"]);
 }
 
@@ -112,6 +116,11 @@ fn daemon_sets(cluster: &Cluster) {
     let history = cluster.run(&["rollout", "history", "ds/log"]);
     assert!(history.lines().any(|line| line.starts_with('2')), "{history}");
     cluster.run(&["delete", "ds", "log", "--wait"]);
+    // Pods of a DaemonSet that is gone would stop whoever drains.
+    eventually("its pods have gone", || {
+        let left = names(cluster, "app=log");
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
 }
 
 fn replication_controllers(cluster: &Cluster) {
@@ -237,7 +246,10 @@ fn autoscalers(cluster: &Cluster) {
     let table = cluster.run(&["get", "hpa", "auto", "--no-headers"]);
     assert!(table.contains("Deployment/auto") && table.contains("/50%"), "{table}");
     let able = "jsonpath={.status.conditions[?(@.type=='AbleToScale')].status}";
-    assert_eq!(cluster.run(&["get", "hpa", "auto", "-o", able]), "True");
+    eventually("its status says what it did", || {
+        let able = cluster.run(&["get", "hpa", "auto", "-o", able]);
+        if able == "True" { Ok(()) } else { Err(able) }
+    });
     cluster.run(&["delete", "hpa/auto", "deployment/auto", "--wait"]);
 }
 
@@ -259,9 +271,7 @@ fn nodes(cluster: &Cluster) {
         });
     };
     allowed("2 0");
-    let drain = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2s"];
-    let refused = cluster.kubectl(&drain);
-    assert!(!refused.ok && refused.stderr.contains("disruption budget"), "{refused:?}");
+    a_budget_holds_a_drain_up(cluster, &node);
     let table = cluster.run(&["get", "node", &node]);
     assert!(table.contains("SchedulingDisabled"), "{table}");
     cluster.run(&["patch", "pdb", "web", "-p", r#"{"spec":{"minAvailable":0}}"#]);
@@ -276,7 +286,8 @@ fn nodes(cluster: &Cluster) {
         if phases == "Pending Pending" { Ok(()) } else { Err(phases) }
     });
     assert_eq!(cluster.run(&["uncordon", &node]), format!("node/{node} uncordoned\n"));
-    cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
+    let ready = ["wait", "--for=condition=Ready", "pod", "-l", "app=web", "--timeout=180s"];
+    cluster.run(&ready);
     assert_ne!(names(cluster, "app=web"), before);
 
     // A taint drives out who does not bear it, and nobody else comes.
@@ -290,4 +301,18 @@ fn nodes(cluster: &Cluster) {
     cluster.run(&["taint", "node", &node, "mine:NoExecute-"]);
     cluster.run(&["rollout", "status", "deployment/web", "--timeout=180s"]);
     cluster.run(&["delete", "deployment/web", "pdb/web", "--wait"]);
+}
+
+/// Drains until the first pod is refused, and gives up then.
+fn a_budget_holds_a_drain_up(cluster: &Cluster, node: &str) {
+    let drain = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s"];
+    let mut drains = cluster.kubectl_command(&drain).spawn().unwrap();
+    let mut said = Vec::new();
+    let refused = BufReader::new(drains.stderr.take().unwrap()).lines().any(|line| {
+        said.push(line.unwrap());
+        said.last().is_some_and(|line| line.contains("disruption budget"))
+    });
+    drains.kill().unwrap();
+    drains.wait().unwrap();
+    assert!(refused, "{said:?}");
 }
