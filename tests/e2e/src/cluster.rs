@@ -125,16 +125,23 @@ impl Cluster {
 
     /// Kills the host process at once (SIGKILL); its supervisor starts it again.
     pub fn kill_host(&self) {
-        let pid = std::fs::read_to_string(self.data().join("host.lock")).unwrap();
-        kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+        self.kill("host");
+    }
+
+    /// Kills a process by its lock. Another may just have ended and left its own there, or begin to write its own.
+    fn kill(&self, role: &str) {
+        eventually(&format!("there is a {role} to kill"), || {
+            let lock = std::fs::read_to_string(self.data().join(format!("{role}.lock")));
+            let pid = lock.as_deref().unwrap_or_default().trim().parse().ok();
+            let Some(pid) = pid.and_then(Pid::from_raw) else { return Err(format!("{lock:?}")) };
+            kill_process(pid, Signal::KILL).map_err(|error| error.to_string())
+        });
     }
 
     /// Kills the host and what would start it again, as if the machine were gone.
     pub fn lose_host(&self) {
         for role in ["supervisor", "host"] {
-            let pid = std::fs::read_to_string(self.data().join(format!("{role}.lock"))).unwrap();
-            let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
-            kill_process(pid, Signal::KILL).unwrap();
+            self.kill(role);
         }
     }
 
@@ -142,10 +149,11 @@ impl Cluster {
     /// after they changed, and without a server only what is saved can come back.
     pub fn saved_as_ready(&self, addresses: &[String]) {
         eventually("the endpoints are saved as ready", || {
-            let saved = std::fs::read(self.data().join("host/services.json")).unwrap();
-            let saved: Value = serde_json::from_slice(&saved).unwrap();
-            let slices = saved["slices"].as_array().unwrap().iter();
-            let endpoints = slices.flat_map(|slice| slice["endpoints"].as_array().unwrap());
+            let saved = std::fs::read(self.data().join("host/services.json")).unwrap_or_default();
+            let saved: Value = serde_json::from_slice(&saved).unwrap_or_default();
+            let slices = saved["slices"].as_array().into_iter().flatten();
+            let endpoints =
+                slices.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
             let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
             let ready: Vec<&Value> = ready.map(|endpoint| &endpoint["addresses"][0]).collect();
             let is_ready = |address: &String| ready.iter().any(|one| *one == address);
@@ -195,8 +203,12 @@ impl Cluster {
     #[must_use]
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
         let mut child = self.kubectl_command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        output(child)
+        let mut stdin = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            // Beside what is read: it may answer while it is told. Whether it takes all is its own affair.
+            scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
+            output(child)
+        })
     }
 
     /// A kubectl command to run in the background; its output is piped.
