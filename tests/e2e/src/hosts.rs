@@ -19,8 +19,10 @@ use crate::cluster::Output;
 use crate::tools::{KUBECTL_NEW, kubectl};
 use crate::wait::eventually;
 
-/// How long a peer may say nothing.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long a peer may say nothing, on a loaded machine.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// As many others a host says of whether they answer it.
+const WATCHED_MAX: usize = 5;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
@@ -216,16 +218,30 @@ impl Machines {
         host.wait().unwrap();
     }
 
-    /// Joins hosts on all machines but the server's and waits until they are Ready.
+    /// Joins hosts on all machines but the server's and waits until they are Ready and answer each other.
     pub fn join_all(&mut self) {
         let words = self.token();
         for index in 1..self.count {
             self.start_host(index, &words);
         }
         (1..self.count).for_each(|index| self.wait_ready(index));
+        (1..self.count).for_each(|index| self.wait_answered(index));
     }
 
-    /// Waits until a machine's node is Ready and may be scheduled to.
+    /// Waits until a host has said that the others answer it: a node is Ready a moment before it has the
+    /// certificate by which hosts talk to each other.
+    fn wait_answered(&self, index: usize) {
+        let node = self.node(index);
+        let path = r"jsonpath={.metadata.annotations.coracle\.dev/peers-answer}";
+        eventually(&format!("the others answer {node}"), || {
+            let said = self.kubectl(&["get", "lease", &node, "-n", "kube-node-lease", "-o", path]);
+            let others = said.stdout.split(',').filter(|node| !node.is_empty()).count();
+            let enough = others >= (self.count - 2).min(WATCHED_MAX);
+            if enough { Ok(()) } else { Err((said, self.logs())) }
+        });
+    }
+
+    /// Waits until a machine's node is Ready, may be scheduled to, and is reached by the server.
     pub fn wait_ready(&self, index: usize) {
         let node = self.node(index);
         eventually(&format!("{node} is Ready"), || {
@@ -236,6 +252,11 @@ impl Machines {
                 conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
             let tainted = object["spec"]["taints"].as_array().is_some_and(|t| !t.is_empty());
             if ready && !tainted { Ok(()) } else { Err((object, self.logs())) }
+        });
+        eventually(&format!("the server reaches {node}"), || {
+            let path = format!("/api/v1/nodes/{node}/proxy/healthz");
+            let said = self.kubectl(&["get", "--raw", &path]);
+            if said.ok { Ok(()) } else { Err((said, self.logs())) }
         });
     }
 
@@ -285,7 +306,7 @@ impl Machines {
         serde_json::from_str(&self.run(&all)).unwrap()
     }
 
-    /// Sends bytes over TCP from one machine, and gives what comes back until the end or for two
+    /// Sends bytes over TCP from one machine, and gives what comes back until the end or for twenty
     /// seconds; `Err` when it was refused.
     ///
     /// # Errors
@@ -294,7 +315,7 @@ impl Machines {
         // bash's own sockets, so that no other program is needed. A peer may hang up while it is sent to.
         let script = format!(
             "trap '' PIPE; exec 3<>/dev/tcp/{to}/{port} || exit 7; printf '%b' '{text}' >&3; \
-             timeout 2 cat <&3 || true"
+             timeout 20 cat <&3 || true"
         );
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.machine(from), "bash", "-c", &script]);

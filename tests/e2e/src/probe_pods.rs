@@ -40,9 +40,17 @@ pub fn labelled(name: &str, node: &str, container: &Value) -> Value {
 /// A pod that answers at port 7000 with its own address, its client's, and what that sent.
 #[must_use]
 pub fn echo(name: &str, node: &str) -> String {
-    let container = json!({"name": "c", "image": PROBE, "args": ["serve 0.0.0.0:7000 1000"],
-        "ports": [{"containerPort": 7000, "name": "echo"}]});
-    labelled(name, node, &container).to_string()
+    labelled(name, node, &serving(7000)).to_string()
+}
+
+/// A container that answers at a port with its own address, its client's, and what that sent, more often than any
+/// test asks. It is ready once it listens: without a probe a pod is ready as soon as it runs.
+#[must_use]
+pub fn serving(port: u16) -> Value {
+    json!({"name": "c", "image": PROBE, "args": [format!("serve 0.0.0.0:{port} 1000000000")],
+        "ports": [{"containerPort": port, "name": "echo"}],
+        "startupProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1, "timeoutSeconds": 10,
+            "failureThreshold": 1000}})
 }
 
 /// Waits until a pod is ready, and gives its address.
@@ -63,6 +71,23 @@ pub fn ask(machines: &Machines, name: &str, machine: usize, commands: &[&str]) -
     pod["spec"]["restartPolicy"] = json!("Never");
     machines.apply(&pod.to_string());
     ended(machines, name)
+}
+
+/// Runs commands of the probe in one pod after another until what one said is `wanted`, which gets its address and
+/// that: a host knows what was just made a moment later than the API does.
+pub fn ask_until(
+    machines: &Machines,
+    name: &str,
+    machine: usize,
+    commands: &[&str],
+    wanted: impl Fn(&str, &str) -> bool,
+) -> (String, String) {
+    let mut round = 0;
+    eventually(&format!("what {name} says is wanted"), || {
+        round += 1;
+        let (ip, said) = ask(machines, &format!("{name}-{round}"), machine, commands);
+        if wanted(&ip, &said) { Ok((ip, said)) } else { Err((said, machines.logs())) }
+    })
 }
 
 /// Waits until a pod has ended, and gives its address and what it said.

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use coracle_e2e::probe_pods::{PROBE, ask, ended, labelled, machines_with_flags, wait_pod_ready};
+use coracle_e2e::probe_pods::{
+    PROBE, ask_until, ended, labelled, machines_with_flags, serving, wait_pod_ready,
+};
 use coracle_e2e::{Machines, eventually};
 use serde_json::json;
 
@@ -69,12 +71,8 @@ fn expect_said(machines: &Machines, index: usize, answer: &str, silent: &str) {
 fn a_host_is_lost_when_its_peers_and_its_lease_agree_and_by_no_single_word() {
     let mut machines = machines_with_flags(4, &[NEVER]);
     for index in 1..=3 {
-        // More connections than anybody makes here.
-        let args = ["serve 0.0.0.0:7000 1000000000"];
-        let ports = json!([{"containerPort": 7000, "name": "echo"}]);
-        let container = json!({"name": "c", "image": PROBE, "args": args, "ports": ports});
         let name = format!("echo-{index}");
-        machines.apply(&labelled(&name, &machines.node(index), &container).to_string());
+        machines.apply(&labelled(&name, &machines.node(index), &serving(7000)).to_string());
     }
     let pods: Vec<String> =
         (1..=3).map(|index| wait_pod_ready(&machines, &format!("echo-{index}"))).collect();
@@ -100,8 +98,7 @@ fn a_host_is_lost_when_its_peers_and_its_lease_agree_and_by_no_single_word() {
         assert_eq!(readiness(&machines, index), "True");
     }
     let question = format!("ask {two}:7000 hi");
-    let (_, said) = ask(&machines, "meanwhile", 1, &[&question]);
-    assert!(said.contains(" hi from "), "{said}");
+    ask_until(&machines, "meanwhile", 1, &[&question], |_, said| said.contains(" hi from "));
 
     // It comes back by itself, and its pods with it.
     machines.start_host(3, &[]);

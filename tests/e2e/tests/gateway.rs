@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// The status and the body of a request for a host.
 fn ask(port: u16, host: &str, path: &str, more: &[&str]) -> (String, String) {
     let output = Command::new("curl")
-        .args(["-sS", "--max-time", "20", "-w", "\n%{http_code}", "-H", &format!("Host: {host}")])
+        .args(["-sS", "--max-time", "60", "-w", "\n%{http_code}", "-H", &format!("Host: {host}")])
         .args(more)
         .arg(format!("http://127.0.0.1:{port}{path}"))
         .output()
@@ -31,6 +31,13 @@ fn answers(port: u16, host: &str, path: &str, more: &[&str], wanted: (&str, &str
     eventually(&format!("{host}{path} answers {wanted:?}"), || {
         let said = ask(port, host, path, more);
         if (said.0.as_str(), said.1.trim()) == wanted { Ok(()) } else { Err(said) }
+    });
+}
+
+fn answers_with(port: u16, host: &str, path: &str, status: &str) {
+    eventually(&format!("{host}{path} answers with {status}"), || {
+        let said = ask(port, host, path, &[]);
+        if said.0 == status { Ok(()) } else { Err(said) }
     });
 }
 
@@ -144,7 +151,9 @@ fn routes_weights_filters_and_statuses() {
     cluster.ready("two");
 
     // Both backends get requests, the heavier one most of them.
-    answers(port, "split.example", "/env?WHO", &[], ("200", "one"));
+    for pod in ["one", "two"] {
+        answers(port, "split.example", "/env?WHO", &[], ("200", pod));
+    }
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     for _ in 0..200 {
         let (_, who) = ask(port, "split.example", "/env?WHO", &[]);
@@ -193,13 +202,14 @@ fn filters_and_refusals(port: u16) {
     answers(port, "filters.example", "/header?x-own", &[], ("200", "set"));
     let (_, head) = ask(port, "filters.example", "/header?x-own", &["-i"]);
     assert!(head.to_lowercase().contains("x-back: set"), "{head}");
+    answers_with(port, "filters.example", "/old/x?q=1", "301");
     let (status, head) = ask(port, "filters.example", "/old/x?q=1", &["-i"]);
     assert_eq!(status, "301");
     assert!(head.contains("https://new.example/old/x?q=1"), "{head}");
     answers(port, "filters.example", "/rewritten?WHO", &[], ("200", "two"));
-    assert_eq!(ask(port, "broken.example", "/", &[]).0, "500");
+    answers_with(port, "broken.example", "/", "500");
     assert_eq!(ask(port, "other.example", "/", &[]).0, "404");
-    assert_eq!(ask(port, "slow.example", "/spin", &[]).0, "504");
+    answers_with(port, "slow.example", "/spin", "504");
 }
 
 /// WebSockets, calls of gRPC with their trailers, and copies of requests.
@@ -218,8 +228,11 @@ fn other_traffic(cluster: &Cluster, port: u16) {
     let call = |method: &str| {
         ask(port, "grpc.example", &format!("/grpc.health.v1.Health/{method}"), &grpc)
     };
-    let (status, head) = call("Check");
-    assert!(status == "200" && head.starts_with("HTTP/2 200"), "{head}");
+    let head = eventually("a call is let in", || match call("Check") {
+        (status, head) if status == "200" => Ok(head),
+        other => Err(other),
+    });
+    assert!(head.starts_with("HTTP/2 200"), "{head}");
     assert!(head.contains("grpc-status: 0"), "the trailers come through: {head}");
     // A route is for one method.
     for _ in 0..10 {
@@ -233,9 +246,10 @@ fn other_traffic(cluster: &Cluster, port: u16) {
         &[("Accepted", "True"), ("ResolvedRefs", "True")],
     );
     // The one answers, the other hears it too.
-    answers(port, "mirrored.example", "/log?copied", &[], ("200", "logged"));
     for pod in ["one", "two"] {
         eventually(&format!("{pod} has the request"), || {
+            // Nobody waits for a copy, so one may be lost.
+            answers(port, "mirrored.example", "/log?copied", &[], ("200", "logged"));
             let said = cluster.run(&["logs", pod]);
             if said.contains("copied") { Ok(()) } else { Err(said) }
         });

@@ -23,7 +23,7 @@ fn start() -> (Cluster, u16, u16) {
 /// What curl shows: its exit code and what it printed, the status in the last line.
 fn curl(arguments: &[&str]) -> (bool, String) {
     let output = Command::new("curl")
-        .args(["-sS", "--max-time", "20", "-w", "\n%{http_code}"])
+        .args(["-sS", "--max-time", "90", "-w", "\n%{http_code}"])
         .args(arguments)
         .output()
         .unwrap();

@@ -27,7 +27,8 @@ fn application() -> Value {
     let web = container("web", HELLO, &json!({"ports": [{"containerPort": 8080}]}));
     let reads = sh(
         "report",
-        "echo $(cat /etc/shop/motto) $PASSWORD $(wget -q -O - http://shop)",
+        "until said=$(wget -q -O - http://shop); do sleep 1; done
+        echo $(cat /etc/shop/motto) $PASSWORD $said",
         &json!({"env": [{"name": "PASSWORD",
                 "valueFrom": {"secretKeyRef": {"name": "shop", "key": "password"}}}],
             "volumeMounts": [{"name": "config", "mountPath": "/etc/shop"}]}),
@@ -117,8 +118,10 @@ fn it_runs_by_itself_as_long_as_there_is_room() {
     ready(&machines, 2);
     machines.start_host(2, &words);
     ready(&machines, 3);
-    let there = machines.kubectl(&["get", "pod", &first]);
-    assert!(!there.ok, "what was deleted stays so: {there:?}");
+    eventually("what was deleted is gone", || {
+        let there = machines.kubectl(&["get", "pod", &first]);
+        if there.ok { Err(there) } else { Ok(()) }
+    });
     requests_are_found_by_their_ids(&machines, &audit);
 }
 
@@ -143,8 +146,13 @@ fn traced(machines: &Machines, id: &str, audit: &Path, pods: usize) -> Value {
         let is_written = |one: &Value| one["seen"]["path"] != "/log" || one["lines"][0].is_string();
         let written = by_pods.filter(|(_, one)| is_written(one)).count();
         let mut stories = told["pods"].as_array().into_iter().flatten();
-        let is_told = stories.all(|pod| pod["objects"][0]["events"][0].is_string());
-        if output.ok && written == pods && is_told { Ok(told) } else { Err(told.to_string()) }
+        let is_told = stories.all(|pod| {
+            let audited = pod["audited"].to_string();
+            pod["objects"][0]["events"][0].is_string() && audited.contains("deployments/web")
+        });
+        let came_in = requests(&told).any(|(_, one)| one["by"] == "wayIn");
+        let all = output.ok && came_in && written == pods && is_told;
+        if all { Ok(told) } else { Err(told.to_string()) }
     })
 }
 
@@ -176,11 +184,16 @@ fn requests_are_found_by_their_ids(machines: &Machines, audit: &Path) {
     });
     // What a pod asks of others meanwhile has the same id, and they see it.
     let chain = "/call?web.default.svc.cluster.local/header?x-request-id";
-    let answer = ask(machines, "chain", chain).expect("a pod calls another");
-    assert!(answer.ends_with("200 chain"), "{answer}");
-    traced(machines, "chain", audit, 2);
+    let mut number = 0;
+    let chained = eventually("a pod calls another", || {
+        number += 1;
+        let id = format!("chain-{number}");
+        let answer = ask(machines, &id, chain)?;
+        if answer.ends_with(&format!("200 {id}")) { Ok(id) } else { Err(answer) }
+    });
+    traced(machines, &chained, audit, 2);
     // What cannot be read hides nothing of the rest.
-    let told = machines.coracle(&["trace", "chain", "--audit-log", "/no/such/log"]);
+    let told = machines.coracle(&["trace", &chained, "--audit-log", "/no/such/log"]);
     assert!(told.ok && told.stdout.contains("object     Deployment web"), "{told:?}");
     assert!(told.stderr.contains("open the audit log /no/such/log"), "{told:?}");
     let unknown = machines.coracle(&["trace", "nobody"]);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use coracle_e2e::probe_pods::{PROBE, ask, ended, labelled, wait_pod_ready};
+use coracle_e2e::probe_pods::{PROBE, ask, ask_until, ended, labelled, serving, wait_pod_ready};
 use coracle_e2e::{HTTP, Machines, eventually};
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn begin(machines: &Machines, name: &str, machine: usize, commands: &[&str]) {
 
 /// A client that asks a Service until `end` is the name of one; returns once it was answered.
 fn ask_without_pause(machines: &Machines, name: &str, machine: usize, (at, end): (&str, &str)) {
-    let commands = [format!("ask {at} x"), format!("loop {at} {end}")];
+    let commands = [format!("await {at} x"), format!("loop {at} {end}")];
     begin(machines, name, machine, &[&commands[0], &commands[1]]);
     eventually("the client is answered", || {
         let said = machines.kubectl(&["logs", name]);
@@ -37,8 +37,10 @@ fn ask_without_pause(machines: &Machines, name: &str, machine: usize, (at, end):
     });
 }
 
-/// Ends such a client, and gives the runs of what it saw: how often, and what.
-fn runs(machines: &Machines, name: &str, end: &str) -> Vec<(u32, String)> {
+/// Ends such a client of machine 3, and gives the runs of what it saw: how often, and what. Before that the machine
+/// has learned that there are pods to ask: Services and endpoints come to it each in their own time.
+fn runs(machines: &Machines, name: &str, (at, end): (&str, &str)) -> Vec<(u32, String)> {
+    ask(machines, &format!("before-{end}"), 3, &[&format!("await {at} x")]);
     apply_all(machines, &[service(end, json!({"ports": [{"port": 1}]}))]);
     let (_, said) = ended(machines, name);
     let (_, runs) = said.split_once(&format!(" {end} => ")).unwrap();
@@ -57,15 +59,15 @@ fn names_of(machines: &Machines, app: &str) -> Vec<String> {
 
 /// Rows `svc.object`, `svc.clusterip`, `lb.health`.
 pub(super) fn a_deployment_is_exposed_and_its_pods_come_and_go(machines: &Machines) {
-    let container = json!({"name": "c", "image": PROBE, "args": ["serve 0.0.0.0:80 100000"]});
-    apply_all(machines, &[deployment("shop", 3, &container)]);
+    apply_all(machines, &[deployment("shop", 3, &serving(80))]);
     machines.run(&["expose", "deployment", "shop", "--port=80"]);
     wait_endpoints(machines, "shop", 3);
     let address = cluster_ip(machines, "shop");
     for machine in 1..=3 {
         let by_name = format!("of-{machine}");
-        let (_, said) = ask(machines, &by_name, machine, &["ask shop:80 x"]);
-        assert!(said.contains(&format!(" x from {address}:80")), "{said}");
+        ask_until(machines, &by_name, machine, &["ask shop:80 x"], |_, said| {
+            said.contains(&format!(" x from {address}:80"))
+        });
         let outside = machines.ask_outside(machine, &address, 80, "x");
         assert!(outside.is_err(), "the machine itself does not have the address: {outside:?}");
     }
@@ -78,7 +80,7 @@ pub(super) fn a_deployment_is_exposed_and_its_pods_come_and_go(machines: &Machin
         if now.len() == 3 && !now.contains(&before[0]) { Ok(()) } else { Err(now) }
     });
     wait_endpoints(machines, "shop", 3);
-    let runs_of_kill = runs(machines, "during-a-kill", "end-of-kill");
+    let runs_of_kill = runs(machines, "during-a-kill", ("shop:80", "end-of-kill"));
     let failed: u32 =
         runs_of_kill.iter().filter(|(_, what)| what == "failed").map(|(count, _)| count).sum();
     assert!(failed <= 1 && runs_of_kill.last().unwrap().1 == "ok", "{runs_of_kill:?}");
@@ -93,7 +95,7 @@ pub(super) fn a_deployment_is_exposed_and_its_pods_come_and_go(machines: &Machin
     });
     wait_endpoints(machines, "shop", 3);
     assert_eq!(cluster_ip(machines, "shop"), address);
-    let runs = runs(machines, "during-a-change", "end-of-change");
+    let runs = runs(machines, "during-a-change", ("shop:80", "end-of-change"));
     assert_eq!(runs.last().unwrap().1, "ok", "{runs:?}");
 }
 
@@ -127,11 +129,15 @@ pub(super) fn requests_reach_what_is_outside(machines: &Machines) {
     wait_pod_ready(machines, "caller");
     wait_endpoints(machines, "caller", 1);
     wait_endpoints(machines, "by-hand", 1);
-    let said = tool(machines, "dig far.default.svc.cluster.local");
-    assert!(said.contains(&format!("CNAME\t{name}.")), "{said}");
+    eventually("the name stands for one outside", || {
+        let said = tool(machines, "dig far.default.svc.cluster.local");
+        if said.contains(&format!("CNAME\t{name}.")) { Ok(()) } else { Err(said) }
+    });
     for target in [format!("far:{OUTSIDE_PORT}"), "by-hand:80".to_owned()] {
-        let said = http(machines, &format!("caller/call?{target}/"));
-        assert_eq!(said.trim(), "200 from outside", "{target}");
+        eventually(&format!("{target} answers"), || {
+            let said = http(machines, &format!("caller/call?{target}/"));
+            if said.trim() == "200 from outside" { Ok(()) } else { Err(said) }
+        });
     }
 }
 
@@ -229,15 +235,19 @@ pub(super) fn requests_are_spread_and_connections_are_not(machines: &Machines) {
     let spec = json!({"selector": {"app": "who"}, "ports": [{"port": 80, "targetPort": 8080}]});
     apply_all(machines, &[deployment("who", 4, &container), service("who", spec)]);
     wait_endpoints(machines, "who", 4);
-    let said = http(machines, "caller/spread?1000,who/env?WHO");
     let count = |line: &str| {
-        let (who, count) = line.split_once(' ').unwrap();
-        (who.to_owned(), count.parse::<u32>().unwrap())
+        let (who, count) = line.split_once(' ')?;
+        Some((who.to_owned(), count.parse::<u32>().ok()?))
     };
-    let counts: BTreeMap<String, u32> = said.lines().map(count).collect();
-    // 250 each; so far off it is once in a million million times.
-    assert_eq!((counts.len(), counts.values().sum::<u32>()), (4, 1000), "{said}");
-    assert!(counts.values().all(|count| (150..350).contains(count)), "{said}");
+    let counts = eventually("all four answer, the one as often as the others", || {
+        let said = http(machines, "caller/spread?1000,who/env?WHO");
+        let counts: Option<BTreeMap<String, u32>> = said.lines().map(count).collect();
+        let counts = counts.ok_or_else(|| said.clone())?;
+        // 250 each; so far off it is once in a million million times.
+        let even = counts.values().all(|count| (150..350).contains(count));
+        let all = (counts.len(), counts.values().sum::<u32>()) == (4, 1000);
+        if all && even { Ok(counts) } else { Err(said) }
+    });
     let request = "printf 'GET /env?WHO HTTP/1.1\\r\\nHost: who\\r\\n\\r\\n'";
     let script = format!("for n in 1 2 3 4 5 6 7 8 9; do {request}; done | nc who 80");
     let said = machines.run(&["exec", "a1", "--", "sh", "-c", &script]);

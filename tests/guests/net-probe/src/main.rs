@@ -16,6 +16,7 @@ fn run(words: &[&str]) -> Result<String> {
     match *words {
         ["serve", address, count] => serve(address, count.parse().unwrap_or(0)),
         ["ask", address, text] => ask(address, text),
+        ["await", address, text] => ask_until_answered(address, text),
         ["loop", address, end] => ask_until(address, end),
         ["load", address, mib] => load(address, mib.parse().unwrap_or(0)),
         ["sink", address] => sink(address),
@@ -75,6 +76,16 @@ fn ask(address: &str, text: &str) -> Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(format!("{answer} from {}", stream.peer_addr()?))
+}
+
+/// Asks again and again until it is answered.
+fn ask_until_answered(address: &str, text: &str) -> Result<String> {
+    loop {
+        match ask(address, text) {
+            Ok(answer) if answer.contains(&format!(" {text} from ")) => return Ok(answer),
+            Ok(_) | Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
 }
 
 /// Asks again and again until the name `end` means something, and says in which order answers and
@@ -260,28 +271,37 @@ fn udp_serve(address: &str, count: usize) -> Result<String> {
     Ok("ok".to_owned())
 }
 
-/// Asks by datagram, and again for each second without an answer: a datagram may be lost. Rust's
-/// std has no timeout for these sockets on WASI 0.2, so it looks and sleeps.
+/// Asks by datagram, first without a connection and then with one.
 fn udp_ask(address: &str, text: &str) -> Result<String> {
     let own = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
     let socket = UdpSocket::bind(own)?;
     socket.set_nonblocking(true)?;
     let mut buffer = [0; 65536];
-    let (length, from) = 'answer: loop {
-        socket.send_to(text.as_bytes(), address)?;
+    let (length, from) = until_answered(
+        || socket.send_to(text.as_bytes(), address),
+        || socket.recv_from(&mut buffer),
+    )?;
+    let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    socket.connect(address)?;
+    let length = until_answered(|| socket.send(text.as_bytes()), || socket.recv(&mut buffer))?;
+    Ok(format!("{first} from {from}, connected {}", String::from_utf8_lossy(&buffer[..length])))
+}
+
+/// Sends, and again for each second without an answer: a datagram may be lost. Rust's std has no timeout for
+/// these sockets on WASI 0.2, so it looks and sleeps.
+fn until_answered<T>(
+    send: impl Fn() -> Result<usize>,
+    mut receive: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    loop {
+        send()?;
         for _look in 0..100 {
-            match socket.recv_from(&mut buffer) {
+            match receive() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
-                result => break 'answer result?,
+                result => return result,
             }
         }
-    };
-    socket.set_nonblocking(false)?;
-    let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
-    socket.connect(address)?;
-    socket.send(text.as_bytes())?;
-    let length = socket.recv(&mut buffer)?;
-    Ok(format!("{first} from {from}, connected {}", String::from_utf8_lossy(&buffer[..length])))
+    }
 }
