@@ -53,7 +53,7 @@ impl Validity {
         let width = ROTATE_PERCENT.end() - ROTATE_PERCENT.start();
         let percent = ROTATE_PERCENT.start() + width * i64::from(draw % 100) / 99;
         let life = self.until.duration_since(self.from).as_secs();
-        self.from + SignedDuration::from_secs(life / 100 * percent)
+        self.from + SignedDuration::from_secs(life * percent / 100)
     }
 }
 
@@ -117,6 +117,9 @@ mod tests {
             let at = validity.rotate_at(draw).to_string();
             assert!(at.starts_with(day), "{draw}: {at}");
         }
+        let until = validity.from + SignedDuration::from_secs(80);
+        let short = Validity { until, ..validity };
+        assert_eq!(short.rotate_at(0), short.from + SignedDuration::from_secs(56));
         assert!(Validity::read("junk").is_err());
     }
 

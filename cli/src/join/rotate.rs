@@ -20,6 +20,9 @@ use crate::config::DataDir;
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The pause after new certificates: where a clock is wrong they may be due as soon as they are made, and the cluster
+/// is asked for others all the same no more than once a second.
+const PAUSE_RENEWED: Duration = Duration::from_secs(1);
 /// The longest sleep: a machine that slept or whose clock was set looks again by then.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
@@ -70,7 +73,10 @@ impl Rotation {
                 continue;
             }
             match self.renew(&mut serving, draw).await {
-                Ok(()) => pause = PAUSE_FIRST,
+                Ok(()) => {
+                    pause = PAUSE_FIRST;
+                    tokio::time::sleep(PAUSE_RENEWED).await;
+                }
                 Err(error) => {
                     let error = format!("{error:#}");
                     tracing::debug!(error, again_in = ?pause, "no new certificate yet");
