@@ -94,22 +94,27 @@ async fn drained(core: &Core) {
     }
 }
 
+/// Looks without a byte that make a quiet: on a machine that lets nobody run, time alone says nothing of a client.
+const QUIET_LOOKS: u32 = 40;
+
 /// Tells when nothing has moved for [`QUIET_MAX`].
 struct Quiet {
     bytes: u64,
     since: Instant,
+    looks: u32,
 }
 
 impl Quiet {
     fn new(bytes: u64, now: Instant) -> Self {
-        Self { bytes, since: now }
+        Self { bytes, since: now, looks: 0 }
     }
 
     fn is_over(&mut self, bytes: u64, now: Instant) -> bool {
         if bytes != self.bytes {
             *self = Self::new(bytes, now);
         }
-        now.saturating_duration_since(self.since) >= QUIET_MAX
+        self.looks = self.looks.saturating_add(1);
+        self.looks >= QUIET_LOOKS && now.saturating_duration_since(self.since) >= QUIET_MAX
     }
 }
 
@@ -122,9 +127,18 @@ mod tests {
         let start = meter::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut quiet = Quiet::new(5, start);
-        assert!(!quiet.is_over(5, at(999)));
-        assert!(!quiet.is_over(6, at(1000)));
+        (0..QUIET_LOOKS).for_each(|_| assert!(!quiet.is_over(5, at(999))));
+        (0..QUIET_LOOKS).for_each(|_| assert!(!quiet.is_over(6, at(1000))));
         assert!(!quiet.is_over(6, at(1999)));
         assert!(quiet.is_over(6, at(2000)));
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_is_not_a_client_that_is_quiet() {
+        let start = meter::now();
+        let mut quiet = Quiet::new(5, start);
+        let late = start + 10 * QUIET_MAX;
+        (1..QUIET_LOOKS).for_each(|_| assert!(!quiet.is_over(5, late)));
+        assert!(quiet.is_over(5, late));
     }
 }

@@ -135,9 +135,14 @@ mod tests {
 
     const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 128, 0, 9));
 
-    /// A port that was free a moment ago.
-    fn free() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    /// A port that is free, for TCP and UDP: the first is this process's own, and no machine gives it out by itself.
+    fn free(number: u16) -> SocketAddr {
+        let first = 10_000 + (std::process::id() % 400) as u16 * 2 + number;
+        let addresses = (first..11_000).step_by(2).map(|port| ([127, 0, 0, 1], port).into());
+        let is_free = |address: &SocketAddr| {
+            TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+        };
+        addresses.into_iter().find(is_free).unwrap()
     }
 
     #[tokio::test]
@@ -147,7 +152,7 @@ mod tests {
         let netns = fabric.add(NetNsSpec::new(tag, vec![POD])).unwrap();
         let guard = netns.bind_tcp((POD, 80).into()).unwrap();
         let listener = guard.listen(4, None).unwrap();
-        let address = free();
+        let address = free(0);
         let wanted = [HostPort { address, container_port: 80, protocol: Protocol::Tcp }];
         let six = [IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 9])];
         let other = HostPorts::open(&wanted, &six, &fabric).unwrap_err();
@@ -178,7 +183,7 @@ mod tests {
         let tag = NsTag::new("uid", "default/dns");
         let netns = fabric.add(NetNsSpec::new(tag, vec![POD])).unwrap();
         let server = netns.bind_udp((POD, 53).into()).unwrap();
-        let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free(1);
         let wanted = [HostPort { address, container_port: 53, protocol: Protocol::Udp }];
         let ports = HostPorts::open(&wanted, &[POD], &fabric).unwrap();
         let taken = HostPorts::open(&wanted, &[POD], &fabric).unwrap_err();

@@ -16,7 +16,7 @@ use coracle_store::Store;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod, ServiceAccount};
 use kube::Resource;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::gate::{self, Gate};
 
 /// Long enough for a loaded machine; nothing here waits for time to pass.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An image that is on the host from the beginning.
 pub(crate) const IMAGE: &str = "registry.coracle.internal/app:1";
@@ -330,14 +330,16 @@ impl Cluster {
         found.success()
     }
 
-    /// Lists the events as `Reason: message`.
-    pub(crate) async fn events(&self) -> Vec<String> {
-        let api = self.admin.namespaced::<Event>("default");
-        let all = api.list(&ListParams::default()).await.unwrap().items;
-        let line = |event: Event| {
-            format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default())
-        };
-        all.into_iter().map(line).collect()
+    /// Waits for an event that begins with this, as `Reason: message`, and gives all of it.
+    pub(crate) async fn told(&self, begin: &str) -> String {
+        self.until(&format!("event '{begin}'"), |events: &Cache<Event>| {
+            let line = |event: &Arc<Event>| {
+                let (reason, message) = (event.reason.as_deref(), event.message.as_deref());
+                format!("{}: {}", reason.unwrap_or_default(), message.unwrap_or_default())
+            };
+            events.list().iter().map(line).find(|line| line.starts_with(begin))
+        })
+        .await
     }
 }
 

@@ -115,7 +115,8 @@ fn tls_server() -> coracle_agent::runtime::fake::Server {
 async fn a_steady_probe_costs_no_write() {
     let cluster = Cluster::start().await;
     cluster.runtime.answer(PORT, Some("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
-    cluster.create::<Pod>(probed("calm", json!({"httpGet": {"port": PORT}}))).await;
+    let probe = json!({"httpGet": {"port": PORT}, "timeoutSeconds": 30});
+    cluster.create::<Pod>(probed("calm", probe)).await;
     let before = cluster.is_ready("calm").await;
     // Three more rounds.
     for _ in 0..3 {

@@ -152,10 +152,9 @@ async fn if_not_present_starts_with_the_registry_gone() {
     cluster.pulls("second", &registry.image("app"), "IfNotPresent").await;
     cluster.is_ready("second").await;
     assert_eq!((registry.asked("app"), cluster.runs("second")), (1, b"\0asm-one".to_vec()));
-    let events = cluster.events().await;
     let here =
         format!("Pulled: Container image \"{}\" already present on machine", registry.image("app"));
-    assert!(events.iter().any(|event| event.starts_with(&here)), "{events:#?}");
+    cluster.told(&here).await;
 }
 
 #[tokio::test]
@@ -175,7 +174,6 @@ async fn a_slow_pull_is_waited_for_and_holds_up_no_other() {
     slow.state.blobs.add_permits(9);
     cluster.is_ready("slow").await;
     let pulled = format!("Pulled: Successfully pulled image \"{}\" in ", slow.image("big"));
-    let events = cluster.events().await;
-    let told = events.iter().find(|event| event.starts_with(&pulled));
-    assert!(told.is_some_and(|told| told.ends_with("Image size: 8 bytes.")), "{events:#?}");
+    let told = cluster.told(&pulled).await;
+    assert!(told.ends_with("Image size: 8 bytes."), "{told}");
 }

@@ -55,7 +55,7 @@ async fn readiness_follows_its_probe() {
 async fn a_failing_liveness_probe_restarts_its_container_alone() {
     let cluster = Cluster::start().await;
     cluster.runtime.answer(8080, Some("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
-    let probe = json!({"httpGet": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 1});
+    let probe = json!({"httpGet": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 30});
     let containers =
         json!([container("app", json!({"livenessProbe": probe})), container("other", json!({}))]);
     cluster.create::<Pod>(pod("web", json!({"containers": containers}))).await;

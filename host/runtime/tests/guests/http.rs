@@ -127,12 +127,10 @@ async fn a_fault_ends_one_request_and_nothing_else() {
     let faults = Arc::new(Mutex::new(Vec::new()));
     let mut spec = pod.spec("http_behave", &[]).await;
     spec.limits.memory_bytes = Some(32 << 20);
-    spec.http.request_timeout = Duration::from_millis(200);
     let told = faults.clone();
     spec.on_fault = Some(Arc::new(move |fault| told.lock().push(fault)));
     let container = pod.sandbox.start(spec).await.unwrap();
     assert_eq!(ask(&pod, "/trap").await.0, 502);
-    assert_eq!(ask(&pod, "/spin").await.0, 502);
     assert_eq!(ask(&pod, "/allocate?64").await.0, 502);
     assert_eq!(ask(&pod, "/silent").await.0, 502);
     // Half of this response was out, or none of it yet.
@@ -141,12 +139,24 @@ async fn a_fault_ends_one_request_and_nothing_else() {
     assert_eq!(ask(&pod, "/count").await, (200, "1\n".to_owned()));
     assert!(container.is_running());
     pod.sandbox.measure().await;
-    assert_eq!(container.usage().faults, 5);
+    assert_eq!(container.usage().faults, 4);
     let faults = faults.lock();
     assert_eq!(faults.len(), 1, "the others are only counted: {faults:?}");
     assert_eq!(faults[0].kind, FaultKind::Trap);
     assert!(faults[0].message.starts_with("GET /trap: "), "{faults:?}");
     assert!(faults[0].message.contains("backtrace"), "{faults:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_too_long_is_cut_off() {
+    let pod = Pod::new();
+    let mut spec = pod.spec("http_behave", &[]).await;
+    spec.http.request_timeout = Duration::from_millis(200);
+    let container = pod.sandbox.start(spec).await.unwrap();
+    assert_eq!(ask(&pod, "/spin").await.0, 502);
+    assert!(container.is_running());
+    pod.sandbox.measure().await;
+    assert_eq!(container.usage().faults, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,12 @@
 //! Stopping: the notice, the drain, the deadline, the kill.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_runtime::ExitReason;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::Mutex;
 
 use crate::world::{Pod, fabric, until};
 
@@ -59,18 +61,28 @@ async fn a_stop_refuses_new_connections_and_awaits_those_that_move() {
     let container = pod.start("behave", &["listen", "80"]).await;
     until(|| pod.netns.is_listening(pod.address(80))).await;
     let connect = || fabric().deliver(pod.address(80), ([192, 0, 2, 1], 5).into());
-    let mut stream = BufReader::new(connect().unwrap());
+    let (read, write) = tokio::io::split(connect().unwrap());
+    let (mut read, write) = (BufReader::new(read), Arc::new(Mutex::new(write)));
     let mut answer = String::new();
-    stream.write_all(b"one\n").await.unwrap();
-    stream.read_line(&mut answer).await.unwrap();
+    write.lock().await.write_all(b"one\n").await.unwrap();
+    read.read_line(&mut answer).await.unwrap();
+    // It moves, however long this test takes to say the next line.
+    let moving = write.clone();
+    let moving = tokio::spawn(async move {
+        while moving.lock().await.write_all(b".").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
     container.stop(LONG);
     until(|| connect().is_err()).await;
     assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     assert!(container.is_running());
-    stream.write_all(b"two\n").await.unwrap();
-    stream.read_line(&mut answer).await.unwrap();
+    write.lock().await.write_all(b"two\n").await.unwrap();
+    read.read_line(&mut answer).await.unwrap();
     assert_eq!(answer, "answer\nanswer\n");
-    drop(stream);
+    moving.abort();
+    let _gone = moving.await;
+    drop((read, write));
     assert_eq!(container.wait().await.code, 143);
 }
 

@@ -1,6 +1,6 @@
 //! Memory and CPU: limits hold, and neighbours notice nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coracle_runtime::{ExitReason, Limits};
 
@@ -46,15 +46,18 @@ async fn an_image_that_needs_more_than_the_limit_is_oom_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a share is one of the time that passes")]
 async fn cpu_is_held_to_the_share() {
     let pod = Pod::new();
     let mut spec = pod.spec("behave", &["work", "1000"]).await;
     spec.limits.cpu_millis = Some(200);
+    let begun = Instant::now();
     let container = pod.sandbox.start(spec).await.unwrap();
     container.wait().await;
-    // A second of wall time at a fifth of a core; a slice more for each of its ten periods.
-    let used = container.usage().cpu_usec;
-    assert!((100_000..=300_000).contains(&used), "{used} µs");
+    // A second of wall time, or more where others have the machine, at a fifth of a core; a slice more for each of
+    // its periods. How little others leave it is not its limit's doing.
+    let (used, wall) = (container.usage().cpu_usec, begun.elapsed().as_micros());
+    assert!(used > 0 && u128::from(used) <= wall * 3 / 10 + 100_000, "{used} of {wall} µs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

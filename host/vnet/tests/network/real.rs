@@ -4,6 +4,7 @@ use crate::world::{addr, world};
 use bytes::Bytes;
 use coracle_vnet::{NetNsSpec, NsTag, Route};
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
@@ -55,9 +56,8 @@ async fn a_cut_on_either_side_is_a_cut_on_the_other() {
 #[tokio::test]
 async fn nobody_there_is_refused() {
     let world = world();
-    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    world.routes.set("93.184.216.34:80", Route::Real(server.local_addr().expect("bound")));
-    drop(server);
+    let nobody = ([127, 0, 0, 1], free_port()).into();
+    world.routes.set("93.184.216.34:80", Route::Real(nobody));
     let refused = world.a.connect_tcp(addr("93.184.216.34:80"), None).await.expect_err("refused");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert_eq!(world.a.connections(), 0);
@@ -79,10 +79,16 @@ async fn a_real_datagram_server_answers_under_the_address_that_was_asked() {
     assert_eq!((&datagram.data[..], datagram.source), (&b"answer"[..], addr("9.9.9.9:53")));
 }
 
-/// A port of the machine that was free a moment ago.
+/// A port of the machine that is free, and given out neither by the machine itself nor twice by this process.
 fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("0.0.0.0:0").expect("bind");
-    socket.local_addr().expect("bound").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 4000 + (std::process::id() % 600) as u16 * 10;
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed) % 100);
+    let is_free = |port: &u16| {
+        let any = (std::net::Ipv4Addr::UNSPECIFIED, *port);
+        std::net::TcpListener::bind(any).is_ok() && std::net::UdpSocket::bind(any).is_ok()
+    };
+    ports.by_ref().take(100).find(is_free).expect("a free port")
 }
 
 #[tokio::test]
@@ -147,9 +153,7 @@ async fn datagrams_reach_the_machines_namespace_and_are_answered_from_its_port()
         ..NetNsSpec::new(NsTag::new("m", "machine"), vec![addr("192.0.2.1:0").ip()])
     };
     let machine = world.fabric.add(spec).expect("add");
-    let free = std::net::UdpSocket::bind("0.0.0.0:0").expect("bind");
-    let port = free.local_addr().expect("bound").port();
-    drop(free);
+    let port = free_port();
     let any = (std::net::Ipv4Addr::UNSPECIFIED, port).into();
     let server = machine.bind_udp(any).expect("bind");
     let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("bind");
