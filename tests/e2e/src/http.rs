@@ -4,6 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// How long a peer may say nothing, on a loaded machine.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
 /// An answer: status and body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -22,9 +25,8 @@ pub fn get(port: u16, path: &str) -> Result<Answer, String> {
 pub fn request(port: u16, method: &str, path: &str, body: &str) -> Result<Answer, String> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let text = |error: std::io::Error| format!("{method} {address}{path}: {error}");
-    let timeout = Duration::from_secs(10);
-    let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(text)?;
-    stream.set_read_timeout(Some(timeout)).map_err(text)?;
+    let mut stream = TcpStream::connect_timeout(&address, SILENCE_MAX).map_err(text)?;
+    stream.set_read_timeout(Some(SILENCE_MAX)).map_err(text)?;
     let head = format!(
         "{method} {path} HTTP/1.0\r\nHost: localhost:{port}\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -50,9 +52,8 @@ pub fn request(port: u16, method: &str, path: &str, body: &str) -> Result<Answer
 /// *Source:* RFC 6455; its section 1.3 has the key and its answer.
 pub fn shout(port: u16, host: &str, path: &str, text: &str) -> Result<String, String> {
     let said = |error: std::io::Error| format!("{host}{path}: {error}");
-    let timeout = Duration::from_secs(10);
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(said)?;
-    stream.set_read_timeout(Some(timeout)).map_err(said)?;
+    stream.set_read_timeout(Some(SILENCE_MAX)).map_err(said)?;
     let head = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

@@ -70,7 +70,7 @@ fn probes_run_commands(cluster: &Cluster) {
     let ready = json!({"exec": {"command": ["cat", "/data/ready"]}, "periodSeconds": 1,
         "failureThreshold": 1});
     let alive = json!({"exec": {"command": ["sh", "-c", "! test -f /data/dead"]},
-        "periodSeconds": 1, "failureThreshold": 1, "initialDelaySeconds": 1});
+        "periodSeconds": 1, "failureThreshold": 1, "initialDelaySeconds": 1, "timeoutSeconds": 30});
     let container = and(sh("sleep 600"), json!({"readinessProbe": ready, "livenessProbe": alive}));
     make(cluster, "probed", "Always", container);
     shows(cluster, "probed", "/started", json!(true));
@@ -82,21 +82,29 @@ fn probes_run_commands(cluster: &Cluster) {
     cluster.run(&["exec", "probed", "--", "touch", "/data/ready"]);
     shows(cluster, "probed", "/ready", json!(true));
     cluster.run(&["exec", "probed", "--", "touch", "/data/dead"]);
-    shows(cluster, "probed", "/restartCount", json!(1));
+    eventually("it is restarted", || {
+        let shown = cluster.get(&["pod", "probed"]);
+        let count = shown["status"]["containerStatuses"][0]["restartCount"].as_u64();
+        // What ended it is still there, and does so again.
+        if count.is_some_and(|count| count >= 1) { Ok(()) } else { Err(shown) }
+    });
 }
 
 fn hooks_run_commands(cluster: &Cluster) {
+    let stops = "echo stopping >> /data/log; until test -f /data/seen; do sleep 1; done";
     let hooks = json!({"postStart": {"exec": {"command": ["sh", "-c", "echo begun > /data/log"]}},
-        "preStop": {"exec": {"command": ["sh", "-c", "echo stopping >> /data/log; sleep 1"]}}});
+        "preStop": {"exec": {"command": ["sh", "-c", stops]}}});
     let container = and(sh("sleep 600"), json!({"lifecycle": hooks}));
     make(cluster, "hooked", "Always", container);
     shows(cluster, "hooked", "/ready", json!(true));
     assert_eq!(cluster.run(&["exec", "hooked", "--", "cat", "/data/log"]), "begun\n");
-    let mut delete = cluster.kubectl_command(&["delete", "pod", "hooked"]).spawn().unwrap();
+    let delete = ["delete", "pod", "hooked", "--grace-period=150"];
+    let mut delete = cluster.kubectl_command(&delete).spawn().unwrap();
     eventually("preStop runs while the container does", || {
-        let log = cluster.kubectl(&["exec", "hooked", "--", "cat", "/data/log"]);
+        let log = cluster.exec("hooked", "cat /data/log");
         if log.stdout == "begun\nstopping\n" { Ok(()) } else { Err(log) }
     });
+    let _it_may_be_gone_before_it_answers = cluster.exec("hooked", "touch /data/seen");
     assert!(delete.wait().unwrap().success());
 }
 

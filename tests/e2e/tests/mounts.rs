@@ -263,7 +263,7 @@ fn files_come_from_a_repository_by_an_init_container(cluster: &Cluster) {
         while true; do (printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; cat /tmp/a.tar) | nc -l -p 8080; done";
     let mut archives = sh("c", serve, &json!({}));
     archives["ports"] = json!([{"containerPort": 8080}]);
-    let fetch = "until wget -q -O /tmp/a.tar http://archives/main.tar; do sleep 1; done; tar -x -f /tmp/a.tar -C /repo";
+    let fetch = "until wget -q -O /tmp/a.tar http://archives/main.tar && tar -x -f /tmp/a.tar -C /repo; do sleep 1; done";
     let mount = mount("/repo", json!({}));
     let spec = json!({"restartPolicy": "Never", "initContainers": [sh("fetch", fetch, &mount)],
         "containers": [sh("c", "cat /repo/index.html", &mount)], "volumes": [{"name": "v", "emptyDir": {}}]});

@@ -29,7 +29,8 @@ fn serving(image: &str, more: &Value) -> Value {
 
 /// Row `probe.periodic`: the app counts, the clock of its log says when.
 fn a_probe_is_periodic(cluster: &Cluster) {
-    let probe = json!({"readinessProbe": {"httpGet": {"port": "http", "path": "/log?probed"}, "periodSeconds": 2}});
+    let probe = json!({"readinessProbe": {"httpGet": {"port": "http", "path": "/log?probed"},
+        "periodSeconds": 2, "timeoutSeconds": 30}});
     cluster.make(&[pod("periodic", &json!({"containers": [serving(HTTP, &probe)]}))]);
     let lines = eventually("it is probed five times", || {
         let log = cluster.kubectl(&["logs", "periodic", "--timestamps"]).stdout;
@@ -43,8 +44,9 @@ fn a_probe_is_periodic(cluster: &Cluster) {
     let times: Vec<f64> = lines.lines().take(5).map(seconds).collect();
     let gaps: Vec<f64> =
         times.windows(2).map(|pair| (pair[1] - pair[0]).rem_euclid(86_400.0)).collect();
-    // None comes early; how late one is depends on the machine.
-    assert!(gaps.iter().all(|gap| (1.9..6.0).contains(gap)), "{gaps:?}");
+    // None comes early; how late one is depends on the machine, but they are not ten seconds apart.
+    assert!(gaps.iter().all(|gap| *gap >= 1.9), "{gaps:?}");
+    assert!(gaps.iter().any(|gap| *gap < 9.0), "{gaps:?}");
 }
 
 /// Row `probe.exec`.
@@ -81,7 +83,8 @@ fn grpc_health_decides(cluster: &Cluster) {
 /// Row `probe.readiness`.
 fn readiness_decides_about_the_service(cluster: &Cluster) {
     let port = cluster.node_port(0);
-    let probe = json!({"readinessProbe": {"exec": {"command": ["test", "-f", "/d/ready"]}, "periodSeconds": 1, "failureThreshold": 1},
+    let probe = json!({"readinessProbe": {"exec": {"command": ["test", "-f", "/d/ready"]},
+            "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 30},
         "volumeMounts": [{"name": "d", "mountPath": "/d"}]});
     let spec =
         json!({"containers": [serving(HTTP, &probe)], "volumes": [{"name": "d", "emptyDir": {}}]});
@@ -136,7 +139,8 @@ fn timings_are_shown(cluster: &Cluster) {
 /// Row `probe.liveness-internal`: the database is down; the front end is alive and not ready.
 fn liveness_looks_inside_alone(cluster: &Cluster) {
     let probes = json!({
-        "livenessProbe": {"httpGet": {"port": "http", "path": "/env?PORT"}, "periodSeconds": 1, "failureThreshold": 1},
+        "livenessProbe": {"httpGet": {"port": "http", "path": "/env?PORT"}, "periodSeconds": 1,
+            "failureThreshold": 3, "timeoutSeconds": 30},
         "readinessProbe": {"exec": {"command": ["nc", "-z", "db", "5432"]}, "periodSeconds": 1, "failureThreshold": 1}});
     let mut db = service("db", 5432);
     db["spec"]["ports"][0]["port"] = json!(5432);
@@ -153,7 +157,7 @@ fn liveness_looks_inside_alone(cluster: &Cluster) {
 fn a_rollout_waits_for_readiness(cluster: &Cluster) {
     let port = cluster.node_port(1);
     let probe = json!({"readinessProbe": {"exec": {"command": ["test", "-f", "/d/warm"]}, "periodSeconds": 1},
-        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 15}}},
         "volumeMounts": [{"name": "d", "mountPath": "/d"}]});
     let warms = sh(
         "warms",

@@ -41,8 +41,12 @@ impl Client<'_> {
     /// Runs a command with a text as its input; gives code, output and errors.
     fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
         let mut child = self.command(arguments).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let output = std::thread::scope(|scope| {
+            // Beside what is read: it answers while it is told.
+            scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
+            child.wait_with_output().unwrap()
+        });
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
@@ -115,6 +119,16 @@ fn cluster() -> Cluster {
     cluster.apply(&manifest.to_string());
     cluster.run(&["rollout", "status", "deployment/hello", "--timeout=180s"]);
     cluster.run(&["wait", "--for=condition=Ready", "pod/listener", "--timeout=180s"]);
+    // That it runs is not that it has come so far.
+    eventually("it listens", || {
+        let log = cluster.kubectl(&["logs", "listener"]);
+        if log.stdout == "listening\n" { Ok(()) } else { Err(log) }
+    });
+    eventually("the Service has its endpoint", || {
+        let path = "/api/v1/namespaces/default/services/hello:web/proxy/";
+        let answer = cluster.kubectl(&["get", "--raw", path]);
+        if answer.stdout == "hello\n" { Ok(()) } else { Err(answer) }
+    });
     cluster
 }
 
@@ -141,7 +155,7 @@ fn ports_are_forwarded_for_every_kubectl() {
         half_closed_connections_still_answer(&client);
         a_port_that_nobody_listens_on_is_said(&client);
     }
-    cluster.run(&["wait", "--for=condition=Ready", "pod/listener", "--timeout=10s"]);
+    cluster.run(&["wait", "--for=condition=Ready", "pod/listener", "--timeout=180s"]);
 }
 
 fn many_connections_at_once(client: &Client<'_>, pod: &str) {
@@ -378,30 +392,42 @@ fn debugged(cluster: &Cluster) {
 #[test]
 fn top_shows_what_is_used() {
     let cluster = cluster();
-    let top = cluster.run(&["top", "nodes", "--no-headers"]);
-    let columns: Vec<&str> = top.split_whitespace().collect();
-    assert!(columns.len() == 5 && columns[1].ends_with('m') && columns[3].ends_with("Mi"), "{top}");
+    eventually("what the node uses is known", || {
+        let top = cluster.kubectl(&["top", "nodes", "--no-headers"]);
+        let columns: Vec<&str> = top.stdout.split_whitespace().collect();
+        match columns[..] {
+            [_, cpu, _, memory, _] if cpu.ends_with('m') && memory.ends_with("Mi") => Ok(()),
+            _ => Err(top),
+        }
+    });
     let busy = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "busy"}, "spec": {
         "containers": [{"name": "c", "image": "registry.coracle.internal/behave:1", "args": ["spin"],
             "resources": {"limits": {"cpu": "200m"}}}]}});
     cluster.apply(&busy.to_string());
     cluster.run(&["wait", "--for=condition=Ready", "pod/busy", "--timeout=180s"]);
     eventually("its share is seen", || {
-        let top = cluster.run(&["top", "pod", "busy", "--containers", "--no-headers"]);
-        let cpu = top.split_whitespace().nth(2).and_then(|cpu| cpu.strip_suffix('m'));
+        let top = cluster.kubectl(&["top", "pod", "busy", "--containers", "--no-headers"]);
+        let cpu = top.stdout.split_whitespace().nth(2).and_then(|cpu| cpu.strip_suffix('m'));
         let millis: u32 = cpu.and_then(|cpu| cpu.parse().ok()).unwrap_or(0);
         // Its limit is 200; a loaded machine gives it less.
         if (20..=260).contains(&millis) { Ok(()) } else { Err(top) }
     });
-    let all = cluster.run(&["top", "pods", "--no-headers"]);
-    assert_eq!(all.lines().count(), 3, "{all}");
+    eventually("all three are known", || {
+        let all = cluster.kubectl(&["top", "pods", "--no-headers"]);
+        if all.stdout.lines().count() == 3 { Ok(()) } else { Err(all) }
+    });
     let node = cluster.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
     let scraped = |page: &str| {
         cluster.run(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/metrics/{page}")])
     };
     let line =
         "container_cpu_usage_seconds_total{container=\"c\",namespace=\"default\",pod=\"busy\"";
-    assert!(scraped("resource").contains(line) && scraped("cadvisor").contains(line));
+    for page in ["resource", "cadvisor"] {
+        eventually(&format!("{page} has it"), || {
+            let page = scraped(page);
+            if page.contains(line) { Ok(()) } else { Err(page) }
+        });
+    }
 }
 
 #[test]

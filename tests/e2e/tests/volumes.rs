@@ -65,8 +65,7 @@ fn a_claim_is_provisioned_where_its_pod_runs_outlives_it_grows_and_is_reclaimed(
     // The claim's size holds against what the pod writes.
     assert!(said.contains("fill /data/large 900000 => ok"), "{said}");
     assert!(!said.contains("fill /data/large 200000 => ok"), "{said}");
-    let bound = cluster.get(&["pvc", "data"]);
-    assert_eq!(bound["status"]["phase"], "Bound");
+    let bound = cluster.shows("pvc/data", "/status/phase", "Bound");
     assert_eq!(bound["status"]["capacity"]["storage"], "1Mi");
     let volume = bound["spec"]["volumeName"].as_str().unwrap().to_owned();
     let folder = cluster.data().join("host/persistent").join(&volume);
