@@ -1,5 +1,7 @@
 //! Creating and deleting pods on behalf of an owner, with the events that tell its user.
 
+use std::sync::Arc;
+
 use coracle_client::{Cache, Client, EventKind, Failure as _, Recorder};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -9,6 +11,10 @@ use kube::core::Resource;
 
 use crate::objects::{controller_reference, name};
 use crate::write::{self, WriteError};
+
+/// Deletions of one owner that are under way at once: enough for the store to write many in one turn, and few enough
+/// that other owners' requests are among them.
+const DELETES_AT_ONCE: usize = 32;
 
 /// An attempt to create or delete a pod that did not succeed.
 pub(crate) struct Failed {
@@ -68,6 +74,27 @@ impl PodWriter {
                 Err(Box::new(Failed { told: None, error }))
             }
             Err(error) => Err(self.failed(owner, "FailedCreate", "creating", error)),
+        }
+    }
+
+    /// Deletes pods, each with its own grace, several at once. After the first failure no further one is begun.
+    pub(crate) async fn delete_many<O: Resource<DynamicType = ()>>(
+        &self,
+        owner: &O,
+        pods: &[Arc<Pod>],
+    ) -> Result<(), Box<Failed>> {
+        let mut pods = pods.iter();
+        let (mut under_way, mut failed) = (FuturesUnordered::new(), None);
+        loop {
+            while failed.is_none() && under_way.len() < DELETES_AT_ONCE {
+                let Some(pod) = pods.next() else { break };
+                under_way.push(self.delete(owner, pod));
+            }
+            match under_way.next().await {
+                Some(Ok(())) => {}
+                Some(Err(why)) => failed = failed.or(Some(why)),
+                None => return failed.map_or(Ok(()), Err),
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! Out: pods to adopt, release, create and delete, and its status. Which pods these become is
 //! never known here, only how many.
 
+mod gather;
 mod pace;
 mod rank;
 mod reconcile;
@@ -42,6 +43,8 @@ pub(crate) trait Replicated:
 
     /// Gives the ReplicaSet that works as the object does, with its metadata.
     fn to_set(owner: &Arc<Self>) -> Arc<ReplicaSet>;
+    /// Gives how many pods it has, or is to have.
+    fn size(&self) -> i32;
     /// Gives which pods it takes.
     fn selector(&self) -> Option<PodSelector>;
     /// Gives its status.
@@ -92,8 +95,8 @@ pub enum Action {
     Claim(Claim<Pod>),
     /// Create so many pods from the template.
     Create(usize),
-    /// Delete a pod.
-    Delete(Arc<Pod>),
+    /// Delete these pods.
+    Delete(Vec<Arc<Pod>>),
     /// Write the status.
     SetStatus(Box<ReplicaSetStatus>),
     /// Look again after this time.

@@ -34,6 +34,10 @@ pub fn reconcile(observed: &Observed, now: Timestamp) -> Vec<Action> {
     if let Some(pause) = pause.filter(|_| active.len() < wanted) {
         again = again.into_iter().chain([pause]).min();
     } else if !is_deleting(&set.metadata) {
+        // What this pass leaves is the next one's, at once: changes of pods may wait for a while.
+        if wanted.abs_diff(active.len()) > PASS_PODS_MAX {
+            again = Some(Duration::ZERO);
+        }
         actions.extend(balance(active, wanted, &observed.related, now));
     }
     let new = status(observed, None, now);
@@ -59,7 +63,7 @@ fn balance(
         return Vec::new();
     }
     let ranked = by_loss(active, related, now);
-    ranked.into_iter().take(excess).map(Action::Delete).collect()
+    vec![Action::Delete(ranked.into_iter().take(excess).collect())]
 }
 
 #[cfg(test)]
@@ -129,7 +133,10 @@ mod tests {
             Action::Claim(Claim::Adopt(pod)) => format!("adopt {}", name(pod)),
             Action::Claim(Claim::Release(pod)) => format!("release {}", name(pod)),
             Action::Create(n) => format!("create {n}"),
-            Action::Delete(pod) => format!("delete {}", name(pod)),
+            Action::Delete(pods) => {
+                let lines = pods.iter().map(|pod| format!("delete {}", name(pod)));
+                lines.collect::<Vec<_>>().join("\n")
+            }
             Action::SetStatus(s) => format!(
                 "status replicas={} ready={} available={} terminating={}",
                 s.replicas,
@@ -222,6 +229,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_pass_leaves_is_looked_at_at_once() {
+        let check = |replicas: i32, pods: usize, expected: Option<Duration>| {
+            let pods: Vec<String> = (0..pods).map(|number| format!("p{number} r")).collect();
+            let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+            let actions =
+                reconcile(&observed(set(replicas, json!({})), &pods), NOW.parse().unwrap());
+            let again = actions.iter().find_map(|action| match action {
+                Action::RequeueAfter(wait) => Some(*wait),
+                Action::Claim(_) | Action::Create(_) | Action::Delete(_) | Action::SetStatus(_) => {
+                    None
+                }
+            });
+            assert_eq!(again, expected, "{replicas} of {}", pods.len());
+        };
+        check(500, 0, None);
+        check(501, 0, Some(Duration::ZERO));
+        check(0, 500, None);
+        check(0, 501, Some(Duration::ZERO));
+    }
+
+    #[test]
     fn a_failure_is_a_condition_until_it_is_over() {
         let now = NOW.parse().unwrap();
         let failure = Failure { reason: "FailedCreate", message: "quota".into() };
@@ -299,7 +327,7 @@ mod tests {
                     seen.pods.push(pod(&format!("new{next} p")));
                 }
             }
-            Action::Delete(pod) => seen.pods.retain(|other| *other != pod),
+            Action::Delete(pods) => seen.pods.retain(|other| !pods.contains(other)),
             Action::Claim(Claim::Adopt(pod)) => {
                 let owner = crate::objects::controller_reference(&*seen.replica_set);
                 change(seen, &pod, |pod| pod.metadata.owner_references = Some(vec![owner]));

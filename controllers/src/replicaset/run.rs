@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 
+use super::gather::{owner_changed, pod_changed};
 use super::{Action, Failure, Observed, Replicated, reconcile, status, without_retelling};
 use crate::context::{Context, Running};
 use crate::objects::{PodSelector, controller_of, name, namespace, uid};
@@ -46,11 +47,11 @@ pub(crate) fn start_for<R: Replicated>(context: &Context) -> Running {
     let feeds = vec![
         controller.owners.observe({
             let queue = queue.clone();
-            move |change| queue.add(change.key.clone())
+            move |change| owner_changed(&queue, change)
         }),
         controller.pods.observe({
             let (queue, owners) = (queue.clone(), controller.owners.clone());
-            move |change| owned::queue_owners(&queue, &owners, change, R::selector)
+            move |change| pod_changed(&queue, &owners, change)
         }),
     ];
     let drive = drive(R::CONTROLLER, queue, context.config.workers, move |key| {
@@ -114,7 +115,7 @@ impl<R: Replicated> Controller<R> {
                 let pod = from_template(&**owner, template, prefix);
                 self.writer.create_many(&**owner, n, |_| pod.clone()).await
             }
-            Action::Delete(pod) => self.writer.delete(&**owner, &pod).await,
+            Action::Delete(pods) => self.writer.delete_many(&**owner, &pods).await,
             Action::Claim(claim) => {
                 let client = &self.context.client;
                 owned::settle_claim(client, &self.pods, &**owner, &claim).await.map_err(plain)
@@ -155,6 +156,11 @@ impl Replicated for ReplicaSet {
 
     fn to_set(owner: &Arc<ReplicaSet>) -> Arc<ReplicaSet> {
         Arc::clone(owner)
+    }
+
+    fn size(&self) -> i32 {
+        let asked = self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        asked.max(self.status.as_ref().map_or(0, |status| status.replicas))
     }
 
     fn selector(&self) -> Option<PodSelector> {
