@@ -126,7 +126,7 @@ impl Ejections {
     /// since one that may fail is better than none. For what they answered, no more than half are.
     #[must_use]
     pub fn among(&self, port: &ServicePort, now: Instant) -> Vec<SocketAddr> {
-        let is_of_port = |backend: &SocketAddr| port.backends.binary_search(backend).is_ok();
+        let is_of_port = |backend: &SocketAddr| port.backends.contains(backend);
         let resting = self.faults.iter().filter(|(at, fault)| fault.until > now && is_of_port(at));
         let (mut silent, mut failing) = (Vec::new(), Vec::new());
         for (backend, fault) in resting {

@@ -5,6 +5,7 @@
 //! out: the answers to `host/vnet`'s questions (where does this connection go, what does this name
 //! mean) and open node ports. What must never be here: wasmtime, or a decision inside of an edge.
 
+pub mod backends;
 pub mod cidr;
 pub mod counts;
 pub mod demand;
@@ -12,6 +13,7 @@ pub mod dns;
 pub mod egress;
 pub mod ejection;
 pub mod endpoints;
+mod entry;
 pub mod front;
 pub mod gateway;
 mod health;
@@ -30,3 +32,4 @@ pub mod table;
 pub mod topology;
 pub mod trace;
 pub mod tunnel;
+mod ways;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::backends::Backends;
 use crate::table::{ServiceKey, ServicePort};
 
 /// Clients that are remembered at once over all Services; beyond it the ones that have expired
@@ -68,9 +69,9 @@ impl Picker {
 }
 
 /// The backend on which `random` falls; every one is as likely as the others.
-fn choose(backends: &[SocketAddr], random: u64) -> Option<SocketAddr> {
+fn choose(backends: &Backends, random: u64) -> Option<SocketAddr> {
     let count = backends.len() as u128;
     // Multiply and shift: no division and no bias worth speaking of for 64 random bits.
     let index = ((u128::from(random) * count) >> 64) as usize;
-    backends.get(index).copied()
+    backends.get(index)
 }

@@ -9,17 +9,17 @@ use std::time::Duration;
 use coracle_client::{Cache, Caches, Change, ObjectKey, Subscription};
 use coracle_vnet::Fabric;
 use k8s_openapi::api::core::v1::{Node, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::cidr::Cidr;
+use crate::endpoints::Slice;
 use crate::health::HealthPorts;
 use crate::network::Network;
 use crate::proxy::Listeners;
 use crate::report;
-use crate::saved::Saved;
+use crate::saved::{Current, Known, Saved};
 use crate::table::ServiceKey;
 use crate::topology::Place;
 
@@ -90,12 +90,13 @@ pub fn follow(
     (node, file): (&str, PathBuf),
 ) -> Following {
     let saved = Saved::read(&file);
-    network.change(|table| {
+    let known = network.change(|table| {
         table.set_place(Place { node: node.to_owned(), zone: saved.zone.clone() });
-        saved.fill(table);
+        saved.fill(table)
     });
+    drop(saved);
     let (ports, save) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (services, slices) = (caches.get::<Service>(), caches.get::<EndpointSlice>());
+    let (services, slices) = (caches.get::<Service>(), caches.get::<Slice>());
     let following_services = {
         let (network, fabric) = (Arc::clone(network), Arc::clone(fabric));
         let (ports, save) = (Arc::clone(&ports), Arc::clone(&save));
@@ -122,9 +123,9 @@ pub fn follow(
     let following_node = observe_node(network, fabric, caches, (node, &save, found));
     let open =
         tokio::spawn(keep_ports(Arc::clone(network), Arc::clone(fabric), Arc::clone(&ports)));
-    let keep = Keep { network: Arc::clone(network), services, slices, file, saved, ports };
+    let keep = Keep { network: Arc::clone(network), services, slices, file, ports };
     let report = report::run(Arc::clone(network), Arc::clone(fabric), caches.client().clone());
-    let tasks = [open, tokio::spawn(keep.run(save)), tokio::spawn(report)];
+    let tasks = [open, tokio::spawn(keep.run(known, save)), tokio::spawn(report)];
     Following {
         _services: following_services,
         _slices: following_slices,
@@ -192,14 +193,13 @@ fn strange_range<'a>(network: &Network, node: &'a Node) -> Option<&'a String> {
 struct Keep {
     network: Arc<Network>,
     services: Cache<Service>,
-    slices: Cache<EndpointSlice>,
+    slices: Cache<Slice>,
     file: PathBuf,
-    saved: Saved,
     ports: Arc<Notify>,
 }
 
 impl Keep {
-    async fn run(self, changed: Arc<Notify>) {
+    async fn run(self, known: Known, changed: Arc<Notify>) {
         self.services.wait_synced().await;
         self.slices.wait_synced().await;
         self.network.change(|table| {
@@ -207,8 +207,9 @@ impl Keep {
                 |key: &ServiceKey| self.services.get(Some(&key.namespace), &key.name).is_some();
             let slice =
                 |key: &ServiceKey| self.slices.get(Some(&key.namespace), &key.name).is_some();
-            self.saved.drop_stale(table, in_cache, slice);
+            known.drop_stale(table, in_cache, slice);
         });
+        drop(known);
         self.ports.notify_one();
         let mut pause = SAVE_AFTER;
         loop {
@@ -221,14 +222,14 @@ impl Keep {
     }
 
     async fn save(&self) {
-        let saved = Saved {
+        let current = Current {
             zone: self.network.read(|table| table.place().zone.clone()),
             nodes: self.network.read(|table| table.nodes().clone()),
-            services: self.services.list().iter().map(|service| (**service).clone()).collect(),
-            slices: self.slices.list().iter().map(|slice| (**slice).clone()).collect(),
+            services: self.services.list(),
+            slices: self.slices.list(),
         };
         let file = self.file.clone();
-        let written = tokio::task::spawn_blocking(move || saved.write(&file)).await;
+        let written = tokio::task::spawn_blocking(move || current.write(&file)).await;
         match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, file = %self.file.display(), "save Services"),
@@ -245,7 +246,7 @@ fn apply_service(network: &Network, change: &Change<Service>) {
     });
 }
 
-fn apply_slice(network: &Network, change: &Change<EndpointSlice>) {
+fn apply_slice(network: &Network, change: &Change<Slice>) {
     let key = service_key(&change.key);
     network.change(|table| match &change.new {
         Some(slice) => table.set_slice(&key.namespace, &key.name, slice),

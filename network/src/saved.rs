@@ -3,18 +3,19 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use crate::endpoints::Slice;
 use crate::table::{ServiceKey, Table};
 
 /// All Services and EndpointSlices, as they were.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Saved {
     /// The zone of the host's own Node.
     #[serde(default)]
@@ -23,7 +24,31 @@ pub(crate) struct Saved {
     #[serde(default)]
     pub(crate) nodes: HashMap<String, Vec<IpAddr>>,
     pub(crate) services: Vec<Service>,
-    pub(crate) slices: Vec<EndpointSlice>,
+    pub(crate) slices: Vec<Slice>,
+}
+
+/// All Services and EndpointSlices, as they are: shared with those that follow them, as there may be very many.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Current {
+    /// The zone of the host's own Node.
+    pub(crate) zone: Option<String>,
+    /// Where the nodes are.
+    pub(crate) nodes: HashMap<String, Vec<IpAddr>>,
+    #[serde(serialize_with = "each")]
+    pub(crate) services: Vec<Arc<Service>>,
+    #[serde(serialize_with = "each")]
+    pub(crate) slices: Vec<Arc<Slice>>,
+}
+
+fn each<T: Serialize, S: Serializer>(all: &[Arc<T>], output: S) -> Result<S::Ok, S::Error> {
+    output.collect_seq(all.iter().map(Arc::as_ref))
+}
+
+/// What was saved, by name: all that is needed of it once it is in the table.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    services: Vec<ServiceKey>,
+    slices: Vec<ServiceKey>,
 }
 
 impl Saved {
@@ -40,17 +65,8 @@ impl Saved {
         })
     }
 
-    /// Writes the file, whole or not at all.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let fresh = path.with_extension("new");
-        let mut file = fs::File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(fresh, path)
-    }
-
-    /// Puts everything into the table.
-    pub(crate) fn fill(&self, table: &mut Table) {
+    /// Puts everything into the table, and gives what that was.
+    pub(crate) fn fill(&self, table: &mut Table) -> Known {
         for (node, addresses) in &self.nodes {
             table.set_node(node, addresses.clone());
         }
@@ -61,8 +77,25 @@ impl Saved {
             let key = key(&slice.metadata);
             table.set_slice(&key.namespace, &key.name, slice);
         }
+        Known {
+            services: self.services.iter().map(|service| key(&service.metadata)).collect(),
+            slices: self.slices.iter().map(|slice| key(&slice.metadata)).collect(),
+        }
     }
+}
 
+impl Current {
+    /// Writes the file, whole or not at all.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let fresh = path.with_extension("new");
+        let mut file = BufWriter::new(fs::File::create(&fresh)?);
+        serde_json::to_writer(&mut file, self)?;
+        file.into_inner()?.sync_all()?;
+        fs::rename(fresh, path)
+    }
+}
+
+impl Known {
     /// Takes out of the table what was saved and is no more.
     pub(crate) fn drop_stale(
         &self,
@@ -70,10 +103,10 @@ impl Saved {
         has_service: impl Fn(&ServiceKey) -> bool,
         has_slice: impl Fn(&ServiceKey) -> bool,
     ) {
-        for key in self.services.iter().map(|s| key(&s.metadata)).filter(|key| !has_service(key)) {
-            table.remove_service(&key);
+        for key in self.services.iter().filter(|key| !has_service(key)) {
+            table.remove_service(key);
         }
-        for key in self.slices.iter().map(|s| key(&s.metadata)).filter(|key| !has_slice(key)) {
+        for key in self.slices.iter().filter(|key| !has_slice(key)) {
             table.remove_slice(&key.namespace, &key.name);
         }
     }
@@ -92,15 +125,20 @@ mod tests {
     use coracle_vnet::Protocol;
     use serde_json::json;
 
-    fn saved() -> Saved {
-        serde_json::from_value(json!({
+    fn current() -> Current {
+        let saved: Saved = serde_json::from_value(json!({
             "services": [{"metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": "10.96.0.20",
                 "ports": [{"port": 80, "nodePort": 30080}]}}],
             "slices": [{"metadata": {"name": "web-a", "namespace": "default",
                 "labels": {"kubernetes.io/service-name": "web"}}, "addressType": "IPv4",
                 "endpoints": [{"addresses": ["10.128.0.5"]}], "ports": [{"port": 8080}]}],
         }))
-        .unwrap()
+        .unwrap();
+        Current {
+            services: saved.services.into_iter().map(Arc::new).collect(),
+            slices: saved.slices.into_iter().map(Arc::new).collect(),
+            ..Current::default()
+        }
     }
 
     #[test]
@@ -109,14 +147,14 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("services.json");
         assert!(Saved::read(&path).services.is_empty());
-        saved().write(&path).unwrap();
+        current().write(&path).unwrap();
         let (read, mut table) = (Saved::read(&path), Table::default());
-        read.fill(&mut table);
+        let known = read.fill(&mut table);
         let port = table.node_port(30080, Protocol::Tcp).unwrap();
         assert_eq!(port.backends, ["10.128.0.5:8080".parse().unwrap()]);
-        read.drop_stale(&mut table, |_| true, |_| false);
+        known.drop_stale(&mut table, |_| true, |_| false);
         assert!(table.node_port(30080, Protocol::Tcp).unwrap().backends.is_empty());
-        read.drop_stale(&mut table, |_| false, |_| false);
+        known.drop_stale(&mut table, |_| false, |_| false);
         assert!(table.node_ports().is_empty());
         fs::write(&path, "{").unwrap();
         assert!(Saved::read(&path).services.is_empty());

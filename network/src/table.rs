@@ -2,7 +2,8 @@
 //! connection to this address go, and what does this name mean.
 //!
 //! Comes in: Service and EndpointSlice objects, one change at a time, in any order. Goes out:
-//! [`ServicePort`]s by virtual address and by node port, and addresses by name. Pure: no IO, no
+//! [`ServicePort`]s by virtual address and by node port, and addresses by name. What a change of endpoints costs
+//! does not depend on how many the Service has: only what differs goes into its `ways`. Pure: no IO, no
 //! clock, no randomness; which backend of several is taken is [`crate::picker`]'s.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -10,13 +11,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_api::ondemand::IDLE;
 use coracle_vnet::Protocol;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1 as discovery;
 
-use crate::endpoints::{self, Endpoint};
+use crate::backends::Backends;
+use crate::endpoints::{Endpoint, Slice};
+use crate::entry::{Door, Entry, PortSpec};
 use crate::topology::{Place, TrafficPolicy};
+use crate::ways::{Family, Kind, Way};
 
 /// Namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,8 +42,8 @@ pub struct ServicePort {
     pub service: ServiceKey,
     /// The port's name; empty if it has none.
     pub name: String,
-    /// Endpoints that may be given new connections, sorted: [`Place::usable`].
-    pub backends: Vec<SocketAddr>,
+    /// Endpoints that may be given new connections: [`Place::usable`].
+    pub backends: Backends,
     /// How far connections may go.
     pub policy: TrafficPolicy,
     /// How long a client keeps its backend under `sessionAffinity: ClientIP`; `None` without.
@@ -54,9 +56,7 @@ impl ServicePort {
     /// The same port without some of its backends.
     #[must_use]
     pub fn without(&self, backends: &[SocketAddr]) -> Self {
-        let mut rest = self.clone();
-        rest.backends.retain(|backend| !backends.contains(backend));
-        rest
+        Self { backends: self.backends.edited(backends, &[]), ..self.clone() }
     }
 }
 
@@ -73,26 +73,13 @@ pub struct Described<'a> {
     pub ports: Vec<(&'a str, u16, Protocol)>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Entry {
-    cluster_ips: Vec<IpAddr>,
-    headless: bool,
-    alias: Option<String>,
-    ports: Vec<PortSpec>,
-    affinity: Option<Duration>,
-    publish_not_ready: bool,
-    on_demand: bool,
-    internal: TrafficPolicy,
-    external: TrafficPolicy,
-    health_port: Option<u16>,
-}
-
-#[derive(Debug, Clone)]
-struct PortSpec {
-    name: String,
-    port: u16,
-    node_port: Option<u16>,
-    protocol: Protocol,
+/// A way into a Service that is kept up.
+#[derive(Debug)]
+struct Open {
+    way: Way,
+    doors: Vec<Door>,
+    /// What stands behind the doors now.
+    port: Arc<ServicePort>,
 }
 
 /// All Services of the cluster as a host sees them.
@@ -101,7 +88,8 @@ pub struct Table {
     place: Place,
     dns: Vec<IpAddr>,
     services: BTreeMap<ServiceKey, Entry>,
-    slices: BTreeMap<ServiceKey, BTreeMap<String, Vec<Endpoint>>>,
+    ways: HashMap<ServiceKey, Vec<Open>>,
+    slices: BTreeMap<ServiceKey, BTreeMap<String, Arc<[Endpoint]>>>,
     slice_owner: HashMap<(String, String), ServiceKey>,
     virtual_ports: HashMap<(IpAddr, u16, Protocol), Arc<ServicePort>>,
     virtual_ips: HashMap<IpAddr, ServiceKey>,
@@ -157,8 +145,12 @@ impl Table {
 
     /// Puts in a Service's newest state.
     pub fn set_service(&mut self, key: &ServiceKey, service: &core::Service) {
+        let entry = Entry::of(service);
+        if self.services.get(key) == Some(&entry) {
+            return;
+        }
         self.unpublish(key);
-        self.services.insert(key.clone(), Entry::of(service));
+        self.services.insert(key.clone(), entry);
         self.publish(key);
     }
 
@@ -170,23 +162,20 @@ impl Table {
 
     /// Puts in an EndpointSlice's newest state. One without the label
     /// `kubernetes.io/service-name` belongs to no Service and is left out.
-    pub fn set_slice(&mut self, namespace: &str, name: &str, slice: &discovery::EndpointSlice) {
-        let Some(service) = endpoints::service_of(slice) else {
+    pub fn set_slice(&mut self, namespace: &str, name: &str, slice: &Slice) {
+        let Some(service) = slice.service.clone() else {
             return self.remove_slice(namespace, name);
         };
-        let key = ServiceKey { namespace: namespace.to_owned(), name: service.to_owned() };
+        let key = ServiceKey { namespace: namespace.to_owned(), name: service };
         let id = (namespace.to_owned(), name.to_owned());
         if self.slice_owner.get(&id).is_some_and(|owner| *owner != key) {
             self.remove_slice(namespace, name);
         }
         self.slice_owner.insert(id, key.clone());
-        let endpoints = endpoints::of_slice(slice);
         let of_service = self.slices.entry(key.clone()).or_default();
-        let is_news = of_service.get(name) != Some(&endpoints);
-        of_service.insert(name.to_owned(), endpoints);
-        if is_news {
-            self.refresh(&key);
-        }
+        let before = of_service.insert(name.to_owned(), Arc::clone(&slice.endpoints));
+        let (gone, come) = differing(before.as_deref().unwrap_or_default(), &slice.endpoints);
+        self.shift(&key, gone, come);
     }
 
     /// Takes an EndpointSlice out.
@@ -194,13 +183,12 @@ impl Table {
         let Some(key) = self.slice_owner.remove(&(namespace.to_owned(), name.to_owned())) else {
             return;
         };
-        if let Some(slices) = self.slices.get_mut(&key) {
-            slices.remove(name);
-            if slices.is_empty() {
-                self.slices.remove(&key);
-            }
+        let Some(slices) = self.slices.get_mut(&key) else { return };
+        let before = slices.remove(name);
+        if slices.is_empty() {
+            self.slices.remove(&key);
         }
-        self.refresh(&key);
+        self.shift(&key, before.as_deref().unwrap_or_default(), &[]);
     }
 
     /// The Service port behind a virtual address, if there is one.
@@ -355,7 +343,34 @@ impl Table {
     }
 
     pub(crate) fn endpoints(&self, key: &ServiceKey) -> impl Iterator<Item = &Endpoint> {
-        self.slices.get(key).into_iter().flat_map(BTreeMap::values).flatten()
+        let slices = self.slices.get(key).into_iter().flat_map(BTreeMap::values);
+        slices.flat_map(|slice| slice.iter())
+    }
+
+    /// Puts what differs between two states of a slice into the Service's ways, and what came of it behind their
+    /// doors.
+    fn shift(&mut self, key: &ServiceKey, gone: &[Endpoint], come: &[Endpoint]) {
+        if gone.is_empty() && come.is_empty() {
+            return;
+        }
+        for open in self.ways.get_mut(key).into_iter().flatten() {
+            open.way.change((&self.place, &open.port.name), gone, come);
+            let backends = open.way.backends();
+            if open.port.backends.is_same(backends) {
+                continue;
+            }
+            let backends = backends.clone();
+            open.port = Arc::new(ServicePort { backends, ..ServicePort::clone(&open.port) });
+            for door in &open.doors {
+                let behind = match door {
+                    Door::Virtual(door) => self.virtual_ports.get_mut(door),
+                    Door::Node(door) => self.node_ports.get_mut(door),
+                };
+                if let Some(behind) = behind.filter(|behind| behind.service == *key) {
+                    *behind = Arc::clone(&open.port);
+                }
+            }
+        }
     }
 
     fn refresh(&mut self, key: &ServiceKey) {
@@ -364,6 +379,7 @@ impl Table {
     }
 
     fn unpublish(&mut self, key: &ServiceKey) {
+        self.ways.remove(key);
         let Some(entry) = self.services.get(key) else {
             return;
         };
@@ -393,23 +409,24 @@ impl Table {
         if let Some(port) = entry.health_port {
             self.health_ports.insert(port, key.clone());
         }
+        let mut ways = Vec::new();
         for spec in &entry.ports {
-            let inner = self.port(key, &entry, spec, (entry.internal, entry.family(0)));
-            if let Some(node_port) = spec.node_port {
-                let outer = if entry.external == entry.internal {
-                    Arc::clone(&inner)
-                } else {
-                    self.port(key, &entry, spec, (entry.external, entry.family(0)))
-                };
-                self.node_ports.insert((node_port, spec.protocol), outer);
+            for ((policy, family), doors) in entry.ways(spec) {
+                let mut way = Way::new(Kind { policy, family, protocol: spec.protocol });
+                way.change((&self.place, &spec.name), [], self.endpoints(key));
+                let port = entry.port(key, spec, policy, way.backends().clone());
+                for door in &doors {
+                    let port = Arc::clone(&port);
+                    match *door {
+                        Door::Virtual(door) => self.virtual_ports.insert(door, port),
+                        Door::Node(door) => self.node_ports.insert(door, port),
+                    };
+                }
+                ways.push(Open { way, doors, port });
             }
-            for (index, ip) in entry.cluster_ips.iter().enumerate() {
-                let port = match index {
-                    0 => Arc::clone(&inner),
-                    _ => self.port(key, &entry, spec, (entry.internal, entry.family(index))),
-                };
-                self.virtual_ports.insert((*ip, spec.port, spec.protocol), port);
-            }
+        }
+        if !ways.is_empty() {
+            self.ways.insert(key.clone(), ways);
         }
     }
 
@@ -420,106 +437,37 @@ impl Table {
         spec: &PortSpec,
         (policy, family): (TrafficPolicy, Option<Family>),
     ) -> Arc<ServicePort> {
-        let mut backends = self.backends(key, spec, policy);
-        backends.retain(|backend| family.is_none_or(|family| family == Family::of(backend.ip())));
-        Arc::new(ServicePort {
-            service: key.clone(),
-            name: spec.name.clone(),
-            backends,
-            policy,
-            affinity: entry.affinity,
-            on_demand: entry.on_demand,
-        })
+        entry.port(key, spec, policy, self.backends(key, spec, (policy, family)))
     }
 
+    /// The backends of a port that no way is kept up for.
     fn backends(
         &self,
         key: &ServiceKey,
         spec: &PortSpec,
-        policy: TrafficPolicy,
-    ) -> Vec<SocketAddr> {
-        let with_port = |e: &&Endpoint| e.port(&spec.name, spec.protocol).is_some();
-        let all: Vec<&Endpoint> = self.endpoints(key).filter(with_port).collect();
-        let usable = self.place.usable(policy, &all).into_iter();
-        let mut found: Vec<SocketAddr> = usable
-            .filter_map(|e| e.port(&spec.name, spec.protocol).map(|port| (e.ip, port).into()))
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-}
-
-/// A family of addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    fn of(ip: IpAddr) -> Self {
-        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-}
-
-impl Entry {
-    /// The family of the endpoints behind one of the Service's addresses. A Service with one address
-    /// has only such endpoints as it is meant to have.
-    fn family(&self, index: usize) -> Option<Family> {
-        let ip = self.cluster_ips.get(index).filter(|_| self.cluster_ips.len() > 1);
-        ip.map(|ip| Family::of(*ip))
-    }
-
-    fn of(service: &core::Service) -> Self {
-        let Some(spec) = &service.spec else {
-            return Self::default();
+        (policy, family): (TrafficPolicy, Option<Family>),
+    ) -> Backends {
+        let counts = |e: &&Endpoint| {
+            e.port(&spec.name, spec.protocol).is_some()
+                && family.is_none_or(|family| family == Family::of(e.ip))
         };
-        let external = spec.type_.as_deref() == Some("ExternalName");
-        let ips = spec.cluster_ips.clone().or_else(|| spec.cluster_ip.clone().map(|ip| vec![ip]));
-        let ips = ips.unwrap_or_default();
-        let client_ip = spec.session_affinity.as_deref() == Some("ClientIP");
-        Self {
-            headless: !external && ips.iter().any(|ip| ip == "None"),
-            cluster_ips: ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
-            alias: spec.external_name.clone().filter(|name| external && !name.is_empty()),
-            ports: spec.ports.iter().flatten().filter_map(PortSpec::of).collect(),
-            affinity: client_ip.then(|| affinity_timeout(spec)),
-            publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
-            internal: TrafficPolicy::of(spec.internal_traffic_policy.as_deref()),
-            external: TrafficPolicy::of(spec.external_traffic_policy.as_deref()),
-            health_port: spec
-                .health_check_node_port
-                .and_then(|port| u16::try_from(port).ok())
-                .filter(|port| *port != 0),
-            on_demand: service
-                .metadata
-                .annotations
-                .as_ref()
-                .is_some_and(|all| all.contains_key(IDLE)),
-        }
+        let all: Vec<&Endpoint> = self.endpoints(key).filter(counts).collect();
+        let usable = self.place.usable(policy, &all).into_iter();
+        let at = |e: &Endpoint| Some((e.ip, e.port(&spec.name, spec.protocol)?).into());
+        usable.filter_map(at).collect()
     }
 }
 
-impl PortSpec {
-    fn of(port: &core::ServicePort) -> Option<Self> {
-        Some(Self {
-            name: port.name.clone().unwrap_or_default(),
-            port: u16::try_from(port.port).ok()?,
-            node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|p| *p != 0),
-            protocol: endpoints::protocol(port.protocol.as_deref())?,
-        })
-    }
-}
-
-/// `timeoutSeconds` of the Service, by default three hours as in Kubernetes.
-fn affinity_timeout(spec: &core::ServiceSpec) -> Duration {
-    const DEFAULT_SECONDS: u64 = 10_800;
-    let seconds = spec
-        .session_affinity_config
-        .as_ref()
-        .and_then(|config| config.client_ip.as_ref())
-        .and_then(|client_ip| client_ip.timeout_seconds)
-        .and_then(|seconds| u64::try_from(seconds).ok());
-    Duration::from_secs(seconds.unwrap_or(DEFAULT_SECONDS))
+/// What is only in the one and what is only in the other of two lists of endpoints, and maybe some that are in both.
+fn differing<'a>(
+    before: &'a [Endpoint],
+    after: &'a [Endpoint],
+) -> (&'a [Endpoint], &'a [Endpoint]) {
+    let same = |(one, other): &(&Endpoint, &Endpoint)| one == other;
+    let first = before.iter().zip(after).take_while(same).count();
+    let (before, after) =
+        (before.get(first..).unwrap_or_default(), after.get(first..).unwrap_or_default());
+    let last = before.iter().rev().zip(after.iter().rev()).take_while(same).count();
+    let rest = |all: &'a [Endpoint]| all.get(..all.len() - last).unwrap_or_default();
+    (rest(before), rest(after))
 }

@@ -41,6 +41,18 @@ impl Place {
         !self.node.is_empty() && endpoint.node.as_deref() == Some(self.node.as_str())
     }
 
+    /// Whether hints give an endpoint to this node.
+    #[must_use]
+    pub fn is_hinted_node(&self, endpoint: &Endpoint) -> bool {
+        !self.node.is_empty() && endpoint.for_nodes().contains(&self.node)
+    }
+
+    /// Whether hints give an endpoint to this host's zone.
+    #[must_use]
+    pub fn is_hinted_zone(&self, endpoint: &Endpoint) -> bool {
+        self.zone.as_ref().is_some_and(|zone| endpoint.for_zones().contains(zone))
+    }
+
     /// The endpoints that may be given new connections: those that are ready, where hints lead, and
     /// if there are none of them, those that are serving while they end.
     #[must_use]
@@ -78,17 +90,12 @@ impl Place {
     /// Those that hints give to this node, else to its zone, else all. Hints count only when every
     /// endpoint has one and one is for here, so that no half-written set of hints loses traffic.
     fn hinted<'a>(&self, ready: Vec<&'a Endpoint>) -> Vec<&'a Endpoint> {
-        let here = |names: &[String], own: Option<&str>| {
-            own.is_some_and(|own| names.iter().any(|name| name == own))
-        };
-        let node = Some(self.node.as_str()).filter(|node| !node.is_empty());
-        let zone = self.zone.as_deref();
-        let of_node = |e: &&&Endpoint| here(&e.for_nodes, node);
-        let of_zone = |e: &&&Endpoint| here(&e.for_zones, zone);
-        if ready.iter().all(|e| !e.for_nodes.is_empty()) && ready.iter().any(|e| of_node(&e)) {
+        let of_node = |e: &&&Endpoint| self.is_hinted_node(e);
+        let of_zone = |e: &&&Endpoint| self.is_hinted_zone(e);
+        if ready.iter().all(|e| !e.for_nodes().is_empty()) && ready.iter().any(|e| of_node(&e)) {
             return ready.iter().filter(of_node).copied().collect();
         }
-        if ready.iter().all(|e| !e.for_zones.is_empty()) && ready.iter().any(|e| of_zone(&e)) {
+        if ready.iter().all(|e| !e.for_zones().is_empty()) && ready.iter().any(|e| of_zone(&e)) {
             return ready.iter().filter(of_zone).copied().collect();
         }
         ready

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use coracle_network::backends::Backends;
 use coracle_network::dns::zone::{self, Data, Found, Kind};
 use coracle_network::names::{self, Answer, Search};
 use coracle_network::picker::Picker;
@@ -103,7 +104,7 @@ fn check_place(fields: &Value, endpoints: &[&str], inside: &str, outside: &str) 
     set_service(&mut table, "web", &spec);
     set_slice(&mut table, "web", "web-a", endpoints, 8080);
     table.set_place(Place { node: "n1".into(), zone: Some("z1".into()) });
-    let show = |list: &[SocketAddr]| {
+    let show = |list: &Backends| {
         let last = |a: &SocketAddr| a.ip().to_string().rsplit('.').next().unwrap().to_owned();
         list.iter().map(last).collect::<Vec<_>>().join(" ")
     };
@@ -382,7 +383,7 @@ fn connections_spread_evenly_and_a_sticky_client_stays() {
     assert_eq!(picker.pick(&sticky, client, now + Duration::from_secs(59), u64::MAX), Some(first));
     let later = now + Duration::from_secs(59 + 61);
     assert_ne!(picker.pick(&sticky, client, later, u64::MAX), Some(first));
-    sticky.backends.clear();
+    sticky.backends = Backends::default();
     assert_eq!(picker.pick(&sticky, client, now, 0), None);
 }
 

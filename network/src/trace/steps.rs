@@ -170,7 +170,7 @@ pub(super) fn endpoints(
     for endpoint in table.endpoints(&port.service) {
         let Some(number) = endpoint.port(&port.name, protocol) else { continue };
         let address = SocketAddr::new(endpoint.ip, number);
-        let used = port.backends.binary_search(&address).is_ok();
+        let used = port.backends.contains(&address);
         let why = table.place().reason(port.policy, endpoint, used);
         let rest = left_out(address).filter(|_| used);
         let rest = rest.map(|(rest, cause)| {

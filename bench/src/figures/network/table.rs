@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use coracle_network::cidr::Cidr;
+use coracle_network::endpoints::Slice;
 use coracle_network::network::Network;
 use coracle_network::switch::Ranges;
 use coracle_network::table::ServiceKey;
 use coracle_vnet::Protocol;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 
 /// Endpoints of the large Service, and of the small one beside it.
@@ -45,7 +45,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<String>> {
 struct Scene {
     network: Arc<Network>,
     /// One of its slices, with its first endpoint ready and not ready.
-    states: [EndpointSlice; 2],
+    states: [Slice; 2],
 }
 
 impl Scene {
