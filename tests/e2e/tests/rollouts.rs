@@ -127,9 +127,12 @@ fn nobody_notices_a_rollout(cluster: &Cluster) {
 
     // A pod that is killed without notice: what breaks is little, and the next try is answered.
     let load = Load::start(port);
-    let path = "jsonpath={.items[0].metadata.name}";
-    let first = cluster.run(&["get", "pods", "-l", "app=web", "-o", path]);
-    cluster.run(&["delete", "pod", &first, "--force", "--grace-period=0"]);
+    // The rollouts' last pods may still be on their way out.
+    let pods = cluster.get(&["pods", "-l", "app=web"]);
+    let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+    let first = pods["items"].as_array().unwrap().iter().find(stays).unwrap();
+    let first = first["metadata"]["name"].as_str().unwrap();
+    cluster.run(&["delete", "pod", first, "--force", "--grace-period=0"]);
     for _ in 0..20 {
         let answer = get(port, "/").or_else(|_| get(port, "/"));
         assert_eq!(answer.map(|answer| answer.status), Ok(200));
