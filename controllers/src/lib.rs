@@ -32,6 +32,7 @@ pub mod statefulset;
 pub mod volumebinding;
 
 mod context;
+mod gather;
 mod owned;
 mod pods;
 mod run;

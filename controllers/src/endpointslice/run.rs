@@ -1,5 +1,6 @@
 //! The edge of the EndpointSlice controller: observes caches, carries the actions out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use coracle_client::{Cache, Change, ObjectKey, Outcome, Queue, drive};
@@ -7,10 +8,12 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PropagationPolicy;
+use parking_lot::Mutex;
 
 use super::reconcile::has_selector;
 use super::{Action, CONTROLLER, MANAGED_BY, Observed, SERVICE_NAME, ZONE, matters, reconcile};
 use crate::context::{Context, Running};
+use crate::gather::gathers;
 use crate::objects::namespace;
 use crate::write::{self, WriteError, settle};
 
@@ -20,7 +23,11 @@ struct Controller {
     pods: Cache<Pod>,
     slices: Cache<EndpointSlice>,
     nodes: Cache<Node>,
+    sizes: Sizes,
 }
+
+/// How many pods each Service had when it was last looked at; bounded by the Services.
+type Sizes = Arc<Mutex<HashMap<ObjectKey, usize>>>;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
@@ -31,6 +38,7 @@ pub(crate) fn start(context: &Context) -> Running {
         pods: context.caches.get(),
         slices: context.caches.get(),
         nodes: context.caches.get(),
+        sizes: Sizes::default(),
     });
     let feeds = vec![
         controller.services.observe({
@@ -38,17 +46,18 @@ pub(crate) fn start(context: &Context) -> Running {
             move |change| queue.add(change.key.clone())
         }),
         controller.slices.observe({
-            let queue = queue.clone();
+            let (queue, sizes) = (queue.clone(), Arc::clone(&controller.sizes));
             move |change| {
                 let slice = change.latest().filter(|slice| is_kept(&slice.metadata));
                 if let Some(service) = slice.and_then(|slice| service_of(&slice.metadata)) {
-                    queue.add(service);
+                    add(&queue, &sizes, service);
                 }
             }
         }),
         controller.pods.observe({
             let (queue, services) = (queue.clone(), controller.services.clone());
-            move |change| pod_changed(&queue, &services, change)
+            let sizes = Arc::clone(&controller.sizes);
+            move |change| pod_changed(&queue, &services, &sizes, change)
         }),
         controller.nodes.observe({
             let (queue, services) = (queue.clone(), controller.services.clone());
@@ -65,6 +74,12 @@ pub(crate) fn start(context: &Context) -> Running {
         async move { settle(controller.reconcile(&key).await) }
     });
     Running { drive, feeds }
+}
+
+/// Adds a Service of which a pod or a slice changed: one with many pods after a while.
+fn add(queue: &Queue<ObjectKey>, sizes: &Sizes, service: ObjectKey) {
+    let pods = sizes.lock().get(&service).copied().unwrap_or(0);
+    queue.add_after(service, gathers(pods));
 }
 
 fn zone(node: Option<&Node>) -> Option<&String> {
@@ -88,7 +103,12 @@ fn selects(service: &Service, meta: &ObjectMeta) -> bool {
 }
 
 /// Adds the Services of a pod, and those that it has just left, when anything they tell changed.
-fn pod_changed(queue: &Queue<ObjectKey>, services: &Cache<Service>, change: &Change<Pod>) {
+fn pod_changed(
+    queue: &Queue<ObjectKey>,
+    services: &Cache<Service>,
+    sizes: &Sizes,
+    change: &Change<Pod>,
+) {
     if let (Some(old), Some(new)) = (&change.old, &change.new)
         && !matters(old, new)
     {
@@ -98,7 +118,7 @@ fn pod_changed(queue: &Queue<ObjectKey>, services: &Cache<Service>, change: &Cha
     for service in services.list_in(namespace(&pod.metadata)) {
         let mut states = [&change.old, &change.new].into_iter().flatten();
         if states.any(|pod| selects(&service, &pod.metadata)) {
-            queue.add(write::key(&service.metadata));
+            add(queue, sizes, write::key(&service.metadata));
         }
     }
 }
@@ -109,7 +129,10 @@ impl Controller {
         self.pods.wait_synced().await;
         self.slices.wait_synced().await;
         self.nodes.wait_synced().await;
-        let Some(service) = self.services.get_key(key) else { return Ok(Outcome::Done) };
+        let Some(service) = self.services.get_key(key) else {
+            self.sizes.lock().remove(key);
+            return Ok(Outcome::Done);
+        };
         if !has_selector(&service) {
             return Ok(Outcome::Done);
         }
@@ -125,6 +148,7 @@ impl Controller {
         pods.retain(|pod| selects(&service, &pod.metadata));
         let mut slices = self.slices.list_in(namespace);
         let key = write::key(&service.metadata);
+        self.sizes.lock().insert(key.clone(), pods.len());
         slices.retain(|slice| {
             is_kept(&slice.metadata) && service_of(&slice.metadata).as_ref() == Some(&key)
         });
@@ -153,5 +177,33 @@ impl Controller {
                 write::delete(&api, &self.slices, &slice.metadata, background, None).await
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_service_with_many_pods_is_looked_at_after_a_while() {
+        let at_once = |pods: usize| {
+            let service = json!({"metadata": {"name": "web", "namespace": "a"},
+                "spec": {"selector": {"app": "web"}}});
+            let services = Cache::fixed([serde_json::from_value::<Service>(service).unwrap()]);
+            let pod =
+                json!({"metadata": {"name": "p", "namespace": "a", "labels": {"app": "web"}}});
+            let change = Change {
+                key: ObjectKey::namespaced("a", "p"),
+                old: None,
+                new: Some(serde_json::from_value(pod).map(Arc::new).unwrap()),
+            };
+            let (queue, sizes) = (Queue::new(), Sizes::default());
+            sizes.lock().insert(ObjectKey::namespaced("a", "web"), pods);
+            pod_changed(&queue, &services, &sizes, &change);
+            !queue.is_idle()
+        };
+        assert!(at_once(0) && at_once(500));
+        assert!(!at_once(501));
     }
 }

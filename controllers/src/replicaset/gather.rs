@@ -1,7 +1,6 @@
-//! How long changes of a large set's pods gather until they are looked at together.
+//! When a set is looked at because of a change.
 //!
-//! A look at a ReplicaSet reads all its pods. Its pods change one by one, and each look that finds a change writes the
-//! status, which is a change of the set itself: with a look for each, a set costs the square of its pods.
+//! Each look that finds a change writes the status, which is a change of the set itself and no reason for haste.
 
 use std::time::Duration;
 
@@ -9,32 +8,22 @@ use coracle_client::cache::Object;
 use coracle_client::{Cache, Change, ObjectKey, Queue};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{PASS_PODS_MAX, Replicated};
+use super::Replicated;
+use crate::gather::gathers;
 use crate::objects::{is_deleting, uid};
 use crate::owned;
 
-/// Time for each pod between two looks: some ten times what a look costs, so that a set of any size takes a tenth of a
-/// core.
-const PER_POD: Duration = Duration::from_micros(20);
-
-/// Longest time, so that even a set of 100,000 is noticed to have lost a pod in a second.
-const GATHERS_MAX: Duration = Duration::from_secs(1);
-
-/// Gives how long changes gather for a set of so many pods: not at all for one that a single pass can fill.
-fn gathers(pods: i32) -> Duration {
-    let pods = usize::try_from(pods).unwrap_or(0);
-    if pods <= PASS_PODS_MAX {
-        return Duration::ZERO;
-    }
-    PER_POD.saturating_mul(u32::try_from(pods).unwrap_or(u32::MAX)).min(GATHERS_MAX)
+/// Gives how long changes of a set's pods gather.
+fn wait<R: Replicated>(owner: &R) -> Duration {
+    gathers(usize::try_from(owner.size()).unwrap_or(0))
 }
 
 /// Adds an owner that changed: at once when something else is asked of it than before; its own status is no haste.
 pub(super) fn owner_changed<R: Replicated>(queue: &Queue<ObjectKey>, change: &Change<R>) {
     let both = change.old.as_ref().zip(change.new.as_ref());
     let same = both.filter(|(old, new)| asks_the_same(&***old, &***new));
-    let wait = same.map_or(Duration::ZERO, |(_, new)| gathers(new.size()));
-    queue.add_after(change.key.clone(), wait);
+    let after = same.map_or(Duration::ZERO, |(_, new)| wait(&**new));
+    queue.add_after(change.key.clone(), after);
 }
 
 /// Adds the owners that a pod's change concerns, after a while for large ones.
@@ -44,8 +33,8 @@ pub(super) fn pod_changed<R: Replicated>(
     change: &Change<Pod>,
 ) {
     let add = |key: ObjectKey, _uid: &str| {
-        let wait = owners.get_key(&key).map_or(Duration::ZERO, |owner| gathers(owner.size()));
-        queue.add_after(key, wait);
+        let after = owners.get_key(&key).map_or(Duration::ZERO, |owner| wait(&*owner));
+        queue.add_after(key, after);
     };
     owned::find_owners(add, owners, change, R::selector);
 }
@@ -66,18 +55,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-
-    #[test]
-    fn only_large_sets_wait_and_none_for_long() {
-        let check =
-            |pods, millis| assert_eq!(gathers(pods), Duration::from_millis(millis), "{pods}");
-        check(-1, 0);
-        check(3, 0);
-        check(500, 0);
-        check(1_000, 20);
-        check(10_000, 200);
-        check(10_000_000, 1_000);
-    }
+    use crate::gather::GATHERS_MAX;
 
     fn set(pods: i32, told: i32, revision: i32) -> Arc<ReplicaSet> {
         let set = json!({"metadata": {"name": "web", "namespace": "a", "uid": "u", "generation": 1,
@@ -96,7 +74,7 @@ mod tests {
             let pod = json!({"metadata": meta, "status": status});
             Some(serde_json::from_value(pod).map(Arc::new).unwrap())
         };
-        let key = ObjectKey::namespaced("a", &format!("p{pod}"));
+        let key = ObjectKey::namespaced("a", format!("p{pod}"));
         let phase = |phase: &str| state(json!({"phase": phase}));
         Change { key, old: phase("Pending"), new: phase("Running") }
     }
