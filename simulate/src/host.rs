@@ -16,7 +16,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use crate::net::Link;
 use crate::world::{Stay, World};
@@ -24,8 +24,11 @@ use crate::world::{Stay, World};
 /// Time between two heartbeats, as in the agent.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Longest time without a look at the pods, for what failed to be told.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Pause after a failure to register.
+const REGISTERS_AGAIN: Duration = Duration::from_secs(1);
+
+/// Time until what failed to be told is told again, and between looks while the pods are not known yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Image of a container that crashes soon after each start.
 pub const CRASHING_IMAGE: &str = "sim/crash";
@@ -79,6 +82,14 @@ struct Record {
     ends: bool,
     /// It crashes again and again.
     crashes: bool,
+}
+
+/// What a host has to tell of a pod.
+enum News {
+    /// It fares like this.
+    Status(Value),
+    /// Nothing of it runs any more, as was asked for.
+    Gone,
 }
 
 /// What is on the host's own disk: pods by uid.
@@ -182,16 +193,25 @@ struct Process {
 }
 
 impl Process {
+    /// Beats at whole multiples of its time since the start, so that hosts that started together renew in one breath, and
+    /// the store writes their Leases in a few turns.
     async fn heartbeat(self) {
+        let own = Scope::all().fields(format!("metadata.name={}", self.name));
+        let own = Cache::<Node>::start(&self.client, own);
+        let mut beats = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut registered = false;
         loop {
             if !registered {
                 registered = self.register().await.is_ok();
-            } else if let Err(error) = self.beat().await {
+            } else if let Err(error) = self.beat(&own).await {
                 registered = !error.is_not_found();
             }
-            let pause = if registered { HEARTBEAT } else { Duration::from_secs(1) };
-            sleep(pause).await;
+            if registered {
+                beats.tick().await;
+            } else {
+                sleep(REGISTERS_AGAIN).await;
+            }
         }
     }
 
@@ -211,17 +231,21 @@ impl Process {
         self.renew().await
     }
 
-    async fn beat(&self) -> Result<(), kube::Error> {
+    async fn beat(&self, own: &Cache<Node>) -> Result<(), kube::Error> {
         self.renew().await?;
-        let node = self.client.cluster::<Node>().get(&self.name).await?;
-        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
-        if conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True") {
+        let node = match own.get(None, &self.name) {
+            Some(node) => node,
+            // Gone, or not known yet.
+            None => Arc::new(self.client.cluster::<Node>().get(&self.name).await?),
+        };
+        let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        if conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True") {
             return Ok(());
         }
-        self.send_status().await
+        self.send_status().await.map(|node| own.assume(node))
     }
 
-    async fn send_status(&self) -> Result<(), kube::Error> {
+    async fn send_status(&self) -> Result<Node, kube::Error> {
         let Capacity { cpu, memory, pods } = &self.capacity;
         let resources = json!({"cpu": cpu, "memory": memory, "pods": pods.to_string()});
         let now = now().to_string();
@@ -231,7 +255,7 @@ impl Process {
             "conditions": [ready]}});
         let nodes: Api<Node> = self.client.cluster();
         let parameters = PatchParams::default();
-        nodes.patch_status(&self.name, &parameters, &Patch::Strategic(body)).await.map(drop)
+        nodes.patch_status(&self.name, &parameters, &Patch::Strategic(body)).await
     }
 
     async fn renew(&self) -> Result<(), kube::Error> {
@@ -257,17 +281,27 @@ impl Process {
         loop {
             let pods = cache.list();
             self.take_up(&pods);
-            if cache.synced() {
+            self.advance();
+            let known = cache.synced();
+            if known {
                 self.drop_gone(&pods);
             }
-            self.advance();
+            let mut told = true;
             for pod in &pods {
-                self.report(pod).await;
+                told &= self.report(pod).await;
             }
-            let wakes_at = self.next_due().min(Instant::now() + LOOK_EVERY);
+            let again = (!told || !known).then(|| Instant::now() + LOOK_AGAIN);
+            let wakes_at = again.into_iter().chain(self.next_due()).min();
+            let due = async {
+                match wakes_at {
+                    Some(at) => sleep_until(at).await,
+                    // Nothing is under way: only a change of the pods is of interest.
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = changes.next() => while changes.try_next().is_some() {},
-                () = sleep_until(wakes_at) => {}
+                () = due => {}
             }
         }
     }
@@ -412,8 +446,8 @@ impl Process {
         }
     }
 
-    fn next_due(&self) -> Instant {
-        let far = Instant::now() + LOOK_EVERY;
+    /// When the next pod starts or ends by itself.
+    fn next_due(&self) -> Option<Instant> {
         let checkpoint = self.checkpoint.lock();
         let due = checkpoint.values().filter_map(|record| match record.life {
             Life::Starting(at)
@@ -423,58 +457,57 @@ impl Process {
             | Life::Stopping(at) => Some(at),
             Life::Running(_) | Life::Ended(_) | Life::Over => None,
         });
-        due.min().unwrap_or(far)
+        due.min()
     }
 
-    /// Tells how a pod fares, when the API says otherwise.
-    async fn report(&self, pod: &Pod) {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let Some(record) = self.checkpoint.lock().get(&uid).cloned() else { return };
-        let api: Api<Pod> = self.client.namespaced(&record.namespace);
-        match record.life {
-            Life::BackOff(_) if !waits(pod, record.restarts) => {
-                let status = waiting(&record);
+    /// Tells how a pod fares, when the API says otherwise; gives false when that failed.
+    async fn report(&self, pod: &Pod) -> bool {
+        let Some(news) = self.news(pod) else { return true };
+        let meta = &pod.metadata;
+        let (uid, name) = (meta.uid.clone().unwrap_or_default(), meta.name.as_deref());
+        let name = name.unwrap_or_default();
+        let api: Api<Pod> = self.client.namespaced(meta.namespace.as_deref().unwrap_or_default());
+        match news {
+            News::Status(status) => {
                 let body = Patch::Strategic(json!({"metadata": {"uid": uid}, "status": status}));
-                let _ = api.patch_status(&record.name, &PatchParams::default(), &body).await;
+                api.patch_status(name, &PatchParams::default(), &body).await.is_ok()
+            }
+            News::Gone => self.confirm(&api, name, uid).await,
+        }
+    }
+
+    /// What the API does not say of a pod yet.
+    fn news(&self, pod: &Pod) -> Option<News> {
+        let checkpoint = self.checkpoint.lock();
+        let record = checkpoint.get(pod.metadata.uid.as_deref()?)?;
+        let goes = pod.metadata.deletion_timestamp.is_some();
+        match record.life {
+            Life::BackOff(_) => {
+                (!waits(pod, record.restarts)).then(|| News::Status(waiting(record)))
             }
             Life::Running(since) | Life::Crashing(since, _) => {
-                let status = running(since, &record);
-                if shows(pod, record.restarts) {
-                    return;
-                }
-                let body = Patch::Strategic(json!({"metadata": {"uid": uid}, "status": status}));
-                // What failed is told at the next look.
-                let _ = api.patch_status(&record.name, &PatchParams::default(), &body).await;
+                (!shows(pod, record.restarts)).then(|| News::Status(running(since, record)))
             }
             Life::Ended(phase) => {
                 let shown = pod.status.as_ref().and_then(|status| status.phase.as_deref());
                 if shown != Some(phase) {
-                    let body = json!({"metadata": {"uid": uid}, "status": {"phase": phase}});
-                    let patch = Patch::Strategic(body);
-                    let _ = api.patch_status(&record.name, &PatchParams::default(), &patch).await;
-                } else if pod.metadata.deletion_timestamp.is_some() {
-                    self.confirm(&api, &record, uid).await;
+                    return Some(News::Status(json!({"phase": phase})));
                 }
+                goes.then_some(News::Gone)
             }
-            Life::Over if pod.metadata.deletion_timestamp.is_some() => {
-                self.confirm(&api, &record, uid).await;
-            }
-            Life::Starting(_)
-            | Life::Working(_)
-            | Life::BackOff(_)
-            | Life::Stopping(_)
-            | Life::Over => {}
+            Life::Over => goes.then_some(News::Gone),
+            Life::Starting(_) | Life::Working(_) | Life::Stopping(_) => None,
         }
     }
 
-    /// Tells that nothing of a pod that was to go runs any more.
-    async fn confirm(&self, api: &Api<Pod>, record: &Record, uid: String) {
+    /// Tells that nothing of a pod that was to go runs any more; gives false when that failed.
+    async fn confirm(&self, api: &Api<Pod>, name: &str, uid: String) -> bool {
         let parameters = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
             ..DeleteParams::default()
         };
-        let _ = api.delete(&record.name, &parameters).await;
+        api.delete(name, &parameters).await.is_ok()
     }
 }
 

@@ -16,6 +16,7 @@ use coracle_client::Client;
 use futures::future::BoxFuture;
 use futures::stream;
 use http::{Request, Response};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::Service;
@@ -128,6 +129,10 @@ impl Link {
         self.pass().await?;
         if !server.is_alive() {
             return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        // What is whole has come with its answer.
+        if answer.body().size_hint().exact().is_some() {
+            return Ok(answer);
         }
         Ok(answer.map(|body| self.carry(body, server)))
     }
