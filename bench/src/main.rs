@@ -14,7 +14,9 @@ mod sample;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
+use coracle_allocator::ByRole;
 
 /// Measures Coracle.
 #[derive(Debug, Parser)]
@@ -132,55 +134,80 @@ const ALL: [Figure; 32] = [
     Figure::Simulation,
 ];
 
+/// The figures that measure a server's parts in this process use what a server uses.
+#[global_allocator]
+static ALLOCATOR: ByRole = ByRole::new(&["schedule", "bind", "deployment", "restart", "quiet"]);
+
 fn main() -> anyhow::Result<ExitCode> {
     // The runtime that is measured in this process compiles in a child of the same program.
     if let Some(code) = coracle_runtime::compile::child_if_asked(std::env::args_os()) {
         return Ok(code);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(measure(&Flags::parse()))?;
+    let flags = Flags::parse();
+    let wanted = if flags.only.is_empty() { &ALL } else { flags.only.as_slice() };
+    match wanted {
+        [figure] => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(measure(*figure, flags.with_references))?;
+        }
+        several => {
+            for figure in several {
+                in_a_process_of_its_own(*figure, flags.with_references)?;
+            }
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(flags: &Flags) -> anyhow::Result<()> {
-    let wanted = if flags.only.is_empty() { ALL.to_vec() } else { flags.only.clone() };
-    for figure in wanted {
-        let lines = match figure {
-            Figure::Hello => figures::hello::measure(flags.with_references).await?,
-            Figure::Ready => figures::ready::measure().await?,
-            Figure::Density => figures::density::measure().await?,
-            Figure::Api => figures::api::measure(flags.with_references).await?,
-            Figure::Schedule => figures::schedule::measure()?,
-            Figure::Bind => figures::control::scheduling::measure().await?,
-            Figure::Deployment => figures::control::rollout::up().await?,
-            Figure::Restart => figures::control::rollout::restart().await?,
-            Figure::Quiet => figures::control::quiet::measure().await?,
-            Figure::Large => figures::control::large::measure().await?,
-            Figure::Watches => figures::watches::measure().await?,
-            Figure::Zero => figures::zero::measure()?,
-            Figure::Simulation => figures::simulation::measure()?,
-            Figure::Start => figures::runtime::start::measure().await?,
-            Figure::Sockets => figures::runtime::sockets::measure().await?,
-            Figure::Calls => figures::runtime::calls::measure().await?,
-            Figure::Preempt => figures::runtime::preempt::measure(flags.with_references).await?,
-            Figure::Limits => figures::runtime::limits::measure().await?,
-            Figure::Languages => figures::runtime::languages::measure().await?,
-            Figure::AtOnce => figures::crowd::at_once().await?,
-            Figure::Crowd => figures::crowd::idle().await?,
-            Figure::Resident => figures::crowd::resident()?,
-            Figure::Neighbour => figures::neighbour::measure().await?,
-            Figure::Probes => figures::probes::measure().await?,
-            Figure::Comeback => figures::comeback::measure().await?,
-            Figure::Between => figures::network::between::measure()?,
-            Figure::Ingress => figures::network::ingress::measure(flags.with_references).await?,
-            Figure::Table => figures::network::table::measure()?,
-            Figure::Services => figures::network::services::measure().await?,
-            Figure::Servers => figures::network::servers::measure().await?,
-            Figure::Lost => figures::network::lost::measure()?,
-            Figure::Idle => figures::idle::measure().await?,
-        };
-        print(&lines);
+/// What one figure leaves in memory is not measured with the next one.
+fn in_a_process_of_its_own(figure: Figure, with_references: bool) -> anyhow::Result<()> {
+    let name = figure.to_possible_value().context("a figure has a name")?;
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    command.args(["--only", name.get_name()]);
+    if with_references {
+        command.arg("--with-references");
     }
+    let status = command.status()?;
+    anyhow::ensure!(status.success(), "{}: {status}", name.get_name());
+    Ok(())
+}
+
+async fn measure(figure: Figure, with_references: bool) -> anyhow::Result<()> {
+    let lines = match figure {
+        Figure::Hello => figures::hello::measure(with_references).await?,
+        Figure::Ready => figures::ready::measure().await?,
+        Figure::Density => figures::density::measure().await?,
+        Figure::Api => figures::api::measure(with_references).await?,
+        Figure::Schedule => figures::schedule::measure()?,
+        Figure::Bind => figures::control::scheduling::measure().await?,
+        Figure::Deployment => figures::control::rollout::up().await?,
+        Figure::Restart => figures::control::rollout::restart().await?,
+        Figure::Quiet => figures::control::quiet::measure().await?,
+        Figure::Large => figures::control::large::measure().await?,
+        Figure::Watches => figures::watches::measure().await?,
+        Figure::Zero => figures::zero::measure()?,
+        Figure::Simulation => figures::simulation::measure()?,
+        Figure::Start => figures::runtime::start::measure().await?,
+        Figure::Sockets => figures::runtime::sockets::measure().await?,
+        Figure::Calls => figures::runtime::calls::measure().await?,
+        Figure::Preempt => figures::runtime::preempt::measure(with_references).await?,
+        Figure::Limits => figures::runtime::limits::measure().await?,
+        Figure::Languages => figures::runtime::languages::measure().await?,
+        Figure::AtOnce => figures::crowd::at_once().await?,
+        Figure::Crowd => figures::crowd::idle().await?,
+        Figure::Resident => figures::crowd::resident()?,
+        Figure::Neighbour => figures::neighbour::measure().await?,
+        Figure::Probes => figures::probes::measure().await?,
+        Figure::Comeback => figures::comeback::measure().await?,
+        Figure::Between => figures::network::between::measure()?,
+        Figure::Ingress => figures::network::ingress::measure(with_references).await?,
+        Figure::Table => figures::network::table::measure()?,
+        Figure::Services => figures::network::services::measure().await?,
+        Figure::Servers => figures::network::servers::measure().await?,
+        Figure::Lost => figures::network::lost::measure()?,
+        Figure::Idle => figures::idle::measure().await?,
+    };
+    print(&lines);
     Ok(())
 }
 

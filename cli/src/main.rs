@@ -34,9 +34,14 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use coracle_allocator::ByRole;
 use tracing_subscriber::EnvFilter;
 
 use config::{Command, DataDir, Flags, PushFlags, ScheduleCommand};
+
+/// A server has many short-lived objects, a host few that live long.
+#[global_allocator]
+static ALLOCATOR: ByRole = ByRole::new(&["server", "up", "dev", "test"]);
 
 fn main() -> ExitCode {
     let flags = Flags::read();

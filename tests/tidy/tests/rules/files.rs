@@ -27,6 +27,7 @@ pub(crate) fn own_rust_files() -> Vec<RustFile> {
     let folders = [
         "api",
         "store",
+        "allocator",
         "telemetry",
         "dashboard",
         "apiserver",
