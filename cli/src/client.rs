@@ -33,7 +33,11 @@ pub(crate) async fn of_kubeconfig_at(
 
 async fn config(path: &Path) -> anyhow::Result<Config> {
     let kubeconfig = Kubeconfig::read_from(path).with_context(|| {
-        format!("read {}: is a server running with this data directory?", path.display())
+        format!(
+            "read {}: is a server running with this data directory? Start one with `coracle server` or `coracle up`, \
+             or name another directory by --data-dir",
+            path.display()
+        )
     })?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     config.with_context(|| format!("use {}", path.display()))

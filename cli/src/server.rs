@@ -41,6 +41,7 @@ pub(crate) struct Server {
     controllers: Led,
     scheduler: Led,
     exporting: Option<Exporting>,
+    supervisor: Option<supervise::Started>,
     _held: Held,
     _renewing: AbortOnDropHandle<()>,
     _giving_back: AbortOnDropHandle<()>,
@@ -108,9 +109,11 @@ impl Server {
             start_parts(&api, network.cluster()?, network.node_mask, parts);
         let dashboard = format!("https://{}/ui/", reachable(address));
         tracing::info!(%address, dashboard, kubeconfig = %data.kubeconfig().display(), "the API is served");
-        if !flags.no_host {
-            supervise::start_detached(data, &flags.host_arguments())?;
-        }
+        let supervisor = if flags.no_host {
+            None
+        } else {
+            supervise::start_detached(data, &flags.host_arguments())?
+        };
         let client = Client::in_process(api.in_process(UserInfo::component("coracle-up"))).kube();
         let (_held, _renewing) = (held, renewing);
         let _giving_back = AbortOnDropHandle::new(tokio::spawn(program_pages::give_back()));
@@ -122,6 +125,7 @@ impl Server {
             controllers,
             scheduler,
             exporting,
+            supervisor,
             _held,
             _renewing,
             _giving_back,
@@ -131,6 +135,11 @@ impl Server {
     /// A client in this process that may do everything.
     pub(crate) fn client(&self) -> &kube::Client {
         &self.client
+    }
+
+    /// Stops the host beside it, whoever started that.
+    pub(crate) async fn stop_host(&mut self, data: &DataDir) -> anyhow::Result<()> {
+        supervise::stop_started(data, self.supervisor.take()).await
     }
 
     /// Finishes what is in flight and closes the store.

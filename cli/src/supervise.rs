@@ -30,15 +30,25 @@ const WELL_AFTER: Duration = Duration::from_secs(30);
 /// How long `coracle host --shutdown` waits at least.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(120);
 
+/// How often it is looked whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// How long a host may take to stop its pods before it is killed.
 const STOP_MAX: Duration = Duration::from_secs(45);
 
+/// A supervisor that this process has started, which goes on without it.
+#[derive(Debug)]
+pub(crate) struct Started(std::process::Child);
+
 /// Starts the supervisor as a process of its own, unless one runs already. `arguments` are those
 /// of `coracle host`.
-pub(crate) fn start_detached(data: &DataDir, arguments: &[String]) -> anyhow::Result<()> {
+pub(crate) fn start_detached(
+    data: &DataDir,
+    arguments: &[String],
+) -> anyhow::Result<Option<Started>> {
     if let Some(pid) = data.holder("supervisor") {
         tracing::info!(pid = pid.as_raw_nonzero().get(), "the host runs already");
-        return Ok(());
+        return Ok(None);
     }
     std::fs::create_dir_all(data.host()).context("make the host's folder")?;
     let log = OpenOptions::new().create(true).append(true).open(data.host_log());
@@ -54,7 +64,7 @@ pub(crate) fn start_detached(data: &DataDir, arguments: &[String]) -> anyhow::Re
     detach(&mut command);
     let child = command.spawn().context("start the supervisor of the host")?;
     tracing::info!(pid = child.id(), log = %data.host_log().display(), "started a host");
-    Ok(())
+    Ok(Some(Started(child)))
 }
 
 /// Gives the child a session of its own, so that no terminal's signals reach it.
@@ -66,9 +76,31 @@ fn detach(command: &mut Command) {
     }
 }
 
+/// How long the supervisor may take to stop its host and itself.
+const SUPERVISOR_STOP_MAX: Duration = STOP_MAX.saturating_add(Duration::from_secs(5));
+
 /// Asks the supervisor to stop its host and itself, and waits until it did. Says whether one ran.
 pub(crate) async fn stop(data: &DataDir) -> anyhow::Result<bool> {
-    stop_role(data, "supervisor", STOP_MAX + Duration::from_secs(5)).await
+    stop_role(data, "supervisor", SUPERVISOR_STOP_MAX).await
+}
+
+/// The same, also for a supervisor that was started just now: before it holds its lock, nobody else finds it.
+pub(crate) async fn stop_started(data: &DataDir, started: Option<Started>) -> anyhow::Result<()> {
+    if let Some(Started(mut child)) = started
+        && let Some(pid) = Pid::from_raw(child.id().cast_signed())
+        && child.try_wait().context("look for the supervisor")?.is_none()
+    {
+        kill_process(pid, Signal::TERM).context("stop the supervisor")?;
+        let deadline = Instant::now() + SUPERVISOR_STOP_MAX;
+        while child.try_wait().context("wait for the supervisor")?.is_none() {
+            if Instant::now() > deadline {
+                anyhow::bail!("the supervisor (pid {}) does not stop", pid.as_raw_nonzero());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+    stop(data).await?;
+    Ok(())
 }
 
 /// Asks the process that holds a role's lock to stop, and waits until the lock is free.
@@ -84,7 +116,7 @@ pub(crate) async fn stop_role(
         if Instant::now() > deadline {
             anyhow::bail!("the {role} (pid {}) does not stop", pid.as_raw_nonzero());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(true)
 }
@@ -106,7 +138,7 @@ pub(crate) async fn shut_down(data: &DataDir, flags: &HostFlags) -> anyhow::Resu
         if Instant::now() > deadline {
             anyhow::bail!("the {role} (pid {}) does not end", pid.as_raw_nonzero());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(())
 }

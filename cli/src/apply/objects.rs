@@ -47,7 +47,9 @@ pub(crate) enum ManifestError {
         field: &'static str,
     },
     /// There is nothing to apply.
-    #[error("{0} holds no manifest: expected *.yaml, *.yml or *.json files")]
+    #[error(
+        "{0} holds no manifest: expected *.yaml, *.yml or *.json files, as `coracle new` writes them"
+    )]
     Empty(String),
 }
 

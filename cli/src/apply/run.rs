@@ -108,6 +108,7 @@ async fn write(api: &Api<DynamicObject>, name: &str, object: &Value) -> kube::Re
         api.create(&params, &object).await?;
         return Ok(Outcome::Created);
     };
+    let before = live.metadata.resource_version.clone();
     let live = serde_json::to_value(live).map_err(kube::Error::SerdeError)?;
     let last: Option<Value> = live["metadata"]["annotations"][LAST_APPLIED]
         .as_str()
@@ -119,8 +120,10 @@ async fn write(api: &Api<DynamicObject>, name: &str, object: &Value) -> kube::Re
                 field_manager: Some(FIELD_MANAGER.to_owned()),
                 ..PatchParams::default()
             };
-            api.patch(name, &params, &Patch::Merge(&patch)).await?;
-            Ok(Outcome::Configured)
+            let now = api.patch(name, &params, &Patch::Merge(&patch)).await?;
+            // What is only said for writing, such as a Secret's `stringData`, may say what is there.
+            let same = now.metadata.resource_version.as_deref() == before.as_deref();
+            Ok(if same { Outcome::Unchanged } else { Outcome::Configured })
         }
     }
 }

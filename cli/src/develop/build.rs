@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -11,7 +12,7 @@ use super::report::Busy;
 use super::tools;
 use crate::config::BuildFlags;
 use crate::images::Recipe;
-use crate::out;
+use crate::{out, signals};
 
 /// How every WebAssembly binary begins.
 const MAGIC: &[u8; 4] = b"\0asm";
@@ -38,7 +39,11 @@ pub(crate) async fn build(flags: &BuildFlags) -> anyhow::Result<()> {
             flags.folder.display()
         );
     }
-    let made = make(&recipe, &flags.folder).await?;
+    let mut stop = signals::Stop::listen_with_terminal()?;
+    let made = tokio::select! {
+        made = make(&recipe, &flags.folder) => made?,
+        () = stop.wait() => bail!("stopped before the build had ended"),
+    };
     if flags.output.is_json() {
         let images: Vec<_> = made
             .iter()
@@ -54,7 +59,8 @@ pub(crate) async fn build(flags: &BuildFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the recipe in its folder; what it prints goes to standard error. Gives the components.
+/// Runs the recipe in its folder; what it prints goes to standard error. Gives the components. Whoever gives it up
+/// ends the commands with all that they started.
 pub(crate) async fn make(recipe: &Recipe, folder: &Path) -> anyhow::Result<Vec<Made>> {
     if let Some(prepare) = &recipe.prepare
         && !folder.join(&prepare.makes).exists()
@@ -71,25 +77,43 @@ async fn run(what: &str, command: &[String], recipe: &Recipe, folder: &Path) -> 
         bail!("{}", tools::missing(program));
     };
     let busy = Busy::with(&command.join(" "));
-    let output = tokio::process::Command::new(file)
+    let context = || format!("run the {what} command '{program}' of coracle.toml");
+    let child = tokio::process::Command::new(file)
         .args(arguments)
         .envs(&recipe.env)
         .current_dir(folder)
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("run the {what} command '{program}' of coracle.toml"))?;
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .with_context(context)?;
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+    let output = child.wait_with_output().await.with_context(context)?;
+    group.0 = None;
     drop(busy);
     out::error_bytes(&output.stdout);
     out::error_bytes(&output.stderr);
     if !output.status.success() {
         bail!(
-            "the {what} command of coracle.toml failed ({}): see its output above",
+            "the {what} command of coracle.toml failed ({}): see its output above, and `coracle doctor` for tools that are missing",
             output.status
         );
     }
     Ok(())
+}
+
+/// A command with what it started, a process group of its own. Dropping it ends all of them.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0
+            && let Err(error) = kill_process_group(pid, Signal::TERM)
+        {
+            tracing::debug!(%error, "the build has ended already");
+        }
+    }
 }
 
 fn look(image: &str, path: &Path) -> anyhow::Result<Made> {
@@ -130,6 +154,33 @@ mod tests {
             let error = check(&format!("build = {build}\n{image}")).await.unwrap_err();
             assert!(error.contains(words), "{build}: {error}");
         }
+    }
+
+    /// Whoever gives a build up has nothing of it left: the shell's own child would write for ever.
+    #[tokio::test]
+    async fn a_build_that_is_given_up_leaves_nothing_running() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, path) = (folder.path().join("pipe"), folder.path().to_owned());
+        let build = "mkfifo pipe; (while true; do sleep 1000; done) > pipe & wait";
+        std::fs::write(path.join("coracle.toml"), format!("build = ['sh', '-c', '{build}']\n"))
+            .unwrap();
+        let recipe = Recipe::of_folder(&path).unwrap();
+        let mut building = Box::pin(make(&recipe, &path));
+        // Opening it waits for who writes to it; reading, for the end of the last one of those.
+        let reading = async {
+            while !pipe.exists() {
+                tokio::task::yield_now().await;
+            }
+            tokio::fs::File::open(&pipe).await.unwrap()
+        };
+        let mut reading = tokio::select! {
+            made = &mut building => panic!("{made:?}"),
+            reading = reading => reading,
+        };
+        drop(building);
+        let mut read = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut reading, &mut read).await.unwrap();
+        assert!(read.is_empty());
     }
 
     #[tokio::test]

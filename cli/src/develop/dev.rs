@@ -17,18 +17,21 @@ use crate::apply::{self, Applied, Manifests};
 use crate::config::{DataDir, DevFlags};
 use crate::images::{self, ImageName, Recipe};
 use crate::server::Server;
-use crate::{out, signals, supervise, up};
+use crate::{out, signals, up};
 
 /// How long an object that is replaced may take to be gone.
-const GONE_MAX: Duration = Duration::from_secs(30);
+const GONE_MAX: Duration = Duration::from_secs(120);
 
 /// Runs until SIGINT or SIGTERM.
 pub(crate) async fn dev(data: DataDir, flags: DevFlags) -> anyhow::Result<()> {
     let recipe = Recipe::of_folder(&flags.folder)?;
     let manifests = Manifests::read(&flags.folder)?;
-    let mut stop = signals::Stop::listen()?;
-    make(&recipe, &flags.folder).await?;
-    let server = Server::start(&data, &flags.server).await?;
+    let mut stop = signals::Stop::listen_with_terminal()?;
+    tokio::select! {
+        made = make(&recipe, &flags.folder) => made?,
+        () = stop.wait() => return Ok(()),
+    };
+    let mut server = Server::start(&data, &flags.server).await?;
     let client = server.client().clone();
     let mut work = Work::new(&client, &data, flags.folder.clone(), flags.timeout);
     let outcome = tokio::select! {
@@ -36,7 +39,7 @@ pub(crate) async fn dev(data: DataDir, flags: DevFlags) -> anyhow::Result<()> {
         () = stop.wait() => Ok(()),
     };
     out::line("stopping");
-    supervise::stop(&data).await?;
+    server.stop_host(&data).await?;
     server.stop().await;
     outcome
 }
@@ -77,7 +80,7 @@ impl<'a> Work<'a> {
         let mut changes = Changes::of_folder(&self.folder, made)?;
         self.swap(&recipe, manifests).await?;
         let namespaces = self.namespaces();
-        up::print_access(self.client, self.data, &namespaces).await?;
+        up::print_access(self.client, self.data, &namespaces, "ready").await?;
         out::line("\nwaiting for changes; Ctrl-C stops everything and keeps the data");
         let logs = tokio::spawn(follow(self.client.clone(), namespaces));
         while let Some(changed) = changes.next().await {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use http::Request;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
@@ -19,10 +19,13 @@ use crate::apply::Manifests;
 use crate::config::{DataDir, ReportForm, TestFlags};
 use crate::images::Recipe;
 use crate::server::Server;
-use crate::{client, out, supervise};
+use crate::{client, out, signals};
 
 /// How often it is looked whether a command has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Why there is no verdict when somebody asked for the end.
+const STOPPED: &str = "stopped before all cases were asked";
 
 /// What became of a case.
 struct Verdict {
@@ -31,20 +34,27 @@ struct Verdict {
     wrong: Option<String>,
 }
 
-/// Runs all cases; an error if one fails.
+/// Runs all cases; an error if one fails, or if SIGINT, SIGTERM or SIGHUP came before. Its cluster ends with it.
 pub(crate) async fn test(mut flags: TestFlags) -> anyhow::Result<()> {
     let file = flags.file.clone().unwrap_or_else(|| flags.folder.join("requests.toml"));
     let cases = Cases::read(&file)?;
     let recipe = Recipe::of_folder(&flags.folder)?;
     let manifests = Manifests::read(&flags.folder)?;
-    make(&recipe, &flags.folder).await?;
+    let mut stop = signals::Stop::listen_with_terminal()?;
+    tokio::select! {
+        made = make(&recipe, &flags.folder) => made?,
+        () = stop.wait() => bail!(STOPPED),
+    };
     let place = tempfile::Builder::new().prefix("coracle-test-").tempdir();
     let place = place.context("make a folder for the cluster")?;
     let data = DataDir::open(Some(place.path()))?;
     flags.server.listen.set_port(0);
-    let server = Server::start(&data, &flags.server).await?;
-    let verdicts = rehearse(&data, &flags, &server, (&recipe, manifests), &cases).await;
-    supervise::stop(&data).await?;
+    let mut server = Server::start(&data, &flags.server).await?;
+    let verdicts = tokio::select! {
+        verdicts = rehearse(&data, &flags, &server, (&recipe, manifests), &cases) => verdicts,
+        () = stop.wait() => Err(anyhow!(STOPPED)),
+    };
+    server.stop_host(&data).await?;
     server.stop().await;
     if data.memory().exists() {
         std::fs::remove_dir_all(data.memory()).context("remove the cluster's memory")?;

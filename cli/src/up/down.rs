@@ -12,10 +12,10 @@ use crate::{client, out, supervise};
 use super::record;
 
 /// How long the server may take to end.
-const SERVER_STOP_MAX: Duration = Duration::from_secs(30);
+const SERVER_STOP_MAX: Duration = Duration::from_secs(60);
 
 /// How long deleted objects may take to be gone (pods stop within their grace periods).
-const GONE_MAX: Duration = Duration::from_secs(60);
+const GONE_MAX: Duration = Duration::from_secs(180);
 
 /// Deletes, stops, and removes.
 pub(crate) async fn down(data: DataDir, flags: DownFlags) -> anyhow::Result<()> {
@@ -29,6 +29,9 @@ pub(crate) async fn down(data: DataDir, flags: DownFlags) -> anyhow::Result<()> 
         if ran {
             out::line(format_args!("{what} stopped"));
         }
+    }
+    if !host && !server {
+        out::line(format_args!("nothing runs with {}", data.root().display()));
     }
     if flags.data {
         if data.memory().exists() {
@@ -66,8 +69,8 @@ async fn delete_all(
         apply::wait_gone(&client, object, GONE_MAX).await?;
     }
     record::clear(data)?;
-    if let Some(server) = own {
-        supervise::stop(data).await?;
+    if let Some(mut server) = own {
+        server.stop_host(data).await?;
         server.stop().await;
     }
     Ok(())

@@ -4,6 +4,7 @@ mod down;
 mod readiness;
 mod record;
 mod run;
+mod steps;
 mod urls;
 
 pub(crate) use down::down;

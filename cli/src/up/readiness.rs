@@ -1,15 +1,68 @@
-//! Whether what was applied is there: rollouts done, pods ready, and if not, why not.
+//! Whether what was applied is there: rollouts done, pods ready, Services leading to them, and if not, why not.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 /// What is still missing, in words for a person; empty when everything is ready.
 pub(crate) fn missing(deployments: &[Deployment], pods: &[Pod]) -> Vec<String> {
     let rollouts = deployments.iter().filter_map(unfinished_rollout);
     let bare = pods.iter().filter(|pod| !is_owned(pod)).filter_map(unready_pod);
     rollouts.chain(bare).collect()
+}
+
+/// Ready pods that a Service of their namespace selects and does not lead to yet, in words: who asks it may be refused.
+pub(crate) fn unpublished(
+    services: &[Service],
+    pods: &[Pod],
+    slices: &[EndpointSlice],
+) -> Vec<String> {
+    let mut missing = Vec::new();
+    for service in services {
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        for pod in pods.iter().filter(|pod| is_to_serve(pod) && selects(service, pod)) {
+            if !is_published(name, pod, slices) {
+                let pod = pod.metadata.name.as_deref().unwrap_or_default();
+                missing.push(format!("service {name}: it does not lead to pod {pod} yet"));
+            }
+        }
+    }
+    missing
+}
+
+/// Whether Services lead to it as soon as they know: it is Ready and has not been told to go.
+fn is_to_serve(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// *Source:* Services without a selector have endpoints that somebody else writes, and those of the type
+/// `ExternalName` have none.
+fn selects(service: &Service, pod: &Pod) -> bool {
+    let Some(spec) = &service.spec else { return false };
+    let Some(selector) = spec.selector.as_ref().filter(|all| !all.is_empty()) else { return false };
+    let has = |(key, value): (&String, &String)| {
+        pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value)
+    };
+    spec.type_.as_deref() != Some("ExternalName") && selector.iter().all(has)
+}
+
+fn is_published(service: &str, pod: &Pod, slices: &[EndpointSlice]) -> bool {
+    let ips = pod.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
+    let ips: Vec<&str> = ips.map(|ip| ip.ip.as_str()).collect();
+    let of_service = |slice: &&EndpointSlice| {
+        let labels = slice.metadata.labels.as_ref();
+        let owner = labels.and_then(|labels| labels.get("kubernetes.io/service-name"));
+        owner.is_some_and(|owner| owner == service)
+    };
+    let endpoints = slices.iter().filter(of_service).flat_map(|slice| &slice.endpoints);
+    let mut ready = endpoints
+        .filter(|one| one.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true))
+        .flat_map(|one| &one.addresses);
+    ready.any(|address| ips.contains(&address.as_str()))
 }
 
 /// Reasons that pods give for not being ready, each once, with the pods that give it.
@@ -98,6 +151,42 @@ mod tests {
         ] {
             let expected = format!("deployment web: {available} of 3 pods are available");
             assert_eq!(missing(&[deployment], &[]), [expected]);
+        }
+    }
+
+    #[test]
+    fn services_lead_to_what_is_ready() {
+        let pod = |name: &str, ip: &str, ready: &str| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "labels": {"app": "web", "tier": "front"}},
+                "status": {"podIPs": [{"ip": ip}], "conditions": [{"type": "Ready", "status": ready}]},
+            }))
+            .unwrap()
+        };
+        let service = |name: &str, spec: serde_json::Value| -> Service {
+            serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
+        };
+        let slice = |service: &str, ip: &str, ready: bool| -> EndpointSlice {
+            serde_json::from_value(json!({"addressType": "IPv4",
+                "metadata": {"labels": {"kubernetes.io/service-name": service}},
+                "endpoints": [{"addresses": [ip], "conditions": {"ready": ready}}]}))
+            .unwrap()
+        };
+        let services = [
+            service("web", json!({"selector": {"app": "web"}})),
+            service("other", json!({"selector": {"app": "web", "tier": "back"}})),
+            service("by-hand", json!({})),
+            service("away", json!({"type": "ExternalName", "selector": {"app": "web"}})),
+        ];
+        let pods = [pod("a", "10.0.0.1", "True"), pod("b", "10.0.0.2", "False")];
+        let waits = ["service web: it does not lead to pod a yet"];
+        for (slices, expected) in [
+            (vec![], &waits[..]),
+            (vec![slice("web", "10.0.0.1", false)], &waits[..]),
+            (vec![slice("other", "10.0.0.1", true)], &waits[..]),
+            (vec![slice("web", "10.0.0.2", false), slice("web", "10.0.0.1", true)], &[][..]),
+        ] {
+            assert_eq!(unpublished(&services, &pods, &slices), expected, "{slices:?}");
         }
     }
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use coracle_network::front;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
 use kube::api::ListParams;
@@ -17,8 +18,9 @@ use crate::apply::{self, Applied, Manifests};
 use crate::config::{DataDir, UpFlags};
 use crate::images::{self, ImageName, Recipe};
 use crate::server::Server;
-use crate::{develop, out, signals, supervise};
+use crate::{develop, out, signals};
 
+use super::steps::Steps;
 use super::{readiness, record, urls};
 
 /// How often readiness is looked at while a user waits.
@@ -27,16 +29,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long the output waits for the host to say where Ingresses are.
 const DOORS_MAX: Duration = Duration::from_secs(5);
 
-/// Runs everything in the foreground until SIGINT or SIGTERM.
+/// Runs everything in the foreground until SIGINT, SIGTERM or SIGHUP.
 pub(crate) async fn up(data: DataDir, flags: UpFlags) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut steps = Steps::default();
     let manifests = Manifests::read(&flags.path)?;
     let recipe = Recipe::of_folder(&manifests.folder)?;
+    let mut stop = signals::Stop::listen_with_terminal()?;
     if !flags.no_build {
-        develop::make(&recipe, &manifests.folder).await?;
+        tokio::select! {
+            made = develop::make(&recipe, &manifests.folder) => made?,
+            () = stop.wait() => return Ok(()),
+        };
+        steps.done("build", began.elapsed());
     }
-    let mut stop = signals::Stop::listen()?;
-    let server = Server::start(&data, &flags.server).await?;
-    let work = bring_up(&data, &flags, &manifests, &recipe, &server);
+    let mut server = Server::start(&data, &flags.server).await?;
+    steps.done("server", began.elapsed());
+    let work = bring_up(&data, &flags, &manifests, &recipe, &server, (began, steps));
     let outcome = tokio::select! {
         outcome = work => outcome,
         () = stop.wait() => Ok(()),
@@ -52,7 +61,7 @@ pub(crate) async fn up(data: DataDir, flags: UpFlags) -> anyhow::Result<()> {
         outcome => outcome,
     };
     out::line("stopping");
-    supervise::stop(&data).await?;
+    server.stop_host(&data).await?;
     server.stop().await;
     outcome
 }
@@ -63,6 +72,7 @@ async fn bring_up(
     manifests: &Manifests,
     recipe: &Recipe,
     server: &Server,
+    (began, mut steps): (Instant, Steps),
 ) -> anyhow::Result<()> {
     let client = server.client();
     for image in &recipe.images {
@@ -71,9 +81,11 @@ async fn bring_up(
         push_file(client, &name, &path).await?;
     }
     let applied = apply_all(client, manifests, data).await?;
+    steps.done("images and objects", began.elapsed());
     let namespaces = namespaces_of(&applied);
     wait_ready(client, &namespaces, Duration::from_secs(flags.timeout)).await?;
-    print_access(client, data, &namespaces).await
+    steps.done("pods", began.elapsed());
+    print_access(client, data, &namespaces, &steps.told()).await
 }
 
 /// Pushes a component file and says so.
@@ -114,7 +126,7 @@ fn namespaces_of(applied: &[Applied]) -> Vec<String> {
     namespaces
 }
 
-/// Waits until all Deployments are rolled out and all pods are ready.
+/// Waits until all Deployments are rolled out, all pods are ready, and Services lead to them.
 pub(crate) async fn wait_ready(
     client: &kube::Client,
     namespaces: &[String],
@@ -126,7 +138,10 @@ pub(crate) async fn wait_ready(
         for namespace in namespaces {
             let pods: Vec<Pod> = list(client, namespace).await?;
             let deployments: Vec<Deployment> = list(client, namespace).await?;
+            let services: Vec<Service> = list(client, namespace).await?;
+            let slices: Vec<EndpointSlice> = list(client, namespace).await?;
             missing.extend(readiness::missing(&deployments, &pods));
+            missing.extend(readiness::unpublished(&services, &pods, &slices));
             reasons.extend(readiness::reasons(&pods));
         }
         if missing.is_empty() {
@@ -186,13 +201,14 @@ async fn print_ingresses(client: &kube::Client, namespaces: &[String]) -> anyhow
     Ok(())
 }
 
-/// Says where what was applied is reached.
+/// Says where what was applied is reached, below a headline.
 pub(crate) async fn print_access(
     client: &kube::Client,
     data: &DataDir,
     namespaces: &[String],
+    headline: &str,
 ) -> anyhow::Result<()> {
-    out::line("\nready");
+    out::line(format_args!("\n{headline}"));
     for namespace in namespaces {
         let services: Vec<Service> = list(client, namespace).await?;
         for url in urls::of_services(&services) {

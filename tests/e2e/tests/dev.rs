@@ -1,7 +1,7 @@
 //! From `coracle new` to an answer, and from an edit to the next one, without losing a request.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -263,6 +263,55 @@ fn templates_build_run_and_pass_their_tests() {
     let output = projects.command(&["build"], &folder).env("PATH", "/nowhere").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("'zig' is missing") && told.contains("https://ziglang.org"), "{told}");
+    a_test_that_is_told_to_stop_leaves_nothing(&projects, &folder);
+}
+
+/// Neither a process nor a folder, whether its host runs already or is only about to.
+fn a_test_that_is_told_to_stop_leaves_nothing(projects: &Projects, folder: &Path) {
+    // Nobody is this pod, so the case is waited for.
+    let cases = "[[command]]\npods = 'job-name=nobody'\ncontains = 'x'\n";
+    std::fs::write(folder.join("requests.toml"), cases).unwrap();
+    let place = projects.0.path().join("places");
+    std::fs::create_dir(&place).unwrap();
+    let inner = || std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path());
+    for (signal, after) in [(Signal::TERM, "host.lock"), (Signal::HUP, "host/host.log")] {
+        // Whoever runs the tests may have SIGHUP ignored, which is inherited.
+        let mut child = Command::new("env")
+            .arg("--default-signal=HUP")
+            .arg(coracle())
+            .args(["test", "--timeout", READY_SECONDS])
+            .current_dir(folder)
+            .env("PATH", projects.path_with_zig())
+            .env("TMPDIR", &place)
+            .env_remove("KUBECONFIG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        within(BUILD_PATIENCE, after, || {
+            if inner().any(|data| data.join(after).exists()) { Ok(()) } else { Err("not yet") }
+        });
+        kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), signal).unwrap();
+        let mut told = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        assert!(!child.wait().unwrap().success(), "{told}");
+        assert!(told.contains("stopped before all cases were asked"), "{told}");
+        assert_eq!(inner().count(), 0, "{told}");
+        eventually("no process of it is left", || {
+            let left = processes_that_name(&place);
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        });
+    }
+}
+
+/// The command lines of this machine that name a folder.
+fn processes_that_name(folder: &Path) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let line = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).replace('\0', " "))
+    });
+    all.filter(|line| line.contains(folder.to_str().unwrap())).collect()
 }
 
 /// What a pipeline outside of the cluster does: build, push and apply with the token of a

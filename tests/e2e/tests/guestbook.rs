@@ -1,4 +1,4 @@
-//! `coracle up examples/guestbook`: the README's first command, and what it promises.
+//! `coracle up examples/guestbook`: the README's first command, and what it promises; and the README's first manifest.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::collections::BTreeSet;
@@ -11,6 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// The node port that the example's manifest asks for.
 const PORT: u16 = 30080;
+
+/// The node port that the README's manifest asks for.
+const README_PORT: u16 = 30081;
 
 /// A running `coracle up`. Dropping it stops it, whatever became of the test.
 struct Up<'a> {
@@ -117,6 +120,11 @@ fn guestbook() {
         other => Err(other),
     });
 
+    let took = printed.lines().find(|line| line.starts_with("ready after ")).unwrap();
+    for step in ["server ", "images and objects ", "pods "] {
+        assert!(took.contains(step), "how long each step took: {took}");
+    }
+    the_readmes_manifest_runs(&up);
     sign_the_book();
     edit_the_notice(&up);
     let up = interrupt_and_come_back(up);
@@ -128,6 +136,29 @@ fn guestbook() {
     assert!(up.data.join("store.redb").exists());
     up.down(&["--data"]);
     assert!(!up.data.exists());
+}
+
+/// What the README shows line by line does what it says there.
+fn the_readmes_manifest_runs(up: &Up<'_>) {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```yaml\n").unwrap();
+    let (manifest, after) = rest.split_once("```").unwrap();
+    let url = format!("curl http://localhost:{README_PORT}/");
+    assert!(after.contains(&url), "the README asks at another port");
+    let file = up.data.with_extension("yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let wasm = build_guests("tests/guests").join("hello_http.wasm");
+    let mut push = Command::new(coracle());
+    printed_by(push.arg("--data-dir").arg(up.data).args(["push", "hello:1"]).arg(wasm));
+    let file = file.to_str().unwrap();
+    assert_eq!(up.kubectl(&["apply", "-f", file]).lines().count(), 2);
+    up.kubectl(&["rollout", "status", "deployment", "hello", "--timeout=300s"]);
+    eventually("the README's service answers", || match get(README_PORT, "/") {
+        Ok(answer) if answer.body == "hello\n" => Ok(()),
+        other => Err(other),
+    });
+    up.kubectl(&["delete", "-f", file]);
+    std::fs::remove_file(file).unwrap();
 }
 
 fn sign_the_book() {

@@ -3,6 +3,8 @@
 
 #[path = "people/conventions.rs"]
 mod conventions;
+#[path = "people/one_file.rs"]
+mod one_file;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -48,6 +50,7 @@ fn what_runs_beside_others() {
     apply_file(&cluster, "examples/init-containers/init-containers.yaml");
     apply_file(&cluster, "examples/discovery/discovery.yaml");
     tools_are_an_image(&cluster);
+    one_file::is_a_service(&cluster, http);
     the_api_is_on_loopback(&cluster);
     programs_speak_to_the_api(&cluster);
     logs_of_the_node(&cluster);
@@ -240,7 +243,12 @@ fn a_folder_follows_a_branch(cluster: &Cluster, repository: &Repository<'_>) {
 
 /// What the way in answers for a host: the body, then the status.
 fn ask(port: u16, host: &str) -> String {
-    let (url, host) = (format!("http://127.0.0.1:{port}/"), format!("Host: {host}"));
+    ask_for(port, host, "/")
+}
+
+/// The same for a path.
+fn ask_for(port: u16, host: &str, path: &str) -> String {
+    let (url, host) = (format!("http://127.0.0.1:{port}{path}"), format!("Host: {host}"));
     let arguments = ["-s", "--max-time", "20", "-w", "%{http_code}", "-H", &host, &url];
     let output = Command::new("curl").args(arguments).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
