@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_vnet::{BoxFuture, DatagramSink, Flow, Overlay, VStream};
 use futures::FutureExt as _;
@@ -18,6 +19,13 @@ use super::keys::Keys;
 use super::link::Link;
 use super::peers::{Peer, Peers};
 use super::splice::splice;
+
+/// How long what goes to other hosts waits for this host's first certificate: a node may run pods a moment before it
+/// has that.
+const CERTIFICATE_MAX: Duration = Duration::from_secs(5);
+/// What is said without one.
+const NO_CERTIFICATE: &str =
+    "this host has no certificate for the tunnel yet: is the server reachable?";
 
 /// Carries connections of this host's pods to other hosts.
 pub(super) struct Outward {
@@ -38,18 +46,14 @@ impl Outward {
         Head { source: flow.source, from, destination, protocol: flow.protocol }
     }
 
-    /// Whose pod has an address, the link there, and the keys for it; why not otherwise.
-    fn way(&self, address: SocketAddr) -> Result<(Arc<Peer>, Link, Keys), String> {
+    /// Whose pod has an address, and the link there; why not otherwise.
+    fn way(&self, address: SocketAddr) -> Result<(Arc<Peer>, Link), String> {
         let owner = self.peers.read().owner(address.ip()).cloned();
         let peer = owner
             .filter(|peer| peer.node != self.own)
             .ok_or_else(|| format!("no host has a pod with the address {}", address.ip()))?;
-        let keys =
-            self.keys.borrow().clone().ok_or(
-                "this host has no certificate for the tunnel yet: is the server reachable?",
-            )?;
         let link = self.links.lock().entry(peer.node.clone()).or_default().clone();
-        Ok((peer, link, keys))
+        Ok((peer, link))
     }
 
     /// The hosts that have said where their tunnel is, by name and in order.
@@ -87,15 +91,16 @@ impl Overlay for Outward {
         address: SocketAddr,
         far: VStream,
     ) -> BoxFuture<'static, io::Result<()>> {
-        let (peer, link, keys) = match Outward::way(self, address) {
+        let (peer, link) = match Outward::way(self, address) {
             Ok(way) => way,
             Err(why) => {
                 let error = io::Error::new(io::ErrorKind::HostUnreachable, why);
                 return ready(Err(error)).boxed();
             }
         };
-        let head = self.head(flow, address);
+        let (head, keys) = (self.head(flow, address), self.keys.clone());
         async move {
+            let keys = first(keys).await?;
             let stream = link.open(&peer, &keys.client, &head).await?;
             tokio::spawn(splice(stream, far));
             Ok(())
@@ -104,7 +109,10 @@ impl Overlay for Outward {
     }
 
     fn way(&self, address: SocketAddr) -> Result<String, String> {
-        let (peer, _, _) = Outward::way(self, address)?;
+        let (peer, _) = Outward::way(self, address)?;
+        if self.keys.borrow().is_none() {
+            return Err(NO_CERTIFICATE.to_owned());
+        }
         match peer.address {
             Some(at) => Ok(format!("the tunnel to node {} at {at}", peer.node)),
             None => Err(format!("node {} has not said where its tunnel is", peer.node)),
@@ -119,12 +127,13 @@ impl Overlay for Outward {
     ) -> Option<Arc<dyn DatagramSink>> {
         let counted = self.flows.count(flow.source.ip())?;
         let way = Outward::way(self, address);
-        let (peer, link, keys) =
+        let (peer, link) =
             way.inspect_err(|why| tracing::debug!(%address, why, "datagram dropped")).ok()?;
-        let head = self.head(flow, address);
+        let (head, keys) = (self.head(flow, address), self.keys.clone());
         let (near, outgoing) = Outgoing::new();
         tokio::spawn(async move {
-            match link.open(&peer, &keys.client, &head).await {
+            let opened = async { link.open(&peer, &first(keys).await?.client, &head).await };
+            match opened.await {
                 Ok(stream) => {
                     let deliver = |data| answers.send(data);
                     exchange(TokioIo::new(stream), outgoing, deliver).await;
@@ -135,4 +144,11 @@ impl Overlay for Outward {
         });
         Some(Arc::new(near))
     }
+}
+
+/// The certificates of the tunnel, which a host that just joined is about to get.
+async fn first(mut keys: watch::Receiver<Option<Keys>>) -> io::Result<Keys> {
+    let there = tokio::time::timeout(CERTIFICATE_MAX, keys.wait_for(Option::is_some)).await;
+    let keys = there.ok().and_then(|there| there.ok()?.clone());
+    keys.ok_or_else(|| io::Error::new(io::ErrorKind::HostUnreachable, NO_CERTIFICATE))
 }

@@ -129,8 +129,15 @@ struct Host {
 
 impl Host {
     async fn start(node: &str, keys: Keys, peers: &Arc<RwLock<Peers>>) -> Self {
+        Self::with(node, watch::channel(Some(keys)).1, peers).await
+    }
+
+    async fn with(
+        node: &str,
+        keys: watch::Receiver<Option<Keys>>,
+        peers: &Arc<RwLock<Peers>>,
+    ) -> Self {
         let fabric = Fabric::new(Arc::new(Straight), Arc::new(Straight));
-        let keys = watch::channel(Some(keys)).1;
         let outward = Arc::new(Outward {
             own: node.to_owned(),
             peers: Arc::clone(peers),
@@ -231,6 +238,21 @@ async fn a_pod_talks_to_a_pod_of_another_host_under_its_own_address() {
     let mut said = String::new();
     client.read_to_string(&mut said).await.unwrap();
     assert_eq!(said, "203.0.113.9\nhi");
+}
+
+#[tokio::test]
+async fn a_connection_waits_for_the_first_certificate_of_its_host() {
+    let world = world().await;
+    let (told, keys) = watch::channel(None);
+    let late = Host::with("c", keys, &world.peers).await;
+    announce(&world.peers, "c", "10.128.128.0/18", late.address.port());
+    let mut dialling = dial(&late.pod("default/late", "10.128.128.5"), SERVER);
+    assert!(futures::poll!(&mut dialling).is_pending());
+    let way = coracle_vnet::Overlay::way(&*late.outward, SERVER.parse().unwrap()).unwrap_err();
+    assert!(way.contains("no certificate"), "{way}");
+    told.send_replace(Some(world.authority.keys("c")));
+    let said = exchange(dialling.await, b"hello").await.unwrap();
+    assert_eq!(said, "10.128.128.5\nhello");
 }
 
 #[tokio::test]
