@@ -13,7 +13,6 @@ use coracle_network::tunnel::keys::connecting;
 use coracle_network::tunnel::reach::{PROTOCOL, Reachable};
 use coracle_network::tunnel::{self, Keys, Pem, TunnelConfig};
 use coracle_vnet::Fabric;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -109,7 +108,7 @@ impl Member {
         })?;
         let Known { given, switch, told } = &self.known;
         let keeping = keep_reachable(told.subscribe(), reachable, data.agent_socket());
-        let slices = caches.get::<EndpointSlice>();
+        let slices = servers::endpoints(caches.client());
         let learning =
             servers::follow(data.clone(), slices, given.clone(), switch.clone(), told.clone());
         let mut certificates = self.certificates.clone();

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coracle_client::Cache;
+use coracle_client::{Cache, Client, Scope};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::watch;
 
@@ -16,6 +16,11 @@ use crate::config::DataDir;
 const SERVERS_MAX: usize = 16;
 /// How long a change is waited for after the first: servers come and go one after another.
 const SETTLED_AFTER: Duration = Duration::from_millis(500);
+
+/// The Service that stands for the servers.
+const SERVICE: &str = "kubernetes";
+/// The label of its EndpointSlices. *Source:* discovery.k8s.io/v1.
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// The file in which a host keeps the servers that it knows.
 fn file(data: &DataDir) -> PathBuf {
@@ -44,14 +49,20 @@ fn merged(given: &[String], more: impl IntoIterator<Item = String>) -> Vec<Strin
     urls
 }
 
+/// Follows the endpoints of the `kubernetes` Service alone: of all others the host's network keeps what it needs.
+pub(crate) fn endpoints(client: &Client) -> Cache<EndpointSlice> {
+    let labels = format!("{SERVICE_NAME_LABEL}={SERVICE}");
+    Cache::start(client, Scope::all().in_namespace("default").labels(labels))
+}
+
 /// The URLs of the servers behind the `kubernetes` Service, in order.
 fn behind(slices: &[impl AsRef<EndpointSlice>]) -> Vec<String> {
     let mut urls = Vec::new();
     for slice in slices {
         let slice: &EndpointSlice = slice.as_ref();
         let labels = slice.metadata.labels.as_ref();
-        let service = labels.and_then(|labels| labels.get("kubernetes.io/service-name"));
-        if service.map(String::as_str) != Some("kubernetes") {
+        let service = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL));
+        if service.map(String::as_str) != Some(SERVICE) {
             continue;
         }
         let ports = slice.ports.iter().flatten();
