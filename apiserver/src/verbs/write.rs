@@ -10,6 +10,7 @@ use coracle_api::registry::strategy::pod::update_ephemeral_containers;
 use coracle_api::status::Status;
 use coracle_api::validate::namespace::validate_finalize_update;
 use coracle_api::validate::pod::validate_ephemeral_update;
+use coracle_api::validate::signingrequest::validate_approval_update;
 use coracle_store::{CommitError, Committed, Guard, Write};
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ use crate::context::Context;
 use crate::metadata;
 use crate::pod_profile;
 use crate::server::Core;
-use crate::service_address::Claim;
+use crate::service_address::{Claim, objects};
 use crate::verbs::ownership::{Ownership, Sent};
 use crate::warnings;
 
@@ -107,6 +108,8 @@ impl Core {
             }
             let mut writes = vec![write_of(context.kind, &made.value, &current)];
             writes.extend(charge.writes);
+            let stays = (!metadata::is_finished(&made.value)).then_some(&made.value);
+            writes.extend(address_objects(context.kind, Some(&old), stays));
             let frees = turn.is_some() && self.addresses.frees(&old, &made.value);
             writes.extend(turn.and_then(|turn| turn.write(claim.as_ref(), frees)));
             match self.store.commit(writes).await {
@@ -171,7 +174,8 @@ impl Core {
             Part::Status => kind.validate_status_update(new, old),
             Part::EphemeralContainers => validate_ephemeral_update(new, old),
             Part::Finalize => validate_finalize_update(new, old),
-            Part::Internal | Part::Approval => Vec::new(),
+            Part::Approval => validate_approval_update(&without_signature(new, old), old),
+            Part::Internal => Vec::new(),
         };
         if errors.is_empty() {
             return Ok(());
@@ -205,6 +209,11 @@ impl Core {
     }
 }
 
+/// What is written beside a Service that comes, changes or goes; other kinds have no addresses.
+pub(crate) fn address_objects(kind: &Kind, old: Option<&Value>, new: Option<&Value>) -> Vec<Write> {
+    if is_service(kind) { objects::writes(old, new, clock::stamp) } else { Vec::new() }
+}
+
 /// Whether a kind is that of Services, which have addresses to take and free.
 pub(crate) fn is_service(kind: &Kind) -> bool {
     (kind.group, kind.kind) == ("", "Service")
@@ -232,6 +241,15 @@ fn check_version(
         return Err(Status::modified(&kind.group_resource(), meta::name(old)));
     }
     Ok(change.needs_version)
+}
+
+/// Gives an approved request without what the cluster's signer wrote into it in the same step.
+fn without_signature(new: &Value, old: &Value) -> Value {
+    let mut judged = new.clone();
+    if let Some(status) = judged["status"].as_object_mut() {
+        status.insert("certificate".to_owned(), old["status"]["certificate"].clone());
+    }
+    judged
 }
 
 fn keep_all_but_finalizers(new: &mut Value, old: &Value) {
@@ -271,10 +289,12 @@ pub(crate) fn json_of(object: &Value) -> Bytes {
 
 /// The answer to a write that the store could not do.
 pub(crate) fn store_failed(error: &CommitError) -> Status {
-    tracing::error!(%error, source = ?std::error::Error::source(error), "write failed");
     if matches!(error, CommitError::Closed) {
+        // In order: whoever writes then asks another server, or this one when it is back.
+        tracing::debug!("a write came when the server had closed its store");
         return Status::service_unavailable("the server is shutting down");
     }
+    tracing::error!(%error, source = ?std::error::Error::source(error), "write failed");
     if error.is_disk_full() {
         return Status::internal(
             "nothing was written, because the server's disk is full; free some space where its data directory is",

@@ -1,6 +1,7 @@
 //! What the host keeps for a guest: values to read, buckets, objects; and its structured log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_runtime::StartError;
 use coracle_runtime::mounts::{Mount, MountTable, MountTableBuilder, Quota, Service};
@@ -165,6 +166,29 @@ async fn values_are_in_a_redis_that_the_place_names() {
         "kv shop get list => the volume's file \"url\": it must begin with redis:// or rediss://",
     )
     .await;
+}
+
+/// A Redis closes connections that are idle for long, and a password changes: the guest notices neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_may_close_the_connection_and_have_another_password() {
+    let (redis, disk) = (Redis::start().await, TempDir::new().unwrap());
+    let at = format!("pod-{}:{}", redis.pod.number, redis::PORT);
+    let pod = Pod::new();
+    let script = ["kv shop increment n 5", "blob go await on", "kv shop increment n 1"];
+    let mut spec = pod.spec("keeper", &script).await;
+    spec.mounts = elsewhere(&disk, &format!("redis://:p%40ss@{at}"));
+    let guest = pod.sandbox.start(spec).await.unwrap();
+    // The second call makes it: the first one is answered.
+    while !disk.path().join("blobs/go").exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    redis.forget("another").await;
+    elsewhere(&disk, &format!("redis://:another@{at}"));
+    std::fs::write(disk.path().join("blobs/go/on"), "").unwrap();
+    let exit = guest.wait().await;
+    assert_eq!(exit.code, 0, "{exit:?}");
+    let last = pod.log().lines().last().unwrap().to_owned();
+    assert_eq!(last, "stdout F kv shop increment n 1 => 6");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -27,6 +28,7 @@ pub(crate) struct Redis {
     /// Its place in the pods' network.
     pub(crate) pod: Arc<Pod>,
     leading: tokio::task::JoinHandle<()>,
+    connections: Arc<AtomicUsize>,
     _folder: tempfile::TempDir,
 }
 
@@ -51,19 +53,34 @@ impl Redis {
                 .unwrap();
             if answers(&mut process, port).await {
                 let pod = Arc::new(Pod::new());
-                let leading = tokio::spawn(lead(pod.clone(), port));
-                return Self { process, port, pod, leading, _folder: folder };
+                let connections = Arc::new(AtomicUsize::new(0));
+                let leading = tokio::spawn(lead(pod.clone(), port, connections.clone()));
+                return Self { process, port, pod, leading, connections, _folder: folder };
             }
             let _ = process.kill();
             process.wait().unwrap();
         }
     }
 
+    /// Lets another password hold and closes all connections of pods, as it does with idle ones; none is left
+    /// when this returns.
+    pub(crate) async fn forget(&self, password: &str) {
+        self.said(0, &["CONFIG", "SET", "requirepass", password]);
+        self.said_by(password, 0, &["CLIENT", "KILL", "TYPE", "normal"]);
+        while self.connections.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// What the Redis itself says to a command, in a database.
     pub(crate) fn said(&self, database: u32, words: &[&str]) -> String {
+        self.said_by(PASSWORD, database, words)
+    }
+
+    fn said_by(&self, password: &str, database: u32, words: &[&str]) -> String {
         let (port, database) = (self.port.to_string(), database.to_string());
         let mut client = program("redis-cli", "redis-cli");
-        client.args(["-p", &port, "-n", &database, "--no-auth-warning", "-a", PASSWORD]);
+        client.args(["-p", &port, "-n", &database, "--no-auth-warning", "-a", password]);
         let output = client.args(words).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
@@ -92,13 +109,22 @@ async fn answers(process: &mut Child, port: u16) -> bool {
     false
 }
 
-/// Hands each connection of the pod's port on.
-async fn lead(pod: Arc<Pod>, port: u16) {
+/// Hands each connection of the pod's port on, until either side ends it, and counts those that there are.
+async fn lead(pod: Arc<Pod>, port: u16, connections: Arc<AtomicUsize>) {
     let listener = pod.netns.bind_tcp(pod.address(PORT)).unwrap().listen(8, None).unwrap();
-    while let Ok(mut near) = listener.accept().await {
+    while let Ok(near) = listener.accept().await {
+        connections.fetch_add(1, Ordering::SeqCst);
+        let connections = connections.clone();
         tokio::spawn(async move {
             let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            let (mut from_far, mut to_far) = far.split();
+            let (mut from_near, mut to_near) = tokio::io::split(near);
+            tokio::select! {
+                _ = tokio::io::copy(&mut from_near, &mut to_far) => {}
+                _ = tokio::io::copy(&mut from_far, &mut to_near) => {}
+            }
+            drop((from_near, to_near));
+            connections.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }

@@ -141,6 +141,12 @@ fn objects(name: &str, call: &[&str]) -> Said {
         ["names"] => open()?.names()?.join(" "),
         ["size", object] => open()?.size(object)?.to_string(),
         ["has", object] => open()?.has(object)?.to_string(),
+        ["await", object] => {
+            while !open()?.has(object)? {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            "ok".to_owned()
+        }
         ["remove", object] => open()?.remove(object).map(ok)?,
         ["copy", object, to, target] => blob::copy((name, object), (to, target)).map(ok)?,
         ["rename", object, to, target] => blob::rename((name, object), (to, target)).map(ok)?,

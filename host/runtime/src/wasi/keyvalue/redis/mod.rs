@@ -1,7 +1,8 @@
 //! Buckets in a Redis, over a connection of the pod's own.
 //!
 //! The key `k` of the bucket `b` is Redis' key `b:k`, so that other programs find it. Each instance of a guest has
-//! a connection of its own, made when it first asks for something, and gone with it.
+//! a connection of its own, made when it first asks for something, and gone with it. Where that leads, and as whom, is
+//! read anew for each connection, so that a Secret with another password holds from the next one on.
 //!
 //! An edge: it waits for the Redis.
 //!
@@ -11,11 +12,12 @@ mod address;
 mod resp;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::io::{AsyncWriteExt as _, BufStream};
+use tokio::io::{AsyncBufRead, AsyncWriteExt as _, BufStream};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -44,7 +46,9 @@ const SCANS_MAX: usize = 1000;
 /// A Redis as one instance of a guest reaches it.
 pub(crate) struct Redis {
     core: Arc<Core>,
-    address: Address,
+    tree: Arc<Tree>,
+    /// As it was read last.
+    address: std::sync::Mutex<Address>,
     /// Between two calls; a call that fails or is given up takes it along.
     connection: Mutex<Option<Connection>>,
 }
@@ -70,16 +74,11 @@ pub(crate) struct Bucket {
 
 impl Redis {
     /// The Redis that a place names; nothing if it is a place of files.
-    pub(super) fn of_place(core: &Arc<Core>, tree: &Tree) -> Result<Option<Arc<Self>>, Error> {
-        let file = format!("{}/{URL_FILE}", Service::KeyValue.place());
-        let wrong = |what: &str| Error::Other(format!("the volume's file \"{URL_FILE}\": {what}"));
-        let url = match kept::read_linked(tree, &file, address::URL_BYTES_MAX) {
-            Ok(None) | Err(Errno::ISDIR) => return Ok(None),
-            Ok(Some(url)) => String::from_utf8(url).map_err(|_| wrong("it must be text"))?,
-            Err(error) => return Err(wrong(&kept::said(error))),
-        };
-        let address = address::parse(&url).map_err(wrong)?;
-        Ok(Some(Arc::new(Self { core: core.clone(), address, connection: Mutex::new(None) })))
+    pub(super) fn of_place(core: &Arc<Core>, tree: &Arc<Tree>) -> Result<Option<Arc<Self>>, Error> {
+        Ok(named(tree)?.map(|address| {
+            let (core, tree, address) = (core.clone(), tree.clone(), address.into());
+            Arc::new(Self { core, tree, address, connection: Mutex::new(None) })
+        }))
     }
 
     /// Opens a bucket, which needs nothing of the Redis.
@@ -87,8 +86,18 @@ impl Redis {
         Ok(Bucket { redis: self.clone(), prefix: format!("{}:", name_of(identifier)?) })
     }
 
+    /// Where it is now, and as whom to speak to it.
+    fn address(&self) -> Result<Address, Error> {
+        let now = named(&self.tree)?;
+        let mut address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(now) = now {
+            *address = now;
+        }
+        Ok(address.clone())
+    }
+
     async fn connect(&self) -> Result<Connection, Error> {
-        let at = &self.address;
+        let at = self.address()?;
         let opened = open(&self.core, &at.host, at.port, at.is_tls).await;
         let stream = opened.map_err(|why| self.failed(&format_args!("connect: {why}")))?;
         let mut connection = BufStream::new(stream);
@@ -114,8 +123,12 @@ impl Redis {
     async fn call(&self, words: &[&[u8]], repeat: Repeat) -> Result<Reply, Error> {
         let call = async {
             let mut place = self.connection.lock().await;
-            if let Some(mut connection) = place.take() {
+            if let Some(mut connection) = place.take()
+                && is_open(&mut connection).await
+            {
                 match exchange(&mut connection, words).await {
+                    // It has done nothing: whoever is known to it by now has to say so over a new connection.
+                    Ok(Reply::Refused(why)) if why.starts_with("NOAUTH") => {}
                     Ok(reply) => {
                         *place = Some(connection);
                         return self.accepted(reply);
@@ -143,7 +156,8 @@ impl Redis {
     }
 
     fn failed(&self, why: &dyn std::fmt::Display) -> Error {
-        Error::Other(format!("redis {:?}: {why}", self.address))
+        let address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        Error::Other(format!("redis {address:?}: {why}"))
     }
 
     fn strange(&self) -> Error {
@@ -166,6 +180,27 @@ impl Redis {
             }
         }
     }
+}
+
+/// What the file of a place names; nothing if there is none.
+fn named(tree: &Tree) -> Result<Option<Address>, Error> {
+    let file = format!("{}/{URL_FILE}", Service::KeyValue.place());
+    let wrong = |what: &str| Error::Other(format!("the volume's file \"{URL_FILE}\": {what}"));
+    let url = match kept::read_linked(tree, &file, address::URL_BYTES_MAX) {
+        Ok(None) | Err(Errno::ISDIR) => return Ok(None),
+        Ok(Some(url)) => String::from_utf8(url).map_err(|_| wrong("it must be text"))?,
+        Err(error) => return Err(wrong(&kept::said(error))),
+    };
+    address::parse(&url).map(Some).map_err(wrong)
+}
+
+/// Whether nothing has come since the last reply: neither the end, as of a connection that was idle for too long for the
+/// other side, nor something that nobody asked for.
+async fn is_open(connection: &mut (impl AsyncBufRead + Unpin)) -> bool {
+    std::future::poll_fn(|context| {
+        Poll::Ready(std::pin::Pin::new(&mut *connection).poll_fill_buf(context).is_pending())
+    })
+    .await
 }
 
 /// The words of a command as bytes.
@@ -347,5 +382,23 @@ impl Bucket {
         }
         let held = redis.value(redis.ask(connection, &[b"GET", key]).await?)?;
         Ok(Err(seen(held.as_deref())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_the_other_side_has_closed_is_not_used() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut near = BufStream::new(near);
+        assert!(is_open(&mut near).await && is_open(&mut near).await);
+        far.write_all(b"+OK\r\n").await.unwrap();
+        assert!(!is_open(&mut near).await, "nobody has asked");
+        assert_eq!(resp::reply(&mut near, 1024).await.unwrap(), Reply::Word("OK".to_owned()));
+        assert!(is_open(&mut near).await, "all of it is read");
+        drop(far);
+        assert!(!is_open(&mut near).await);
     }
 }
