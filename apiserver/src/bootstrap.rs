@@ -21,6 +21,7 @@ use crate::clock;
 use crate::flow;
 use crate::metadata;
 use crate::server::{ApiServer, Core};
+use crate::service_address::objects;
 use crate::verbs::write;
 
 /// The namespaces that always exist.
@@ -31,18 +32,24 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Roles and bindings as they were when they were last looked at: there are many, and they seldom change.
+/// So are Services and the objects of their addresses.
 #[derive(Debug, Default)]
-struct Seen(Option<[Revision; 4]>);
+struct Seen {
+    access: Option<[Revision; 4]>,
+    addresses: Option<[Revision; 2]>,
+}
 
 impl ApiServer {
     /// Makes what is missing.
     pub(crate) async fn bootstrap(&self) -> Result<(), Status> {
         let core = &self.core;
-        core.seed_all(&mut Seen::default()).await?;
+        let mut seen = Seen::default();
+        core.seed_all(&mut seen).await?;
         // In a cluster from before, a Service of somebody may have the address.
         if let Err(status) = core.seed(core.dns_service()).await {
             tracing::warn!(error = status.message, "the Service kube-dns was not made");
         }
+        core.keep_addresses(&mut seen).await?;
         match &core.member {
             Some(member) => core.renew_membership(member).await,
             None => core.seed_endpoints().await,
@@ -73,7 +80,38 @@ impl Core {
         if self.member.is_none() {
             self.seed_endpoints().await?;
         }
-        self.seed(self.dns_service()).await
+        self.seed(self.dns_service()).await?;
+        self.keep_addresses(seen).await
+    }
+
+    /// Puts the objects of Services' addresses right, of which somebody may have removed one.
+    async fn keep_addresses(&self, seen: &mut Seen) -> Result<(), Status> {
+        let service = registry::by_kind("", "v1", "Service");
+        let Some((addresses, services)) = objects::kind().zip(service) else { return Ok(()) };
+        let (addresses, services) = (self.objects(addresses)?, self.objects(services)?);
+        let now = [addresses.changed(), services.changed()];
+        if seen.addresses == Some(now) {
+            return Ok(());
+        }
+        // In this order: an address is never seen without its Service.
+        let all = addresses.select(&Selection::all(addresses.kind()));
+        let of: Vec<Value> = services
+            .select(&Selection::all(services.kind()))
+            .iter()
+            .map(|service| service.value())
+            .collect();
+        let writes = objects::repairs(&all, &of, clock::stamp);
+        if writes.is_empty() {
+            seen.addresses = Some(now);
+        }
+        for batch in writes.chunks(COMMIT_WRITES_MAX) {
+            match self.store.commit(batch.to_vec()).await {
+                // After a conflict, whoever was faster left less to do for the next time.
+                Ok(_) | Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(write::store_failed(&error)),
+            }
+        }
+        Ok(())
     }
 
     /// Makes what is missing, but for the Service of the DNS and what differs between one server and several.
@@ -89,9 +127,9 @@ impl Core {
         self.seed(process_class()).await?;
         self.seed(ingress_class()).await?;
         let access = self.authorizer.rbac.versions();
-        if seen.0 != Some(access) {
+        if seen.access != Some(access) {
             self.seed_access().await?;
-            seen.0 = Some(access);
+            seen.access = Some(access);
         }
         self.seed_trust().await?;
         self.seed(self.kubernetes_service()).await?;
@@ -180,6 +218,7 @@ impl Core {
         let claim = self.assign_addresses(kind, &mut object, None)?;
         let key = cache::object_key(kind, meta::namespace(&object), meta::name(&object));
         let mut writes = vec![Write::put(key, cache::encode(kind, &object), guard)];
+        writes.extend(write::address_objects(kind, None, Some(&object)));
         writes.extend(turn.and_then(|turn| turn.write(claim.as_ref(), false)));
         match self.store.commit(writes).await {
             Ok(committed) => {
@@ -258,15 +297,10 @@ impl Core {
         let kind = kind_of(&range)?;
         self.seed(range).await?;
         let Some(stored) = self.objects(kind)?.get("", "kubernetes") else { return Ok(()) };
-        let mut fresh = stored.value();
-        if !fresh["status"]["conditions"].is_null() {
-            return Ok(());
+        match settled_range(&stored.value(), &now) {
+            Some(fresh) => self.overwrite(kind, &stored, &fresh).await,
+            None => Ok(()),
         }
-        fresh["status"] = json!({"conditions": [{
-            "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes Service CIDR is ready",
-            "lastTransitionTime": now,
-        }]});
-        self.overwrite(kind, &stored, &fresh).await
     }
 
     /// Writes an object again unless somebody else was faster.
@@ -321,6 +355,34 @@ impl Core {
         }
         self.put(kind, wanted, Guard::At(current.revision)).await
     }
+}
+
+/// Gives the range of Services' addresses as it has to be: held, because some Service always has an address of it, and
+/// with a condition that tells of a deletion which waits; `None` when it is so.
+///
+/// *Source:* KEP-1880; the controller of ServiceCIDRs in kube-controller-manager.
+fn settled_range(range: &Value, now: &str) -> Option<Value> {
+    const HELD_BY: &str = "networking.k8s.io/service-cidr-finalizer";
+    let mut fresh = range.clone();
+    let goes = meta::deletion_timestamp(range).is_some();
+    if !goes && !meta::finalizers(range).any(|finalizer| finalizer == HELD_BY) {
+        let all = meta::finalizers(range).chain([HELD_BY]).map(|one| json!(one));
+        let all: Vec<Value> = all.collect();
+        meta::set(&mut fresh, "finalizers", all);
+    }
+    let (status, reason, message) = if goes {
+        let words = "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR";
+        ("False", "Terminating", words)
+    } else {
+        ("True", "", "Kubernetes Service CIDR is ready")
+    };
+    let told = &range["status"]["conditions"][0];
+    if told["type"] != "Ready" || told["status"] != status {
+        fresh["status"] = json!({"conditions": [{
+            "type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": now,
+        }]});
+    }
+    (fresh != *range).then_some(fresh)
 }
 
 /// The kind of an object that the server makes itself.
@@ -406,6 +468,11 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_address_has_its_object_again() {
+        check(&[("networking.k8s.io/v1", "IPAddress", "", "10.96.0.1")]).await;
+    }
+
+    #[tokio::test]
     async fn what_every_cluster_has_comes_back() {
         let rbac = "rbac.authorization.k8s.io/v1";
         check(&[
@@ -417,6 +484,7 @@ mod tests {
             ("node.k8s.io/v1", "RuntimeClass", "", "coracle-process"),
             ("scheduling.k8s.io/v1", "PriorityClass", "", "system-node-critical"),
             ("networking.k8s.io/v1", "ServiceCIDR", "", "kubernetes"),
+            ("networking.k8s.io/v1", "IPAddress", "", "10.96.0.10"),
             (rbac, "ClusterRoleBinding", "", "cluster-admin"),
             (rbac, "ClusterRole", "", "view"),
         ])

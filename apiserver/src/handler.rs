@@ -17,6 +17,7 @@ use crate::audit::Notes;
 use crate::authn::{ANONYMOUS, UserInfo, take_bearer};
 use crate::body::{self, Body};
 use crate::clock;
+use crate::component_status;
 use crate::context::Context;
 use crate::crd;
 use crate::deprecation;
@@ -281,6 +282,9 @@ impl Core {
     async fn common_verb(&self, context: &Context, body: Body) -> Result<Answer, Status> {
         let Context { kind, verb, .. } = context;
         match verb {
+            Verb::Get | Verb::List if component_status::is_kind(context.kind) => {
+                self.show_components(context)
+            }
             Verb::Get => self.get(context).await,
             Verb::List => self.list(context).await,
             Verb::Watch => {

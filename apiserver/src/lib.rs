@@ -16,6 +16,7 @@ pub mod body;
 mod bootstrap;
 pub mod cache;
 mod clock;
+mod component_status;
 mod context;
 mod crd;
 pub mod deletion;

@@ -5,6 +5,8 @@
 //! *Source:* Kubernetes docs "Service ClusterIP allocation" (lower band for chosen addresses, upper band for
 //! allocated ones) and "NodePort"; error texts as kube-apiserver words them.
 
+pub(crate) mod objects;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;

@@ -129,6 +129,31 @@ impl Tables {
     }
 }
 
+/// A table of something that is not kept, with its metadata in the row.
+pub(crate) fn of_one(
+    version: MetaVersion,
+    columns: Value,
+    cells: Vec<Value>,
+    object: &Value,
+) -> Value {
+    let resource_version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    of_rows(version, columns, json!({"resourceVersion": resource_version}), [(cells, object)])
+}
+
+/// A table of things that are not kept, with their metadata in the rows.
+pub(crate) fn of_rows<'a>(
+    version: MetaVersion,
+    columns: Value,
+    metadata: Value,
+    rows: impl IntoIterator<Item = (Vec<Value>, &'a Value)>,
+) -> Value {
+    let row = |(cells, object): (Vec<Value>, &Value)| json!({"cells": cells, "object": partial_metadata(object, version)});
+    json!({
+        "kind": "Table", "apiVersion": version.api_version(), "metadata": metadata,
+        "columnDefinitions": columns, "rows": rows.into_iter().map(row).collect::<Vec<_>>(),
+    })
+}
+
 /// Whether a table in a watch event says what its columns are; only the first one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IncludeColumns {

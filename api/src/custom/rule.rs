@@ -148,6 +148,18 @@ fn look(errors: &mut Vec<FieldError>, schema: &Structural, known: Known<'_>, pat
     }
 }
 
+/// Tells whether a schema has a rule anywhere.
+pub(super) fn any(schema: &Structural) -> bool {
+    let additional = match &schema.additional {
+        Additional::Schema(values) => any(values),
+        Additional::None | Additional::Any => false,
+    };
+    !schema.rules.is_empty()
+        || additional
+        || schema.properties.values().any(any)
+        || schema.items.as_deref().is_some_and(any)
+}
+
 /// Says which rules an object breaks; `old` is the object before, for rules about changes.
 pub(super) fn check(object: &Value, old: Option<&Value>, schema: &Structural) -> Vec<FieldError> {
     let mut errors = Vec::new();

@@ -165,6 +165,24 @@ fn rules() -> Version {
 }
 
 #[test]
+fn rules_are_asked_of_what_has_its_form() {
+    let check = |spec: Value, expected: &[&str]| {
+        let found: Vec<String> =
+            rules().validate(&thing(spec)).iter().map(FieldError::to_string).collect();
+        assert_eq!(found, expected);
+    };
+    check(
+        json!({"min": "x", "max": 2}),
+        &[
+            "spec.min: Invalid value: \"string\": spec.min in body must be of type integer: \"string\"",
+            "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+        ],
+    );
+    let without = json!({"type": "object", "required": ["a"]});
+    assert_eq!(version(without).validate(&thing(json!({}))).len(), 1, "no rules, no word of them");
+}
+
+#[test]
 fn each_rule_sees_the_old_value_in_its_own_form() {
     let rules = json!([
         {"rule": "!oldSelf.hasValue() || self.min >= oldSelf.value().min", "optionalOldSelf": true},

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::column::Column;
 use super::schema::{SchemaError, Structural};
 use super::{check, fill, prune, rule};
-use crate::field_error::FieldError;
+use crate::field_error::{Cause, FieldError};
 use crate::meta;
 use crate::names;
 use crate::validate::{metadata, same};
@@ -86,10 +86,14 @@ impl Version {
         if let Some(old) = old {
             errors.retain(|error| !is_old(error, object, old));
         }
-        if errors.is_empty() {
+        if errors.iter().any(blocks_rules) {
+            if rule::any(&self.schema) {
+                errors.push(FieldError::invalid("<nil>", Value::Null, NOT_CHECKED));
+            }
+        } else {
             let unchanged = |error: &FieldError| old.is_some_and(|old| is_old(error, object, old));
-            errors = rule::check(object, old, &self.schema);
-            errors.retain(|error| !unchanged(error));
+            let broken = rule::check(object, old, &self.schema);
+            errors.extend(broken.into_iter().filter(|error| !unchanged(error)));
         }
         errors
     }
@@ -105,6 +109,28 @@ impl Version {
     pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let name = json!(meta::name(object));
         std::iter::once(name).chain(self.columns.iter().map(|c| c.cell(object, now))).collect()
+    }
+}
+
+/// What is said where rules could not be asked.
+const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the existing \
+     errors to complete validation";
+
+/// Tells whether an object is so wrong that its rules are not asked, which rely on its form.
+///
+/// *Source:* `hasBlockingErr` of apiextensions-apiserver.
+fn blocks_rules(error: &FieldError) -> bool {
+    match error.cause {
+        Cause::NotSupported
+        | Cause::Required
+        | Cause::TooLong
+        | Cause::TooMany
+        | Cause::TypeInvalid => true,
+        Cause::NotFound
+        | Cause::Duplicate
+        | Cause::Invalid
+        | Cause::Forbidden
+        | Cause::Internal => false,
     }
 }
 

@@ -31,6 +31,13 @@ fn check_yaml(body: &str, expected: Expect) {
 }
 
 #[test]
+fn a_zero_below_zero_is_zero() {
+    let body = br#"{"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": -0}}"#;
+    let (found, _) = json::parse(body).unwrap();
+    assert_eq!(found["spec"]["replicas"], json!(0));
+}
+
+#[test]
 fn wrong_types_are_named_with_place_and_remedy() {
     check(
         r#"{"spec": {"replicas": "3"}}"#,

@@ -13,6 +13,7 @@ mod node;
 mod pod;
 mod pod_status;
 mod storage;
+pub mod unkept;
 mod workload;
 
 use jiff::Timestamp;
@@ -90,8 +91,12 @@ pub fn columns(kind: &Kind) -> &'static [Column] {
 pub fn definitions(kind: &Kind) -> Value {
     match kind.custom {
         Some(custom) => custom.version.columns(),
-        None => columns(kind).iter().map(Column::to_value).collect(),
+        None => wire(columns(kind)),
     }
+}
+
+fn wire(columns: &[Column]) -> Value {
+    columns.iter().map(Column::to_value).collect()
 }
 
 /// Gives the cells of an object, one for each of [`definitions`].

@@ -7,17 +7,22 @@
 //! *Source:* `k8s.io/kubernetes/pkg/apis/*/validation`.
 
 mod amount;
+pub mod apiservice;
 pub mod autoscaler;
 pub mod configmap;
 pub mod controllerrevision;
 pub mod cronjob;
+pub mod csidriver;
+pub mod csinode;
 pub mod daemonset;
 pub mod definition;
 pub mod deployment;
+pub mod device;
 pub mod disruptionbudget;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod flowschema;
 pub mod ingress;
 pub mod ipaddress;
 pub mod job;
@@ -28,8 +33,10 @@ pub mod namespace;
 pub mod node;
 pub mod plain;
 pub mod pod;
+pub mod podtemplate;
 pub mod policy;
 pub mod priorityclass;
+pub mod prioritylevel;
 pub mod quota;
 pub mod rbac;
 pub mod replicaset;
@@ -39,8 +46,13 @@ pub mod runtimeclass;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
+pub mod servicecidr;
+pub mod signingrequest;
 pub mod statefulset;
 pub mod storage;
+pub mod storagecapacity;
+pub mod volumeattachment;
+pub mod volumeattributesclass;
 pub mod webhook;
 mod workload;
 

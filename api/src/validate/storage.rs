@@ -46,7 +46,8 @@ pub fn validate_volume_update(new: &Value, old: &Value) -> Errors {
     errors
 }
 
-fn sources(spec: &Value) -> impl Iterator<Item = (&String, &Value)> {
+/// Gives what a PersistentVolume is made of: one member, when it is well formed.
+pub(super) fn sources(spec: &Value) -> impl Iterator<Item = (&String, &Value)> {
     let members = spec.as_object().into_iter().flatten();
     members.filter(|(name, value)| !NOT_A_SOURCE.contains(&name.as_str()) && !value.is_null())
 }

@@ -15,8 +15,13 @@ pub enum CertificateError {
     Nameless,
 }
 
+/// What a user's `extra` tells under which credential it came.
+///
+/// *Source:* KEP-4193; `CredentialIDKey` of `k8s.io/apiserver`.
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// The user of a client certificate (DER) that TLS has verified: the subject's common name, and its organizations as
-/// groups.
+/// groups, and the digest of the certificate by which logs tell it from the user's others.
 ///
 /// *Source:* Kubernetes, "X509 client certificates".
 ///
@@ -29,7 +34,11 @@ pub fn user_of_certificate(der: &[u8]) -> Result<UserInfo, CertificateError> {
     let name = subject.iter_common_name().find_map(|name| name.as_str().ok());
     let name = name.filter(|name| !name.is_empty()).ok_or(CertificateError::Nameless)?;
     let groups = subject.iter_organization().filter_map(|group| group.as_str().ok());
-    Ok(UserInfo::new(name, groups))
+    let mut user = UserInfo::new(name, groups);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={digest}")]);
+    Ok(user)
 }
 
 #[cfg(test)]
@@ -44,7 +53,12 @@ mod tests {
             params.distinguished_name.push(kind.clone(), *value);
         }
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        let found = user_of_certificate(certificate.der());
+        let mut found = user_of_certificate(certificate.der());
+        if let Ok(user) = &mut found {
+            let id = user.extra.remove(CREDENTIAL_ID).unwrap();
+            let digest = id[0].strip_prefix("X509SHA256=").unwrap();
+            assert!(id.len() == 1 && digest.len() == 64, "{id:?}");
+        }
         let expected = expected.map(|(name, groups)| UserInfo::new(name, groups.iter().copied()));
         assert_eq!(found, expected);
     }

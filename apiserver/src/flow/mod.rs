@@ -11,11 +11,13 @@ mod measures;
 mod objects;
 mod rules;
 mod seats;
+mod watches;
 
 pub(crate) use follow::follow;
 pub(crate) use measures::Measures;
 pub(crate) use objects::defaults;
 pub(crate) use rules::Place;
+pub(crate) use watches::WatchPlace;
 
 use coracle_api::status::Status;
 use http::{HeaderMap, HeaderName};
@@ -48,6 +50,7 @@ struct Shared {
     rules: RwLock<Arc<Rules>>,
     seats: Mutex<Seats>,
     measures: Measures,
+    watches: Arc<watches::Watches>,
 }
 
 /// A seat; free again when it is dropped. Exempt requests hold none, and are counted.
@@ -100,6 +103,14 @@ impl Flows {
     pub(crate) fn place(&self, user: &UserInfo, info: &RequestInfo) -> Option<Place> {
         let rules = Arc::clone(&self.0.rules.read());
         rules.place(user, info)
+    }
+
+    /// Takes a place for a watch of a user, which it has as long as it is open.
+    ///
+    /// # Errors
+    /// 429 with `Retry-After` when the user has too many.
+    pub(crate) fn watch_place(&self, user: &UserInfo) -> Result<WatchPlace, Status> {
+        self.0.watches.take(&user.name)
     }
 
     /// Takes `width` seats for a request, when it is its flow's turn. Cancel safe: who stops waiting loses the place.

@@ -86,6 +86,11 @@ fn check_options(options: &Query, pod: &str) -> Result<(), Status> {
     at_least("tailLines", 0, "must be greater than or equal to 0");
     at_least("limitBytes", 1, "must be greater than 0");
     at_least("sinceSeconds", 1, "must be greater than 0");
+    // *Source:* KEP-3288, whose feature is on here.
+    let streams = ["All", "Stderr", "Stdout"];
+    if let Some(stream) = options.get("stream").filter(|stream| !streams.contains(stream)) {
+        errors.push(FieldError::not_supported("stream", stream, &streams));
+    }
     if options.get("sinceSeconds").is_some() && options.get("sinceTime").is_some() {
         errors.push(FieldError::forbidden(
             "sinceSeconds",
@@ -115,6 +120,7 @@ mod tests {
     fn refuses_options_that_make_no_sense() {
         for query in [
             "tailLines=-1",
+            "stream=Foo",
             "sinceSeconds=0",
             "limitBytes=x",
             "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z",

@@ -10,14 +10,17 @@ use coracle_api::registry::{Kind, ScalePaths};
 use coracle_api::schema::{self, Type};
 use coracle_api::selector::LabelSelector;
 use coracle_api::status::Status;
+use coracle_api::table::unkept;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::context::Context;
+use crate::negotiate::Form;
 use crate::options::WriteOptions;
 use crate::respond::{self, Answer};
 use crate::server::Core;
+use crate::table;
 use crate::verbs::apply::{Applied, is_apply};
 use crate::verbs::ownership::Ownership;
 use crate::verbs::patch::Patch;
@@ -28,7 +31,7 @@ impl Core {
     /// Answers with an object's scale.
     pub(super) fn get_scale(&self, context: &Context) -> Result<Answer, Status> {
         let object = self.current(context)?.value();
-        Ok(respond::value(StatusCode::OK, &scale_of(&object, paths(context)?), context.plain()))
+        Ok(shown(context, &scale_of(&object, paths(context)?)))
     }
 
     /// Replaces an object's scale.
@@ -94,9 +97,23 @@ impl Core {
         let change = Change { part, dry_run, needs_version: false, ownership };
         let changed = self.change(context, change, make).await?;
         let object: Value = serde_json::from_slice(&changed.json).unwrap_or_default();
-        let mut answer = respond::value(StatusCode::OK, &scale_of(&object, paths), context.plain());
+        let mut answer = shown(context, &scale_of(&object, paths));
         respond::warn(&mut answer, &changed.warnings);
         Ok(answer)
+    }
+}
+
+/// A scale in the form that was asked for.
+fn shown(context: &Context, scale: &Value) -> Answer {
+    match context.negotiated.form {
+        Form::Table(version) => {
+            let cells = unkept::scale_row(scale, context.now);
+            let table = table::of_one(version, unkept::scale_columns(), cells, scale);
+            respond::value(StatusCode::OK, &table, context.negotiated)
+        }
+        Form::Object | Form::PartialMetadata(_) | Form::PartialMetadataList(_) => {
+            respond::value(StatusCode::OK, scale, context.plain())
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use coracle_api::key::GroupResource;
 use coracle_api::registry;
 use coracle_api::selector::{FieldSelector, LabelSelector};
 use coracle_api::status::Status;
+use coracle_api::table::unkept;
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -17,12 +18,13 @@ use super::figures::Figures;
 use super::{GROUP, RESOURCES, VERSION};
 use crate::body;
 use crate::cache::Selection;
-use crate::negotiate::Negotiated;
+use crate::negotiate::{Form, Negotiated};
 use crate::query::Query;
 use crate::request_info::{ResourcePath, Verb};
 use crate::respond::{self, Answer};
 use crate::server::Core;
 use crate::streams::Outgoing;
+use crate::table;
 
 /// Nodes asked at the same time: more would only wait for one another.
 const NODES_ASKED_MAX: usize = 32;
@@ -66,6 +68,18 @@ impl Core {
             | Verb::Other => return Err(Status::method_not_allowed()),
         };
         let mut items = self.figures(plural, &objects).await;
+        // As metrics-server does; other forms there are none.
+        if let Ok(Negotiated { form: Form::Table(version), .. }) =
+            Negotiated::for_objects(headers, query)
+        {
+            if path.named_in_path && items.is_empty() {
+                return Err(Status::not_found(&resource, &path.name));
+            }
+            let rows = items.iter().map(|item| (unkept::usage_row(item), item));
+            let table = table::of_rows(version, unkept::usage_columns(), json!({}), rows);
+            let plain = Negotiated::for_plain(headers, query);
+            return Ok(respond::value(StatusCode::OK, &table, plain));
+        }
         let value = if path.named_in_path {
             items.pop().ok_or_else(|| Status::not_found(&resource, &path.name))?
         } else {
@@ -123,7 +137,12 @@ impl Core {
 
     async fn summary(&self, node: &str) -> Option<Figures> {
         let ask = async {
-            let answer = self.call_node(node, Outgoing::get("/stats/summary".to_owned())).await?;
+            let answer = self
+                .call_node(
+                    node,
+                    Outgoing::get("/stats/summary?only_cpu_and_memory=true".to_owned()),
+                )
+                .await?;
             let bytes = body::read_up_to(answer.into_body(), SUMMARY_BYTES_MAX).await?;
             serde_json::from_slice(&bytes).map_err(Status::internal)
         };

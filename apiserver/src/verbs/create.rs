@@ -150,6 +150,7 @@ impl Core {
             let charge = self.charge(context, Operation::Create, &object, None).await?;
             let mut writes = vec![put.clone()];
             writes.extend(charge.writes);
+            writes.extend(write::address_objects(kind, None, Some(&object)));
             let taking = turn.and_then(|turn| turn.write(claim.as_ref(), false));
             let turn_at = taking.is_some().then_some(writes.len());
             writes.extend(taking);

@@ -153,7 +153,12 @@ impl Core {
             }
             let turn = self.address_turn(kind).await?;
             let freeing = turn.and_then(|turn| turn.write(None, gone));
-            match self.store.commit([write].into_iter().chain(freeing).collect()).await {
+            let mut writes = vec![write];
+            if gone {
+                writes.extend(write::address_objects(kind, Some(&old), None));
+            }
+            writes.extend(freeing);
+            match self.store.commit(writes).await {
                 Ok(committed) => {
                     let json = write::committed_json(&committed)?;
                     if gone {

@@ -25,6 +25,7 @@ use crate::cache::{EventType, Object, Selection, Watch, WatchEvent, WatchFrom, w
 use crate::clock;
 use crate::context::{Context, to_served};
 use crate::crd::{convert, is_converted};
+use crate::flow::WatchPlace;
 use crate::negotiate::{Encoding, Form, MetaVersion};
 use crate::options::ListOptions;
 use crate::respond::Answer;
@@ -59,6 +60,7 @@ impl Core {
         let (fields, narrow) = Narrow::part(context, &self.webhooks, fields)?;
         let selection =
             Selection::new(context.kind, Some(&context.path.namespace), labels, fields)?;
+        let place = self.flows.watch_place(&context.user)?;
         let watch = match self.objects(context.kind)?.watch(selection, from) {
             Ok(watch) => watch,
             // As upstream: the stream begins, and its only event says why it ends.
@@ -80,6 +82,7 @@ impl Core {
             deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
             shutdown: self.shutdown.clone(),
             _open: self.long_running(),
+            _place: place,
         };
         let frames = stream::unfold(stream, |mut stream| async move {
             let frame = stream.next().await?;
@@ -168,6 +171,7 @@ struct WatchStream {
     deadline: Pin<Box<Sleep>>,
     shutdown: CancellationToken,
     _open: Counted,
+    _place: WatchPlace,
 }
 
 /// What ended a wait.

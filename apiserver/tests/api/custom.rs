@@ -114,8 +114,8 @@ Content-Type: application/merge-patch+json
               /metadata/name "websites.example.com"
               /spec/names {"kind":"Website","listKind":"WebsiteList","plural":"websites","shortNames":["web"],"singular":"website"}
               /status/storedVersions ["v1"]
-            422 Invalid: Website.example.com "a" is invalid: [spec.host: Required value, spec.replicas: Invalid value: "string": spec.replicas in body must be of type integer: "string"]
-              {"causes":[{"field":"spec.host","message":"Required value","reason":"FieldValueRequired"},{"field":"spec.replicas","message":"Invalid value: \"string\": spec.replicas in body must be of type integer: \"string\"","reason":"FieldValueTypeInvalid"}],"group":"example.com","kind":"Website","name":"a"}
+            422 Invalid: Website.example.com "a" is invalid: [spec.host: Required value, spec.replicas: Invalid value: "string": spec.replicas in body must be of type integer: "string", <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]
+              {"causes":[{"field":"spec.host","message":"Required value","reason":"FieldValueRequired"},{"field":"spec.replicas","message":"Invalid value: \"string\": spec.replicas in body must be of type integer: \"string\"","reason":"FieldValueTypeInvalid"},{"field":"<nil>","message":"Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation","reason":"FieldValueInvalid"}],"group":"example.com","kind":"Website","name":"a"}
             422 Invalid: Website.example.com "a" is invalid: spec: Invalid value: "object": too many replicas
               {"causes":[{"field":"spec","message":"Invalid value: \"object\": too many replicas","reason":"FieldValueInvalid"}],"group":"example.com","kind":"Website","name":"a"}
             400 BadRequest: Website in version "v1" cannot be handled as a Website: strict decoding error: unknown field "spec.other"

@@ -50,7 +50,7 @@ async fn serve(mut stream: DuplexStream) {
             }
             answer(&mut stream, &format!("200 OK\r\n{moved}"), &kept.join("; ")).await;
         }
-        "GET /stats/summary HTTP/1.1" => {
+        "GET /stats/summary?only_cpu_and_memory=true HTTP/1.1" => {
             let summary = r#"{"windowSeconds":15,"pods":[],"node":{"cpu":{"time":"2026-01-01T00:00:00Z","usageNanoCores":5},"memory":{"workingSetBytes":2048}}}"#;
             answer(&mut stream, "200 OK\r\n", summary).await;
         }
@@ -284,6 +284,9 @@ GET /apis/metrics.k8s.io/v1beta1/nodes
 
 GET /apis/metrics.k8s.io/v1beta1/nodes/n1 | /kind /usage
 
+GET /apis/metrics.k8s.io/v1beta1/nodes | /kind /columnDefinitions/1/name /rows/0/cells
+Accept: application/json;as=Table;v=v1;g=meta.k8s.io
+
 GET /apis/metrics.k8s.io/v1beta1/nodes/nosuch
 
 GET /apis/metrics.k8s.io/v1beta1/namespaces/default/pods
@@ -301,6 +304,10 @@ GET /apis/metrics.k8s.io/v1beta1
         200
           /kind "NodeMetrics"
           /usage {"cpu":"5n","memory":"2Ki"}
+        200
+          /kind "Table"
+          /columnDefinitions/1/name "cpu"
+          /rows/0/cells ["n1","5n","2Ki","15s"]
         404 NotFound: nodes.metrics.k8s.io "nosuch" not found
           {"group":"metrics.k8s.io","kind":"nodes","name":"nosuch"}
         200 {"apiVersion":"metrics.k8s.io/v1beta1","items":[],"kind":"PodMetricsList","metadata":{}}

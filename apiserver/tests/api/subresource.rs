@@ -24,6 +24,9 @@ POST /apis/apps/v1/namespaces/default/deployments | /metadata/name
 
 GET /apis/apps/v1/namespaces/default/deployments/a/scale
 
+GET /apis/apps/v1/namespaces/default/deployments/a/scale | /kind /columnDefinitions/1/name /rows/0/cells/0 /rows/0/cells/1 /rows/0/cells/2 /rows/0/object/kind
+Accept: application/json;as=Table;v=v1;g=meta.k8s.io
+
 PATCH /apis/apps/v1/namespaces/default/deployments/a/scale | /kind /spec
 Content-Type: application/merge-patch+json
 {"spec":{"replicas":5}}
@@ -45,6 +48,13 @@ DELETE /apis/apps/v1/namespaces/default/deployments/a/scale
             201
               /metadata/name "a"
             200 {"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"creationTimestamp":"TIME","name":"a","namespace":"default","resourceVersion":"RV","uid":"UID"},"spec":{"replicas":1},"status":{"replicas":0,"selector":"a=b"}}
+            200
+              /kind "Table"
+              /columnDefinitions/1/name "Desired"
+              /rows/0/cells/0 "a"
+              /rows/0/cells/1 1
+              /rows/0/cells/2 0
+              /rows/0/object/kind "PartialObjectMetadata"
             200
               /kind "Scale"
               /spec {"replicas":5}
@@ -167,6 +177,8 @@ GET /api/v1/namespaces/default/pods/a/log?container=x
 
 GET /api/v1/namespaces/default/pods/a/log?container=c&tailLines=-1
 
+GET /api/v1/namespaces/default/pods/a/log?container=c&stream=Foo
+
 GET /api/v1/namespaces/default/pods/b/log
 
 GET /api/v1/nodes/n1/proxy/healthz?x=1
@@ -193,6 +205,8 @@ GET /api/v1/nodes/n3/proxy/healthz
         400 BadRequest: container x is not valid for pod a
         422 Invalid: PodLogOptions "a" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0
           {"causes":[{"field":"tailLines","message":"Invalid value: -1: must be greater than or equal to 0","reason":"FieldValueInvalid"}],"kind":"PodLogOptions","name":"a"}
+        422 Invalid: PodLogOptions "a" is invalid: stream: Unsupported value: "Foo": supported values: "All", "Stderr", "Stdout"
+          {"causes":[{"field":"stream","message":"Unsupported value: \"Foo\": supported values: \"All\", \"Stderr\", \"Stdout\"","reason":"FieldValueNotSupported"}],"kind":"PodLogOptions","name":"a"}
         204 
         200 GET /healthz?x=1 HTTP/1.1
         500 InternalError: Internal error occurred: cannot reach node "n2": connection refused

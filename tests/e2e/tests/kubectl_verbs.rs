@@ -25,11 +25,12 @@ const ALONE: [&str; 4] = ["cordon", "drain", "taint", "uncordon"];
 const CLIENT_ONLY: [&str; 2] = ["kustomize", "plugin"];
 
 /// What differs from run to run, and what stands for it.
-const VARIABLE: [(&str, &str); 20] = [
+const VARIABLE: [(&str, &str); 21] = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "TIME"),
     (r"sha256:[0-9a-f]{64}", "DIGEST"),
+    (r"(X509SHA256=)[0-9a-f]{64}", "${1}DIGEST"),
     (r"wasmtime://[0-9a-f]{64}", "CONTAINER"),
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
     (r"\b10\.(9[6-9]|10\d|11[01])\.\d+\.\d+", "CLUSTER-IP"),

@@ -208,6 +208,15 @@ fn down_and_up(cluster: &mut Cluster, web: u16, once: u16) {
     going.store(false, Ordering::Relaxed);
     asker.join().unwrap();
     assert_eq!(failed.load(Ordering::Relaxed), 0, "requests failed while there was no server");
+    // What a host keeps of its pods is on the disk a moment later; what is not there ends with it.
+    eventually("the host has kept that the container was started anew", || {
+        let pods = std::fs::read_dir(cluster.data().join("host/checkpoint/pods")).unwrap();
+        let kept = pods.filter_map(|pod| std::fs::read(pod.unwrap().path()).ok());
+        let kept: Vec<Value> = kept.filter_map(|pod| serde_json::from_slice(&pod).ok()).collect();
+        let once = kept.iter().find(|kept| kept["pod"]["metadata"]["name"] == "once").cloned();
+        let count = once.map(|once| once["containers"][0]["restart_count"].as_u64());
+        if count.flatten() > Some(once_before) { Ok(()) } else { Err(count) }
+    });
     cluster.kill_host();
     eventually("the host brings its pods back", || answers(web));
     cluster.start_server();

@@ -84,7 +84,9 @@ const CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
     rules: &Rules {
         selectable: select::SIGNING_REQUEST,
         select: select::signing_request,
-        validate: validate::plain::cluster,
+        validate: validate::signingrequest::validate,
+        validate_update: validate::signingrequest::validate_update,
+        validate_status_update: validate::signingrequest::validate_status_update,
         ..STATUS
     },
     ..CLUSTER

@@ -65,7 +65,9 @@ const FLOW_SCHEMA: Kind = Kind {
     rules: &Rules {
         default: defaults::flowcontrol::set_schema,
         unconditional_update: false,
-        validate: validate::plain::cluster,
+        validate: validate::flowschema::validate,
+        validate_update: validate::flowschema::validate_update,
+        validate_status_update: validate::flowschema::validate_status_update,
         ..WORKLOAD
     },
     ..CLUSTER
@@ -81,7 +83,9 @@ const PRIORITY_LEVEL_CONFIGURATION: Kind = Kind {
     rules: &Rules {
         default: defaults::flowcontrol::set_level,
         unconditional_update: false,
-        validate: validate::plain::cluster,
+        validate: validate::prioritylevel::validate,
+        validate_update: validate::prioritylevel::validate_update,
+        validate_status_update: validate::prioritylevel::validate_status_update,
         ..WORKLOAD
     },
     ..CLUSTER

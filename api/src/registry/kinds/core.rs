@@ -243,7 +243,8 @@ const POD_TEMPLATE: Kind = Kind {
     storage_version_hash: "LIXB2x4IFpk=",
     rules: &Rules {
         default: defaults::podtemplate::set,
-        validate: validate::plain::namespaced,
+        validate: validate::podtemplate::validate,
+        validate_update: validate::podtemplate::validate_update,
         ..GENERATION
     },
     ..NAMESPACED

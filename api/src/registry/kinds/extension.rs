@@ -149,7 +149,9 @@ const API_SERVICE: Kind = Kind {
         default: defaults::extension::set_service,
         prepare_status_update: strategy::status_only,
         unconditional_update: false,
-        validate: validate::plain::cluster,
+        validate: validate::apiservice::validate,
+        validate_update: validate::apiservice::validate_update,
+        validate_status_update: validate::apiservice::validate_status_update,
         ..STATUS
     },
     ..CLUSTER

@@ -75,7 +75,11 @@ const SERVICE_CIDR: Kind = Kind {
     singular: "servicecidr",
     subresources: &[status("networking.k8s.io", "ServiceCIDR")],
     storage_version_hash: "gNLvruQhW2g=",
-    rules: &Rules { validate: validate::plain::cluster, ..STATUS },
+    rules: &Rules {
+        validate: validate::servicecidr::validate,
+        validate_update: validate::servicecidr::validate_update,
+        ..STATUS
+    },
     ..CLUSTER
 };
 

@@ -24,7 +24,8 @@ const CSI_DRIVER: Kind = Kind {
     rules: &Rules {
         default: defaults::storage::set_driver,
         unconditional_update: false,
-        validate: validate::plain::cluster,
+        validate: validate::csidriver::validate,
+        validate_update: validate::csidriver::validate_update,
         ..GENERATION
     },
     ..CLUSTER
@@ -36,7 +37,12 @@ const CSI_NODE: Kind = Kind {
     plural: "csinodes",
     singular: "csinode",
     storage_version_hash: "Pe62DkZtjuo=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..PLAIN },
+    rules: &Rules {
+        unconditional_update: false,
+        validate: validate::csinode::validate,
+        validate_update: validate::csinode::validate_update,
+        ..PLAIN
+    },
     ..CLUSTER
 };
 
@@ -46,7 +52,12 @@ const CSI_STORAGE_CAPACITY: Kind = Kind {
     plural: "csistoragecapacities",
     singular: "csistoragecapacity",
     storage_version_hash: "xeVl+2Ly1kE=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::namespaced, ..PLAIN },
+    rules: &Rules {
+        unconditional_update: false,
+        validate: validate::storagecapacity::validate,
+        validate_update: validate::storagecapacity::validate_update,
+        ..PLAIN
+    },
     ..NAMESPACED
 };
 
@@ -76,7 +87,9 @@ const VOLUME_ATTACHMENT: Kind = Kind {
     rules: &Rules {
         prepare_status_update: strategy::status_only,
         unconditional_update: false,
-        validate: validate::plain::cluster,
+        validate: validate::volumeattachment::validate,
+        validate_update: validate::volumeattachment::validate_update,
+        validate_status_update: validate::volumeattachment::validate_update,
         ..STATUS
     },
     ..CLUSTER
@@ -89,7 +102,12 @@ const VOLUME_ATTRIBUTES_CLASS: Kind = Kind {
     singular: "volumeattributesclass",
     short_names: &["vac"],
     storage_version_hash: "Bl3MtjZ/n/s=",
-    rules: &Rules { unconditional_update: false, validate: validate::plain::cluster, ..PLAIN },
+    rules: &Rules {
+        unconditional_update: false,
+        validate: validate::volumeattributesclass::validate,
+        validate_update: validate::volumeattributesclass::validate_update,
+        ..PLAIN
+    },
     ..CLUSTER
 };
 
@@ -99,7 +117,11 @@ const DEVICE_CLASS: Kind = Kind {
     plural: "deviceclasses",
     singular: "deviceclass",
     storage_version_hash: "Yk2PTc1Ybxk=",
-    rules: &Rules { validate: validate::plain::cluster, ..GENERATION },
+    rules: &Rules {
+        validate: validate::device::class::validate,
+        validate_update: validate::device::class::validate_update,
+        ..GENERATION
+    },
     ..CLUSTER
 };
 
@@ -113,7 +135,9 @@ const RESOURCE_CLAIM: Kind = Kind {
     rules: &Rules {
         default: defaults::resourceclaim::set,
         prepare_status_update: strategy::status_only,
-        validate: validate::plain::namespaced,
+        validate: validate::device::claim::validate,
+        validate_update: validate::device::claim::validate_update,
+        validate_status_update: validate::device::claim::validate_status_update,
         ..STATUS
     },
     ..NAMESPACED
@@ -127,7 +151,8 @@ const RESOURCE_CLAIM_TEMPLATE: Kind = Kind {
     storage_version_hash: "TuzjC49aUfM=",
     rules: &Rules {
         default: defaults::resourceclaim::set_template,
-        validate: validate::plain::namespaced,
+        validate: validate::device::claim::validate_template,
+        validate_update: validate::device::claim::validate_template_update,
         ..PLAIN
     },
     ..NAMESPACED
@@ -142,7 +167,8 @@ const RESOURCE_SLICE: Kind = Kind {
     rules: &Rules {
         selectable: select::RESOURCE_SLICE,
         select: select::resource_slice,
-        validate: validate::plain::cluster,
+        validate: validate::device::slice::validate,
+        validate_update: validate::device::slice::validate_update,
         ..GENERATION
     },
     ..CLUSTER

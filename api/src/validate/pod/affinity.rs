@@ -19,22 +19,30 @@ pub(super) fn check(errors: &mut Errors, path: &Path<'_>, affinity: &Value) {
 
 fn check_node(errors: &mut Errors, path: &Path<'_>, affinity: &Value) {
     if has(affinity, REQUIRED) {
-        let path = path.child(REQUIRED);
-        let path = path.child("nodeSelectorTerms");
-        let terms = items(&affinity[REQUIRED], "nodeSelectorTerms");
-        if terms.is_empty() {
-            let words = "must have at least one node selector term";
-            errors.push(FieldError::required(path, words));
-        }
-        for (index, term) in terms.iter().enumerate() {
-            check_node_term(errors, &path.index(index), term);
-        }
+        check_node_selector(errors, &path.child(REQUIRED), &affinity[REQUIRED]);
     }
     let path = path.child(PREFERRED);
     for (index, preferred) in items(affinity, PREFERRED).iter().enumerate() {
         let path = path.index(index);
         check_weight(errors, &path, preferred);
         check_node_term(errors, &path.child("preference"), &preferred["preference"]);
+    }
+}
+
+/// Checks a `NodeSelector`: its terms, of which one at least must be there.
+pub(in super::super) fn check_node_selector(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    selector: &Value,
+) {
+    let path = path.child("nodeSelectorTerms");
+    let terms = items(selector, "nodeSelectorTerms");
+    if terms.is_empty() {
+        let words = "must have at least one node selector term";
+        errors.push(FieldError::required(path, words));
+    }
+    for (index, term) in terms.iter().enumerate() {
+        check_node_term(errors, &path.index(index), term);
     }
 }
 

@@ -17,6 +17,7 @@ use super::{Errors, items, labels, metadata, text};
 use crate::field_error::{FieldError, Path};
 use crate::names;
 
+pub(super) use affinity::check_node_selector;
 pub use ephemeral::validate_ephemeral_update;
 pub(super) use probe::check_port;
 pub(super) use scheduling::check_taint_effect;

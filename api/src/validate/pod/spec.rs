@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::{
-    Errors, complain, has, items, labels, non_negative, number, one_of, resources, text,
-};
+use super::super::{Errors, complain, has, items, labels, number, one_of, resources, text};
 use super::{affinity, container, scheduling, volume};
 use crate::field_error::{FieldError, Path};
 use crate::names;
@@ -28,7 +26,7 @@ pub(super) fn check(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     if grace.is_none() {
         errors.push(FieldError::required(path.child("terminationGracePeriodSeconds"), ""));
     }
-    non_negative(errors, path.child("terminationGracePeriodSeconds"), grace);
+    // One below zero means 1, and is warned of.
     let volumes = volume::check(errors, &path.child("volumes"), items(spec, "volumes"));
     let context = container::Context { spec, volumes: &volumes, grace };
     container::check_all(errors, path, &context);
