@@ -14,7 +14,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::binary::coracle;
+use crate::binary::{coracle, root};
 use crate::cluster::Output;
 use crate::tools::{KUBECTL_NEW, kubectl};
 use crate::wait::eventually;
@@ -35,6 +35,7 @@ pub struct Machines {
     folder: TempDir,
     server: Option<Child>,
     hosts: Vec<Option<Child>>,
+    lines: Vec<(usize, Child)>,
 }
 
 fn ip(arguments: &str) {
@@ -61,6 +62,7 @@ impl Machines {
             folder: tempfile::Builder::new().prefix("coracle-hosts-").tempdir().unwrap(),
             server: None,
             hosts: (0..count).map(|_| None).collect(),
+            lines: Vec::new(),
         };
         machines.wire();
         machines.start_server(flags);
@@ -266,6 +268,40 @@ impl Machines {
         ip(&format!("-n {} route {verb} prohibit {}/32", self.machine(from), self.address(to)));
     }
 
+    /// Makes the line of a machine a bad one: of the frames each way so many percent are lost, and each is late by up
+    /// to so many milliseconds, so that some overtake others. A relay does it, as not every kernel has `netem`.
+    pub fn spoil_line(&mut self, index: usize, percent: u32, millis: u32) {
+        let relay = root().join("tests/e2e/tools/relay.py").display().to_string();
+        for machine in 0..self.count {
+            let done = self.program(machine, &["python3", &relay, "checksums", "eth0"]);
+            assert!(done.ok, "{done:?}");
+        }
+        let switch = format!("{}s", self.name);
+        ip(&format!("-n {switch} link add near{index} type veth peer name far{index}"));
+        ip(&format!("-n {switch} link set near{index} up"));
+        ip(&format!("-n {switch} link set far{index} master br0 up"));
+        ip(&format!("-n {switch} link set p{index} nomaster"));
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &switch, "python3", &relay, "line"]);
+        command.args([format!("p{index}"), format!("near{index}")]);
+        command.args([percent.to_string(), millis.to_string()]).stdout(Stdio::piped());
+        self.lines.push((index, command.spawn().unwrap()));
+    }
+
+    /// Makes the line that was spoiled last a good one again; how many frames were lost on it, and how many overtook
+    /// another.
+    pub fn mend_line(&mut self) -> (u32, u32) {
+        let (index, relay) = self.lines.pop().unwrap();
+        kill_process(Pid::from_child(&relay), Signal::TERM).unwrap();
+        let said = of(&relay.wait_with_output().unwrap());
+        let switch = format!("{}s", self.name);
+        ip(&format!("-n {switch} link del near{index}"));
+        ip(&format!("-n {switch} link set p{index} master br0"));
+        let last = said.stdout.lines().last().and_then(|line| line.split_once(' '));
+        let (lost, overtook) = last.unwrap_or_else(|| panic!("{said:?}"));
+        (lost.parse().unwrap(), overtook.parse().unwrap())
+    }
+
     /// Runs kubectl beside the server.
     #[must_use]
     pub fn kubectl(&self, arguments: &[&str]) -> Output {
@@ -424,6 +460,10 @@ impl Machines {
 impl Drop for Machines {
     fn drop(&mut self) {
         crate::logs::show_if_failing(&[self.folder.path()]);
+        for (_, relay) in &mut self.lines {
+            let _ended = relay.kill();
+            let _ended = relay.wait();
+        }
         for child in self.hosts.iter_mut().chain([&mut self.server]).filter_map(Option::as_mut) {
             let _ended = child.kill();
             let _ended = child.wait();

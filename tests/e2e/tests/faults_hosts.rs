@@ -105,6 +105,27 @@ fn a_host_is_lost_when_its_peers_and_its_lease_agree_and_by_no_single_word() {
     machines.wait_ready(3);
     expect_endpoints(&machines, &[one, two, three]);
     expect_said(&machines, 2, "host-1,host-3", "");
+    a_bad_line_costs_time_and_nothing_else(&mut machines, [one, two, three]);
+}
+
+/// Frames to and from host 3 are lost, late and out of order; what its pod is sent arrives whole, and the server
+/// reaches it.
+fn a_bad_line_costs_time_and_nothing_else(machines: &mut Machines, pods: [&String; 3]) {
+    let pod = pods[2];
+    machines.spoil_line(3, 2, 10);
+    let (load, question) = (format!("load {pod}:7000 1"), format!("ask {pod}:7000 hi"));
+    let mut commands = vec![load.as_str()];
+    commands.extend([question.as_str(); 20]);
+    ask_until(machines, "far-away", 1, &commands, |_, said| {
+        said.contains("same true") && said.matches(" hi from ").count() == 20
+    });
+    eventually("a command runs in the pod", || {
+        let said = machines.kubectl(&["exec", "echo-3", "--", "echo", "hello"]);
+        if said.stdout == "hello\n" { Ok(()) } else { Err((said, machines.logs())) }
+    });
+    let (lost, overtook) = machines.mend_line();
+    assert!(lost > 0 && overtook > 0, "{lost} {overtook}: the line was bad");
+    expect_endpoints(machines, &pods);
 }
 
 /// Host 3 cannot send to the server, which can send to it; then the other way round. The other hosts reach it all
