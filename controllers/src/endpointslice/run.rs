@@ -1,6 +1,5 @@
 //! The edge of the EndpointSlice controller: observes caches, carries the actions out.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use coracle_client::{Cache, Change, ObjectKey, Outcome, Queue, drive};
@@ -8,12 +7,11 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PropagationPolicy;
-use parking_lot::Mutex;
 
 use super::reconcile::has_selector;
 use super::{Action, CONTROLLER, MANAGED_BY, Observed, SERVICE_NAME, ZONE, matters, reconcile};
 use crate::context::{Context, Running};
-use crate::gather::gathers;
+use crate::gather::Looks;
 use crate::objects::namespace;
 use crate::write::{self, WriteError, settle};
 
@@ -23,11 +21,8 @@ struct Controller {
     pods: Cache<Pod>,
     slices: Cache<EndpointSlice>,
     nodes: Cache<Node>,
-    sizes: Sizes,
+    looks: Looks,
 }
-
-/// How many pods each Service had when it was last looked at; bounded by the Services.
-type Sizes = Arc<Mutex<HashMap<ObjectKey, usize>>>;
 
 /// Starts the controller.
 pub(crate) fn start(context: &Context) -> Running {
@@ -38,7 +33,7 @@ pub(crate) fn start(context: &Context) -> Running {
         pods: context.caches.get(),
         slices: context.caches.get(),
         nodes: context.caches.get(),
-        sizes: Sizes::default(),
+        looks: Looks::default(),
     });
     let feeds = vec![
         controller.services.observe({
@@ -46,18 +41,18 @@ pub(crate) fn start(context: &Context) -> Running {
             move |change| queue.add(change.key.clone())
         }),
         controller.slices.observe({
-            let (queue, sizes) = (queue.clone(), Arc::clone(&controller.sizes));
+            let (queue, looks) = (queue.clone(), controller.looks.clone());
             move |change| {
                 let slice = change.latest().filter(|slice| is_kept(&slice.metadata));
                 if let Some(service) = slice.and_then(|slice| service_of(&slice.metadata)) {
-                    add(&queue, &sizes, service);
+                    looks.add(&queue, service);
                 }
             }
         }),
         controller.pods.observe({
             let (queue, services) = (queue.clone(), controller.services.clone());
-            let sizes = Arc::clone(&controller.sizes);
-            move |change| pod_changed(&queue, &services, &sizes, change)
+            let looks = controller.looks.clone();
+            move |change| pod_changed(&queue, &services, &looks, change)
         }),
         controller.nodes.observe({
             let (queue, services) = (queue.clone(), controller.services.clone());
@@ -74,12 +69,6 @@ pub(crate) fn start(context: &Context) -> Running {
         async move { settle(controller.reconcile(&key).await) }
     });
     Running { drive, feeds }
-}
-
-/// Adds a Service of which a pod or a slice changed: one with many pods after a while.
-fn add(queue: &Queue<ObjectKey>, sizes: &Sizes, service: ObjectKey) {
-    let pods = sizes.lock().get(&service).copied().unwrap_or(0);
-    queue.add_after(service, gathers(pods));
 }
 
 fn zone(node: Option<&Node>) -> Option<&String> {
@@ -106,7 +95,7 @@ fn selects(service: &Service, meta: &ObjectMeta) -> bool {
 fn pod_changed(
     queue: &Queue<ObjectKey>,
     services: &Cache<Service>,
-    sizes: &Sizes,
+    looks: &Looks,
     change: &Change<Pod>,
 ) {
     if let (Some(old), Some(new)) = (&change.old, &change.new)
@@ -118,7 +107,7 @@ fn pod_changed(
     for service in services.list_in(namespace(&pod.metadata)) {
         let mut states = [&change.old, &change.new].into_iter().flatten();
         if states.any(|pod| selects(&service, &pod.metadata)) {
-            add(queue, sizes, write::key(&service.metadata));
+            looks.add(queue, write::key(&service.metadata));
         }
     }
 }
@@ -130,7 +119,7 @@ impl Controller {
         self.slices.wait_synced().await;
         self.nodes.wait_synced().await;
         let Some(service) = self.services.get_key(key) else {
-            self.sizes.lock().remove(key);
+            self.looks.note(key, 0);
             return Ok(Outcome::Done);
         };
         if !has_selector(&service) {
@@ -148,7 +137,7 @@ impl Controller {
         pods.retain(|pod| selects(&service, &pod.metadata));
         let mut slices = self.slices.list_in(namespace);
         let key = write::key(&service.metadata);
-        self.sizes.lock().insert(key.clone(), pods.len());
+        self.looks.note(&key, pods.len());
         slices.retain(|slice| {
             is_kept(&slice.metadata) && service_of(&slice.metadata).as_ref() == Some(&key)
         });
@@ -186,7 +175,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_service_with_many_pods_is_looked_at_after_a_while() {
+    fn a_service_with_many_pods_is_not_looked_at_again_at_once() {
         let at_once = |pods: usize| {
             let service = json!({"metadata": {"name": "web", "namespace": "a"},
                 "spec": {"selector": {"app": "web"}}});
@@ -198,9 +187,9 @@ mod tests {
                 old: None,
                 new: Some(serde_json::from_value(pod).map(Arc::new).unwrap()),
             };
-            let (queue, sizes) = (Queue::new(), Sizes::default());
-            sizes.lock().insert(ObjectKey::namespaced("a", "web"), pods);
-            pod_changed(&queue, &services, &sizes, &change);
+            let (queue, looks) = (Queue::new(), Looks::default());
+            looks.note(&ObjectKey::namespaced("a", "web"), pods);
+            pod_changed(&queue, &services, &looks, &change);
             !queue.is_idle()
         };
         assert!(at_once(0) && at_once(500));

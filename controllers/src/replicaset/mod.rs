@@ -4,7 +4,6 @@
 //! Out: pods to adopt, release, create and delete, and its status. Which pods these become is
 //! never known here, only how many.
 
-mod gather;
 mod pace;
 mod rank;
 mod reconcile;
@@ -43,8 +42,6 @@ pub(crate) trait Replicated:
 
     /// Gives the ReplicaSet that works as the object does, with its metadata.
     fn to_set(owner: &Arc<Self>) -> Arc<ReplicaSet>;
-    /// Gives how many pods it has, or is to have.
-    fn size(&self) -> i32;
     /// Gives which pods it takes.
     fn selector(&self) -> Option<PodSelector>;
     /// Gives its status.

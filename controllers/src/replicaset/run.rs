@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use coracle_client::{Cache, ObjectKey, Outcome, Queue, drive};
+use coracle_client::cache::Object;
+use coracle_client::{Cache, Change, ObjectKey, Outcome, Queue, drive};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::gather::{owner_changed, pod_changed};
 use super::{Action, Failure, Observed, Replicated, reconcile, status, without_retelling};
 use crate::context::{Context, Running};
-use crate::objects::{PodSelector, controller_of, name, namespace, uid};
+use crate::gather::Looks;
+use crate::objects::{PodSelector, controller_of, is_deleting, name, namespace, uid};
 use crate::owned;
 use crate::pods::{Failed, PodWriter, from_template};
 use crate::write::{self, WriteError, settle};
@@ -22,6 +24,7 @@ struct Controller<R: Replicated> {
     sets: Cache<ReplicaSet>,
     pods: Cache<Pod>,
     writer: PodWriter,
+    looks: Looks,
 }
 
 /// Starts the controller of ReplicaSets.
@@ -43,15 +46,20 @@ pub(crate) fn start_for<R: Replicated>(context: &Context) -> Running {
             pods,
             recorder: context.recorder(R::CONTROLLER),
         },
+        looks: Looks::default(),
     });
     let feeds = vec![
         controller.owners.observe({
-            let queue = queue.clone();
-            move |change| owner_changed(&queue, change)
+            let (queue, looks) = (queue.clone(), controller.looks.clone());
+            move |change| owner_changed(&queue, &looks, change)
         }),
         controller.pods.observe({
             let (queue, owners) = (queue.clone(), controller.owners.clone());
-            move |change| pod_changed(&queue, &owners, change)
+            let looks = controller.looks.clone();
+            move |change| {
+                let add = |key: ObjectKey, _uid: &str| looks.add(&queue, key);
+                owned::find_owners(add, &owners, change, R::selector);
+            }
         }),
     ];
     let drive = drive(R::CONTROLLER, queue, context.config.workers, move |key| {
@@ -61,14 +69,33 @@ pub(crate) fn start_for<R: Replicated>(context: &Context) -> Running {
     Running { drive, feeds }
 }
 
+/// Adds an owner that changed, at once when something else is asked of it. What is told of it, by this controller itself
+/// after nearly each look, is no haste.
+fn owner_changed<K: Object>(queue: &Queue<ObjectKey>, looks: &Looks, change: &Change<K>) {
+    let both = change.old.as_ref().zip(change.new.as_ref());
+    if both.is_some_and(|(old, new)| asks_the_same(old.meta(), new.meta())) {
+        looks.add(queue, change.key.clone());
+    } else {
+        queue.add(change.key.clone());
+    }
+}
+
+fn asks_the_same(old: &ObjectMeta, new: &ObjectMeta) -> bool {
+    uid(old) == uid(new) && old.generation == new.generation && is_deleting(old) == is_deleting(new)
+}
+
 impl<R: Replicated> Controller<R> {
     #[expect(clippy::disallowed_methods, reason = "the edge that turns the clock into an input")]
     async fn reconcile(&self, key: &ObjectKey) -> Result<Outcome, WriteError> {
         self.owners.wait_synced().await;
         self.sets.wait_synced().await;
         self.pods.wait_synced().await;
-        let Some(owner) = self.owners.get_key(key) else { return Ok(Outcome::Done) };
+        let Some(owner) = self.owners.get_key(key) else {
+            self.looks.note(key, 0);
+            return Ok(Outcome::Done);
+        };
         let observed = self.observe(&owner);
+        self.looks.note(key, observed.pods.len());
         let now = Timestamp::now();
         let mut outcome = Outcome::Done;
         let mut actions = reconcile(&observed, now);
@@ -158,11 +185,6 @@ impl Replicated for ReplicaSet {
         Arc::clone(owner)
     }
 
-    fn size(&self) -> i32 {
-        let asked = self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-        asked.max(self.status.as_ref().map_or(0, |status| status.replicas))
-    }
-
     fn selector(&self) -> Option<PodSelector> {
         self.spec.as_ref().map(|spec| PodSelector::new(&spec.selector))
     }
@@ -177,5 +199,37 @@ impl Replicated for ReplicaSet {
 
     fn tellable(status: ReplicaSetStatus) -> ReplicaSetStatus {
         status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn set(generation: i64, uid: &str, change: &str) -> Option<Arc<ReplicaSet>> {
+        let mut set = json!({"metadata": {"name": "web", "uid": uid, "generation": generation}});
+        if !change.is_empty() {
+            set["metadata"]["deletionTimestamp"] = json!(change);
+        }
+        Some(serde_json::from_value(set).map(Arc::new).unwrap())
+    }
+
+    #[test]
+    fn what_is_asked_of_a_large_set_is_looked_at_at_once() {
+        let check = |old: Option<Arc<ReplicaSet>>, new: Option<Arc<ReplicaSet>>, at_once: bool| {
+            let (queue, looks) = (Queue::new(), Looks::default());
+            let key = ObjectKey::namespaced("a", "web");
+            looks.note(&key, 10_000);
+            owner_changed(&queue, &looks, &Change { key, old: old.clone(), new: new.clone() });
+            assert_eq!(!queue.is_idle(), at_once, "{old:?} {new:?}");
+        };
+        let large = || set(1, "u", "");
+        check(None, large(), true);
+        check(large(), None, true);
+        check(large(), set(2, "u", ""), true);
+        check(large(), set(1, "v", ""), true);
+        check(large(), set(1, "u", "2026-01-01T00:00:00Z"), true);
+        check(large(), large(), false);
     }
 }

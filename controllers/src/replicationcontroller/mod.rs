@@ -74,11 +74,6 @@ impl Replicated for ReplicationController {
         Arc::new(to_replica_set(owner))
     }
 
-    fn size(&self) -> i32 {
-        let asked = self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-        asked.max(self.status.as_ref().map_or(0, |status| status.replicas))
-    }
-
     fn selector(&self) -> Option<PodSelector> {
         to_replica_set(self).spec.map(|spec| PodSelector::new(&spec.selector))
     }
