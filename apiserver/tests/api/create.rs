@@ -232,3 +232,71 @@ async fn a_body_over_the_limit_is_refused() {
     "#]]
     .assert_eq(&session.run(&request).await);
 }
+
+#[tokio::test]
+async fn a_grace_period_below_zero_is_warned_of() {
+    check(
+        r#"
+POST /api/v1/namespaces/default/serviceaccounts | /metadata/name
+{"metadata":{"name":"default"}}
+
+POST /api/v1/namespaces/default/pods | /spec/terminationGracePeriodSeconds
+{"metadata":{"name":"a"},"spec":{"terminationGracePeriodSeconds":-1,"nodeName":"n","containers":[{"name":"c","image":"i"}]}}
+
+DELETE /api/v1/namespaces/default/pods/a | /metadata/deletionGracePeriodSeconds
+"#,
+        expect![[r#"
+            201
+              /metadata/name "default"
+            201
+              ! 299 - "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+              /spec/terminationGracePeriodSeconds -1
+            200
+              /metadata/deletionGracePeriodSeconds 1
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_kind_is_not_is_refused_at_creation_and_change() {
+    check(
+        r#"
+POST /apis/storage.k8s.io/v1/csidrivers
+{"metadata":{"name":"a.example.com"},"spec":{"fsGroupPolicy":"Q"}}
+
+POST /apis/storage.k8s.io/v1/csidrivers | /spec/attachRequired
+{"metadata":{"name":"a.example.com"},"spec":{}}
+
+PATCH /apis/storage.k8s.io/v1/csidrivers/a.example.com
+Content-Type: application/merge-patch+json
+{"spec":{"attachRequired":false}}
+
+PATCH /apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/own/status
+Content-Type: application/merge-patch+json
+{"status":{"conditions":[{"type":"","status":"True"}]}}
+
+POST /apis/flowcontrol.apiserver.k8s.io/v1/flowschemas | /metadata/name
+{"metadata":{"name":"own"},"spec":{"matchingPrecedence":50,"priorityLevelConfiguration":{"name":"exempt"}}}
+
+PATCH /apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/own/status
+Content-Type: application/merge-patch+json
+{"status":{"conditions":[{"type":"","status":"True"}]}}
+"#,
+        expect![[r#"
+            422 Invalid: CSIDriver.storage.k8s.io "a.example.com" is invalid: spec.fsGroupPolicy: Unsupported value: "Q": supported values: "File", "None", "ReadWriteOnceWithFSType"
+              {"causes":[{"field":"spec.fsGroupPolicy","message":"Unsupported value: \"Q\": supported values: \"File\", \"None\", \"ReadWriteOnceWithFSType\"","reason":"FieldValueNotSupported"}],"group":"storage.k8s.io","kind":"CSIDriver","name":"a.example.com"}
+            201
+              /spec/attachRequired true
+            422 Invalid: CSIDriver.storage.k8s.io "a.example.com" is invalid: spec.attachedRequired: Invalid value: false: field is immutable
+              {"causes":[{"field":"spec.attachedRequired","message":"Invalid value: false: field is immutable","reason":"FieldValueInvalid"}],"group":"storage.k8s.io","kind":"CSIDriver","name":"a.example.com"}
+            404 NotFound: flowschemas.flowcontrol.apiserver.k8s.io "own" not found
+              {"group":"flowcontrol.apiserver.k8s.io","kind":"flowschemas","name":"own"}
+            201
+              /metadata/name "own"
+            422 Invalid: FlowSchema.flowcontrol.apiserver.k8s.io "own" is invalid: status.conditions[0].type: Required value
+              {"causes":[{"field":"status.conditions[0].type","message":"Required value","reason":"FieldValueRequired"}],"group":"flowcontrol.apiserver.k8s.io","kind":"FlowSchema","name":"own"}
+        "#]],
+    )
+    .await;
+}

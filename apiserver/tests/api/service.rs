@@ -122,10 +122,8 @@ async fn a_restart_knows_the_addresses_in_use_and_moves_its_own() {
     assert_eq!(answer.status().as_u16(), 422);
 }
 
-#[tokio::test]
-async fn each_address_has_an_object_as_long_as_it_is_given_out() {
-    check(
-        r#"
+/// An address with one Service, with none, and with another that is held for a while.
+const ADDRESSES: &str = r#"
 POST /api/v1/namespaces/default/services | /metadata/name
 {"metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.50","ports":[{"port":80}]}}
 
@@ -161,7 +159,12 @@ GET /apis/networking.k8s.io/v1/ipaddresses/10.96.0.50
 GET /apis/networking.k8s.io/v1/servicecidrs/kubernetes | /metadata/finalizers /status/conditions/0/status
 
 DELETE /apis/networking.k8s.io/v1/servicecidrs/kubernetes | /metadata/finalizers
-"#,
+"#;
+
+#[tokio::test]
+async fn each_address_has_an_object_as_long_as_it_is_given_out() {
+    check(
+        ADDRESSES,
         expect![[r#"
             201
               /metadata/name "a"
