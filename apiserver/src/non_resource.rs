@@ -38,6 +38,7 @@ impl Core {
             "" => return Ok(respond::value(StatusCode::OK, &self.paths(), plain)),
             "/version" => return Ok(respond::value(StatusCode::OK, &version::info(), plain)),
             "/metrics" => return Ok(self.show_metrics()),
+            "/metrics/slis" => return Ok(self.show_indicators()),
             kube_state::PATH => return Ok(self.show_kube_state()),
             "/openapi/v3" => return self.openapi_index(headers, plain).await,
             "/openid/v1/jwks" => return Ok(self.jwks()),
@@ -117,6 +118,7 @@ impl Core {
             "/livez",
             "/metrics",
             "/metrics/kube-state",
+            "/metrics/slis",
             "/openapi/v2",
             "/openapi/v3",
             "/openid/v1/jwks",
@@ -144,6 +146,14 @@ impl Core {
         answer
     }
 
+    /// How health checks came out, as kube-apiserver's service level indicators.
+    fn show_indicators(&self) -> Answer {
+        let mut answer = respond::text(StatusCode::OK, self.checks.lock().text());
+        let kind = HeaderValue::from_static(kube_state::CONTENT_TYPE);
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        answer
+    }
+
     /// What the objects say, as kube-state-metrics tells it; written while it is read.
     fn show_kube_state(&self) -> Answer {
         let chunks = kube_state::chunks(&self.caches).map(Ok::<_, body::BoxError>);
@@ -159,9 +169,10 @@ impl Core {
             .trim_start_matches('/')
             .split_once('/')
             .unwrap_or((path.trim_start_matches('/'), ""));
-        let is_ready_check = match endpoint {
-            "readyz" => true,
-            "healthz" | "livez" => false,
+        let (endpoint, is_ready_check) = match endpoint {
+            "readyz" => ("readyz", true),
+            "healthz" => ("healthz", false),
+            "livez" => ("livez", false),
             _ => return None,
         };
         let mut checks =
@@ -178,6 +189,9 @@ impl Core {
         }
         let excluded: Vec<&str> = query.all("exclude").collect();
         checks.retain(|(name, _)| !excluded.contains(name));
+        let mut noted = self.checks.lock();
+        checks.iter().for_each(|(name, passed)| noted.note(endpoint, name, *passed));
+        drop(noted);
         Some(report(endpoint, &checks, query.flag("verbose").is_some()))
     }
 }

@@ -4,6 +4,7 @@
 //! go spans, records and metrics, by OTLP over HTTP. Nothing here knows Kubernetes or components: a
 //! [`Resource`] says whose they are. See `README.md`.
 
+mod checks;
 mod config;
 mod export;
 mod headers;
@@ -17,6 +18,7 @@ mod requests;
 mod span;
 mod telemetry;
 
+pub use checks::Checks;
 pub use config::{Config, Endpoint, EndpointError, Sampling, SamplingError, Signal, SignalError};
 pub use logs::{Logger, QUEUE_LINES_MAX, Stream};
 pub use metrics::{Data, Metric, SOURCES_MAX, Source};

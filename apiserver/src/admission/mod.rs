@@ -20,6 +20,8 @@ mod service_account;
 mod tolerations;
 pub(crate) mod topology;
 
+pub use node::is_restricted as is_restricted_label;
+
 use crate::audit::Notes;
 use crate::authn::UserInfo;
 use crate::cache::Caches;

@@ -210,8 +210,12 @@ fn own_labels(
     )))
 }
 
-/// Whether a label is not the node's own: one of Kubernetes' domains, but for those that a kubelet sets.
-fn is_restricted(label: &str) -> bool {
+/// Whether a label is not the node's own: one of Kubernetes' domains, but for those that a kubelet sets. The plugin
+/// `NodeRestriction` refuses it from a node.
+///
+/// *Source:* `getForbiddenLabels` of the `NodeRestriction` admission plugin.
+#[must_use]
+pub fn is_restricted(label: &str) -> bool {
     let domain = label.split_once('/').map_or("", |(domain, _)| domain);
     let is_in = |parent: &&str| {
         domain == *parent || domain.strip_suffix(*parent).is_some_and(|sub| sub.ends_with('.'))

@@ -9,6 +9,8 @@ use clap::{ArgAction, Args};
 use coracle_agent::AgentConfig;
 use coracle_agent::pods::shutdown::ShutdownGrace;
 use coracle_agent::volumes::nfs::NfsShare;
+use coracle_api::names;
+use coracle_apiserver::admission::is_restricted_label;
 use k8s_openapi::api::core::v1::Taint;
 
 /// Seconds that pods get when the machine goes down: the usual grace period of a pod.
@@ -35,7 +37,7 @@ pub(crate) struct NodeFlags {
     pub(crate) allow_host_network: bool,
 
     /// Labels for the Node
-    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
     pub(crate) node_labels: Vec<String>,
 
     /// Taints that the Node gets when it is made
@@ -190,6 +192,25 @@ fn pairs(flag: &str, list: &[String]) -> anyhow::Result<BTreeMap<String, String>
     list.iter().map(pair).collect()
 }
 
+/// Reads one label. One that the API server takes from no node is refused here: the node would come without it.
+///
+/// *Source:* kubelet's `ValidateKubeletFlags`.
+fn label(text: &str) -> Result<String, String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    let wrong = names::qualified_name(key).into_iter().chain(names::label_value(value)).next();
+    if let Some(wrong) = wrong {
+        return Err(wrong);
+    }
+    if is_restricted_label(key) {
+        return Err(format!(
+            "a node may not give itself the label {key} (NodeRestriction): of those of kubernetes.io and k8s.io only what \
+             is below kubelet.kubernetes.io and node.kubernetes.io, and what kubelets set themselves, such as \
+             topology.kubernetes.io/zone, is its own; give it this one with `kubectl label node`"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 fn taint(text: &str) -> anyhow::Result<Taint> {
     const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
     let (rest, effect) = text.rsplit_once(':').unwrap_or((text, ""));
@@ -282,6 +303,10 @@ mod tests {
             ("--allow-host-path=srv", "absolute"),
             ("--nfs=files=/mnt/files", "SERVER:/EXPORT=FOLDER"),
             ("--node-labels=gpu", "KEY=VALUE"),
+            ("--node-labels=a/b/c=1", "a/b/c=1"),
+            ("--node-labels=gpu=a b", "gpu=a b"),
+            ("--node-labels=node-role.kubernetes.io/db=", "node-role.kubernetes.io/db"),
+            ("--node-labels=x.node-restriction.kubernetes.io/y=1", "NodeRestriction"),
             ("--register-with-taints=gpu:Never", "EFFECT"),
             ("--eviction-hard=memory<1", "--eviction-hard"),
             ("--image-gc-low-threshold=99", "must not be above"),

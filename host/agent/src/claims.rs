@@ -104,6 +104,11 @@ impl Claims {
         Ok(values)
     }
 
+    /// Gives what the claims of a pod meant when it was last mounted. Blocks.
+    pub(crate) fn known(&self, uid: &str) -> Values {
+        self.files.claims(uid)
+    }
+
     /// Ends what only this pod needed.
     pub(crate) fn release(&self, uid: &str) {
         let mut any = false;

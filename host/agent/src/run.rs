@@ -178,6 +178,8 @@ fn share(
         shut_down: parts.shut_down,
         told_shutdown: CancellationToken::new(),
         rates: parking_lot::Mutex::default(),
+        disk: tokio::sync::Mutex::default(),
+        checks: parking_lot::Mutex::default(),
         config,
     })
 }

@@ -20,7 +20,7 @@ use crate::memory::Account;
 use crate::meter::{self, CpuMeter};
 use crate::sandbox::StartError;
 use crate::spec::{ContainerSpec, Stdin, Usage};
-use crate::stdio::{Input, Output, Screen, Stdio, Taps, Terminal};
+use crate::stdio::{Input, Interrupts, Output, Screen, Stdio, Taps, Terminal};
 use crate::worker::Remote;
 use crate::{command, exec, http};
 
@@ -203,6 +203,12 @@ impl Core {
             log: None,
             stdio,
         })
+    }
+
+    /// What lets the guest go where it waits for the network.
+    pub(crate) fn interrupts(&self) -> Interrupts {
+        let input = self.stdio.input.clone().filter(|_| self.spec.image.takes_interrupts());
+        input.map(Interrupts::of).unwrap_or_default()
     }
 
     /// Resolves when the container has ended.

@@ -197,7 +197,11 @@ impl WasiHttpView for State {
 impl NetView for State {
     fn net(&mut self) -> NetCtx<'_> {
         let core = &self.core;
-        let make = || NetState { ns: core.netns.clone(), scope: core.scope.clone() };
+        let make = || NetState {
+            ns: core.netns.clone(),
+            scope: core.scope.clone(),
+            interrupts: core.interrupts(),
+        };
         NetCtx { net: self.net.get_or_insert_with(make), table: &mut self.table }
     }
 }

@@ -69,7 +69,16 @@ fn furnish(cluster: &Cluster, node: &str) {
         pod(
             "busy",
             &json!({"containers": [sh("c", "while true; do echo; sleep 0.1; done",
-            &json!({"image": BEHAVE, "resources": {"limits": {"cpu": "1", "memory": "64Mi"}}}))]}),
+            &json!({"image": BEHAVE, "resources": {"limits": {"cpu": "1", "memory": "64Mi"}},
+                "volumeMounts": [{"name": "kept", "mountPath": "/kept"}]}))],
+            "volumes": [{"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}}]}),
+        ),
+        object(
+            "v1",
+            "PersistentVolumeClaim",
+            "kept",
+            json!({"accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Mi"}}}),
         ),
         object("v1", "ResourceQuota", "quota", json!({"hard": {"pods": "50"}})),
         object("v1", "PersistentVolume", "volume", volume),

@@ -27,6 +27,7 @@ fn node(cluster: &Cluster) -> String {
 fn the_host_keeps_its_node() {
     let mut cluster = cluster();
     the_node_tells_of_itself(&cluster);
+    the_node_tells_of_disks_settings_and_health(&cluster);
     a_cordoned_node_takes_no_new_pods(&cluster);
     a_file_is_a_pod(&mut cluster);
     the_machine_goes_down(&cluster);
@@ -59,6 +60,60 @@ fn the_node_tells_of_itself(cluster: &Cluster) {
     let first = renewed("");
     let second = renewed(&first);
     assert!(second > first, "{first} {second}");
+}
+
+/// What is on disk, with which settings the agent runs, and how health checks came out.
+fn the_node_tells_of_disks_settings_and_health(cluster: &Cluster) {
+    let name = node(cluster);
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "kept"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}});
+    let script =
+        "for d in /own /kept /tmp; do dd if=/dev/zero of=$d/f bs=1000 count=100; done; sleep 600";
+    let mounts = json!({"volumeMounts": [{"name": "own", "mountPath": "/own"},
+        {"name": "kept", "mountPath": "/kept"}]});
+    let spec = json!({"terminationGracePeriodSeconds": 1, "containers": [sh("c", script, &mounts)],
+        "volumes": [{"name": "own", "emptyDir": {}},
+            {"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}}]});
+    cluster.make(&[claim, pod("writes", &spec)]);
+    let raw = |path: &str| {
+        let path = format!("/api/v1/nodes/{name}/proxy/{path}");
+        cluster.kubectl(&["get", "--raw", &path])
+    };
+    eventually("the summary knows what the pod has on disk", || {
+        let output = raw("stats/summary");
+        let summary: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        let pods = summary["pods"].as_array().into_iter().flatten();
+        let own = pods.into_iter().find(|pod| pod["podRef"]["name"] == "writes");
+        let own = own.cloned().unwrap_or_default();
+        let used = |at: &Value| at["usedBytes"].as_u64().unwrap_or_default();
+        let volume = |name: &str| {
+            let all = own["volume"].as_array().into_iter().flatten();
+            all.into_iter().find(|volume| volume["name"] == name).cloned().unwrap_or_default()
+        };
+        let container = &own["containers"][0];
+        let is_there = used(&volume("own")) == 100_000
+            && used(&volume("kept")) == 100_000
+            && volume("kept")["capacityBytes"] == 1 << 20
+            && volume("kept")["pvcRef"] == json!({"name": "kept", "namespace": "default"})
+            && used(&container["rootfs"]) >= 100_000
+            && used(&container["logs"]) > 0
+            && used(&own["ephemeral-storage"]) >= 200_000
+            && ["fs", "runtime", "rlimit"].iter().all(|part| summary["node"][part].is_object());
+        if is_there { Ok(()) } else { Err((output.stderr, summary["node"].clone(), own)) }
+    });
+    let settings: Value = serde_json::from_str(&raw("configz").stdout).unwrap_or_default();
+    let settings = &settings["kubeletconfig"];
+    assert_eq!(settings["shutdownGracePeriod"], "20s", "{settings}");
+    assert_eq!(settings["staticPodPath"], json!(cluster.folder().join("manifests")), "{settings}");
+    assert_eq!(raw("healthz").stdout, "ok");
+    let checked = "kubernetes_healthcheck{name=\"syncloop\",type=\"healthz\"} 1";
+    let told = raw("metrics/slis").stdout;
+    assert!(told.contains(checked), "{told}");
+    assert_eq!(cluster.run(&["get", "--raw", "/livez"]), "ok");
+    let told = cluster.run(&["get", "--raw", "/metrics/slis"]);
+    assert!(told.contains("kubernetes_healthcheck{name=\"store\",type=\"livez\"} 1"), "{told}");
+    assert!(told.contains("status=\"success\",type=\"livez\"}"), "{told}");
+    cluster.run(&["delete", "pod", "writes"]);
 }
 
 /// Row `node.cordon`.

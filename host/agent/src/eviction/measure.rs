@@ -12,7 +12,7 @@ use crate::volumes::VolumeRoots;
 
 /// Most entries that are counted below one folder: a pod with more files than that is measured short,
 /// and no pod can hold up the others' turn.
-const ENTRIES_MAX: usize = 1_000_000;
+const ENTRIES_MAX: u64 = 1_000_000;
 
 /// Measures what a pod has on disk; `logs` is the folder of its logs.
 pub(crate) fn pod(roots: &VolumeRoots, pod: &Pod, uid: &str, logs: &Path) -> PodDisk {
@@ -33,24 +33,48 @@ pub(crate) fn pod(roots: &VolumeRoots, pod: &Pod, uid: &str, logs: &Path) -> Pod
     disk
 }
 
+/// What a part of a file system holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Bytes of files.
+    pub(crate) bytes: u64,
+    /// Files, folders and links.
+    pub(crate) inodes: u64,
+}
+
+impl Held {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            inodes: self.inodes.saturating_add(other.inodes),
+        }
+    }
+}
+
 /// Sums up the files below a folder. Links are not followed.
 pub(crate) fn bytes_below(folder: &Path) -> u64 {
+    held_below(folder).bytes
+}
+
+/// Sums up what is below a folder. Links are not followed.
+pub(crate) fn held_below(folder: &Path) -> Held {
     let mut waiting = vec![folder.to_owned()];
-    let (mut sum, mut entries) = (0_u64, 0_usize);
+    let mut held = Held::default();
     while let Some(folder) = waiting.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            entries += 1;
-            if entries > ENTRIES_MAX {
-                return sum;
+            if held.inodes >= ENTRIES_MAX {
+                return held;
             }
+            held.inodes += 1;
             match entry.metadata() {
                 Ok(meta) if meta.is_dir() => waiting.push(entry.path()),
-                Ok(meta) if meta.is_file() => sum = sum.saturating_add(meta.len()),
+                Ok(meta) if meta.is_file() => held.bytes = held.bytes.saturating_add(meta.len()),
                 Ok(_) | Err(_) => {}
             }
         }
     }
-    sum
+    held
 }
 
 /// Reads what the machine has left; `data` is a folder of the file system that counts.
@@ -96,7 +120,7 @@ fn control_group() -> Option<Level> {
 }
 
 /// *Source:* kubelet: the fourth word of `/proc/loadavg` counts threads.
-fn pids() -> Option<Level> {
+pub(crate) fn pids() -> Option<Level> {
     let capacity = fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
     let load = fs::read_to_string("/proc/loadavg").ok()?;
     let used: u64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
@@ -115,7 +139,7 @@ mod tests {
         fs::write(inner.join("x"), [0; 100]).unwrap();
         fs::write(dir.path().join("y"), [0; 11]).unwrap();
         std::os::unix::fs::symlink("/usr", dir.path().join("usr")).unwrap();
-        assert_eq!(bytes_below(dir.path()), 111);
+        assert_eq!(held_below(dir.path()), Held { bytes: 111, inodes: 5 });
         assert_eq!(bytes_below(&dir.path().join("none")), 0);
     }
 

@@ -20,7 +20,7 @@ use crate::effects::Shared;
 ///
 /// *Source:* kubelet renews a lease of 40 s every 10 s.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-const LEASE_SECONDS: i32 = 40;
+pub(crate) const LEASE_SECONDS: i32 = 40;
 /// Time between two tries while the server does not answer or the node has no range yet.
 const RETRY: Duration = Duration::from_millis(200);
 /// Longest pause between tries.

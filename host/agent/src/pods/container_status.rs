@@ -138,7 +138,7 @@ fn crash_loop(pod: &Pod, spec: &Container, state: &ContainerState) -> ContainerS
 }
 
 /// Prints whole seconds as Go prints a duration: `10s`, `1m20s`, `5m0s`.
-fn go_duration(seconds: u64) -> String {
+pub(crate) fn go_duration(seconds: u64) -> String {
     match (seconds / 60, seconds % 60) {
         (0, seconds) => format!("{seconds}s"),
         (minutes, seconds) => format!("{minutes}m{seconds}s"),

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_network::trace::{Question, Trace};
@@ -14,6 +15,7 @@ use k8s_openapi::api::core::v1::ContainerStatus;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::configz::configz;
 use super::select::{LogOptions, decode};
 use super::{logs, stats};
 use crate::clock::now;
@@ -39,14 +41,21 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
     }
     match parts.as_slice() {
-        ["healthz" | "livez" | "readyz"] => text(StatusCode::OK, "ok"),
+        ["healthz"] => health(&shared, "healthz").await,
+        ["livez"] => health(&shared, "livez").await,
+        ["readyz"] => health(&shared, "readyz").await,
+        ["configz"] => json_answer(&configz(&shared.config)),
         ["pods"] => json_answer(&pods(&shared).await),
-        ["stats", "summary"] => json_answer(&stats::summary(&stats::with_rates(&shared).await)),
+        ["stats", "summary"] => {
+            json_answer(&summary(&shared, request.uri().query().unwrap_or_default()).await)
+        }
         ["metrics"] => {
             let sample = stats::sample(&shared).await;
             let own = stats::kubelet(&sample, &shared.config.kubelet_version);
-            metrics(&(own + &shared.runtime.network_metrics()))
+            let volumes = stats::volumes(&*stats::disk(&shared).await);
+            metrics(&(own + &volumes + &shared.runtime.network_metrics()))
         }
+        ["metrics", "slis"] => metrics(&shared.checks.lock().text()),
         ["metrics", "resource"] => metrics(&stats::resource(&stats::sample(&shared).await)),
         ["metrics", "cadvisor"] => {
             let wanted = stats::Wanted::parse(request.uri().query().unwrap_or_default());
@@ -75,6 +84,37 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
 }
 
 type Refusal = (StatusCode, String);
+
+/// How long the loop over the pods may take to answer before it counts as stuck.
+///
+/// *Source:* kubelet's check `syncloop` allows as much as two rounds of its own, which are a minute each.
+const LOOP_ANSWERS_MAX: Duration = Duration::from_secs(30);
+
+/// Answers a health check: that there is an answer at all, and that the loop over the pods goes round.
+async fn health(shared: &Shared, endpoint: &'static str) -> Response<Body> {
+    let nobody = Some((String::new(), String::new()));
+    let goes_round = tokio::time::timeout(LOOP_ANSWERS_MAX, ask(shared, nobody)).await.is_ok();
+    let mut checks = shared.checks.lock();
+    checks.note(endpoint, "ping", true);
+    checks.note(endpoint, "syncloop", goes_round);
+    if goes_round {
+        return text(StatusCode::OK, "ok");
+    }
+    let failed =
+        format!("[+]ping ok\n[-]syncloop failed: reason withheld\n{endpoint} check failed\n");
+    text(StatusCode::INTERNAL_SERVER_ERROR, &failed)
+}
+
+/// What is used; without walks over disks where the query says `only_cpu_and_memory=true`.
+///
+/// *Source:* the kubelet's `/stats/summary`.
+async fn summary(shared: &Arc<Shared>, query: &str) -> Value {
+    let rated = stats::with_rates(shared).await;
+    if query.split('&').any(|pair| pair == "only_cpu_and_memory=true") {
+        return stats::summary(&rated, None);
+    }
+    stats::summary(&rated, Some(&*stats::disk(shared).await))
+}
 
 /// The id of a request that is asked for: `id` of the query.
 fn asked_id(uri: &http::Uri) -> String {

@@ -139,22 +139,42 @@ impl Input {
         }
     }
 
-    /// Tells a guest that takes interrupts itself of one: what it has not read is forgotten, and a read that waits meets
-    /// the end of input. Gives whether it has taken those before, or had no time to.
-    pub(super) fn interrupt(&self) -> bool {
+    /// Forgets what the guest has not read.
+    pub(super) fn forget(&self) {
         let mut queue = self.queue.lock();
         queue.pieces.clear();
         queue.held = 0;
+        wake(&mut queue.writers);
+    }
+
+    /// Tells a guest that takes interrupts itself of one: a read that waits meets the end of input. Gives whether it has
+    /// taken those before, or had no time to.
+    pub(super) fn interrupt(&self) -> bool {
+        let mut queue = self.queue.lock();
         let now = meter::now();
         let since = *queue.interrupted.get_or_insert(now);
         wake(&mut queue.readers);
-        wake(&mut queue.writers);
         now.saturating_duration_since(since) < HEEDED_WITHIN
     }
 
     /// Says whether there was an interrupt since this was asked last.
     pub(crate) fn take_interrupt(&self) -> bool {
         self.queue.lock().interrupted.take().is_some()
+    }
+
+    /// Says the same, and leaves it for when this is asked.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.queue.lock().interrupted.is_some()
+    }
+
+    /// Ready when there is an interrupt.
+    pub(super) fn poll_interrupted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut queue = self.queue.lock();
+        if queue.interrupted.is_some() {
+            return Poll::Ready(());
+        }
+        wait(&mut queue.readers, cx.waker());
+        Poll::Pending
     }
 
     /// Waits for room.
@@ -369,14 +389,15 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupt_is_met_by_reads_until_it_is_taken_and_what_was_typed_is_forgotten() {
+    fn an_interrupt_is_met_by_reads_until_it_is_taken_and_what_was_typed_before_is_forgotten() {
         let input = Input::new(false);
         type_in(&input, "abc");
         assert!(!input.take_interrupt());
+        input.forget();
         assert!(input.interrupt());
+        type_in(&input, "more");
         assert_eq!([read(&input), read(&input)], ["Closed", "Closed"]);
         assert!(input.take_interrupt() && !input.take_interrupt());
-        type_in(&input, "more");
         assert_eq!([read(&input), read(&input)], ["more", ""]);
     }
 

@@ -5,6 +5,7 @@
 //! with a [`terminal`] in front of them when its client has one. Nothing here decides who may look.
 
 mod input;
+mod interrupts;
 mod pipes;
 mod taps;
 pub(crate) mod terminal;
@@ -17,6 +18,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use coracle_vnet::VStream;
 
 pub(crate) use input::{GuestInput, Input};
+pub(crate) use interrupts::Interrupts;
 pub(crate) use pipes::PipeOutput;
 pub use taps::STALL_MAX;
 pub(crate) use taps::Taps;

@@ -73,7 +73,11 @@ impl Terminal {
             Step::Line(line) => return self.input.write(line),
             Step::Echo(bytes) => self.screen.show(bytes),
             Step::End => self.input.end_once(),
-            Step::Interrupt => self.input.interrupts.notify_one(),
+            Step::Interrupt => {
+                // What was typed before is for nobody any more; what follows is for whoever goes on.
+                self.input.forget();
+                self.input.interrupts.notify_one();
+            }
         }
         Ok(())
     }

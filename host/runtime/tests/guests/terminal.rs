@@ -8,7 +8,7 @@ use coracle_runtime::{Exec, ExecSpec, Image, Programs, Stdin};
 use coracle_vnet::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::world::{Pod, cargo, engine, source};
+use crate::world::{Pod, cargo, engine, source, until};
 
 /// Builds the toolbox once, as the agent's build script does.
 fn component() -> &'static [u8] {
@@ -134,6 +134,31 @@ async fn a_container_with_a_terminal_is_the_same_to_whoever_is_attached() {
     first.talk(&[("", "echo two\r\ntwo\r\n/ # ")]).await;
     drop(first);
     second.talk(TALK).await;
+    assert_eq!(container.wait().await.code, 4);
+}
+
+/// A connection that says nothing, and one that does not come.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_network_is_interrupted() {
+    let (pod, other) = (Pod::new(), Pod::new());
+    let silent = other.netns.bind_tcp(other.address(81)).unwrap().listen(4, None).unwrap();
+    let mut spec = pod.spec("behave", &[]).await;
+    spec.image = toolbox().await;
+    (spec.argv, spec.stdin, spec.tty) = (vec!["sh".into()], Stdin::Open, true);
+    let container = pod.sandbox.start(spec).await.unwrap();
+    let Attached { stdin, stdout, .. } = container.attach().unwrap();
+    let mut person = Person::new(stdin, stdout);
+    let asks = format!("wget -q -O - http://pod-{}:81/\r", other.number);
+    person.talk(&[("\r", "/ # "), (&asks, ":81/\r\n")]).await;
+    let mut asked = silent.accept().await.unwrap();
+    let mut request = [0; 3];
+    asked.read_exact(&mut request).await.unwrap();
+    assert_eq!(&request, b"GET");
+    // What is typed at once after it is for the shell.
+    person.talk(&[("\x03echo $?\r", "130\r\n/ # ")]).await;
+    person.talk(&[("nc -l -p 99\r", "99\r\n")]).await;
+    until(|| pod.netns.is_listening(pod.address(99))).await;
+    person.talk(&[("\x03", "^C\r\n/ # "), ("exit 4\r", "")]).await;
     assert_eq!(container.wait().await.code, 4);
 }
 

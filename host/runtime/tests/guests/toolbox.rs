@@ -379,6 +379,23 @@ async fn tools_that_encode_count_and_wait() {
     )
     .await;
     check(
+        "seq 4 > /tmp/a; seq 2 5 | diff -U1 /tmp/a - && echo same; diff -q /tmp/a /tmp/a && echo same; diff /tmp/a none",
+        expect![["
+        --- /tmp/a
+        +++ -
+        @@ -1,2 +1 @@
+        -1
+         2
+        @@ -4 +3,2 @@
+         4
+        +5
+        same
+        ! diff: none: No such file or directory
+        = 2
+    "]],
+    )
+    .await;
+    check(
         "timeout 0.1 sleep 600; echo $?; timeout 600 sh -c 'exit 3'; echo $?; timeout 0.1 sh -c 'while :; do :; done'; echo $?; timeout 1",
         expect![["
         124

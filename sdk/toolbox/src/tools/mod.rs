@@ -6,6 +6,7 @@ mod base64;
 mod curl;
 mod date;
 mod dd;
+mod diff;
 mod dig;
 mod du;
 mod expr;
@@ -65,6 +66,7 @@ async fn dispatch(name: &str, p: &mut Proc) -> Option<Done> {
         "cut" => text::cut(p).await,
         "date" => date::date(p).await,
         "dd" => dd::dd(p).await,
+        "diff" => diff::diff(p).await,
         "dig" => dig::dig(p).await,
         "dirname" => print::dirname(p).await,
         "du" => du::du(p).await,

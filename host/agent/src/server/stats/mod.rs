@@ -1,15 +1,17 @@
 //! What containers, pods and the node use: for `kubectl top`, autoscaling and Prometheus.
 //!
 //! Counters come from the runtime and the kernel when somebody asks (`take`, an edge); a rate is the
-//! difference of two samples (`rates`). `summary`, `exposition`, `cadvisor` and `kubelet` write them as the
-//! kubelet does.
+//! difference of two samples (`rates`). What is on disk is measured by `disk` (an edge) into a `space`. `summary`,
+//! `exposition`, `cadvisor` and `kubelet` write all this as the kubelet does.
 //! Nobody asking costs nothing: there is no timer here.
 
 mod cadvisor;
+mod disk;
 mod exposition;
 mod kubelet;
 mod rates;
 mod sample;
+mod space;
 mod summary;
 mod take;
 
@@ -17,5 +19,6 @@ pub(crate) use cadvisor::cadvisor;
 pub(crate) use exposition::{Wanted, resource};
 pub(crate) use kubelet::kubelet;
 pub(crate) use rates::Rates;
+pub(crate) use space::{DiskSample, volumes};
 pub(crate) use summary::summary;
-pub(crate) use take::{sample, with_rates};
+pub(crate) use take::{disk, sample, with_rates};

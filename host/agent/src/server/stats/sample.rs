@@ -3,6 +3,7 @@
 use coracle_vnet::TrafficCounts;
 use jiff::Timestamp;
 
+use crate::eviction::signals::Level;
 use crate::runtime::Usage;
 
 /// What one container has used.
@@ -43,8 +44,18 @@ pub(crate) struct PodSample {
     pub(crate) containers: Vec<ContainerSample>,
 }
 
+/// What has gone over one interface of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InterfaceSample {
+    pub(crate) name: String,
+    pub(crate) received_bytes: u64,
+    pub(crate) receive_errors: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) send_errors: u64,
+}
+
 /// What the machine has used, everything on it together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeSample {
     /// CPU time since the boot, in nanoseconds.
     pub(crate) cpu_nanos: u64,
@@ -54,6 +65,12 @@ pub(crate) struct NodeSample {
     pub(crate) memory_bytes_max: u64,
     /// Cores.
     pub(crate) cores: usize,
+    /// When it was booted.
+    pub(crate) booted: Option<Timestamp>,
+    /// Its interfaces but those within it; the one that leads out first.
+    pub(crate) network: Vec<InterfaceSample>,
+    /// Process identifiers: how many there may be, and how many are left.
+    pub(crate) pids: Option<Level>,
 }
 
 /// What the agent's own process has used.
@@ -117,7 +134,35 @@ pub(crate) fn node(stat: &str, meminfo: &str, ticks_per_second: u64, cores: usiz
         memory_bytes: total.saturating_sub(kib("MemAvailable:")).saturating_mul(1024),
         memory_bytes_max: total.saturating_mul(1024),
         cores,
+        booted: stat
+            .lines()
+            .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+            .and_then(|second| Timestamp::from_second(second).ok()),
+        ..NodeSample::default()
     }
+}
+
+/// Reads the machine's interfaces: the texts of `/proc/net/dev` and `/proc/net/route`.
+pub(crate) fn network(dev: &str, route: &str) -> Vec<InterfaceSample> {
+    let lines = dev.lines().filter_map(|line| {
+        let (name, counts) = line.split_once(':')?;
+        let counts: Vec<u64> = counts.split_whitespace().map_while(|n| n.parse().ok()).collect();
+        let [received_bytes, _, receive_errors, _, _, _, _, _, sent_bytes, _, send_errors, ..] =
+            counts[..]
+        else {
+            return None;
+        };
+        let name = name.trim().to_owned();
+        Some(InterfaceSample { name, received_bytes, receive_errors, sent_bytes, send_errors })
+    });
+    let mut all: Vec<InterfaceSample> = lines.filter(|one| one.name != "lo").collect();
+    let out = route.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let (name, to) = (words.next()?, words.next()?);
+        (to == "00000000").then_some(name)
+    });
+    all.sort_by_key(|one| Some(one.name.as_str()) != out);
+    all
 }
 
 /// Reads `/proc/self/stat`: CPU time and memory. The name in it may have spaces and brackets.
@@ -174,6 +219,9 @@ pub(super) fn example() -> Sample {
         memory_bytes: 8192,
         memory_bytes_max: 10_000,
         cores: 4,
+        booted: Some(Timestamp::from_second(10).unwrap()),
+        network: network("eth0: 7 1 2 0 0 0 0 0 8 1 3 0 0 0 0 0\n", ""),
+        pids: Some(Level { capacity: 100, available: 60 }),
     };
     let process = ProcessSample {
         cpu_nanos: 3_000_000_000,
@@ -192,16 +240,39 @@ mod tests {
 
     #[test]
     fn the_machines_counters_are_read() {
-        let stat = "cpu  10 1 5 1000 7 1 2 3 9 0\ncpu0 10 1 5 1000 7 1 2 3 9 0\n";
+        let stat = "cpu  10 1 5 1000 7 1 2 3 9 0\ncpu0 10 1 5 1000 7 1 2 3 9 0\nbtime 77\n";
         let meminfo = "MemTotal:        1000 kB\nMemFree: 100 kB\nMemAvailable:    400 kB\n";
         let expected = NodeSample {
             cpu_nanos: 220_000_000,
             memory_bytes: 600 * 1024,
             memory_bytes_max: 1000 * 1024,
             cores: 2,
+            booted: Some(Timestamp::from_second(77).unwrap()),
+            ..NodeSample::default()
         };
         assert_eq!(node(stat, meminfo, 100, 2), expected);
         assert_eq!(node("", "", 0, 1), NodeSample { cores: 1, ..NodeSample::default() });
+    }
+
+    #[test]
+    fn the_interface_that_leads_out_comes_first() {
+        let dev = "Inter-|   Receive  |  Transmit\n face |bytes packets errs|bytes packets errs\n\
+             \x20   lo: 5 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n  br0:1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n\
+             \x20 eth0: 70 1 2 0 0 0 0 0 80 1 3 0 0 0 0 0\n";
+        let route =
+            "Iface\tDestination\tGateway\neth0\t0000FEA9\t00000000\neth0\t00000000\t010200C0\n";
+        let found = network(dev, route);
+        let names: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["eth0", "br0"]);
+        let wanted = InterfaceSample {
+            name: "eth0".into(),
+            received_bytes: 70,
+            receive_errors: 2,
+            sent_bytes: 80,
+            send_errors: 3,
+        };
+        assert_eq!(found[0], wanted);
+        assert!(network("", "").is_empty());
     }
 
     #[test]

@@ -3,19 +3,42 @@
 //! An edge: it asks the loop, the runtime and the kernel, and waits where a rate needs it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
+use super::disk::measure;
 use super::rates::Rated;
-use super::sample::{ContainerSample, PodSample, ProcessSample, Sample, node};
+use super::sample::{ContainerSample, NodeSample, PodSample, ProcessSample, Sample, network, node};
+use super::space::DiskSample;
 use crate::clock::now;
 use crate::effects::start::{amount, limit, millis};
 use crate::effects::{PodView, Shared};
+use crate::eviction::measure::pids;
 use crate::node::facts::machine;
 use crate::pods::plan;
 use crate::server::routes::{ask, status_of};
 
 /// How long the first one who asks waits for a rate: a little more than the shortest window.
 const FIRST_WINDOW: Duration = Duration::from_millis(1100);
+
+/// What is on disk is measured no more often than this, however many ask: it takes a walk through all that pods have
+/// written.
+const DISK_RENEWED: SignedDuration = SignedDuration::from_secs(10);
+
+/// Says what is on disk.
+pub(crate) async fn disk(shared: &Arc<Shared>) -> Arc<DiskSample> {
+    let mut kept = shared.disk.lock().await;
+    let age = kept.as_ref().map(|kept| now().duration_since(kept.at));
+    if age.is_none_or(|age| age.is_negative() || age >= DISK_RENEWED) {
+        let (measuring, views) = (shared.clone(), ask(shared, None).await);
+        let measured = tokio::task::spawn_blocking(move || measure(&measuring, &views)).await;
+        // There is none when the host is about to end.
+        *kept = measured.ok().map(Arc::new);
+    }
+    kept.clone().unwrap_or_default()
+}
 
 /// Takes a sample.
 pub(crate) async fn sample(shared: &Shared) -> Sample {
@@ -28,7 +51,11 @@ pub(crate) async fn sample(shared: &Shared) -> Sample {
     Sample {
         at: now(),
         node_name: shared.config.node_name.clone(),
-        node: node(&text("/proc/stat"), &text("/proc/meminfo"), ticks, cores),
+        node: NodeSample {
+            network: network(&text("/proc/net/dev"), &text("/proc/net/route")),
+            pids: pids(),
+            ..node(&text("/proc/stat"), &text("/proc/meminfo"), ticks, cores)
+        },
         process: process(ticks),
         components: shared.runtime.components(),
         device: device(&shared.config.data_dir).unwrap_or_default(),

@@ -12,6 +12,7 @@ pub use p2::add_to_linker;
 #[cfg(feature = "wasi-p3")]
 pub use p3::add_to_linker as add_p3_to_linker;
 
+use crate::stdio::Interrupts;
 use coracle_vnet::{NetNs, Scope};
 use std::sync::Arc;
 use wasmtime::component::{HasData, ResourceTable};
@@ -23,6 +24,8 @@ pub struct NetState {
     pub ns: Arc<NetNs>,
     /// The container's share of it: its listeners report here, and drain when it says so.
     pub scope: Arc<Scope>,
+    /// What lets go a guest that waits for the network.
+    pub(crate) interrupts: Interrupts,
 }
 
 /// What the host functions work on, lent by the store's state.

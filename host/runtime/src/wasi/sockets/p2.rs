@@ -7,6 +7,7 @@ mod udp;
 
 use super::address::Family;
 use super::{Net, NetCtx, NetView, error};
+use crate::stdio::Interrupts;
 use crate::wasi::{ours, ours_owned};
 use std::io;
 use wasmtime::component::{Linker, Resource};
@@ -34,6 +35,11 @@ pub fn add_to_linker<T: NetView + 'static>(linker: &mut Linker<T>) -> wasmtime::
 
 /// The right to use the network: every container has it; where it leads is the router's decision.
 struct Grant;
+
+/// What a call says that is not done yet: a guest that was interrupted waits no longer.
+fn unfinished(interrupts: &Interrupts) -> ErrorCode {
+    if interrupts.is_there() { ErrorCode::ConnectionAborted } else { ErrorCode::WouldBlock }
+}
 
 /// Turns a result of the network into one for the guest.
 fn told<T>(result: io::Result<T>) -> SocketResult<T> {

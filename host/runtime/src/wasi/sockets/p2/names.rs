@@ -2,6 +2,7 @@
 
 use super::super::NetCtx;
 use super::super::error::lookup_code;
+use crate::stdio::Interrupts;
 use crate::wasi::{ours, ours_owned};
 use coracle_vnet::{BoxFuture, ResolveError};
 use std::future::poll_fn;
@@ -14,25 +15,31 @@ use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
 use wasmtime_wasi::p2::{DynPollable, Pollable, SocketResult, subscribe};
 
+/// One lookup, and what lets go who waits for it.
+struct Lookup {
+    state: State,
+    interrupts: Interrupts,
+}
+
 /// One lookup on its way.
-enum Lookup {
+enum State {
     Waiting(BoxFuture<'static, Result<Vec<IpAddr>, ResolveError>>),
     Done(Result<std::vec::IntoIter<IpAddr>, ErrorCode>),
 }
 
-impl Lookup {
+impl State {
     fn poll(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<&mut Result<std::vec::IntoIter<IpAddr>, ErrorCode>> {
-        if let Lookup::Waiting(answer) = self {
+        if let State::Waiting(answer) = self {
             let answer = ready!(answer.as_mut().poll(context));
             *self =
-                Lookup::Done(answer.map(Vec::into_iter).map_err(|failure| lookup_code(&failure)));
+                State::Done(answer.map(Vec::into_iter).map_err(|failure| lookup_code(&failure)));
         }
         match self {
-            Lookup::Done(result) => Poll::Ready(result),
-            Lookup::Waiting(_) => Poll::Pending,
+            State::Done(result) => Poll::Ready(result),
+            State::Waiting(_) => Poll::Pending,
         }
     }
 }
@@ -40,7 +47,8 @@ impl Lookup {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Lookup {
     async fn ready(&mut self) {
-        poll_fn(|context| self.poll(context).map(|_| ())).await;
+        let Self { state, interrupts } = self;
+        interrupts.or(poll_fn(|context| state.poll(context).map(|_| ()))).await;
     }
 }
 
@@ -51,12 +59,13 @@ impl Host for NetCtx<'_> {
         name: String,
     ) -> SocketResult<Resource<ResolveAddressStream>> {
         self.check_grant(&network)?;
-        let mut lookup = Lookup::Waiting(self.net.ns.resolve(&name));
-        let polled = lookup.poll(&mut Context::from_waker(Waker::noop()));
+        let mut state = State::Waiting(self.net.ns.resolve(&name));
+        let polled = state.poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(Err(code)) = polled {
             return Err((*code).into());
         }
-        Ok(ours_owned(self.table.push(lookup)?))
+        let interrupts = self.net.interrupts.clone();
+        Ok(ours_owned(self.table.push(Lookup { state, interrupts })?))
     }
 }
 
@@ -66,7 +75,10 @@ impl HostResolveAddressStream for NetCtx<'_> {
         stream: Resource<ResolveAddressStream>,
     ) -> SocketResult<Option<IpAddress>> {
         let lookup = self.table.get_mut(&ours::<Lookup, _>(&stream))?;
-        match lookup.poll(&mut Context::from_waker(Waker::noop())) {
+        match lookup.state.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending if lookup.interrupts.is_there() => {
+                Err(ErrorCode::TemporaryResolverFailure.into())
+            }
             Poll::Pending => Err(ErrorCode::WouldBlock.into()),
             Poll::Ready(Ok(addresses)) => Ok(addresses.next().map(IpAddress::from)),
             Poll::Ready(Err(code)) => Err((*code).into()),

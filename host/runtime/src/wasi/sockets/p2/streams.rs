@@ -1,5 +1,6 @@
 //! The byte streams of a connection.
 
+use crate::stdio::Interrupts;
 use bytes::Bytes;
 use coracle_vnet::VStream;
 use std::io;
@@ -14,6 +15,7 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 struct Input {
     stream: Arc<VStream>,
     ended: bool,
+    interrupts: Interrupts,
 }
 
 /// Room that is shown once after the peer has gone: the next write finds out.
@@ -23,6 +25,12 @@ struct Output {
     stream: Arc<VStream>,
     /// The last write was taken, and nothing was asked since.
     took: bool,
+    interrupts: Interrupts,
+}
+
+/// What a guest is told of a stream for which it was not to wait any longer.
+fn interrupted() -> StreamError {
+    StreamError::LastOperationFailed(io::Error::from(io::ErrorKind::Interrupted).into())
 }
 
 impl Output {
@@ -31,6 +39,7 @@ impl Output {
     /// this one.
     fn room(&mut self) -> StreamResult<usize> {
         match self.stream.room() {
+            Ok(0) if self.interrupts.is_there() => Err(interrupted()),
             Ok(bytes) => Ok(bytes),
             Err(_) if std::mem::take(&mut self.took) => Ok(ROOM_AFTER_END_BYTES),
             Err(error) => Err(unwritable(error)),
@@ -39,9 +48,12 @@ impl Output {
 }
 
 /// Both directions of a connection. Neither closes it: the socket does, when all are dropped.
-pub(super) fn pair(stream: Arc<VStream>) -> (DynInputStream, DynOutputStream) {
-    let output = Output { stream: stream.clone(), took: false };
-    (Box::new(Input { stream, ended: false }), Box::new(output))
+pub(super) fn pair(
+    stream: Arc<VStream>,
+    interrupts: &Interrupts,
+) -> (DynInputStream, DynOutputStream) {
+    let output = Output { stream: stream.clone(), took: false, interrupts: interrupts.clone() };
+    (Box::new(Input { stream, ended: false, interrupts: interrupts.clone() }), Box::new(output))
 }
 
 /// Writing to what is closed or cut: guests know "closed" as `EPIPE`.
@@ -59,6 +71,7 @@ impl InputStream for Input {
             return Ok(Bytes::new());
         }
         match self.stream.try_read(size.min(READ_BYTES_MAX)) {
+            Ok(None) if self.interrupts.is_there() => Err(interrupted()),
             Ok(None) => Ok(Bytes::new()),
             Ok(Some(data)) if data.is_empty() => {
                 self.ended = true;
@@ -77,7 +90,8 @@ impl InputStream for Input {
 impl Pollable for Input {
     async fn ready(&mut self) {
         if !self.ended {
-            std::future::poll_fn(|context| self.stream.poll_readable(context)).await;
+            let readable = std::future::poll_fn(|context| self.stream.poll_readable(context));
+            self.interrupts.or(readable).await;
         }
     }
 }
@@ -106,6 +120,7 @@ impl OutputStream for Output {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Output {
     async fn ready(&mut self) {
-        std::future::poll_fn(|context| self.stream.poll_writable(context)).await;
+        let writable = std::future::poll_fn(|context| self.stream.poll_writable(context));
+        self.interrupts.or(writable).await;
     }
 }

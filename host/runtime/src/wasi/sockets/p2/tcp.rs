@@ -3,7 +3,8 @@
 use super::super::options;
 use super::super::tcp_socket::TcpSocket;
 use super::super::{NetCtx, NetState};
-use super::{streams, told};
+use super::{streams, told, unfinished};
+use crate::stdio::Interrupts;
 use crate::wasi::{ours, ours_owned};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ enum Step {
 struct Entry {
     socket: TcpSocket,
     step: Option<Step>,
+    interrupts: Interrupts,
 }
 
 impl Entry {
@@ -86,7 +88,8 @@ impl NetCtx<'_> {
 
 impl tcp_create_socket::Host for NetCtx<'_> {
     fn create_tcp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<Theirs>> {
-        let entry = Entry { socket: TcpSocket::new(family.into()), step: None };
+        let interrupts = self.net.interrupts.clone();
+        let entry = Entry { socket: TcpSocket::new(family.into()), step: None, interrupts };
         Ok(ours_owned(self.table.push(entry)?))
     }
 }
@@ -124,10 +127,11 @@ impl tcp::HostTcpSocket for NetCtx<'_> {
         let (entry, _) = self.entry_mut(&socket)?;
         entry.check(Step::Connect)?;
         if entry.socket.poll_connect(&mut Context::from_waker(Waker::noop())).is_pending() {
-            return Err(ErrorCode::WouldBlock.into());
+            return Err(unfinished(&entry.interrupts).into());
         }
         entry.finish(Step::Connect)?;
-        let (input, output) = streams::pair(told(entry.socket.finish_connect())?);
+        let interrupts = entry.interrupts.clone();
+        let (input, output) = streams::pair(told(entry.socket.finish_connect())?, &interrupts);
         let parent = ours::<Entry, _>(&socket);
         let input = self.table.push_child(input, &parent)?;
         Ok((input, self.table.push_child(output, &parent)?))
@@ -146,12 +150,13 @@ impl tcp::HostTcpSocket for NetCtx<'_> {
         &mut self,
         socket: Resource<Theirs>,
     ) -> SocketResult<(Resource<Theirs>, Resource<DynInputStream>, Resource<DynOutputStream>)> {
-        let listening = &self.entry(&socket)?.socket;
+        let Entry { socket: listening, interrupts, .. } = self.entry(&socket)?;
         let polled = listening.poll_accept(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(accepted) = polled else { return Err(ErrorCode::WouldBlock.into()) };
+        let Poll::Ready(accepted) = polled else { return Err(unfinished(interrupts).into()) };
+        let interrupts = interrupts.clone();
         let (socket, stream) = told(accepted)?;
-        let (input, output) = streams::pair(stream);
-        let socket = self.table.push(Entry { socket, step: None })?;
+        let (input, output) = streams::pair(stream, &interrupts);
+        let socket = self.table.push(Entry { socket, step: None, interrupts })?;
         let input = self.table.push_child(input, &socket)?;
         let output = self.table.push_child(output, &socket)?;
         Ok((ours_owned(socket), input, output))
@@ -274,10 +279,13 @@ impl tcp::HostTcpSocket for NetCtx<'_> {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Entry {
     async fn ready(&mut self) {
-        match self.step {
-            Some(Step::Connect) => poll_fn(|context| self.socket.poll_connect(context)).await,
+        let Self { socket, step, interrupts } = self;
+        match step {
+            Some(Step::Connect) => {
+                interrupts.or(poll_fn(|context| socket.poll_connect(context))).await;
+            }
             Some(Step::Bind | Step::Listen) => {}
-            None => poll_fn(|context| self.socket.poll_accept_ready(context)).await,
+            None => interrupts.or(poll_fn(|context| socket.poll_accept_ready(context))).await,
         }
     }
 }

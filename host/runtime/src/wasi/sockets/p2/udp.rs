@@ -3,7 +3,8 @@
 use super::super::NetCtx;
 use super::super::address::Family;
 use super::super::options::{self, Options};
-use super::{SocketError, told};
+use super::{SocketError, told, unfinished};
+use crate::stdio::Interrupts;
 use crate::wasi::{ours, ours_owned};
 use bytes::Bytes;
 use coracle_vnet::{DATAGRAM_BYTES_MAX, UdpSocket};
@@ -47,6 +48,7 @@ impl Entry {
 struct Incoming {
     socket: Arc<UdpSocket>,
     peer: Option<SocketAddr>,
+    interrupts: Interrupts,
 }
 
 struct Outgoing {
@@ -150,7 +152,8 @@ impl udp::HostUdpSocket for NetCtx<'_> {
         }
         entry.peer = peer;
         let family = entry.family;
-        let incoming = Incoming { socket: bound.clone(), peer };
+        let interrupts = self.net.interrupts.clone();
+        let incoming = Incoming { socket: bound.clone(), peer, interrupts };
         let outgoing = Outgoing { socket: bound, family, peer, permitted: 0 };
         let incoming = self.table.push_child(incoming, &parent)?;
         let outgoing = self.table.push_child(outgoing, &parent)?;
@@ -236,6 +239,9 @@ impl udp::HostIncomingDatagramStream for NetCtx<'_> {
             let remote_address = datagram.source.into();
             received.push(IncomingDatagram { data: datagram.data.into(), remote_address });
         }
+        if received.is_empty() && incoming.interrupts.is_there() {
+            return Err(unfinished(&incoming.interrupts).into());
+        }
         Ok(received)
     }
 
@@ -255,7 +261,7 @@ impl udp::HostIncomingDatagramStream for NetCtx<'_> {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Incoming {
     async fn ready(&mut self) {
-        poll_fn(|context| self.socket.poll_readable(context)).await;
+        self.interrupts.or(poll_fn(|context| self.socket.poll_readable(context))).await;
     }
 }
 
