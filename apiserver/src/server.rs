@@ -171,6 +171,8 @@ pub(crate) struct Core {
     /// Counts up whenever watches should send bookmarks.
     pub(crate) bookmarks: watch::Sender<u64>,
     pub(crate) shutdown: CancellationToken,
+    /// How the health checks came out.
+    pub(crate) checks: parking_lot::Mutex<coracle_telemetry::Checks>,
     ready: AtomicBool,
 }
 
@@ -195,10 +197,7 @@ impl ApiServer {
         if lost > 0 {
             tracing::info!(blobs = lost, "removed blobs of pushes that were never finished");
         }
-        let keys = match config.token_keys {
-            Some(keys) => keys,
-            None => Pki::passing_service_account_keys()?,
-        };
+        let keys = config.token_keys.map_or_else(Pki::passing_service_account_keys, Ok)?;
         let accounts = ServiceAccounts::new(keys, caches.clone());
         let metrics = Metrics::default();
         let core = Core {
@@ -230,6 +229,7 @@ impl ApiServer {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             bookmarks: watch::Sender::new(0),
             shutdown: CancellationToken::new(),
+            checks: parking_lot::Mutex::default(),
             ready: AtomicBool::new(false),
         };
         core.restore_addresses();
