@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::ops::Range;
 
 use coracle_collector::{CLIENT, Collector, Received, SERVER};
 use coracle_e2e::{Cluster, build_guests, eventually};
@@ -188,11 +189,40 @@ fn dashboards_find_their_names() {
         cluster.run(&["get", "pods", "-l", "app=shop", "-o", "jsonpath={.items[0].metadata.name}"]);
     let node = cluster.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
     let of_pod = format!("pod=\"{pod}\"");
-    let image = "image=\"registry.coracle.internal/behave:1.2\"";
-    let own = vec![of_pod.as_str(), "namespace=\"default\"", "container=\"web\"", image];
-    let own_and = |label| [&own[..], &[label]].concat();
-    let eth0 = vec![of_pod.as_str(), "interface=\"eth0\""];
     let of_node = format!("node=\"{node}\"");
+    let raw = |path: &str| {
+        let got = cluster.kubectl(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/{path}")]);
+        if got.ok { Ok(got.stdout) } else { Err(got.stderr) }
+    };
+    for (path, name, labels, wanted) in rows(&of_pod, &of_node) {
+        eventually(&format!("{name} {labels:?} is in {wanted:?}"), || {
+            let page = raw(path)?;
+            let shown = value(&page, name, &labels);
+            if shown.is_some_and(|shown| wanted.contains(&shown)) { Ok(()) } else { Err(page) }
+        });
+    }
+    eventually("the summary knows what was used", || {
+        let summary: serde_json::Value =
+            serde_json::from_str(&raw("stats/summary")?).map_err(|error| error.to_string())?;
+        let pods = summary["pods"].as_array().into_iter().flatten();
+        let mut own = pods.filter(|one| one["podRef"]["name"] == pod.as_str());
+        let shown = own.next().ok_or_else(|| summary.to_string())?;
+        let cpu = &shown["containers"][0]["cpu"]["usageCoreNanoSeconds"];
+        let used = [&shown["network"]["rxBytes"], cpu];
+        let all = used.iter().all(|one| one.as_u64().is_some_and(|count| count > 0));
+        if all { Ok(()) } else { Err(shown.to_string()) }
+    });
+}
+
+/// A page, a name on it, its labels, and what its value is among.
+type Row<'a> = (&'static str, &'static str, Vec<&'a str>, Range<f64>);
+
+/// What dashboards ask for.
+fn rows<'a>(of_pod: &'a str, of_node: &'a str) -> Vec<Row<'a>> {
+    let image = "image=\"registry.coracle.internal/behave:1.2\"";
+    let own = vec![of_pod, "namespace=\"default\"", "container=\"web\"", image];
+    let own_and = |label| [&own[..], &[label]].concat();
+    let eth0 = vec![of_pod, "interface=\"eth0\""];
     let four_mebi = f64::from(4 << 20);
     let more = |than: f64| than..f64::INFINITY;
     let just = |value: f64| value..value.next_up();
@@ -217,7 +247,7 @@ fn dashboards_find_their_names() {
         ),
         ("metrics/cadvisor", "container_network_receive_bytes_total", eth0.clone(), more(positive)),
         ("metrics/cadvisor", "container_network_transmit_bytes_total", eth0, more(positive)),
-        ("metrics", "kubelet_node_name", vec![of_node.as_str()], just(1.0)),
+        ("metrics", "kubelet_node_name", vec![of_node], just(1.0)),
         ("metrics", "kubelet_running_pods", Vec::new(), just(1.0)),
         ("metrics", "process_resident_memory_bytes", Vec::new(), more(positive)),
         ("metrics/resource", "container_memory_working_set_bytes", own[..3].to_vec(), more(0.0)),
@@ -231,28 +261,7 @@ fn dashboards_find_their_names() {
         "container_fs_writes_bytes_total",
     ];
     rows.extend(there.map(|name| ("metrics/cadvisor", name, own.clone(), more(0.0))));
-    let raw = |path: &str| {
-        let got = cluster.kubectl(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/{path}")]);
-        if got.ok { Ok(got.stdout) } else { Err(got.stderr) }
-    };
-    for (path, name, labels, wanted) in rows {
-        eventually(&format!("{name} {labels:?} is in {wanted:?}"), || {
-            let page = raw(path)?;
-            let shown = value(&page, name, &labels);
-            if shown.is_some_and(|shown| wanted.contains(&shown)) { Ok(()) } else { Err(page) }
-        });
-    }
-    eventually("the summary knows what was used", || {
-        let summary: serde_json::Value =
-            serde_json::from_str(&raw("stats/summary")?).map_err(|error| error.to_string())?;
-        let pods = summary["pods"].as_array().into_iter().flatten();
-        let mut own = pods.filter(|one| one["podRef"]["name"] == pod.as_str());
-        let shown = own.next().ok_or_else(|| summary.to_string())?;
-        let cpu = &shown["containers"][0]["cpu"]["usageCoreNanoSeconds"];
-        let used = [&shown["network"]["rxBytes"], cpu];
-        let all = used.iter().all(|one| one.as_u64().is_some_and(|count| count > 0));
-        if all { Ok(()) } else { Err(shown.to_string()) }
-    });
+    rows
 }
 
 /// The value of a metric with all these labels on a page of Prometheus' text.
