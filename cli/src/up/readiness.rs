@@ -23,7 +23,8 @@ pub(crate) fn unpublished(
     for service in services {
         let name = service.metadata.name.as_deref().unwrap_or_default();
         for pod in pods.iter().filter(|pod| is_to_serve(pod) && selects(service, pod)) {
-            if !is_published(name, pod, slices) {
+            let ips = addresses_for(service, pod);
+            if !ips.is_empty() && !is_published(name, &ips, slices) {
                 let pod = pod.metadata.name.as_deref().unwrap_or_default();
                 missing.push(format!("service {name}: it does not lead to pod {pod} yet"));
             }
@@ -50,9 +51,18 @@ fn selects(service: &Service, pod: &Pod) -> bool {
     spec.type_.as_deref() != Some("ExternalName") && selector.iter().all(has)
 }
 
-fn is_published(service: &str, pod: &Pod, slices: &[EndpointSlice]) -> bool {
+/// The addresses of a pod that are of the Service's families.
+fn addresses_for<'a>(service: &Service, pod: &'a Pod) -> Vec<&'a str> {
+    let families = service.spec.as_ref().and_then(|spec| spec.ip_families.as_ref());
+    let fits = |ip: &str| {
+        let family = if ip.contains(':') { "IPv6" } else { "IPv4" };
+        families.is_none_or(|families| families.iter().any(|one| one == family))
+    };
     let ips = pod.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
-    let ips: Vec<&str> = ips.map(|ip| ip.ip.as_str()).collect();
+    ips.map(|ip| ip.ip.as_str()).filter(|ip| fits(ip)).collect()
+}
+
+fn is_published(service: &str, ips: &[&str], slices: &[EndpointSlice]) -> bool {
     let of_service = |slice: &&EndpointSlice| {
         let labels = slice.metadata.labels.as_ref();
         let owner = labels.and_then(|labels| labels.get("kubernetes.io/service-name"));
@@ -176,6 +186,7 @@ mod tests {
             service("web", json!({"selector": {"app": "web"}})),
             service("other", json!({"selector": {"app": "web", "tier": "back"}})),
             service("by-hand", json!({})),
+            service("six", json!({"selector": {"app": "web"}, "ipFamilies": ["IPv6"]})),
             service("away", json!({"type": "ExternalName", "selector": {"app": "web"}})),
         ];
         let pods = [pod("a", "10.0.0.1", "True"), pod("b", "10.0.0.2", "False")];

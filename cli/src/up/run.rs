@@ -41,7 +41,9 @@ pub(crate) async fn up(data: DataDir, flags: UpFlags) -> anyhow::Result<()> {
             made = develop::make(&recipe, &manifests.folder) => made?,
             () = stop.wait() => return Ok(()),
         };
-        steps.done("build", began.elapsed());
+        if !recipe.build.is_empty() {
+            steps.done("build", began.elapsed());
+        }
     }
     let mut server = Server::start(&data, &flags.server).await?;
     steps.done("server", began.elapsed());

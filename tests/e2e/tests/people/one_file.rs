@@ -41,7 +41,7 @@ spec:
 
 /// Row `ux.five-minutes`: one file and one command, on the machine that is there, and five pods share what is asked from
 /// outside and by name. How long that took is printed, for people.
-#[expect(clippy::disallowed_methods, reason = "how long it took is shown")]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "how long it took is shown")]
 pub(crate) fn is_a_service(cluster: &Cluster, http: u16) {
     let began = std::time::Instant::now();
     cluster.apply(FIVE);
