@@ -30,6 +30,39 @@ pub struct Observed {
     pub service: Arc<Service>,
     /// The Deployments of its namespace.
     pub deployments: Vec<Arc<Deployment>>,
+    /// When it was last heard of as used, [`Heard::at`].
+    pub last_use: Option<Timestamp>,
+}
+
+/// What is known of a Service's use. Hosts write times of their own clocks, which may differ from ours by more than an
+/// idle time; so a host's word counts from when it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    told: Option<Timestamp>,
+    /// When the last word came, by our own clock; `None` before the first.
+    pub at: Option<Timestamp>,
+}
+
+impl Heard {
+    /// Takes a Service of which nothing is remembered: when its word came is not known, only what it says.
+    pub fn first(service: &Service, now: Timestamp) -> Heard {
+        let told = told(service);
+        Heard { told, at: told.map(|told| told.min(now)) }
+    }
+
+    /// Takes the Service as it is now: another word than before has just come.
+    #[must_use]
+    pub fn then(self, service: &Service, now: Timestamp) -> Heard {
+        let told = told(service);
+        let is_news = told.is_some() && told != self.told;
+        if is_news { Heard { told, at: Some(now) } } else { self }
+    }
+}
+
+/// When a host last saw a Service used or wanted, by the host's clock.
+fn told(service: &Service) -> Option<Timestamp> {
+    let mut conditions = service.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.find(|one| one.type_ == IN_USE).map(|one| one.last_transition_time.0)
 }
 
 /// One thing to do.
@@ -68,7 +101,7 @@ pub fn reconcile(observed: &Observed, now: Timestamp) -> Verdict {
     let behind: Vec<&Arc<Deployment>> =
         observed.deployments.iter().filter(|one| is_behind(one, &observed.service)).collect();
     let born = behind.iter().map(|deployment| &deployment.metadata).chain([meta]).map(created);
-    let last = born.chain([last_use(&observed.service)]).flatten().max().unwrap_or(now);
+    let last = born.chain([observed.last_use]).flatten().max().unwrap_or(now);
     // A clock that ran back must not keep pods for ever.
     let unused = now.duration_since(last).max(SignedDuration::ZERO);
     let scale: Vec<Scale> = if unused < idle {
@@ -87,11 +120,6 @@ fn idle_time(text: &str) -> Option<SignedDuration> {
 
 fn created(meta: &ObjectMeta) -> Option<Timestamp> {
     meta.creation_timestamp.as_ref().map(|time| time.0)
-}
-
-fn last_use(service: &Service) -> Option<Timestamp> {
-    let mut conditions = service.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    conditions.find(|one| one.type_ == IN_USE).map(|one| one.last_transition_time.0)
 }
 
 /// Tells whether a Service's selector takes the pods of a Deployment.

@@ -1,5 +1,6 @@
 //! The edge of scale to zero: observes Services and Deployments, scales.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use coracle_api::ondemand::{IDLE, REMEMBERED};
@@ -7,9 +8,10 @@ use coracle_client::{Cache, Change, EventKind, ObjectKey, Outcome, Queue, Record
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
+use parking_lot::Mutex;
 use serde_json::json;
 
-use super::{Observed, Scale, Verdict, reconcile};
+use super::{Heard, Observed, Scale, Verdict, reconcile};
 use crate::context::{Context, Running};
 use crate::objects::{annotation, name, namespace};
 use crate::write::{self, WriteError, settle};
@@ -19,6 +21,8 @@ struct Controller {
     services: Cache<Service>,
     deployments: Cache<Deployment>,
     recorder: Recorder,
+    /// Of the Services on demand that there are.
+    heard: Mutex<HashMap<ObjectKey, Heard>>,
 }
 
 /// Starts the controller; its keys are those of Services on demand.
@@ -29,12 +33,14 @@ pub(crate) fn start(context: &Context) -> Running {
         services: context.caches.get(),
         deployments: context.caches.get(),
         recorder: context.recorder("ondemand-controller"),
+        heard: Mutex::default(),
     });
     let feeds = vec![
         controller.services.observe({
             let queue = queue.clone();
             move |change| {
-                if change.latest().is_some_and(|service| is_on_demand(service)) {
+                let mut states = [&change.old, &change.new].into_iter().flatten();
+                if states.any(|service| is_on_demand(service)) {
                     queue.add(change.key.clone());
                 }
             }
@@ -75,14 +81,19 @@ impl Controller {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Outcome, WriteError> {
         self.services.wait_synced().await;
         self.deployments.wait_synced().await;
-        let Some(service) = self.services.get_key(key) else { return Ok(Outcome::Done) };
+        let service = self.services.get_key(key).filter(|service| is_on_demand(service));
+        let Some(service) = service else {
+            self.heard.lock().remove(key);
+            return Ok(Outcome::Done);
+        };
         let deployments = self.deployments.list_in(namespace(&service.metadata));
         #[expect(
             clippy::disallowed_methods,
             reason = "the edge that turns the clock into an input"
         )]
         let now = Timestamp::now();
-        match reconcile(&Observed { service: Arc::clone(&service), deployments }, now) {
+        let last_use = self.hear(key, &service, now);
+        match reconcile(&Observed { service: Arc::clone(&service), deployments, last_use }, now) {
             Verdict::NotOnDemand => Ok(Outcome::Done),
             Verdict::Unreadable(text) => {
                 self.recorder.event(&*service, EventKind::Warning, "InvalidAnnotation", text);
@@ -95,6 +106,15 @@ impl Controller {
                 Ok(Outcome::after(again))
             }
         }
+    }
+
+    /// Gives when the Service was last heard of as used.
+    fn hear(&self, key: &ObjectKey, service: &Service, now: Timestamp) -> Option<Timestamp> {
+        let mut all = self.heard.lock();
+        let before = all.get(key).copied();
+        let heard = before.map_or_else(|| Heard::first(service, now), |it| it.then(service, now));
+        all.insert(key.clone(), heard);
+        heard.at
     }
 
     async fn scale(&self, service: &Service, scale: &Scale) -> Result<(), WriteError> {

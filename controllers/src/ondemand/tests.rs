@@ -48,19 +48,22 @@ fn deployment(app: &str, replicas: i32, before: Option<&str>) -> Arc<Deployment>
 }
 
 fn check(service: &Arc<Service>, deployments: &[Arc<Deployment>], expected: &str) {
-    let observed = Observed { service: Arc::clone(service), deployments: deployments.to_vec() };
-    let found = match reconcile(&observed, Timestamp::from_second(NOW).unwrap()) {
-        Verdict::NotOnDemand => "not on demand".to_owned(),
-        Verdict::Unreadable(text) => text,
-        Verdict::Scale(all, again) => {
-            let show = |one: &Scale| {
-                let name = one.deployment.metadata.name.as_deref().unwrap_or_default();
-                format!("{name} to {}, ", one.replicas)
-            };
-            let all: String = all.iter().map(show).collect();
-            format!("{all}again {again:?}")
-        }
-    };
+    let now = Timestamp::from_second(NOW).unwrap();
+    let last_use = Heard::first(service, now).at;
+    let deployments = deployments.to_vec();
+    let found =
+        match reconcile(&Observed { service: Arc::clone(service), deployments, last_use }, now) {
+            Verdict::NotOnDemand => "not on demand".to_owned(),
+            Verdict::Unreadable(text) => text,
+            Verdict::Scale(all, again) => {
+                let show = |one: &Scale| {
+                    let name = one.deployment.metadata.name.as_deref().unwrap_or_default();
+                    format!("{name} to {}, ", one.replicas)
+                };
+                let all: String = all.iter().map(show).collect();
+                format!("{all}again {again:?}")
+            }
+        };
     assert_eq!(found, expected);
 }
 
@@ -85,6 +88,24 @@ fn a_wanted_one_gets_back_what_it_had() {
 }
 
 #[test]
+fn a_word_counts_from_when_it_came_whatever_the_clock_of_the_host_says() {
+    let at = |second: i64| Timestamp::from_second(second).unwrap();
+    let says = |used: Option<i64>| service(Some("60s"), used);
+    // Of what was there before we were, only what it says is known; the future is now.
+    assert_eq!(Heard::first(&says(None), at(NOW)).at, None);
+    assert_eq!(Heard::first(&says(Some(900)), at(NOW)).at, Some(at(900)));
+    assert_eq!(Heard::first(&says(Some(9_000)), at(NOW)).at, Some(at(NOW)));
+    // Hosts whose clocks are behind, and ahead.
+    let heard = Heard::first(&says(None), at(NOW)).then(&says(Some(10)), at(NOW + 5));
+    assert_eq!(heard.at, Some(at(NOW + 5)));
+    let heard = heard.then(&says(Some(10)), at(NOW + 9));
+    assert_eq!(heard.at, Some(at(NOW + 5)), "the same word is no news");
+    let heard = heard.then(&says(Some(9_000)), at(NOW + 10));
+    assert_eq!(heard.at, Some(at(NOW + 10)));
+    assert_eq!(heard.then(&says(Some(11)), at(NOW + 11)).at, Some(at(NOW + 11)));
+}
+
+#[test]
 fn annotations_that_cannot_be_read_change_nothing() {
     for text in ["soon", "1s", "-5s", ""] {
         check(
@@ -103,15 +124,17 @@ proptest! {
     /// Once carried out, the same knowledge asks for nothing more.
     #[test]
     fn reconciling_is_idempotent(used in 0_i64..NOW, replicas in 0_i32..5, idle in 2_i64..900) {
-        let service = service(Some(&format!("{idle}s")), Some(used));
+        let service = service(Some(&format!("{idle}s")), None);
         let first = Observed {
             service: Arc::clone(&service),
             deployments: vec![deployment("web", replicas, None)],
+            last_use: Some(Timestamp::from_second(used).unwrap()),
         };
         let now = Timestamp::from_second(NOW).unwrap();
         let Verdict::Scale(scales, _) = reconcile(&first, now) else { panic!("not on demand") };
         let after = scales.first().map_or(replicas, |scale| scale.replicas);
-        let second = Observed { service, deployments: vec![deployment("web", after, Some("2"))] };
+        let deployments = vec![deployment("web", after, Some("2"))];
+        let second = Observed { service, deployments, last_use: first.last_use };
         let Verdict::Scale(scales, _) = reconcile(&second, now) else { panic!("not on demand") };
         prop_assert_eq!(scales, vec![]);
     }
