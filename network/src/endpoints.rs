@@ -47,11 +47,26 @@ pub struct Hints {
     pub nodes: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Port {
     name: Box<str>,
     number: u16,
     protocol: Protocol,
+}
+
+impl PartialEq for Port {
+    fn eq(&self, other: &Self) -> bool {
+        (self.number, self.protocol) == (other.number, other.protocol)
+            && is_same(&self.name, &other.name)
+    }
+}
+
+impl Eq for Port {}
+
+/// Whether two names are the same. Most ports have none, and glibc's `memcmp` of two texts without a byte takes some
+/// 200 ns where it reads by masks from an address that is none.
+fn is_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && (one.is_empty() || one == other)
 }
 
 impl Endpoint {
@@ -59,7 +74,7 @@ impl Endpoint {
     /// protocol.
     #[must_use]
     pub fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
-        let is_meant = |port: &&Port| &*port.name == name && port.protocol == protocol;
+        let is_meant = |port: &&Port| port.protocol == protocol && is_same(&port.name, name);
         self.ports.iter().find(is_meant).map(|port| port.number)
     }
 
