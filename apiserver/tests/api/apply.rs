@@ -15,7 +15,7 @@ PATCH /api/v1/namespaces/default/configmaps/a?fieldManager=bob
 Content-Type: application/apply-patch+yaml
 {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"x":"2"}}
 
-PATCH /api/v1/namespaces/default/configmaps/a?fieldManager=bob&force=true | /data /metadata/managedFields/0/fieldsV1 /metadata/managedFields/1/fieldsV1
+PATCH /api/v1/namespaces/default/configmaps/a?fieldManager=bob&force=true | /data /metadata/managedFields/alice/fieldsV1 /metadata/managedFields/bob/fieldsV1
 Content-Type: application/apply-patch+yaml
 {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"x":"2"}}
 
@@ -37,8 +37,8 @@ GET /api/v1/namespaces/default/configmaps/b
               {"causes":[{"field":".data.x","message":"conflict with \"alice\"","reason":"FieldManagerConflict"}]}
             200
               /data {"x":"2","y":"1"}
-              /metadata/managedFields/0/fieldsV1 {"f:data":{"f:y":{}}}
-              /metadata/managedFields/1/fieldsV1 {"f:data":{"f:x":{}}}
+              /metadata/managedFields/alice/fieldsV1 {"f:data":{"f:y":{}}}
+              /metadata/managedFields/bob/fieldsV1 {"f:data":{"f:x":{}}}
             200
               /data {"x":"2"}
             201
@@ -145,12 +145,12 @@ async fn every_way_of_writing_is_noted() {
     check(
         &format!(
             r#"{DEPLOYMENT}
-PATCH /apis/apps/v1/namespaces/default/deployments/d | /metadata/managedFields/1
+PATCH /apis/apps/v1/namespaces/default/deployments/d | /metadata/managedFields/kubectl
 Content-Type: application/merge-patch+json
 User-Agent: kubectl/v1.35.4 (linux/amd64)
 {{"metadata":{{"labels":{{"x":"y"}}}}}}
 
-PATCH /apis/apps/v1/namespaces/default/deployments/d/status?fieldManager=controller | /metadata/managedFields/1
+PATCH /apis/apps/v1/namespaces/default/deployments/d/status?fieldManager=controller | /metadata/managedFields/controller
 Content-Type: application/merge-patch+json
 {{"spec":{{"replicas":7}},"status":{{"replicas":4}}}}
 
@@ -166,7 +166,7 @@ PATCH /apis/apps/v1/namespaces/default/deployments/d/scale?fieldManager=other&fo
 Content-Type: application/apply-patch+yaml
 {{"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{{"name":"d"}},"spec":{{"replicas":5}}}}
 
-PATCH /apis/apps/v1/namespaces/default/deployments/d/status?fieldManager=prober | /spec/replicas /status/replicas /metadata/managedFields/0 /metadata/managedFields/1
+PATCH /apis/apps/v1/namespaces/default/deployments/d/status?fieldManager=prober | /spec/replicas /status/replicas /metadata/managedFields/other /metadata/managedFields/prober
 Content-Type: application/apply-patch+yaml
 {{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"d"}},"spec":{{"replicas":9}},"status":{{"observedGeneration":1}}}}
 
@@ -179,9 +179,9 @@ Content-Type: application/merge-patch+json
             201
               /metadata/name "d"
             200
-              /metadata/managedFields/1 {"apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:progressDeadlineSeconds":{},"f:replicas":{},"f:revisionHistoryLimit":{},"f:selector":{},"f:strategy":{"f:rollingUpdate":{".":{},"f:maxSurge":{},"f:maxUnavailable":{}},"f:type":{}},"f:template":{"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:resources":{},"f:terminationMessagePath":{},"f:terminationMessagePolicy":{}}},"f:dnsPolicy":{},"f:restartPolicy":{},"f:schedulerName":{},"f:securityContext":{},"f:terminationGracePeriodSeconds":{}}}}},"manager":"maker","operation":"Update","time":"TIME"}
+              /metadata/managedFields/kubectl {"apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:x":{}}}},"manager":"kubectl","operation":"Update","time":"TIME"}
             200
-              /metadata/managedFields/1 {"apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{".":{},"f:x":{}}}},"manager":"kubectl","operation":"Update","time":"TIME"}
+              /metadata/managedFields/controller {"apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:status":{"f:replicas":{}}},"manager":"controller","operation":"Update","subresource":"status","time":"TIME"}
             200
               /spec {"replicas":3}
             409 Conflict: Apply failed with 1 conflict: conflict with "scaler" with subresource "scale" using apps/v1: .spec.replicas
@@ -191,8 +191,8 @@ Content-Type: application/merge-patch+json
             200
               /spec/replicas 5
               /status/replicas 4
-              /metadata/managedFields/0 {"apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:replicas":{}}},"manager":"other","operation":"Apply","subresource":"scale","time":"TIME"}
-              /metadata/managedFields/1 {"apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:status":{"f:observedGeneration":{}}},"manager":"prober","operation":"Apply","subresource":"status","time":"TIME"}
+              /metadata/managedFields/other {"apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:replicas":{}}},"manager":"other","operation":"Apply","subresource":"scale","time":"TIME"}
+              /metadata/managedFields/prober {"apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:status":{"f:observedGeneration":{}}},"manager":"prober","operation":"Apply","subresource":"status","time":"TIME"}
             200
               /metadata/managedFields -
               /spec/replicas 5

@@ -139,10 +139,22 @@ async fn written(answer: Response<Body>, pointers: &[String]) -> String {
         return format!("{out} {}", normal(&shown));
     }
     for pointer in pointers {
-        let found = value.pointer(pointer).map_or("-".to_owned(), Value::to_string);
+        let found = found(&value, pointer).map_or("-".to_owned(), Value::to_string);
         out.push_str(&format!("\n  {pointer} {}", normal(&found)));
     }
     out
+}
+
+/// What a pointer shows: a JSON pointer (RFC 6901), but an entry of `managedFields` is named by its manager. The entries'
+/// order tells whether a second began between two writes.
+fn found<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    let Some(manager) = pointer.strip_prefix("/metadata/managedFields/") else {
+        return value.pointer(pointer);
+    };
+    let (manager, rest) = manager.split_once('/').unwrap_or((manager, ""));
+    let entries = value.pointer("/metadata/managedFields")?.as_array()?;
+    let entry = entries.iter().find(|entry| entry["manager"] == manager)?;
+    if rest.is_empty() { Some(entry) } else { entry.pointer(&format!("/{rest}")) }
 }
 
 /// Leaves out `managedFields`, which every object has and few tests are about.
