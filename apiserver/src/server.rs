@@ -1,11 +1,13 @@
 //! The API server as one value: what it is made of, and the parts that all requests share.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use coracle_api::openapi;
 use coracle_api::registry::{self, Kind};
 use coracle_api::status::Status;
@@ -235,22 +237,29 @@ impl ApiServer {
         core.restore_addresses();
         let server = ApiServer { core: Arc::new(core) };
         server.core.webhooks.connector.reach(Arc::downgrade(&server.core));
-        server.core.seal_anew(stale).await.map_err(StartError::Bootstrap)?;
-        server.bootstrap().await.map_err(StartError::Bootstrap)?;
-        server.core.restore_definitions().await;
-        tokio::spawn(crd::follow(Arc::downgrade(&server.core)));
-        server.core.settle_flows().await;
-        tokio::spawn(policy::follow(Arc::downgrade(&server.core)));
-        tokio::spawn(bootstrap::follow(Arc::downgrade(&server.core)));
-        tokio::spawn(token_secrets::follow(Arc::downgrade(&server.core)));
-        tokio::spawn(flow::follow(Arc::downgrade(&server.core)));
-        tokio::spawn(aggregation::follow(Arc::downgrade(&server.core)));
-        if let Some(member) = server.core.member.clone() {
-            tokio::spawn(members::follow(Arc::downgrade(&server.core), member));
-        }
-        server.core.ready.store(true, Ordering::Release);
-        tokio::spawn(tick(Arc::downgrade(&server.core)));
+        server.make_ready(stale).await?;
         Ok(server)
+    }
+
+    /// Makes what every cluster has, and starts what follows the store's objects. What is sealed with an older key,
+    /// `stale`, is sealed anew.
+    async fn make_ready(&self, stale: HashSet<Bytes>) -> Result<(), StartError> {
+        self.core.seal_anew(stale).await.map_err(StartError::Bootstrap)?;
+        self.bootstrap().await.map_err(StartError::Bootstrap)?;
+        self.core.restore_definitions().await;
+        tokio::spawn(crd::follow(Arc::downgrade(&self.core)));
+        self.core.settle_flows().await;
+        tokio::spawn(policy::follow(Arc::downgrade(&self.core)));
+        tokio::spawn(bootstrap::follow(Arc::downgrade(&self.core)));
+        tokio::spawn(token_secrets::follow(Arc::downgrade(&self.core)));
+        tokio::spawn(flow::follow(Arc::downgrade(&self.core)));
+        tokio::spawn(aggregation::follow(Arc::downgrade(&self.core)));
+        if let Some(member) = self.core.member.clone() {
+            tokio::spawn(members::follow(Arc::downgrade(&self.core), member));
+        }
+        self.core.ready.store(true, Ordering::Release);
+        tokio::spawn(tick(Arc::downgrade(&self.core)));
+        Ok(())
     }
 
     /// Takes this server out of the endpoints of the `kubernetes` Service, where there are several.
