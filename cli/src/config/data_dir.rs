@@ -53,7 +53,14 @@ const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 /// A lock that is held until it is dropped or its process ends; its file holds the process id.
 #[derive(Debug)]
 pub(crate) struct Held {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Held {
+    /// A child that is just being started has the file, too, and with it the lock, unless it is given up here.
+    fn drop(&mut self) {
+        let _ended = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl DataDir {
@@ -175,7 +182,7 @@ impl DataDir {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(pid.as_bytes()));
         written.map_err(|source| failed("write", &path, source))?;
-        Ok(Held { _file: file })
+        Ok(Held { file })
     }
 
     /// The process that holds a role's lock now, if there is one.

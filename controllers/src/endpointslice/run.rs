@@ -174,8 +174,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn a_service_with_many_pods_is_not_looked_at_again_at_once() {
+    #[tokio::test(start_paused = true)]
+    async fn a_service_with_many_pods_is_not_looked_at_again_at_once() {
         let at_once = |pods: usize| {
             let service = json!({"metadata": {"name": "web", "namespace": "a"},
                 "spec": {"selector": {"app": "web"}}});

@@ -215,8 +215,8 @@ mod tests {
         Some(serde_json::from_value(set).map(Arc::new).unwrap())
     }
 
-    #[test]
-    fn what_is_asked_of_a_large_set_is_looked_at_at_once() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_of_a_large_set_is_looked_at_at_once() {
         let check = |old: Option<Arc<ReplicaSet>>, new: Option<Arc<ReplicaSet>>, at_once: bool| {
             let (queue, looks) = (Queue::new(), Looks::default());
             let key = ObjectKey::namespaced("a", "web");

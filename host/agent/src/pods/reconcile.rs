@@ -359,8 +359,12 @@ fn restart_grace(pod: &Pod, spec: &Container, reason: StopReason) -> u64 {
         StopReason::PodEnds | StopReason::PostStart | StopReason::Changed => None,
     };
     let own = probe.and_then(|probe| probe.termination_grace_period_seconds);
-    let seconds = own.or(plan::spec(pod).termination_grace_period_seconds).unwrap_or(30);
-    u64::try_from(seconds).unwrap_or(0)
+    grace(own.or(plan::spec(pod).termination_grace_period_seconds).unwrap_or(30))
+}
+
+/// Gives a grace period in seconds; one below zero is a second, as the API server and the kubelet have it.
+fn grace(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(1)
 }
 
 /// Stops app and init containers together, then side-cars last to first, then clears up.
@@ -392,23 +396,22 @@ fn stop(index: Index, container: &ContainerState, deadline: Timestamp, plan: &mu
 
 fn deadline(pod: &Pod, state: &PodState, now: Timestamp) -> Timestamp {
     let spec_grace = plan::spec(pod).termination_grace_period_seconds.unwrap_or(30);
-    let seconds = |value: i64| u64::try_from(value).unwrap_or(0);
     let asked = state.deletion_seen.map(|seen| {
-        let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(spec_grace);
-        after(seen, seconds(grace))
+        let given = pod.metadata.deletion_grace_period_seconds.unwrap_or(spec_grace);
+        after(seen, grace(given))
     });
     let gone = state.object_gone.then(|| after(now, GONE_GRACE_SECONDS));
     let evicted = state.verdict.as_ref().is_some_and(|verdict| verdict.reason == "Evicted");
     let evicted = evicted.then(|| after(now, EVICTED_GRACE_SECONDS));
     let ended = state.verdict.as_ref().and_then(|verdict| verdict.until);
-    let ended = ended.map(|until| until.min(after(now, seconds(spec_grace))));
+    let ended = ended.map(|until| until.min(after(now, grace(spec_grace))));
     asked
         .into_iter()
         .chain(gone)
         .chain(evicted)
         .chain(ended)
         .min()
-        .unwrap_or_else(|| after(now, seconds(spec_grace)))
+        .unwrap_or_else(|| after(now, grace(spec_grace)))
 }
 
 fn clear_up(state: &PodState, plan: &mut Plan) {

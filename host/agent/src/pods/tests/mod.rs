@@ -344,6 +344,27 @@ fn a_deadline_ends_the_pod() {
 }
 
 #[test]
+fn a_grace_below_zero_is_a_second() {
+    let mut spec = one(json!({}));
+    spec["activeDeadlineSeconds"] = 60.into();
+    spec["terminationGracePeriodSeconds"] = (-1).into();
+    check(
+        spec,
+        "run\nwait 60",
+        expect![[r#"
+        run
+          start a
+        wait 60
+          condemn DeadlineExceeded
+          event DeadlineExceeded: Pod was active on the node longer than the specified deadline
+          stop a PodEnds 1s
+          RemoveSandbox
+          RemoveVolumes
+    "#]],
+    );
+}
+
+#[test]
 fn another_image_starts_the_container_again() {
     check(
         one(json!({})),
