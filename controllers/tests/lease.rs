@@ -44,8 +44,7 @@ async fn one_leads_and_the_next_takes_over() {
         tokio::time::pause();
         tokio::time::advance(SILENCE).await;
         tokio::time::resume();
-        let _not_yet =
-            tokio::time::timeout(patience, second.wait_leading()).await;
+        let _not_yet = tokio::time::timeout(patience, second.wait_leading()).await;
         // A slow machine's round was cut short by the next leap.
         patience *= 2;
     }

@@ -103,8 +103,13 @@ impl Known {
         has_service: impl Fn(&ServiceKey) -> bool,
         has_slice: impl Fn(&ServiceKey) -> bool,
     ) {
-        for key in self.services.iter().filter(|key| !has_service(key)) {
+        let gone: Vec<&ServiceKey> = self.services.iter().filter(|key| !has_service(key)).collect();
+        for key in &gone {
             table.remove_service(key);
+        }
+        // One that is gone may have stood before one that has its port or address now.
+        if !gone.is_empty() {
+            table.refresh_all();
         }
         for key in self.slices.iter().filter(|key| !has_slice(key)) {
             table.remove_slice(&key.namespace, &key.name);
@@ -122,6 +127,7 @@ fn key(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::Place;
     use coracle_vnet::Protocol;
     use serde_json::json;
 
@@ -159,5 +165,33 @@ mod tests {
         fs::write(&path, "{").unwrap();
         assert!(Saved::read(&path).services.is_empty());
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_port_leads_to_the_service_that_has_it_now() {
+        let saved = |name: &str| {
+            let service = json!({"metadata": {"name": name, "namespace": "default"},
+                "spec": {"clusterIP": "10.96.0.20", "ports": [{"port": 80, "nodePort": 30080}]}});
+            Saved { services: vec![serde_json::from_value(service).unwrap()], ..Saved::default() }
+        };
+        let check = |heir: &str, moves: bool| {
+            let mut table = Table::default();
+            let known = saved("web").fill(&mut table);
+            saved(heir).fill(&mut table);
+            if moves {
+                table.set_place(Place { node: "n".to_owned(), zone: None });
+            }
+            known.drop_stale(&mut table, |key| key.name == heir, |_| true);
+            let outer = table.node_port(30080, Protocol::Tcp).unwrap();
+            let inner = table.virtual_port("10.96.0.20:80".parse().unwrap(), Protocol::Tcp);
+            assert_eq!(
+                (outer.service.name.as_str(), inner.unwrap().service.name.as_str()),
+                (heir, heir)
+            );
+        };
+        for heir in ["a", "z"] {
+            check(heir, false);
+            check(heir, true);
+        }
     }
 }

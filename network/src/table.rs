@@ -7,6 +7,7 @@
 //! clock, no randomness; which backend of several is taken is [`crate::picker`]'s.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +106,11 @@ impl Table {
             return;
         }
         self.place = place;
+        self.refresh_all();
+    }
+
+    /// Opens every Service's doors anew.
+    pub(crate) fn refresh_all(&mut self) {
         let keys: Vec<ServiceKey> = self.services.keys().cloned().collect();
         keys.iter().for_each(|key| self.refresh(key));
     }
@@ -378,24 +384,28 @@ impl Table {
         self.publish(key);
     }
 
+    /// Takes a Service's doors away, but for those that another one has by now: of two changes that follow one another
+    /// in the API, the later one may come here first.
     fn unpublish(&mut self, key: &ServiceKey) {
         self.ways.remove(key);
         let Some(entry) = self.services.get(key) else {
             return;
         };
         for ip in &entry.cluster_ips {
-            self.virtual_ips.remove(ip);
+            remove_if(&mut self.virtual_ips, ip, |owner| owner == key);
             for port in &entry.ports {
-                self.virtual_ports.remove(&(*ip, port.port, port.protocol));
+                let door = (*ip, port.port, port.protocol);
+                remove_if(&mut self.virtual_ports, &door, |behind| behind.service == *key);
             }
         }
         for port in &entry.ports {
             if let Some(node_port) = port.node_port {
-                self.node_ports.remove(&(node_port, port.protocol));
+                let door = (node_port, port.protocol);
+                remove_if(&mut self.node_ports, &door, |behind| behind.service == *key);
             }
         }
         if let Some(port) = entry.health_port {
-            self.health_ports.remove(&port);
+            remove_if(&mut self.health_ports, &port, |owner| owner == key);
         }
     }
 
@@ -455,6 +465,12 @@ impl Table {
         let usable = self.place.usable(policy, &all).into_iter();
         let at = |e: &Endpoint| Some((e.ip, e.port(&spec.name, spec.protocol)?).into());
         usable.filter_map(at).collect()
+    }
+}
+
+fn remove_if<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: &K, is_own: impl Fn(&V) -> bool) {
+    if map.get(key).is_some_and(is_own) {
+        map.remove(key);
     }
 }
 

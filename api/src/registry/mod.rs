@@ -19,6 +19,7 @@ use crate::field_error::FieldError;
 use crate::key::{GroupKind, GroupResource};
 use crate::schema::{self, Type};
 use crate::validate::metadata::check_owned_finalizers;
+use crate::validate::spelling;
 
 pub use custom::{CUSTOM_KINDS_MAX, Custom, CustomError, kinds_of};
 pub use kinds::kinds;
@@ -132,9 +133,9 @@ pub struct Rules {
     /// Says what is wrong with a new object; empty when nothing is.
     pub validate: fn(&Value) -> Vec<FieldError>,
     /// Takes (new, old): says what is wrong with an update, immutability included.
-    pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
+    pub validate_update: ChangeRule,
     /// Takes (new, old): says what is wrong with an update of the `status` subresource.
-    pub validate_status_update: fn(&Value, &Value) -> Vec<FieldError>,
+    pub validate_status_update: ChangeRule,
     /// Field selector labels beyond `metadata.name` and `metadata.namespace`.
     pub selectable: &'static [&'static str],
     /// Gives the value of a selectable label; an absent field gives its zero value as text.
@@ -150,6 +151,9 @@ pub struct Rules {
     /// Where the `scale` subresource reads and writes.
     pub scale: Option<ScalePaths>,
 }
+
+/// Takes (new, old): says what is wrong with a change.
+type ChangeRule = fn(&Value, &Value) -> Vec<FieldError>;
 
 /// Where the `scale` subresource finds its parts, as JSON pointers.
 #[derive(Debug, Clone, Copy)]
@@ -230,7 +234,7 @@ impl Kind {
     pub fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         match self.custom {
             Some(custom) => custom.version.validate_update(new, old),
-            None => (self.rules.validate_update)(new, old),
+            None => self.judge(self.rules.validate_update, new, old),
         }
     }
 
@@ -238,7 +242,19 @@ impl Kind {
     pub fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         match self.custom {
             Some(custom) => custom.version.validate_update(new, old),
-            None => (self.rules.validate_status_update)(new, old),
+            None => self.judge(self.rules.validate_status_update, new, old),
+        }
+    }
+
+    /// Asks a rule about a change; an amount that is only written in another way has not changed.
+    fn judge(&self, rule: ChangeRule, new: &Value, old: &Value) -> Vec<FieldError> {
+        let errors = rule(new, old);
+        if errors.is_empty() {
+            return errors;
+        }
+        match spelling::as_before(new, old, self.ty()) {
+            Some(settled) => rule(&settled, old),
+            None => errors,
         }
     }
 

@@ -48,6 +48,7 @@ pub mod service;
 pub mod serviceaccount;
 pub mod servicecidr;
 pub mod signingrequest;
+pub(crate) mod spelling;
 pub mod statefulset;
 pub mod storage;
 pub mod storagecapacity;

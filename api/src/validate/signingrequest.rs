@@ -224,11 +224,18 @@ fn check_conditions(errors: &mut Errors, object: &Value, old: Option<&Value>) {
     let is_both = |object: &Value| {
         ["Approved", "Denied"].iter().all(|kind| !conditions(object, kind).is_empty())
     };
+    let types = |object: &Value| -> Vec<String> {
+        let all = items(&object["status"], "conditions").iter();
+        all.map(|condition| text(condition, "type").to_owned()).collect()
+    };
     let may_be_both = old.is_some_and(is_both);
+    let before = old.map(types).unwrap_or_default();
+    let may_be_double = !doubles(&before).is_empty();
+    let may_be_empty = before.iter().any(String::is_empty);
     let mut seen = HashSet::new();
     for (index, condition) in items(&object["status"], "conditions").iter().enumerate() {
         let (path, kind) = (path.index(index), text(condition, "type"));
-        if kind.is_empty() {
+        if kind.is_empty() && !may_be_empty {
             errors.push(FieldError::required(path.child("type"), ""));
         }
         let only_true = TRUE_CONDITIONS.contains(&kind);
@@ -240,7 +247,7 @@ fn check_conditions(errors: &mut Errors, object: &Value, old: Option<&Value>) {
             let words = "Approved and Denied conditions are mutually exclusive";
             errors.push(FieldError::invalid(STATUS.child("conditions"), kind, words));
         }
-        if !seen.insert(kind) {
+        if !seen.insert(kind) && !may_be_double {
             errors.push(FieldError::duplicate(path.child("type"), kind));
         }
     }
@@ -368,6 +375,24 @@ mod tests {
                 "status.conditions[2].status: Required value",
             ],
         );
+    }
+
+    #[test]
+    fn conditions_that_were_wrong_before_may_stay() {
+        let condition = |kind: &str| json!({"type": kind, "status": "True"});
+        let (ready, empty) = (condition("Ready"), condition(""));
+        let double = "status.conditions[1].type: Duplicate value: \"Ready\"";
+        let missing = "status.conditions[0].type: Required value";
+        for (old, new, expected) in [
+            (json!([ready]), json!([ready, ready]), vec![double]),
+            (json!([ready, ready]), json!([ready, ready, condition("Other")]), vec![]),
+            (json!([ready]), json!([empty]), vec![missing]),
+            (json!([empty]), json!([empty, ready]), vec![]),
+            (json!([empty]), json!([ready, ready]), vec![double]),
+            (json!([ready, ready]), json!([empty]), vec![missing]),
+        ] {
+            check(validate_status_update(&with(new, ""), &with(old, "")), &expected);
+        }
     }
 
     #[test]

@@ -114,8 +114,8 @@ proptest! {
         for kind in registry::kinds() {
             let rules = kind.rules;
             (rules.validate)(&new);
-            (rules.validate_update)(&new, &old);
-            (rules.validate_status_update)(&new, &old);
+            kind.validate_update(&new, &old);
+            kind.validate_status_update(&new, &old);
             prop_assert_eq!(table::row(kind, &new, now).len(), table::columns(kind).len());
             let _ = strategic::apply(&new, &old, kind.ty());
             let _ = merge::apply(&new, &old);

@@ -134,6 +134,11 @@ impl Cluster {
             let lock = std::fs::read_to_string(self.data().join(format!("{role}.lock")));
             let pid = lock.as_deref().unwrap_or_default().trim().parse().ok();
             let Some(pid) = pid.and_then(Pid::from_raw) else { return Err(format!("{lock:?}")) };
+            // One that has ended has no command line, and another process may have its number.
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if !String::from_utf8_lossy(&line).contains(&*self.data().to_string_lossy()) {
+                return Err(format!("{pid} is none of this cluster"));
+            }
             kill_process(pid, Signal::KILL).map_err(|error| error.to_string())
         });
     }

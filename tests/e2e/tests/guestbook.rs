@@ -113,8 +113,10 @@ fn guestbook() {
     let (up, printed) = Up::start(place.path());
     assert!(printed.contains("deployment.apps/web created"), "{printed}");
     assert!(printed.contains(&format!("http://localhost:{PORT}/")), "{printed}");
-    // The host hears of the pods' readiness a moment after the server.
-    check_page(&eventually("the page is there", page));
+    // The host hears of the pods' readiness a moment after the server, of one Service after the other.
+    check_page(&eventually("the page and its quote are there", || {
+        page().and_then(|page| if page.contains("(quotes-") { Ok(page) } else { Err(page) })
+    }));
     eventually("the requests are spread over the pods", || match pods_that_answer() {
         Ok(pods) if pods.len() == 3 => Ok(()),
         other => Err(other),

@@ -395,12 +395,9 @@ fn post_start_holds_the_pod_back(cluster: &Cluster) {
         pod("slow", &json!({"containers": [sh("c", "sleep 600", &hook)]})),
     ]);
     cluster.says("pod/slow", &["Started"]);
-    let shown = cluster.get(&["pod", "slow"]);
+    let reason = "/status/containerStatuses/0/state/waiting/reason";
+    let shown = cluster.shows("pod/slow", reason, "ContainerCreating");
     assert_eq!(shown["status"]["phase"], "Pending", "{shown}");
-    assert_eq!(
-        shown["status"]["containerStatuses"][0]["state"]["waiting"]["reason"],
-        "ContainerCreating"
-    );
     cluster.run(&["expose", "pod", "gate", "--port=8080"]);
     cluster.ready("slow");
     let hook = json!({"lifecycle": {"postStart": {"sleep": {"seconds": 3}}}});

@@ -40,8 +40,9 @@ def line(one, other, percent, millis):
     """Passes frames both ways."""
     ends = []
     for device in (one, other):
-        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        opened.bind((device, 0))
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        # Not a frame of another device before this.
+        opened.bind((device, ETH_P_ALL))
         ends.append(opened)
     signal.signal(signal.SIGTERM, end)
     chance, waiting, number, last = random.Random(7), [], 0, 0

@@ -134,7 +134,7 @@ const RESOURCE_CLAIM: Kind = Kind {
     storage_version_hash: "wgAZaHcZxUg=",
     rules: &Rules {
         default: defaults::resourceclaim::set,
-        prepare_status_update: strategy::status_only,
+        prepare_status_update: strategy::resourceclaim::update_status,
         validate: validate::device::claim::validate,
         validate_update: validate::device::claim::validate_update,
         validate_status_update: validate::device::claim::validate_status_update,

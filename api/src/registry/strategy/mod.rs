@@ -10,6 +10,7 @@ pub mod endpointslice;
 pub mod job;
 pub mod namespace;
 pub mod pod;
+pub mod resourceclaim;
 pub mod service;
 pub mod with_generation;
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::{Errors, complain, has, immutable, items, labels, metadata, number, text};
 use super::{
-    ALTERNATIVES_MAX, CONFIGURATIONS_MAX, CONSTRAINTS_MAX, REQUESTS_MAX, check_configuration,
+    ALTERNATIVES_MAX, Age, CONFIGURATIONS_MAX, CONSTRAINTS_MAX, REQUESTS_MAX, check_configuration,
     check_label, check_qualified, check_selectors, each, named, once, own, status,
 };
 use crate::field_error::{FieldError, Path};
@@ -68,7 +68,7 @@ fn check(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let path = path.child("config");
     each(errors, &path, configurations, CONFIGURATIONS_MAX, |errors, path, configuration| {
         check_references(errors, &path.child("requests"), configuration, devices);
-        check_configuration(errors, path, configuration);
+        check_configuration(errors, path, configuration, Age::New);
     });
 }
 
@@ -104,7 +104,7 @@ fn check_wanted(errors: &mut Errors, path: &Path<'_>, wanted: &Value) {
     } else {
         complain(errors, class_path, class, names::dns1123_subdomain(class));
     }
-    check_selectors(errors, &path.child("selectors"), items(wanted, "selectors"));
+    check_selectors(errors, &path.child("selectors"), items(wanted, "selectors"), Age::New);
     let count = number(wanted, "count").unwrap_or_default();
     match text(wanted, "allocationMode") {
         "All" if count != 0 => {

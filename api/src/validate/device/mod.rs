@@ -8,6 +8,8 @@ pub mod class;
 pub mod slice;
 mod status;
 
+pub(crate) use status::{Identity, identity};
+
 use std::collections::HashSet;
 
 use serde_json::Value;
@@ -45,6 +47,14 @@ const IDENTIFIER_BYTES_MAX: usize = 32;
 const IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of \
      alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is \
      '[A-Za-z_][A-Za-z0-9_]*')";
+
+/// Whether something is checked for the first time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Age {
+    New,
+    /// It was accepted before, so that limits which came later do not apply.
+    Stored,
+}
 
 /// Checks each item of a list that is not too long.
 fn each(
@@ -104,7 +114,7 @@ fn check_pool(errors: &mut Errors, path: &Path<'_>, name: &str) {
 }
 
 /// Checks the selectors of a request or class.
-fn check_selectors(errors: &mut Errors, path: &Path<'_>, list: &[Value]) {
+fn check_selectors(errors: &mut Errors, path: &Path<'_>, list: &[Value], age: Age) {
     each(errors, path, list, SELECTORS_MAX, |errors, path, selector| {
         let path = path.child("cel");
         if !has(selector, "cel") {
@@ -114,28 +124,30 @@ fn check_selectors(errors: &mut Errors, path: &Path<'_>, list: &[Value]) {
         let path = path.child("expression");
         if expression.len() > EXPRESSION_BYTES_MAX {
             errors.push(FieldError::too_long(path, EXPRESSION_BYTES_MAX));
-        } else if let Err(error) = Expression::compile(expression, &["device"]) {
+        } else if age == Age::New
+            && let Err(error) = Expression::compile(expression, &["device"])
+        {
             errors.push(FieldError::invalid(path, expression, error.to_string()));
         }
     });
 }
 
 /// Checks a configuration, which is for one driver.
-fn check_configuration(errors: &mut Errors, path: &Path<'_>, configuration: &Value) {
+fn check_configuration(errors: &mut Errors, path: &Path<'_>, configuration: &Value, age: Age) {
     let path = path.child("opaque");
     if !has(configuration, "opaque") {
         return errors.push(FieldError::required(path, ""));
     }
     let opaque = &configuration["opaque"];
     check_driver_name(errors, &path.child("driver"), text(opaque, "driver"));
-    check_object(errors, &path.child("parameters"), &opaque["parameters"]);
+    check_object(errors, &path.child("parameters"), &opaque["parameters"], age);
 }
 
 /// Checks an object of which nobody here knows more.
-fn check_object(errors: &mut Errors, path: &Path<'_>, value: &Value) {
+fn check_object(errors: &mut Errors, path: &Path<'_>, value: &Value, age: Age) {
     if value.is_null() {
         errors.push(FieldError::required(path, ""));
-    } else if value.to_string().len() > PARAMETERS_BYTES_MAX {
+    } else if age == Age::New && value.to_string().len() > PARAMETERS_BYTES_MAX {
         errors.push(FieldError::too_long(path, PARAMETERS_BYTES_MAX));
     } else if !value.is_object() {
         let words = "must be a valid JSON object";

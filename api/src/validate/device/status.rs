@@ -11,8 +11,8 @@ use super::super::pod::check_node_selector;
 use super::super::{Errors, has, immutable, items, text};
 use super::claim::{check_reference, check_references};
 use super::{
-    CONFIGURATIONS_MAX, REQUESTS_MAX, check_configuration, check_label, check_object, check_pool,
-    each, once,
+    Age, CONFIGURATIONS_MAX, REQUESTS_MAX, check_configuration, check_label, check_object,
+    check_pool, each, once,
 };
 use crate::field_error::{FieldError, Path};
 
@@ -25,9 +25,10 @@ const CONSUMERS_MAX: usize = 256;
 const CONDITIONS_MAX: usize = 8;
 
 /// A device as drivers name it, with the share of it.
-type Identity<'a> = [&'a str; 4];
+pub(crate) type Identity<'a> = [&'a str; 4];
 
-fn identity(device: &Value) -> Identity<'_> {
+/// Gives the identity of a device that is allocated, or of which something is told.
+pub(crate) fn identity(device: &Value) -> Identity<'_> {
     ["driver", "pool", "device", "shareID"].map(|field| text(device, field))
 }
 
@@ -87,7 +88,7 @@ fn check_devices(errors: &mut Errors, status: &Value) {
             errors.push(FieldError::too_many(path, conditions, CONDITIONS_MAX));
         }
         if has(device, "data") {
-            check_object(errors, &path.child("data"), &device["data"]);
+            check_object(errors, &path.child("data"), &device["data"], Age::New);
         }
         if !seen.insert(id) {
             errors.push(FieldError::duplicate(path, &shown));
@@ -111,7 +112,7 @@ fn check_allocation(errors: &mut Errors, path: &Path<'_>, allocation: &Value, as
         let (source, known) = (text(configuration, "source"), ["FromClaim", "FromClass"]);
         super::super::one_of(errors, path.child("source"), source, &known);
         check_references(errors, &path.child("requests"), configuration, asked);
-        check_configuration(errors, path, configuration);
+        check_configuration(errors, path, configuration, Age::New);
     });
     if has(allocation, "nodeSelector") {
         check_node_selector(errors, &path.child("nodeSelector"), &allocation["nodeSelector"]);
