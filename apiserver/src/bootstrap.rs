@@ -32,11 +32,12 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Roles and bindings as they were when they were last looked at: there are many, and they seldom change.
-/// So are Services and the objects of their addresses.
+/// So are the objects of Services' addresses, and of each Service, which may change every second, its addresses.
 #[derive(Debug, Default)]
 struct Seen {
     access: Option<[Revision; 4]>,
     addresses: Option<[Revision; 2]>,
+    services: objects::Had,
 }
 
 impl ApiServer {
@@ -95,15 +96,16 @@ impl Core {
         }
         // In this order: an address is never seen without its Service.
         let all = addresses.select(&Selection::all(addresses.kind()));
-        let of: Vec<Value> = services
-            .select(&Selection::all(services.kind()))
-            .iter()
-            .map(|service| service.value())
-            .collect();
-        let writes = objects::repairs(&all, &of, clock::stamp);
-        if writes.is_empty() {
-            seen.addresses = Some(now);
+        let services = services.select(&Selection::all(services.kind()));
+        let had = objects::had(&services, &seen.services);
+        let was_right = seen.addresses.is_some_and(|[at, _]| at == now[0]);
+        if was_right && objects::is_same(&had, &seen.services) {
+            (seen.addresses, seen.services) = (Some(now), had);
+            return Ok(());
         }
+        let of: Vec<Value> = services.iter().map(|service| service.value()).collect();
+        let writes = objects::repairs(&all, &of, clock::stamp);
+        (seen.addresses, seen.services) = (writes.is_empty().then_some(now), had);
         for batch in writes.chunks(COMMIT_WRITES_MAX) {
             match self.store.commit(batch.to_vec()).await {
                 // After a conflict, whoever was faster left less to do for the next time.
@@ -470,6 +472,48 @@ mod tests {
     #[tokio::test]
     async fn an_address_has_its_object_again() {
         check(&[("networking.k8s.io/v1", "IPAddress", "", "10.96.0.1")]).await;
+    }
+
+    #[tokio::test]
+    async fn services_are_read_again_when_they_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::new("10.0.0.1:6443".parse().unwrap(), folder.path().join("images"));
+        let core = ApiServer::new(config, Store::memory()).await.unwrap().core;
+        let services = registry::by_kind("", "v1", "Service").unwrap();
+        let change = async |field: &str, value: Value| {
+            let stored = core.objects(services).unwrap().get("kube-system", "kube-dns").unwrap();
+            let mut fresh = stored.value();
+            fresh["spec"][field] = value;
+            core.overwrite(services, &stored, &fresh).await.unwrap();
+            core.caches.wait_until(core.store.revision()).await;
+        };
+        let objects_of = |seen: &Seen| {
+            let all = core.objects(services).unwrap().select(&Selection::all(services));
+            objects::had(&all, &seen.services)
+        };
+        let has = |ip: &str| core.objects(objects::kind().unwrap()).unwrap().get("", ip).is_some();
+        let mut seen = Seen::default();
+        core.keep_addresses(&mut seen).await.unwrap();
+        assert!(seen.addresses.is_some() && objects::is_same(&objects_of(&seen), &seen.services));
+        // A mark where the addresses are remembered shows which are read anew.
+        for (_, ips) in seen.services.values_mut() {
+            *ips = vec!["192.0.2.1".parse().unwrap()];
+        }
+        change("sessionAffinity", json!("ClientIP")).await;
+        let read: Vec<String> =
+            objects_of(&seen).values().map(|(_, ips)| format!("{ips:?}")).collect();
+        assert_eq!(read, ["[192.0.2.1]", "[10.96.0.10]"]);
+        // An address that differs is seen, and one that does not changes nothing.
+        let mut seen = Seen::default();
+        core.keep_addresses(&mut seen).await.unwrap();
+        change("sessionAffinity", json!("None")).await;
+        core.keep_addresses(&mut seen).await.unwrap();
+        assert!(seen.addresses.is_some() && has("10.96.0.10"));
+        change("clusterIP", json!("10.96.0.77")).await;
+        change("clusterIPs", json!(["10.96.0.77"])).await;
+        core.keep_addresses(&mut seen).await.unwrap();
+        core.caches.wait_until(core.store.revision()).await;
+        assert_eq!([has("10.96.0.10"), has("10.96.0.77")], [false, true]);
     }
 
     #[tokio::test]

@@ -84,7 +84,9 @@ fn is_held(name: &str, lease: Option<&Value>, now: Timestamp) -> Result<(), Stri
     let renewed = spec["renewTime"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
     let seconds = spec["leaseDurationSeconds"].as_i64().unwrap_or_default();
     let holds = spec["holderIdentity"].as_str().is_some_and(|holder| !holder.is_empty());
-    if holds && renewed.is_some_and(|renewed| now <= renewed + SignedDuration::from_secs(seconds)) {
+    // A sum of the two may be beyond the last time that there is.
+    let lasts = SignedDuration::from_secs(seconds);
+    if holds && renewed.is_some_and(|renewed| now.duration_since(renewed) <= lasts) {
         return Ok(());
     }
     Err(format!("the Lease kube-system/{name} is held by nobody, or was not renewed in time"))
@@ -104,15 +106,20 @@ mod tests {
 
     #[test]
     fn a_part_is_well_as_long_as_its_lease_is_renewed() {
-        let lease = |holder: &str| {
-            json!({"spec": {"holderIdentity": holder, "leaseDurationSeconds": 15,
-                "renewTime": "2026-01-01T00:00:00.000000Z"}})
+        let lasting = |holder: &str, renewed: &str, seconds: i64| {
+            json!({"spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds,
+                "renewTime": renewed}})
         };
+        let lease = |holder: &str| lasting(holder, "2026-01-01T00:00:00.000000Z", 15);
+        let late = "9990-01-01T00:00:00.000000Z";
         for (lease, at, held) in [
             (Some(lease("a")), "2026-01-01T00:00:15Z", true),
             (Some(lease("a")), "2026-01-01T00:00:16Z", false),
             (Some(lease("")), "2026-01-01T00:00:01Z", false),
             (None, "2026-01-01T00:00:01Z", false),
+            (Some(lasting("a", late, i64::from(i32::MAX))), "2026-01-01T00:00:00Z", true),
+            (Some(lasting("a", late, 1)), "9999-01-01T00:00:00Z", false),
+            (Some(lasting("a", "0001-01-01T00:00:00Z", i64::MAX)), "9999-01-01T00:00:00Z", true),
         ] {
             let found = is_held("kube-scheduler", lease.as_ref(), at.parse().unwrap());
             assert_eq!(found.is_ok(), held, "{lease:?} at {at}: {found:?}");

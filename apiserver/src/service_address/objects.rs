@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use coracle_api::meta;
 use coracle_api::registry::{self, Kind};
-use coracle_store::{Guard, Write};
+use coracle_store::{Guard, Revision, Write};
 use serde_json::{Value, json};
 
 use super::cluster_ips;
@@ -20,6 +21,9 @@ use crate::metadata::{self, Stamp};
 const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
 const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
 const ALLOCATOR: &str = "ipallocator.k8s.io";
+
+/// The addresses of each Service, by its key, and the revision of it that has them.
+pub(crate) type Had = BTreeMap<Bytes, (Revision, Vec<IpAddr>)>;
 
 /// The kind of the objects.
 pub(crate) fn kind() -> Option<&'static Kind> {
@@ -83,7 +87,26 @@ pub(crate) fn repairs(
     writes
 }
 
-fn key(kind: &'static Kind, ip: IpAddr) -> bytes::Bytes {
+/// Gives the addresses of each Service; decodes only those that changed since `before`.
+pub(crate) fn had(services: &[Arc<Object>], before: &Had) -> Had {
+    let entry = |service: &Arc<Object>| {
+        let known = before.get(&service.key).filter(|(at, _)| *at == service.revision);
+        let ips = match known {
+            Some((_, ips)) => ips.clone(),
+            None => cluster_ips(&service.value()),
+        };
+        (service.key.clone(), (service.revision, ips))
+    };
+    services.iter().map(entry).collect()
+}
+
+/// Whether the same Services have the same addresses.
+pub(crate) fn is_same(now: &Had, before: &Had) -> bool {
+    let ips = now.values().map(|(_, ips)| ips).eq(before.values().map(|(_, ips)| ips));
+    ips && now.keys().eq(before.keys())
+}
+
+fn key(kind: &'static Kind, ip: IpAddr) -> Bytes {
     cache::object_key(kind, "", &ip.to_string())
 }
 

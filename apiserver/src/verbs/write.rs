@@ -8,6 +8,7 @@ use coracle_api::meta;
 use coracle_api::registry::Kind;
 use coracle_api::registry::strategy::pod::update_ephemeral_containers;
 use coracle_api::status::Status;
+use coracle_api::validate;
 use coracle_api::validate::namespace::validate_finalize_update;
 use coracle_api::validate::pod::validate_ephemeral_update;
 use coracle_api::validate::signingrequest::validate_approval_update;
@@ -169,14 +170,7 @@ impl Core {
         new: &Value,
         old: &Value,
     ) -> Result<(), Status> {
-        let errors = match change.part {
-            Part::Main => kind.validate_update(new, old),
-            Part::Status => kind.validate_status_update(new, old),
-            Part::EphemeralContainers => validate_ephemeral_update(new, old),
-            Part::Finalize => validate_finalize_update(new, old),
-            Part::Approval => validate_approval_update(&without_signature(new, old), old),
-            Part::Internal => Vec::new(),
-        };
+        let errors = errors_of(kind, change.part, new, old);
         if errors.is_empty() {
             return Ok(());
         }
@@ -207,6 +201,35 @@ impl Core {
             self.addresses.release(new);
         }
     }
+}
+
+/// What is wrong with a change of a part of an object.
+fn errors_of(kind: &Kind, part: Part, new: &Value, old: &Value) -> Vec<FieldError> {
+    match part {
+        // Else what was stored before there was a rule against it could never go.
+        Part::Main if only_goes(kind, new, old) => validate::metadata::validate_update(new, old),
+        Part::Main => kind.validate_update(new, old),
+        Part::Status => kind.validate_status_update(new, old),
+        Part::EphemeralContainers => validate_ephemeral_update(new, old),
+        Part::Finalize => validate_finalize_update(new, old),
+        Part::Approval => validate_approval_update(&without_signature(new, old), old),
+        Part::Internal => Vec::new(),
+    }
+}
+
+/// Whether an object is being deleted and nothing but its metadata changes, as when a finalizer is taken off.
+fn only_goes(kind: &Kind, new: &Value, old: &Value) -> bool {
+    if meta::deletion_timestamp(old).is_none() {
+        return false;
+    }
+    // What is stored may lack what is filled in since.
+    let content = |object: &Value| {
+        let mut content = object.clone();
+        kind.fill(&mut content);
+        content.as_object_mut().map(|members| members.remove("metadata"));
+        content
+    };
+    content(new) == content(old)
 }
 
 /// What is written beside a Service that comes, changes or goes; other kinds have no addresses.
@@ -301,4 +324,43 @@ pub(crate) fn store_failed(error: &CommitError) -> Status {
         );
     }
     Status::internal(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_api::registry;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_invalid_by_now_may_still_go() {
+        let kind = registry::by_kind("storage.k8s.io", "v1", "VolumeAttachment").unwrap();
+        let object = |going: bool, finalizers: &[&str], node: &str| {
+            let mut object = json!({"metadata": {"name": "a", "finalizers": finalizers},
+                "spec": {"attacher": "", "nodeName": node, "source": {"persistentVolumeName": "v"}}});
+            if going {
+                meta::set(&mut object, "deletionTimestamp", "2026-01-01T00:00:00Z");
+            }
+            object
+        };
+        let (one, two) = (["a.b/one"], ["a.b/one", "a.b/two"]);
+        let attacher = "spec.attacher";
+        for (part, old, new, expected) in [
+            (Part::Main, object(true, &two, "n"), object(true, &one, "n"), vec![]),
+            (Part::Main, object(true, &one, "n"), object(true, &[], "n"), vec![]),
+            (
+                Part::Main,
+                object(true, &one, "n"),
+                object(true, &two, "n"),
+                vec!["metadata.finalizers"],
+            ),
+            (Part::Main, object(true, &one, "n"), object(true, &[], "m"), vec![attacher, "spec"]),
+            (Part::Main, object(false, &one, "n"), object(false, &[], "n"), vec![attacher]),
+            (Part::Status, object(true, &one, "n"), object(true, &[], "n"), vec![attacher]),
+        ] {
+            let found = errors_of(kind, part, &new, &old);
+            let fields: Vec<&str> = found.iter().map(|error| error.field.as_str()).collect();
+            assert_eq!(fields, expected, "{part:?} {old} {new}: {found:?}");
+        }
+    }
 }
