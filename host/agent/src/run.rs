@@ -178,7 +178,7 @@ fn share(
         shut_down: parts.shut_down,
         told_shutdown: CancellationToken::new(),
         rates: parking_lot::Mutex::default(),
-        disk: tokio::sync::Mutex::default(),
+        disk: Arc::new(crate::server::stats::Walks::new()),
         checks: parking_lot::Mutex::default(),
         config,
     })

@@ -108,8 +108,8 @@ pub(crate) struct Shared {
     pub(crate) told_shutdown: CancellationToken,
     /// The sample of usage that the next one is compared with.
     pub(crate) rates: Mutex<crate::server::stats::Rates>,
-    /// What was on disk when that was last measured; whoever asks waits for whoever measures.
-    pub(crate) disk: tokio::sync::Mutex<Option<Arc<crate::server::stats::DiskSample>>>,
+    /// What was on disk when that was last measured.
+    pub(crate) disk: Arc<crate::server::stats::Walks>,
     /// How the health checks came out.
     pub(crate) checks: Mutex<coracle_telemetry::Checks>,
 }

@@ -52,7 +52,7 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
         ["metrics"] => {
             let sample = stats::sample(&shared).await;
             let own = stats::kubelet(&sample, &shared.config.kubelet_version);
-            let volumes = stats::volumes(&*stats::disk(&shared).await);
+            let volumes = stats::volumes(&stats::disk_seen(&shared), sample.at);
             metrics(&(own + &volumes + &shared.runtime.network_metrics()))
         }
         ["metrics", "slis"] => metrics(&shared.checks.lock().text()),

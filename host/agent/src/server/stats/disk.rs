@@ -1,9 +1,10 @@
 //! Measures what is on disk. Blocking calls.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
+use super::places::Mounts;
 use super::space::{ContainerSpace, DiskSample, PodSpace, Space, VolumeSpace};
 use crate::clock::now;
 use crate::effects::start::log_dir;
@@ -18,12 +19,10 @@ pub(super) fn measure(shared: &Shared, views: &[PodView]) -> DiskSample {
     let data = &shared.config.data_dir;
     let node = space(data);
     let on = |folder: &str| held_below(&data.join(folder));
-    DiskSample {
-        at: now(),
-        node,
-        images: on("images").and(on("compiled")),
-        pods: views.iter().map(|view| (view.key.uid.clone(), pod(shared, view))).collect(),
-    }
+    let images = on("images").and(on("compiled"));
+    let pods = views.iter().map(|view| (view.key.uid.clone(), pod(shared, view))).collect();
+    // It is as old as its last figure: a walk may be long.
+    DiskSample { at: now(), node, images, pods }
 }
 
 /// Asks a folder's file system.
@@ -97,9 +96,15 @@ fn of_claim(
             let place = local_place(&shared.config.data_dir, handle);
             space(&place)?.within(claimed.bytes_max, held_below(&place))
         }
-        Place::Host(path) => space(Path::new(path))?,
+        Place::Host(path) => space(&local(Path::new(path))?)?,
         Place::Nfs { .. } => return None,
     };
     let name = volume.name.clone();
     Some(VolumeSpace { name, claim: Some(claim), space, is_ephemeral: false })
+}
+
+/// Where a path of the host leads, if that is on this machine.
+fn local(path: &Path) -> Option<PathBuf> {
+    let mounts = Mounts::parse(&std::fs::read("/proc/self/mountinfo").ok()?);
+    mounts.local(path, |link| std::fs::read_link(link).ok())
 }

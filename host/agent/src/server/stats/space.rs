@@ -133,8 +133,11 @@ impl DiskSample {
     }
 }
 
-/// Writes what the volumes of claims hold, for `/metrics`.
-pub(crate) fn volumes(disk: &DiskSample) -> String {
+/// Writes what the volumes of claims hold, for `/metrics` at the moment `now`.
+///
+/// The figures may be older, and are those of now as long as there are no newer ones: Prometheus forgets what is older than
+/// five minutes.
+pub(crate) fn volumes(disk: &DiskSample, now: Timestamp) -> String {
     // Pods that share a claim tell of it once.
     let mut claims: BTreeMap<(&str, &str), &Space> = BTreeMap::new();
     for pod in disk.pods.values() {
@@ -155,7 +158,7 @@ pub(crate) fn volumes(disk: &DiskSample) -> String {
         ("inodes_free", "Number of free inodes in the volume", |space| space.inodes_free),
         ("inodes_used", "Number of used inodes in the volume", |space| space.inodes_used),
     ];
-    let mut page = Page::at(disk.at);
+    let mut page = Page::at(now);
     for (name, help, figure) in figures {
         let lines = claims.iter().map(|((namespace, claim), space)| {
             let (namespace, claim) = (escaped(namespace), escaped(claim));
@@ -214,16 +217,16 @@ mod tests {
 
     #[test]
     fn claims_have_their_lines() {
-        let text = volumes(&example());
+        let text = volumes(&example(), Timestamp::from_second(160).unwrap());
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         expect![[r#"
-            kubelet_volume_stats_capacity_bytes{namespace="default",persistentvolumeclaim="data-web-0"} 200 100000
-            kubelet_volume_stats_available_bytes{namespace="default",persistentvolumeclaim="data-web-0"} 50 100000
-            kubelet_volume_stats_used_bytes{namespace="default",persistentvolumeclaim="data-web-0"} 150 100000
-            kubelet_volume_stats_inodes{namespace="default",persistentvolumeclaim="data-web-0"} 90 100000
-            kubelet_volume_stats_inodes_free{namespace="default",persistentvolumeclaim="data-web-0"} 70 100000
-            kubelet_volume_stats_inodes_used{namespace="default",persistentvolumeclaim="data-web-0"} 5 100000"#]]
+            kubelet_volume_stats_capacity_bytes{namespace="default",persistentvolumeclaim="data-web-0"} 200 160000
+            kubelet_volume_stats_available_bytes{namespace="default",persistentvolumeclaim="data-web-0"} 50 160000
+            kubelet_volume_stats_used_bytes{namespace="default",persistentvolumeclaim="data-web-0"} 150 160000
+            kubelet_volume_stats_inodes{namespace="default",persistentvolumeclaim="data-web-0"} 90 160000
+            kubelet_volume_stats_inodes_free{namespace="default",persistentvolumeclaim="data-web-0"} 70 160000
+            kubelet_volume_stats_inodes_used{namespace="default",persistentvolumeclaim="data-web-0"} 5 160000"#]]
         .assert_eq(&lines.join("\n"));
-        assert!(!volumes(&DiskSample::default()).contains('{'));
+        assert!(!volumes(&DiskSample::default(), Timestamp::UNIX_EPOCH).contains('{'));
     }
 }

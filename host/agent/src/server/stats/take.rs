@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use tokio::time::Instant;
 
 use super::disk::measure;
+use super::pace::Walked;
 use super::rates::Rated;
 use super::sample::{ContainerSample, NodeSample, PodSample, ProcessSample, Sample, network, node};
 use super::space::DiskSample;
@@ -23,21 +24,29 @@ use crate::server::routes::{ask, status_of};
 /// How long the first one who asks waits for a rate: a little more than the shortest window.
 const FIRST_WINDOW: Duration = Duration::from_millis(1100);
 
-/// What is on disk is measured no more often than this, however many ask: it takes a walk through all that pods have
-/// written.
-const DISK_RENEWED: SignedDuration = SignedDuration::from_secs(10);
+/// How long a walk over disks may take before the summary does without it: less than clients commonly wait for a page.
+const DISK_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Says what is on disk.
+/// Says what is on disk; waits for the walk that is under way or due, but not for long.
 pub(crate) async fn disk(shared: &Arc<Shared>) -> Arc<DiskSample> {
-    let mut kept = shared.disk.lock().await;
-    let age = kept.as_ref().map(|kept| now().duration_since(kept.at));
-    if age.is_none_or(|age| age.is_negative() || age >= DISK_RENEWED) {
-        let (measuring, views) = (shared.clone(), ask(shared, None).await);
-        let measured = tokio::task::spawn_blocking(move || measure(&measuring, &views)).await;
-        // There is none when the host is about to end.
-        *kept = measured.ok().map(Arc::new);
-    }
-    kept.clone().unwrap_or_default()
+    shared.disk.begin(|| walk(shared.clone()));
+    shared.disk.settled(DISK_WAIT_MAX).await
+}
+
+/// Says what was on disk when that was measured last, and has it measured again when that is due. Waits for nothing.
+pub(crate) fn disk_seen(shared: &Arc<Shared>) -> Arc<DiskSample> {
+    shared.disk.begin(|| walk(shared.clone()));
+    shared.disk.last()
+}
+
+async fn walk(shared: Arc<Shared>) -> Option<Walked> {
+    let views = ask(&shared, None).await;
+    let walked = tokio::task::spawn_blocking(move || {
+        let start = Instant::now();
+        Walked { sample: measure(&shared, &views), took: start.elapsed() }
+    });
+    // There is none when the host is about to end.
+    walked.await.ok()
 }
 
 /// Takes a sample.
