@@ -12,11 +12,6 @@ use crate::meter::{self, Metered};
 use crate::stdio::broken;
 use crate::store;
 
-/// How long a served connection may be without a byte before a stop no longer waits for it.
-///
-/// *Source:* `design.md` §2, Stopping.
-const QUIET_MAX: Duration = Duration::from_secs(1);
-
 /// How often a stop looks whether connections are done.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
@@ -88,7 +83,7 @@ async fn drained(core: &Core) {
     if core.spec.image.takes_stop_notice() {
         return std::future::pending().await;
     }
-    let mut quiet = Quiet::new(core.scope.bytes(), meter::now());
+    let mut quiet = Quiet::new(core.spec.quiet_max, core.scope.bytes(), meter::now());
     while core.scope.connections() > 0 && !quiet.is_over(core.scope.bytes(), meter::now()) {
         tokio::time::sleep(DRAIN_LOOK).await;
     }
@@ -97,36 +92,38 @@ async fn drained(core: &Core) {
 /// Looks without a byte that make a quiet: on a machine that lets nobody run, time alone says nothing of a client.
 const QUIET_LOOKS: u32 = 40;
 
-/// Tells when nothing has moved for [`QUIET_MAX`].
+/// Tells when nothing has moved for `max`.
 struct Quiet {
+    max: Duration,
     bytes: u64,
     since: Instant,
     looks: u32,
 }
 
 impl Quiet {
-    fn new(bytes: u64, now: Instant) -> Self {
-        Self { bytes, since: now, looks: 0 }
+    fn new(max: Duration, bytes: u64, now: Instant) -> Self {
+        Self { max, bytes, since: now, looks: 0 }
     }
 
     fn is_over(&mut self, bytes: u64, now: Instant) -> bool {
         if bytes != self.bytes {
-            *self = Self::new(bytes, now);
+            *self = Self::new(self.max, bytes, now);
         }
         self.looks = self.looks.saturating_add(1);
-        self.looks >= QUIET_LOOKS && now.saturating_duration_since(self.since) >= QUIET_MAX
+        self.looks >= QUIET_LOOKS && now.saturating_duration_since(self.since) >= self.max
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::QUIET_MAX;
 
     #[test]
     fn quiet_starts_anew_with_every_byte() {
         let start = meter::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut quiet = Quiet::new(5, start);
+        let mut quiet = Quiet::new(QUIET_MAX, 5, start);
         (0..QUIET_LOOKS).for_each(|_| assert!(!quiet.is_over(5, at(999))));
         (0..QUIET_LOOKS).for_each(|_| assert!(!quiet.is_over(6, at(1000))));
         assert!(!quiet.is_over(6, at(1999)));
@@ -134,9 +131,18 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_is_as_long_as_the_specification_says() {
+        let start = meter::now();
+        let minute = Duration::from_secs(60);
+        let mut quiet = Quiet::new(minute, 5, start);
+        (0..QUIET_LOOKS).for_each(|_| assert!(!quiet.is_over(5, start + 59 * QUIET_MAX)));
+        assert!(quiet.is_over(5, start + minute));
+    }
+
+    #[test]
     fn a_machine_that_stood_still_is_not_a_client_that_is_quiet() {
         let start = meter::now();
-        let mut quiet = Quiet::new(5, start);
+        let mut quiet = Quiet::new(QUIET_MAX, 5, start);
         let late = start + 10 * QUIET_MAX;
         (1..QUIET_LOOKS).for_each(|_| assert!(!quiet.is_over(5, late)));
         assert!(quiet.is_over(5, late));

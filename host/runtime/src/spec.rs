@@ -14,6 +14,11 @@ use crate::latency::Latencies;
 use crate::meter::Throttling;
 use crate::mounts::{DiskCounts, MountTable};
 
+/// How long a served connection may be without a byte before a stop no longer waits for it, unless said otherwise.
+///
+/// *Source:* `design.md` §2, Stopping.
+pub(crate) const QUIET_MAX: Duration = Duration::from_secs(1);
+
 /// Everything that a container may have and must keep to.
 pub struct ContainerSpec {
     /// The container's name in its pod; for messages.
@@ -37,6 +42,9 @@ pub struct ContainerSpec {
     pub isolation: Isolation,
     /// How many requests an http container takes at once, and for how long.
     pub http: HttpLimits,
+    /// How long a connection that a stopped command serves may be without a byte before the stop no longer waits for it;
+    /// not used by http containers.
+    pub quiet_max: Duration,
     /// Where stdout and stderr go; `None` throws them away.
     pub log: Option<LogSpec>,
     /// What the guest reads.
@@ -59,7 +67,7 @@ pub struct ContainerSpec {
 
 impl ContainerSpec {
     /// Gives a container of `image` with `name`, and nothing granted: no arguments but the name,
-    /// no environment, an empty file system, no limits, no log, port 80.
+    /// no environment, an empty file system, no limits, no log, port 80, a second of quiet.
     #[must_use]
     pub fn new(name: impl Into<String>, image: Arc<Image>) -> Self {
         let name = name.into();
@@ -74,6 +82,7 @@ impl ContainerSpec {
             http_port: 80,
             isolation: Isolation::Request,
             http: HttpLimits::default(),
+            quiet_max: QUIET_MAX,
             log: None,
             stdin: Stdin::Closed,
             tty: false,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use coracle_telemetry::Seen;
 use coracle_vnet::ResolveError;
@@ -11,7 +12,7 @@ use crate::exec::{ExecError, ExecSpec};
 use crate::exit::Exit;
 use crate::mounts::{self, MountTable};
 use crate::sandbox::StartError;
-use crate::spec::{ContainerSpec, Fault, HttpLimits, Isolation, Limits, Stdin, Usage};
+use crate::spec::{ContainerSpec, Fault, HttpLimits, Isolation, Limits, QUIET_MAX, Stdin, Usage};
 
 /// Bytes of a text that a worker tells: a trap's backtrace can be long.
 const TEXT_BYTES_MAX: usize = 16 << 10;
@@ -101,6 +102,9 @@ pub(super) struct Start {
     pub(super) http_port: u16,
     pub(super) isolation: Isolation,
     pub(super) http: HttpLimits,
+    /// A host that is older than its worker does not say it.
+    #[serde(default = "quiet_max")]
+    pub(super) quiet_max: Duration,
     pub(super) stdin: Stdin,
     pub(super) tty: bool,
     /// The stream for its log, if it has one.
@@ -110,6 +114,10 @@ pub(super) struct Start {
     /// Somebody notes requests; a host that is older than its worker does not say so.
     #[serde(default)]
     pub(super) tell_requests: bool,
+}
+
+fn quiet_max() -> Duration {
+    QUIET_MAX
 }
 
 impl Start {
@@ -129,6 +137,7 @@ impl Start {
             http_port: spec.http_port,
             isolation: spec.isolation,
             http: spec.http,
+            quiet_max: spec.quiet_max,
             stdin: spec.stdin,
             tty: spec.tty,
             log,
@@ -289,6 +298,7 @@ mod tests {
         });
         let start: Start = serde_json::from_value(old).unwrap();
         assert!(start.tell_faults && !start.tell_requests);
+        assert_eq!(start.quiet_max, QUIET_MAX);
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Stopping: the notice, the drain, the deadline, the kill.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_runtime::ExitReason;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::sync::Mutex;
 
 use crate::world::{Pod, fabric, until};
 
@@ -58,32 +56,38 @@ async fn a_tight_loop_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_refuses_new_connections_and_awaits_those_that_move() {
     let pod = Pod::new();
-    let container = pod.start("behave", &["listen", "80"]).await;
+    let mut spec = pod.spec("behave", &["listen", "80"]).await;
+    // It has moved a moment ago, however long this test takes to say the next line.
+    spec.quiet_max = LONG;
+    let container = pod.sandbox.start(spec).await.unwrap();
     until(|| pod.netns.is_listening(pod.address(80))).await;
     let connect = || fabric().deliver(pod.address(80), ([192, 0, 2, 1], 5).into());
-    let (read, write) = tokio::io::split(connect().unwrap());
-    let (mut read, write) = (BufReader::new(read), Arc::new(Mutex::new(write)));
+    let (read, mut write) = tokio::io::split(connect().unwrap());
+    let mut read = BufReader::new(read);
     let mut answer = String::new();
-    write.lock().await.write_all(b"one\n").await.unwrap();
+    write.write_all(b"one\n").await.unwrap();
     read.read_line(&mut answer).await.unwrap();
-    // It moves, however long this test takes to say the next line.
-    let moving = write.clone();
-    let moving = tokio::spawn(async move {
-        while moving.lock().await.write_all(b".").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
     container.stop(LONG);
     until(|| connect().is_err()).await;
     assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     assert!(container.is_running());
-    write.lock().await.write_all(b"two\n").await.unwrap();
+    write.write_all(b"two\n").await.unwrap();
     read.read_line(&mut answer).await.unwrap();
     assert_eq!(answer, "answer\nanswer\n");
-    moving.abort();
-    let _gone = moving.await;
     drop((read, write));
     assert_eq!(container.wait().await.code, 143);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_awaits_no_connection_that_is_quiet() {
+    let pod = Pod::new();
+    let container = pod.start("behave", &["listen", "80"]).await;
+    until(|| pod.netns.is_listening(pod.address(80))).await;
+    let quiet = fabric().deliver(pod.address(80), ([192, 0, 2, 1], 5).into()).unwrap();
+    // The grace ends long after this test's time limit.
+    container.stop(60 * LONG);
+    assert_eq!(container.wait().await.reason, ExitReason::Stopped);
+    drop(quiet);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -202,6 +202,7 @@ impl Worker {
             http_port: start.http_port,
             isolation: start.isolation,
             http: start.http,
+            quiet_max: start.quiet_max,
             stdin: start.stdin,
             tty: start.tty,
             programs: Some(Arc::new(HostPrograms { worker: self.clone(), container })),
