@@ -302,9 +302,11 @@ fn stateful_pods_keep_what_is_theirs(cluster: &Cluster) {
     }
     assert!(cluster.exec("pets-0", "echo precious > /data/mine").ok);
     assert!(cluster.exec("pets-1", "echo of one > /data/mine").ok);
-    let uid = cluster.ready("pets-0")["metadata"]["uid"].clone();
-    cluster.run(&["delete", "pod", "pets-0", "pets-1"]);
-    for name in ["pets-0", "pets-1"] {
+    let uid = |name: &str| cluster.get(&["pod", name])["metadata"]["uid"].clone();
+    let uids = ["pets-0", "pets-1"].map(|name| (name, uid(name)));
+    // Not waited for: kubectl watches for the end of a name, and misses it when the name is taken again at once.
+    cluster.run(&["delete", "pod", "pets-0", "pets-1", "--wait=false"]);
+    for (name, uid) in uids {
         eventually(&format!("{name} is back"), || {
             let shown = cluster.ready(name);
             if shown["metadata"]["uid"] == uid { Err(shown) } else { Ok(()) }
